@@ -1,0 +1,117 @@
+//! What a gateway says of itself.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{BootId, SensorId};
+use crate::time::{ClockTrust, Timestamp, Uptime};
+
+/// Most sensors one report may list: a home has a handful, a small ward some dozens.
+pub const MAX_SENSORS: usize = 256;
+/// Longest free text in a report, bytes: release names and kernel versions are far shorter.
+pub const MAX_TEXT: usize = 128;
+
+/// A text from the box, cut to [`MAX_TEXT`] bytes on a character border and without control characters.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ShortText(String);
+
+impl ShortText {
+    /// Takes what fits of `text`.
+    pub fn cut(text: &str) -> Self {
+        let mut kept = String::new();
+        for c in text.chars().filter(|c| !c.is_control()) {
+            if kept.len() + c.len_utf8() > MAX_TEXT {
+                break;
+            }
+            kept.push(c);
+        }
+        ShortText(kept)
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for ShortText {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        let cut = ShortText::cut(&text);
+        if cut.0 == text {
+            Ok(cut)
+        } else {
+            Err(format!("text longer than {MAX_TEXT} bytes or not printable"))
+        }
+    }
+}
+
+impl From<ShortText> for String {
+    fn from(t: ShortText) -> String {
+        t.0
+    }
+}
+
+/// Room on the disk that holds the outbox, bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Disk {
+    /// Size of the file system.
+    pub total_bytes: u64,
+    /// Free for an unprivileged process.
+    pub free_bytes: u64,
+    /// Taken by the outbox.
+    pub outbox_bytes: u64,
+}
+
+/// The box's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Clock {
+    /// How far it is trusted.
+    pub trust: ClockTrust,
+    /// The kernel's estimate of its error, milliseconds, when it has one.
+    pub error_ms: Option<u64>,
+}
+
+/// One sensor that the gateway was told to watch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SensorHeard {
+    /// Which sensor.
+    pub sensor: SensorId,
+    /// The profile it is read by.
+    pub profile: ShortText,
+    /// When it last gave a value; never, if it has not since it was configured.
+    pub last_heard: Option<Timestamp>,
+    /// How often it is asked, seconds.
+    pub interval_s: u32,
+    /// Times in a row that it did not answer.
+    pub failures: u32,
+    /// What went wrong the last time, in plain words.
+    pub last_error: Option<ShortText>,
+}
+
+/// What a gateway says of itself at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PostureReport {
+    /// When the facts were gathered.
+    pub taken_at: Timestamp,
+    /// The agent's own version.
+    pub agent: ShortText,
+    /// Operating system release, as `/etc/os-release` names it.
+    pub os: ShortText,
+    /// Kernel release.
+    pub kernel: ShortText,
+    /// Time since the boot.
+    pub uptime: Uptime,
+    /// Which boot.
+    pub boot: BootId,
+    /// Room on the disk.
+    pub disk: Disk,
+    /// The clock.
+    pub clock: Clock,
+    /// Every sensor the gateway was told to watch.
+    pub sensors: Vec<SensorHeard>,
+}

@@ -1,0 +1,158 @@
+//! MQTT topics: one closed type both ways.
+//!
+//! | topic | who publishes | what |
+//! |---|---|---|
+//! | `hw1/GATEWAY/up/LANE` | the gateway | a signed [`crate::envelope::Envelope`], `QoS` 1 |
+//! | `hw1/GATEWAY/down/ack` | the server | an [`crate::ack::Ack`], `QoS` 1 |
+//! | `hw1/GATEWAY/down/hint` | the server | "look now": a short word, `QoS` 0 |
+//! | `hw1/fleet/notice` | the server | the same for every gateway |
+//!
+//! A gateway subscribes to `hw1/GATEWAY/down/#` and `hw1/fleet/#`, and to nothing else.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::envelope::Lane;
+use crate::id::GatewayId;
+
+/// Longest topic or filter, bytes. Ours are shorter; what is longer is nobody's.
+pub const MAX_TOPIC: usize = 128;
+
+/// A topic of ours.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Topic {
+    /// Records from a gateway.
+    Up(GatewayId, Lane),
+    /// Acknowledgements to a gateway.
+    Ack(GatewayId),
+    /// "Look now" to a gateway.
+    Hint(GatewayId),
+    /// "Look now" to all.
+    FleetNotice,
+}
+
+/// A subscription that a gateway may ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Filter {
+    /// All that is sent down to this gateway.
+    Down(GatewayId),
+    /// All that is sent to the whole fleet.
+    Fleet,
+}
+
+/// Not a topic or filter of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a topic of this service")]
+pub struct TopicError;
+
+impl FromStr for Topic {
+    type Err = TopicError;
+    fn from_str(text: &str) -> Result<Self, TopicError> {
+        if text.len() > MAX_TOPIC {
+            return Err(TopicError);
+        }
+        if text == "hw1/fleet/notice" {
+            return Ok(Topic::FleetNotice);
+        }
+        let mut levels = text.strip_prefix("hw1/").ok_or(TopicError)?.split('/');
+        let gateway: GatewayId = levels.next().and_then(|id| id.parse().ok()).ok_or(TopicError)?;
+        let topic = match (levels.next(), levels.next()) {
+            (Some("up"), Some(lane)) => Topic::Up(gateway, Lane::from_name(lane).ok_or(TopicError)?),
+            (Some("down"), Some("ack")) => Topic::Ack(gateway),
+            (Some("down"), Some("hint")) => Topic::Hint(gateway),
+            _ => return Err(TopicError),
+        };
+        if levels.next().is_some() {
+            Err(TopicError)
+        } else {
+            Ok(topic)
+        }
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Topic::Up(gateway, lane) => write!(f, "hw1/{gateway}/up/{lane}"),
+            Topic::Ack(gateway) => write!(f, "hw1/{gateway}/down/ack"),
+            Topic::Hint(gateway) => write!(f, "hw1/{gateway}/down/hint"),
+            Topic::FleetNotice => f.write_str("hw1/fleet/notice"),
+        }
+    }
+}
+
+impl FromStr for Filter {
+    type Err = TopicError;
+    fn from_str(text: &str) -> Result<Self, TopicError> {
+        if text == "hw1/fleet/#" {
+            return Ok(Filter::Fleet);
+        }
+        let id = text
+            .strip_prefix("hw1/")
+            .and_then(|rest| rest.strip_suffix("/down/#"))
+            .ok_or(TopicError)?;
+        id.parse().map(Filter::Down).map_err(|_| TopicError)
+    }
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Filter::Down(gateway) => write!(f, "hw1/{gateway}/down/#"),
+            Filter::Fleet => f.write_str("hw1/fleet/#"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_topic_reads_back() {
+        let gw: GatewayId = "gw-1".parse().expect("an id");
+        let mut all = vec![
+            Topic::Ack(gw.clone()),
+            Topic::Hint(gw.clone()),
+            Topic::FleetNotice,
+        ];
+        all.extend(Lane::ALL.map(|lane| Topic::Up(gw.clone(), lane)));
+        for topic in all {
+            assert_eq!(topic.to_string().parse(), Ok(topic));
+        }
+        for filter in [Filter::Down(gw), Filter::Fleet] {
+            assert_eq!(filter.to_string().parse(), Ok(filter));
+        }
+    }
+
+    #[test]
+    fn what_is_not_ours_is_refused() {
+        for bad in [
+            "",
+            "/",
+            "é",
+            "$SYS/x",
+            "$share/g/hw1/gw-1/down/#",
+            "hw1/gw-1/up/vital/x",
+            "hw1//up/vital",
+            "hw1/gw-1/up/#",
+            "hw1/+/up/vital",
+            "hw1/gw-1/../gw-2/up/vital",
+            "hw1/gw-1/up/vital\0",
+            "hw1/gw-1/up/",
+            "hw1/fleet/#",
+        ] {
+            assert!(bad.parse::<Topic>().is_err(), "{bad:?} was accepted");
+        }
+        for bad in [
+            "#",
+            "hw1/#",
+            "hw1/+/down/#",
+            "$share/g/hw1/gw-1/down/#",
+            "hw1/gw-1/down/+",
+            "hw1/gw-1/#",
+        ] {
+            assert!(bad.parse::<Filter>().is_err(), "{bad:?} was accepted");
+        }
+    }
+}

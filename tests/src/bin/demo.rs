@@ -1,0 +1,2 @@
+//! The homeward demo and swarm begin here.
+fn main() {}
