@@ -1,1 +1,4 @@
-//! fleet-server
+//! The telecare provider's server.
+
+pub mod clock;
+pub mod store;
