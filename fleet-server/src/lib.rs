@@ -1,4 +1,8 @@
 //! The telecare provider's server.
+//!
+//! Each capability is a pair: `noun.rs` decides (no async, clock, disk, network or randomness), `noun/verb.rs` acts.
 
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod store;

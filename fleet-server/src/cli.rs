@@ -1,0 +1,223 @@
+//! What `homeward-fleet` can be asked.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use homeward_protocol::id::{GatewayId, PlacementId, TeamId};
+
+/// The telecare provider's server: enrols home gateways, stores what they report, and shows who needs help.
+#[derive(Debug, Parser)]
+#[command(name = "homeward-fleet", version, about, after_help = EXAMPLES)]
+pub struct Cli {
+    /// Folder with the database, the keys and fleet.toml.
+    #[arg(long, env = "HOMEWARD_DATA", value_name = "DIR")]
+    pub data: PathBuf,
+    /// How the log is written (to standard error).
+    #[arg(long, global = true, value_enum, default_value_t = LogForm::Auto)]
+    pub log: LogForm,
+    /// Print results as JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  homeward-fleet --data /var/lib/homeward-fleet init --name fleet.example.org
+  homeward-fleet --data /var/lib/homeward-fleet serve
+  homeward-fleet --data /var/lib/homeward-fleet claim new --placement home-0042
+  homeward-fleet --data /var/lib/homeward-fleet gateway list";
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogForm {
+    /// Plain text on a terminal, JSON elsewhere.
+    Auto,
+    /// Plain text.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make the data folder: the certificate authority, the database and fleet.toml.
+    #[command(
+        after_help = "Example:\n  homeward-fleet --data DIR init --name fleet.example.org --name 192.0.2.7"
+    )]
+    Init {
+        /// DNS name or address by which gateways and browsers reach this server; the first goes into claims.
+        #[arg(long = "name", value_name = "NAME", default_value = "localhost")]
+        names: Vec<String>,
+    },
+    /// Run the server until it is asked to stop.
+    #[command(
+        after_help = "Example:\n  homeward-fleet --data DIR serve\n\nThe first start prints a one-time \
+                            set-up code for the first operator."
+    )]
+    Serve {
+        /// Only read the configuration and say what is wrong with it.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Claims: what a box needs to be let in once.
+    #[command(subcommand)]
+    Claim(ClaimCommand),
+    /// Gateways: the boxes in homes.
+    #[command(subcommand)]
+    Gateway(GatewayCommand),
+    /// People who sign in to the console.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Tokens for programs that use the API.
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Check the configuration, the database and the audit trail; change nothing.
+    Check,
+    /// Write a consistent copy of the database and the keys into a new folder, also while the server runs.
+    #[command(
+        after_help = "Example:\n  homeward-fleet --data DIR backup /media/backup/2026-11-25\n\nThe copy holds \
+                            the authority's keys: keep it as you keep them."
+    )]
+    Backup {
+        /// A folder that does not exist yet.
+        to: PathBuf,
+    },
+    /// Put a backup into an empty data folder.
+    #[command(
+        after_help = "Example:\n  homeward-fleet --data NEWDIR restore /media/backup/2026-11-25\n\nGateways \
+                            send again what they still hold; what is gone shows as a gap."
+    )]
+    Restore {
+        /// The folder that `backup` made.
+        from: PathBuf,
+        /// Say what would be done, and do nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// Claims.
+#[derive(Debug, Subcommand)]
+pub enum ClaimCommand {
+    /// Make a claim for a new box and print it, with a QR code on a terminal.
+    #[command(
+        after_help = "Examples:\n  homeward-fleet --data DIR claim new --placement home-0042 --svg claim.svg\n  \
+                            homeward-fleet --data DIR --json claim new --days 1 | ssh box homeward-agent --data \
+                            /var/lib/homeward-agent enrol --claim -"
+    )]
+    New(ClaimNew),
+}
+
+/// A new claim.
+#[derive(Debug, Args)]
+pub struct ClaimNew {
+    /// The placement the box is for; it must exist.
+    #[arg(long, value_name = "ID")]
+    pub placement: Option<PlacementId>,
+    /// Days until it expires, 1 to 30.
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=30))]
+    pub days: u16,
+    /// Let the box in without an operator's approval.
+    #[arg(long)]
+    pub no_approval: bool,
+    /// Also write the QR code to this file.
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+}
+
+/// Gateways.
+#[derive(Debug, Subcommand)]
+pub enum GatewayCommand {
+    /// List gateways.
+    List {
+        /// Only those in this state: expected, waiting, enrolled or revoked.
+        #[arg(long)]
+        state: Option<String>,
+    },
+    /// Show one gateway.
+    Show {
+        /// Which.
+        id: GatewayId,
+    },
+    /// Let a waiting box in. Compare the fingerprint with the one the box shows first.
+    Approve {
+        /// Which.
+        id: GatewayId,
+        /// The fingerprint that the box shows; without it, it is only printed.
+        #[arg(long, value_name = "TEXT")]
+        fingerprint: Option<String>,
+    },
+    /// Shut a gateway out at once: its connection ends and its certificate is refused. It keeps its readings.
+    Revoke {
+        /// Which.
+        id: GatewayId,
+        /// Why, for the audit trail.
+        #[arg(long)]
+        reason: String,
+        /// Say what would be done, and do nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// People.
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// Add a person; the password is read from standard input (one line).
+    #[command(
+        after_help = "Example:\n  homeward-fleet --data DIR user add anna --role nurse --team north < password.txt"
+    )]
+    Add {
+        /// Name to sign in with.
+        name: String,
+        /// What the person may do.
+        #[arg(long, value_enum)]
+        role: RoleArg,
+        /// The care team of a nurse; made if it does not exist.
+        #[arg(long, required_if_eq("role", "nurse"))]
+        team: Option<TeamId>,
+    },
+}
+
+/// What a person may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RoleArg {
+    /// Everything in the console.
+    Operator,
+    /// The placements of one care team.
+    Nurse,
+}
+
+/// Tokens.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token and print it once.
+    #[command(
+        after_help = "Example:\n  homeward-fleet --data DIR token new reporting --scope fleet:read --days 90"
+    )]
+    New {
+        /// What it is for.
+        name: String,
+        /// What it may do: fleet:read, fleet:write, care:read.
+        #[arg(long = "scope", required = true)]
+        scopes: Vec<String>,
+        /// Days until it expires, 1 to 366.
+        #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u16).range(1..=366))]
+        days: u16,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}
