@@ -2,6 +2,7 @@
 //!
 //! Each capability is a pair: `noun.rs` decides (no async, clock, disk, network or randomness), `noun/verb.rs` acts.
 
+pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod config;

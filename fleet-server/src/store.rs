@@ -10,7 +10,9 @@
 //! first use), TEXT ids, BIGINT milliseconds, signed bytes kept as signed. Engines are synchronous and live on
 //! threads of their own; async code only waits for them.
 
+pub mod audit;
 pub mod migrate;
+pub mod signals;
 pub mod sqlite;
 
 use std::sync::Arc;

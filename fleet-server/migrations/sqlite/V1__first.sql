@@ -2,6 +2,8 @@
 -- a test compares them.
 
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+-- Rows whose lock keeps the numbers of a table in order when several processes write.
+INSERT INTO meta (key, value) VALUES ('audit', 'homeward-audit-v1'), ('signals', '1');
 
 -- Who there is -------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,331 @@
+//! The audit trail: who did what to which thing, as rows that each seal all rows before them.
+//!
+//! Decides only: the closed list of actions, the hash of a row, and whether a run of rows is whole. Rows are
+//! written by [`crate::store::audit::record`], in the transaction that makes the change.
+//!
+//! # Design
+//! A row's hash covers its own fields, each behind its length, and the hash before it. An edited, inserted or
+//! removed row in the middle is found by [`Chain::follow`]. Rows cut off at the end are not: for that the newest
+//! hash has to be kept somewhere else, which is why `check` prints it.
+
+use std::fmt;
+
+use ring::digest;
+
+/// What was done. Closed: the names are in the database for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// A claim for a new gateway was made.
+    GatewayClaimed,
+    /// A gateway used its claim's one-time code.
+    ClaimUsed,
+    /// A certificate request was turned down.
+    CsrRefused,
+    /// An operator approved a waiting gateway.
+    GatewayApproved,
+    /// A gateway was shut out for good.
+    GatewayRevoked,
+    /// A first certificate was issued.
+    CertificateIssued,
+    /// A certificate was renewed.
+    CertificateRenewed,
+    /// A person was given access.
+    UserAdded,
+    /// A person signed in.
+    UserSignedIn,
+    /// A sign-in was refused.
+    SignInRefused,
+    /// A person signed out.
+    UserSignedOut,
+    /// An API token was made.
+    TokenMade,
+    /// An API token was revoked.
+    TokenRevoked,
+    /// A backup was written.
+    BackupMade,
+    /// The database was put back from a backup.
+    Restored,
+    /// A placement was made or changed.
+    PlacementChanged,
+    /// A care team was made or changed.
+    TeamChanged,
+    /// An incident was closed by a person.
+    IncidentClosed,
+    /// The one-time set-up code was used to make the first operator.
+    FirstOperatorMade,
+}
+
+impl Action {
+    /// All of them.
+    pub const ALL: [Action; 19] = [
+        Action::GatewayClaimed,
+        Action::ClaimUsed,
+        Action::CsrRefused,
+        Action::GatewayApproved,
+        Action::GatewayRevoked,
+        Action::CertificateIssued,
+        Action::CertificateRenewed,
+        Action::UserAdded,
+        Action::UserSignedIn,
+        Action::SignInRefused,
+        Action::UserSignedOut,
+        Action::TokenMade,
+        Action::TokenRevoked,
+        Action::BackupMade,
+        Action::Restored,
+        Action::PlacementChanged,
+        Action::TeamChanged,
+        Action::IncidentClosed,
+        Action::FirstOperatorMade,
+    ];
+
+    /// The name in the table.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Action::GatewayClaimed => "gateway-claimed",
+            Action::ClaimUsed => "claim-used",
+            Action::CsrRefused => "csr-refused",
+            Action::GatewayApproved => "gateway-approved",
+            Action::GatewayRevoked => "gateway-revoked",
+            Action::CertificateIssued => "certificate-issued",
+            Action::CertificateRenewed => "certificate-renewed",
+            Action::UserAdded => "user-added",
+            Action::UserSignedIn => "user-signed-in",
+            Action::SignInRefused => "sign-in-refused",
+            Action::UserSignedOut => "user-signed-out",
+            Action::TokenMade => "token-made",
+            Action::TokenRevoked => "token-revoked",
+            Action::BackupMade => "backup-made",
+            Action::Restored => "restored",
+            Action::PlacementChanged => "placement-changed",
+            Action::TeamChanged => "team-changed",
+            Action::IncidentClosed => "incident-closed",
+            Action::FirstOperatorMade => "first-operator-made",
+        }
+    }
+
+    /// The action of that name.
+    pub fn from_name(name: &str) -> Option<Action> {
+        Action::ALL.into_iter().find(|action| action.name() == name)
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// SHA-256 over a row and all rows before it. `Display` is lower case hex.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowHash(pub [u8; 32]);
+
+impl RowHash {
+    /// Before the first row.
+    pub const START: RowHash = RowHash([0; 32]);
+
+    /// From the 32 bytes of a stored one.
+    pub fn from_slice(bytes: &[u8]) -> Option<RowHash> {
+        bytes.try_into().ok().map(RowHash)
+    }
+
+    /// The hash after one more row: SHA-256 over a name for the layout, the hash before, and each field behind
+    /// its length (8 bytes, big endian), numbers as 8 bytes.
+    #[must_use]
+    pub fn then(self, row: &Row<'_>) -> RowHash {
+        let mut ctx = digest::Context::new(&digest::SHA256);
+        ctx.update(b"homeward-audit-v1");
+        ctx.update(&self.0);
+        ctx.update(&row.id.to_be_bytes());
+        ctx.update(&row.at_ms.to_be_bytes());
+        for field in [row.actor, row.action, row.subject, row.detail] {
+            ctx.update(&(field.len() as u64).to_be_bytes());
+            ctx.update(field.as_bytes());
+        }
+        let mut out = [0; 32];
+        out.copy_from_slice(ctx.finish().as_ref());
+        RowHash(out)
+    }
+}
+
+impl fmt::Display for RowHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
+/// One row without its hash. The action is the text as stored, so that a row of a newer version still checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row<'a> {
+    /// 1, 2, 3 … without holes.
+    pub id: i64,
+    /// When, milliseconds since 1970.
+    pub at_ms: i64,
+    /// Who: a user's name, a gateway's id, or `system`.
+    pub actor: &'a str,
+    /// What was done.
+    pub action: &'a str,
+    /// To what.
+    pub subject: &'a str,
+    /// More, for people; never a secret.
+    pub detail: &'a str,
+}
+
+/// Where the trail stops being whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    /// A row is missing or out of order.
+    #[error("the audit trail should go on with row {expected}, but has row {found}")]
+    Number {
+        /// The number that should follow.
+        expected: i64,
+        /// The number that does.
+        found: i64,
+    },
+    /// A row, or one before it, is not what was written.
+    #[error("row {id} of the audit trail was changed after it was written, or a row before it was")]
+    Hash {
+        /// Which row.
+        id: i64,
+    },
+}
+
+/// A walk along the trail from its first row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chain {
+    last: i64,
+    head: RowHash,
+}
+
+impl Chain {
+    /// Before the first row.
+    pub const fn start() -> Chain {
+        Chain {
+            last: 0,
+            head: RowHash::START,
+        }
+    }
+
+    /// Going on after row `last` with hash `head`.
+    pub const fn after(last: i64, head: RowHash) -> Chain {
+        Chain { last, head }
+    }
+
+    /// Number of the newest row seen; 0 when there is none.
+    pub const fn last(&self) -> i64 {
+        self.last
+    }
+
+    /// Hash of the newest row seen.
+    pub const fn head(&self) -> RowHash {
+        self.head
+    }
+
+    /// Takes the next row with the hash that is stored beside it.
+    pub fn follow(&mut self, row: &Row<'_>, stored: &[u8]) -> Result<(), Broken> {
+        let expected = self.last.saturating_add(1);
+        if row.id != expected {
+            return Err(Broken::Number {
+                expected,
+                found: row.id,
+            });
+        }
+        let head = self.head.then(row);
+        if head.0 != stored {
+            return Err(Broken::Hash { id: row.id });
+        }
+        *self = Chain { last: row.id, head };
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trail() -> Vec<(i64, String, [u8; 32])> {
+        let mut chain = RowHash::START;
+        (1..=5)
+            .map(|id| {
+                let actor = format!("anna{id}");
+                chain = chain.then(&row(id, &actor));
+                (id, actor, chain.0)
+            })
+            .collect()
+    }
+
+    fn row(id: i64, actor: &str) -> Row<'_> {
+        Row {
+            id,
+            at_ms: 1_795_000_000_000 + id,
+            actor,
+            action: Action::UserSignedIn.name(),
+            subject: actor,
+            detail: "",
+        }
+    }
+
+    fn walk(trail: &[(i64, String, [u8; 32])]) -> Result<Chain, Broken> {
+        let mut chain = Chain::start();
+        for (id, actor, hash) in trail {
+            chain.follow(&row(*id, actor), hash)?;
+        }
+        Ok(chain)
+    }
+
+    #[test]
+    fn a_whole_trail_checks_and_names_its_head() {
+        let chain = walk(&trail()).expect("whole");
+        assert_eq!(chain.last(), 5);
+        assert_eq!(chain.head().0, trail()[4].2);
+    }
+
+    #[test]
+    fn an_edited_removed_or_swapped_row_is_found() {
+        let mut edited = trail();
+        edited[2].1 = "mallory".into();
+        assert_eq!(walk(&edited), Err(Broken::Hash { id: 3 }));
+        let mut removed = trail();
+        removed.remove(1);
+        assert_eq!(
+            walk(&removed),
+            Err(Broken::Number {
+                expected: 2,
+                found: 3
+            })
+        );
+        let mut renumbered = removed;
+        renumbered.iter_mut().zip(1..).for_each(|(r, id)| r.0 = id);
+        assert_eq!(walk(&renumbered), Err(Broken::Hash { id: 2 }));
+    }
+
+    #[test]
+    fn moving_a_letter_between_fields_changes_the_hash() {
+        let one = Row {
+            subject: "ab",
+            detail: "c",
+            ..row(1, "x")
+        };
+        let other = Row {
+            subject: "a",
+            detail: "bc",
+            ..row(1, "x")
+        };
+        assert_ne!(RowHash::START.then(&one), RowHash::START.then(&other));
+    }
+
+    #[test]
+    fn each_action_reads_back_by_its_own_name() {
+        for action in Action::ALL {
+            assert_eq!(Action::from_name(action.name()), Some(action));
+        }
+    }
+
+    #[test]
+    fn the_hash_of_a_known_row_never_changes() {
+        assert_eq!(
+            RowHash::START.then(&row(1, "anna1")).to_string(),
+            "d128bad08052e7118a7fa32ce26aa039c74fb6a425893a41e30313019c038760"
+        );
+    }
+}
