@@ -27,7 +27,7 @@ const EXAMPLES: &str = "\
 Examples:
   homeward-fleet --data /var/lib/homeward-fleet init --name fleet.example.org
   homeward-fleet --data /var/lib/homeward-fleet serve
-  homeward-fleet --data /var/lib/homeward-fleet claim new --placement home-0042
+  homeward-fleet --data /var/lib/homeward-fleet claim new --placement home-0042 --team north
   homeward-fleet --data /var/lib/homeward-fleet gateway list";
 
 /// How the log is written.
@@ -115,9 +115,12 @@ pub enum ClaimCommand {
 /// A new claim.
 #[derive(Debug, Args)]
 pub struct ClaimNew {
-    /// The placement the box is for; it must exist.
+    /// The placement the box is for.
     #[arg(long, value_name = "ID")]
     pub placement: Option<PlacementId>,
+    /// The care team of a placement that does not exist yet: both are made.
+    #[arg(long, value_name = "ID", requires = "placement")]
+    pub team: Option<TeamId>,
     /// Days until it expires, 1 to 30.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=30))]
     pub days: u16,

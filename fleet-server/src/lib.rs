@@ -6,4 +6,6 @@ pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod local;
+pub mod log;
 pub mod store;

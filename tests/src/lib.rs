@@ -1,1 +1,3 @@
-//! tests
+//! The harness: what stories, the demo and the swarm share.
+
+pub mod load;
