@@ -3,9 +3,11 @@
 //! Each capability is a pair: `noun.rs` decides (no async, clock, disk, network or randomness), `noun/verb.rs` acts.
 
 pub mod audit;
+pub mod bus;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod gate;
 pub mod local;
 pub mod log;
 pub mod store;
