@@ -1,3 +1,12 @@
-//! The harness: what stories, the demo and the swarm share.
+//! The harness: what stories, the demo and the swarm share. Real programs, real peers, shared data, a faulty wire.
+//!
+//! A test asks for what it needs and gets `None` when this machine does not have it; that is said aloud, and is a
+//! failure where `CI` is set (see [`shared::missing`]). Nothing here waits for a time: it waits for a condition,
+//! with a limit.
 
+pub mod browser;
 pub mod load;
+pub mod peers;
+pub mod programs;
+pub mod proxy;
+pub mod shared;

@@ -1,0 +1,101 @@
+//! Shell: looks at pages with a real browser (Debian's Chromium, driven by playwright-core, checked by axe-core).
+#![expect(clippy::disallowed_methods, reason = "shell: starts the browser's driver")]
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::programs::finish;
+use crate::shared;
+
+/// A browser and a page on a busy machine.
+const LIMIT: Duration = Duration::from_secs(150);
+
+/// What to look at, in one browser session.
+#[derive(Debug, Clone, Serialize)]
+pub struct Visit {
+    /// Where to sign in first: the form's address, and what goes in by field name.
+    pub sign_in: Option<SignIn>,
+    /// Runs scripts on the pages.
+    pub scripts: bool,
+    /// The pages.
+    pub pages: Vec<Page>,
+}
+
+/// A form that lets in.
+#[derive(Debug, Clone, Serialize)]
+pub struct SignIn {
+    /// The form's address.
+    pub url: String,
+    /// Values by the name of their field.
+    pub fields: std::collections::BTreeMap<String, String>,
+}
+
+/// One page to look at.
+#[derive(Debug, Clone, Serialize)]
+pub struct Page {
+    /// Its address.
+    pub url: String,
+    /// Width of the window, CSS pixels.
+    pub width: u32,
+    /// Laid out as for a printer.
+    pub print: bool,
+    /// Where to put a picture of the whole page.
+    pub picture: Option<PathBuf>,
+}
+
+impl Page {
+    /// A page at this width on a screen.
+    pub fn new(url: impl Into<String>, width: u32) -> Page {
+        Page {
+            url: url.into(),
+            width,
+            print: false,
+            picture: None,
+        }
+    }
+}
+
+/// What was seen on one page.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Seen {
+    /// Its address after redirects.
+    pub url: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// The first heading.
+    pub heading: String,
+    /// The text a person sees.
+    pub text: String,
+    /// What axe-core finds against WCAG 2.0 to 2.2 A and AA and its best practices: rule and element.
+    /// Empty when the visit ran no scripts: axe is one.
+    pub violations: Vec<String>,
+    /// What the browser complained of: scripts, content security, missing files.
+    pub complaints: Vec<String>,
+    /// True when the page is wider than the window.
+    pub overflows: bool,
+}
+
+/// Looks at the pages, or `None` when there is no browser, said aloud.
+///
+/// # Panics
+/// When the browser is there and fails.
+pub fn visit(visit: &Visit) -> Option<Vec<Seen>> {
+    let chromium = shared::debian("chromium", "chromium")?;
+    let node = shared::debian("node", "nodejs")?;
+    let modules = shared::tools().join("node/node_modules");
+    if !modules.join("playwright-core").is_dir() || !modules.join("axe-core").is_dir() {
+        shared::missing("playwright-core and axe-core", "run tests/run --install");
+        return None;
+    }
+    let mut command = Command::new(node);
+    command
+        .arg(shared::workspace().join("tests/browser/visit.cjs"))
+        .env("NODE_PATH", modules);
+    command.env("HOMEWARD_CHROMIUM", chromium);
+    let order = serde_json::to_vec(visit).expect("an order is JSON");
+    let answer = finish(&mut command, &order, LIMIT).ok();
+    Some(serde_json::from_str(&answer).unwrap_or_else(|e| panic!("the browser's answer: {e}\n{answer}")))
+}

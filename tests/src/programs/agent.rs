@@ -1,0 +1,95 @@
+//! Shell: a real `homeward-agent` on a folder of its own.
+#![expect(clippy::disallowed_methods, reason = "shell: starts processes")]
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Finished, Program, binary, finish};
+
+/// A command that does not run on ends within this on a busy machine.
+const COMMAND: Duration = Duration::from_mins(1);
+/// The promise: SIGTERM stops cleanly within five seconds; twice that on a busy machine.
+const STOP: Duration = Duration::from_secs(10);
+
+/// An agent's folder, and the agent while it runs.
+#[derive(Debug)]
+pub struct Agent {
+    dir: PathBuf,
+    running: Option<Program>,
+}
+
+impl Agent {
+    /// An agent that keeps what it has in `dir`.
+    pub fn at(dir: &Path) -> Agent {
+        Agent {
+            dir: dir.to_owned(),
+            running: None,
+        }
+    }
+
+    /// Its folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(binary("homeward-agent"));
+        command.arg("--data").arg(&self.dir);
+        command
+    }
+
+    /// Runs one command of the CLI to its end.
+    pub fn command_ended<S: AsRef<OsStr>>(&self, args: &[S]) -> Finished {
+        finish(self.command().args(args), b"", COMMAND)
+    }
+
+    /// Enrols by a claim given on standard input, at most `limit`.
+    pub fn enrol(&self, claim: &str, limit: Duration) -> Finished {
+        finish(
+            self.command().args(["enrol", "--claim", "-"]),
+            claim.as_bytes(),
+            limit,
+        )
+    }
+
+    /// What `status --json` says.
+    ///
+    /// # Panics
+    /// When it fails or does not answer in JSON.
+    pub fn status(&self) -> Value {
+        let text = finish(self.command().args(["status", "--json"]), b"", COMMAND).ok();
+        serde_json::from_str(&text).unwrap_or_else(|e| panic!("not JSON: {e}\n{text}"))
+    }
+
+    /// Starts running.
+    pub fn run<S: AsRef<OsStr>>(&mut self, args: &[S]) {
+        self.running = Some(Program::start("agent", self.command().arg("run").args(args)));
+    }
+
+    /// The running agent.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn program(&mut self) -> &mut Program {
+        self.running.as_mut().expect("the agent was started")
+    }
+
+    /// Ends it as a power cut would.
+    pub fn kill(&mut self) {
+        drop(self.running.take());
+    }
+
+    /// Asks it to stop and waits.
+    ///
+    /// # Panics
+    /// When it does not run or does not stop.
+    pub fn stop(&mut self) -> ExitStatus {
+        let status = self.program().terminate(STOP);
+        self.running = None;
+        status
+    }
+}
