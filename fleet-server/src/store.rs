@@ -9,18 +9,29 @@
 //! written once, in SQL that both engines read: `$1` first used in ascending order (`SQLite` numbers parameters by
 //! first use), TEXT ids, BIGINT milliseconds, signed bytes kept as signed. Engines are synchronous and live on
 //! threads of their own; async code only waits for them.
+//!
+//! A job that panics, fails, or swallows the error of a statement is undone; so is a whole group whose commit fails,
+//! and then each of its callers is told. What an engine cannot mend ends its threads: see [`Store::ended`].
 
 pub mod audit;
+mod group;
 pub mod migrate;
+pub mod postgres;
+#[cfg(test)]
+pub(crate) mod promises;
 pub mod signals;
 pub mod sqlite;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 /// Why the store did not do what was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// The rows changed meanwhile, or a row with this key exists.
     #[error("another change came first: {0}")]
@@ -177,10 +188,13 @@ impl Row {
 }
 
 /// An open transaction of either engine.
+///
+/// After an error the work should end: whatever it answers, its part is undone (`PostgreSQL` runs no further
+/// statement after one that failed, and `SQLite` behaves the same here).
 pub trait Tx {
     /// Runs one statement; gives how many rows it touched.
     fn execute(&mut self, sql: &'static str, with: &[Value<'_>]) -> Result<u64, StoreError>;
-    /// Runs one query; gives all its rows. Bound the number in the statement.
+    /// Runs one query, or a statement with RETURNING; gives all its rows. Bound the number in the statement.
     fn rows(&mut self, sql: &'static str, with: &[Value<'_>]) -> Result<Vec<Row>, StoreError>;
 
     /// The first row of a query, if there is one.
@@ -189,18 +203,25 @@ pub trait Tx {
     }
 }
 
-/// A piece of work for an engine thread: it runs, and answers its caller once it is told how the commit went.
-pub type Job = Box<dyn FnOnce(&mut dyn Tx) -> Answer + Send>;
-
-/// What a piece of work left behind.
-pub struct Answer {
-    /// Whether its own part may be kept.
-    pub keep: bool,
-    /// Tells the caller; given the commit's failure, if it failed.
-    pub tell: Box<dyn FnOnce(Option<StoreError>) + Send>,
+/// Where the database is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreConfig {
+    /// The embedded one, in this file.
+    Sqlite(PathBuf),
+    /// A `PostgreSQL` server: a URL (`postgresql://user@host/name`) or `key=value` words; a `host` that begins with
+    /// a slash is the directory of a unix socket. TLS to the database is not built in yet.
+    Postgres(String),
 }
 
-/// A handle on a running engine; cheap to clone.
+/// Opens the database, brings it to the newest schema and starts the engine's threads.
+pub fn open(config: &StoreConfig) -> Result<Store, StoreError> {
+    match config {
+        StoreConfig::Sqlite(path) => sqlite::open(path),
+        StoreConfig::Postgres(url) => postgres::open(url),
+    }
+}
+
+/// A handle on a running engine; cheap to clone. The engine ends when the last one is dropped.
 #[derive(Clone)]
 pub struct Store {
     engine: Arc<dyn Engine>,
@@ -214,10 +235,28 @@ impl std::fmt::Debug for Store {
 
 /// Where jobs go. A full queue makes the caller wait: that is the back pressure.
 pub trait Engine: Send + Sync {
-    /// Hands a job to the writer; gives it back when the writer is gone.
-    fn submit_write(&self, job: Job) -> futures_util::future::BoxFuture<'_, Result<(), StoreError>>;
+    /// Hands a job to the writer.
+    fn submit_write(&self, job: Box<dyn Job>) -> BoxFuture<'_, Result<(), StoreError>>;
     /// Hands a job to a reader.
-    fn submit_read(&self, job: Job) -> futures_util::future::BoxFuture<'_, Result<(), StoreError>>;
+    fn submit_read(&self, job: Box<dyn Job>) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// Cancelled when one of the engine's threads has ended.
+    fn ended(&self) -> CancellationToken;
+}
+
+/// A piece of work on its way to an engine's thread.
+pub trait Job: Send {
+    /// Runs in an open transaction.
+    fn run(self: Box<Self>, tx: &mut dyn Tx) -> Answer;
+    /// Tells the caller that it will not be run.
+    fn refuse(self: Box<Self>, error: StoreError);
+}
+
+/// What a piece of work left behind.
+pub struct Answer {
+    /// Whether its own part may be kept.
+    pub keep: bool,
+    /// Tells the caller; given the commit's failure, if it failed.
+    pub tell: Box<dyn FnOnce(Option<StoreError>) + Send>,
 }
 
 impl Store {
@@ -227,23 +266,49 @@ impl Store {
     }
 
     /// Runs `work` in a transaction; returns after the commit that holds it. An error of `work` undoes its part.
+    /// A caller that stops waiting does not stop the work.
     pub async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut dyn Tx) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (job, answer) = job(work);
-        self.engine.submit_write(job).await?;
-        answer.await.unwrap_or_else(|_| Err(gone()))
+        self.submit(work).await?.committed().await
     }
 
-    /// Runs `work` on a reader: it sees one moment of the database and must not change it.
+    /// Puts `work` in the writer's queue and gives what to wait for: works are done in the order of their
+    /// submission, so one caller can have several on their way and keep their order.
+    pub async fn submit<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut dyn Tx) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<Pending<T>, StoreError> {
+        let (tell, answer) = oneshot::channel();
+        self.engine.submit_write(Box::new(Work { work, tell })).await?;
+        Ok(Pending(answer))
+    }
+
+    /// Runs `work` on a reader: it sees one moment of the database and cannot change it.
     pub async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut dyn Tx) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (job, answer) = job(work);
-        self.engine.submit_read(job).await?;
-        answer.await.unwrap_or_else(|_| Err(gone()))
+        let (tell, answer) = oneshot::channel();
+        self.engine.submit_read(Box::new(Work { work, tell })).await?;
+        Pending(answer).committed().await
+    }
+
+    /// Returns when the engine has ended for good (a damaged database, a dead thread): the process should end too.
+    pub async fn ended(&self) {
+        self.engine.ended().cancelled_owned().await;
+    }
+}
+
+/// Work that waits for its turn or for the commit.
+#[derive(Debug)]
+pub struct Pending<T>(oneshot::Receiver<Result<T, StoreError>>);
+
+impl<T> Pending<T> {
+    /// Waits for the commit that holds it.
+    pub async fn committed(self) -> Result<T, StoreError> {
+        self.0.await.unwrap_or_else(|_| Err(gone()))
     }
 }
 
@@ -254,12 +319,25 @@ fn gone() -> StoreError {
     }
 }
 
-fn job<T: Send + 'static>(
-    work: impl FnOnce(&mut dyn Tx) -> Result<T, StoreError> + Send + 'static,
-) -> (Job, oneshot::Receiver<Result<T, StoreError>>) {
-    let (tell, answer) = oneshot::channel();
-    let job: Job = Box::new(move |tx| {
-        let result = work(tx);
+struct Work<F, T> {
+    work: F,
+    tell: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<F, T> Job for Work<F, T>
+where
+    F: FnOnce(&mut dyn Tx) -> Result<T, StoreError> + Send,
+    T: Send + 'static,
+{
+    fn run(self: Box<Self>, tx: &mut dyn Tx) -> Answer {
+        let Work { work, tell } = *self;
+        let mut watched = Watched { tx, failed: None };
+        let result =
+            catch_unwind(AssertUnwindSafe(|| work(&mut watched))).unwrap_or_else(|_| Err(panicked()));
+        let result = match watched.failed {
+            Some(swallowed) if result.is_ok() => Err(swallowed),
+            _ => result,
+        };
         Answer {
             keep: result.is_ok(),
             tell: Box::new(move |failed| {
@@ -270,6 +348,43 @@ fn job<T: Send + 'static>(
                 });
             }),
         }
-    });
-    (job, answer)
+    }
+
+    fn refuse(self: Box<Self>, error: StoreError) {
+        let _ = self.tell.send(Err(error)); // as above
+    }
+}
+
+fn panicked() -> StoreError {
+    StoreError::Unavailable {
+        step: "running a piece of work",
+        why: "it panicked, which is a fault of this program".into(),
+    }
+}
+
+/// A transaction that remembers the first error, for works that swallow it.
+struct Watched<'a> {
+    tx: &'a mut dyn Tx,
+    failed: Option<StoreError>,
+}
+
+impl Watched<'_> {
+    fn remember<T>(&mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let (Err(error), None) = (&result, &self.failed) {
+            self.failed = Some(error.clone());
+        }
+        result
+    }
+}
+
+impl Tx for Watched<'_> {
+    fn execute(&mut self, sql: &'static str, with: &[Value<'_>]) -> Result<u64, StoreError> {
+        let result = self.tx.execute(sql, with);
+        self.remember(result)
+    }
+
+    fn rows(&mut self, sql: &'static str, with: &[Value<'_>]) -> Result<Vec<Row>, StoreError> {
+        let result = self.tx.rows(sql, with);
+        self.remember(result)
+    }
 }

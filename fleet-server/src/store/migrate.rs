@@ -1,26 +1,159 @@
 //! Shell: brings a database to the newest schema.
+//!
+//! Two folders, one text: the files differ only in the column that numbers itself, and a test holds that. A
+//! migration adds; what is no longer used is removed by a later release. What was applied may not change: a
+//! database whose history differs is refused, not mended.
 
+use refinery_core::traits::sync::{Migrate, Query, Transaction};
+use refinery_core::{Migration, Runner};
 use rusqlite::Connection;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::StoreError;
 
-const SQLITE: &str = include_str!("../../migrations/sqlite/V1__first.sql");
+const SQLITE: [(&str, &str); 1] = [("V1__first", include_str!("../../migrations/sqlite/V1__first.sql"))];
+const POSTGRES: [(&str, &str); 1] = [(
+    "V1__first",
+    include_str!("../../migrations/postgres/V1__first.sql"),
+)];
 
 /// Brings an embedded database to the newest schema.
 pub fn sqlite(db: &mut Connection) -> Result<(), StoreError> {
-    let step = "migrating";
-    let failed = |e: rusqlite::Error| StoreError::Unavailable {
-        step,
+    run(&SQLITE, &mut Embedded(db))
+}
+
+/// Brings a `PostgreSQL` database to the newest schema.
+pub fn postgres(client: &mut postgres::Client) -> Result<(), StoreError> {
+    // When two processes start at once, the second finds the work done under its feet; then it looks again.
+    run(&POSTGRES, &mut Server(client)).or_else(|_| run(&POSTGRES, &mut Server(client)))
+}
+
+fn run(files: &[(&str, &str)], on: &mut impl Migrate) -> Result<(), StoreError> {
+    let failed = |e: refinery_core::Error| StoreError::Unavailable {
+        step: "bringing it to the newest schema",
         why: e.to_string(),
     };
-    let version: i64 = db
-        .query_row("PRAGMA user_version", [], |row| row.get(0))
-        .map_err(failed)?;
-    if version == 0 {
-        let tx = db.transaction().map_err(failed)?;
-        tx.execute_batch(SQLITE).map_err(failed)?;
-        tx.execute_batch("PRAGMA user_version = 1").map_err(failed)?;
-        tx.commit().map_err(failed)?;
+    let migrations: Result<Vec<Migration>, _> = files
+        .iter()
+        .map(|(name, sql)| Migration::unapplied(name, sql))
+        .collect();
+    let runner = Runner::new(&migrations.map_err(failed)?).set_grouped(true);
+    runner.run(on).map(drop).map_err(failed)
+}
+
+/// A row of the history: version, name, when (RFC 3339), checksum.
+fn applied(version: i32, name: String, on: &str, checksum: &str) -> Option<Migration> {
+    let on = OffsetDateTime::parse(on, &Rfc3339).ok()?;
+    Some(Migration::applied(version, name, on, checksum.parse().ok()?))
+}
+
+/// `refinery`'s own driver stops at an older `rusqlite` than ours.
+struct Embedded<'a>(&'a mut Connection);
+
+impl Transaction for Embedded<'_> {
+    type Error = rusqlite::Error;
+
+    fn execute<'q, T: Iterator<Item = &'q str>>(&mut self, steps: T) -> Result<usize, Self::Error> {
+        let tx = self.0.transaction()?;
+        let mut done = 0;
+        for sql in steps {
+            tx.execute_batch(sql)?;
+            done += 1;
+        }
+        tx.commit()?;
+        Ok(done)
     }
-    Ok(())
+}
+
+impl Query<Vec<Migration>> for Embedded<'_> {
+    fn query(&mut self, query: &str) -> Result<Vec<Migration>, Self::Error> {
+        let mut statement = self.0.prepare(query)?;
+        let rows = statement.query_map([], |row| {
+            let (on, checksum): (String, String) = (row.get(2)?, row.get(3)?);
+            let odd = || rusqlite::Error::InvalidColumnName("the history of migrations is damaged".into());
+            applied(row.get(0)?, row.get(1)?, &on, &checksum).ok_or_else(odd)
+        })?;
+        rows.collect()
+    }
+}
+
+impl Migrate for Embedded<'_> {}
+
+/// A `PostgreSQL` connection; several processes that start at once migrate one after another.
+struct Server<'a>(&'a mut postgres::Client);
+
+/// Any number that nothing else on the server locks: "homeward" in ASCII.
+const LOCK: &str = "SELECT pg_advisory_xact_lock(7525353784921387620)";
+
+#[derive(Debug, thiserror::Error)]
+enum ServerError {
+    #[error("{}", .0.as_db_error().map_or_else(|| .0.to_string(), |e| e.message().to_owned()))]
+    Driver(#[from] postgres::Error),
+    #[error("the history of migrations is damaged")]
+    History,
+}
+
+impl Transaction for Server<'_> {
+    type Error = ServerError;
+
+    fn execute<'q, T: Iterator<Item = &'q str>>(&mut self, steps: T) -> Result<usize, Self::Error> {
+        let mut tx = self.0.transaction()?;
+        tx.batch_execute(LOCK)?;
+        let mut done = 0;
+        for sql in steps {
+            tx.batch_execute(sql)?;
+            done += 1;
+        }
+        tx.commit()?;
+        Ok(done)
+    }
+}
+
+impl Query<Vec<Migration>> for Server<'_> {
+    fn query(&mut self, query: &str) -> Result<Vec<Migration>, Self::Error> {
+        let rows = self.0.query(query, &[])?;
+        let read = |row: &postgres::Row| {
+            let (on, checksum): (String, String) = (row.try_get(2)?, row.try_get(3)?);
+            applied(row.try_get(0)?, row.try_get(1)?, &on, &checksum).ok_or(ServerError::History)
+        };
+        rows.iter().map(read).collect()
+    }
+}
+
+impl Migrate for Server<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_engines_have_one_schema_text_but_for_the_column_that_numbers_itself() {
+        for ((name, embedded), (same, server)) in SQLITE.iter().zip(&POSTGRES) {
+            assert_eq!(name, same);
+            let server = server.replace(
+                "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+                "INTEGER PRIMARY KEY AUTOINCREMENT",
+            );
+            let statements = |text: &str| {
+                let lines: Vec<String> = text
+                    .lines()
+                    .filter(|line| !line.starts_with("--"))
+                    .map(str::to_owned)
+                    .collect();
+                lines
+            };
+            assert_eq!(statements(embedded), statements(&server), "{name} differs");
+        }
+    }
+
+    #[test]
+    fn migrating_twice_changes_nothing_and_a_changed_history_is_refused() {
+        let mut db = Connection::open_in_memory().expect("memory");
+        sqlite(&mut db).expect("first");
+        sqlite(&mut db).expect("again");
+        db.execute_batch("UPDATE refinery_schema_history SET checksum = '1'")
+            .expect("tampering");
+        assert!(sqlite(&mut db).is_err());
+    }
 }

@@ -1,42 +1,28 @@
 //! Shell: the embedded engine. One writer thread and a few readers on one database file (`WAL`, `FULL`).
-#![expect(clippy::disallowed_methods, reason = "shell: threads and a database file")]
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::path::Path;
+use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OpenFlags};
-use tokio::sync::mpsc;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{Cell, Engine, Job, Row, Store, StoreError, Tx, Value};
+use super::group::{Session, Threads};
+use super::{Cell, Row, Store, StoreError, Tx, Value};
 
-/// Jobs that may wait for the writer; more make their callers wait.
-const WAITING: usize = 4096;
-/// Jobs in one commit: beyond this the wait of the first outweighs the saving (measured: 15,000 rows/s at 1,000).
-const PER_COMMIT: usize = 1000;
 /// Reader threads.
 const READERS: usize = 3;
-
-struct Sqlite {
-    write: mpsc::Sender<Job>,
-    read: mpsc::Sender<Job>,
-}
 
 /// Opens (or makes) the database at `path` and starts its threads. Migrations are run first.
 pub fn open(path: &Path) -> Result<Store, StoreError> {
     let mut writer = connect(path, false)?;
     super::migrate::sqlite(&mut writer)?;
-    let (write, jobs) = mpsc::channel(WAITING);
-    spawn("store-writer", move || write_all(&mut writer, jobs))?;
-    let (read, jobs) = mpsc::channel(WAITING);
-    let jobs = Arc::new(Mutex::new(jobs));
-    for _ in 0..READERS {
-        let mut reader = connect(path, true)?;
-        let jobs = Arc::clone(&jobs);
-        spawn("store-reader", move || read_all(&mut reader, &jobs))?;
-    }
-    Ok(Store::new(Arc::new(Sqlite { write, read })))
+    let readers: Result<Vec<Sqlite>, StoreError> = (0..READERS)
+        .map(|_| connect(path, true).map(Sqlite::new))
+        .collect();
+    Ok(Store::new(Arc::new(Threads::start(
+        Sqlite::new(writer),
+        readers?,
+    )?)))
 }
 
 /// Opens one connection with the settings that all of ours have.
@@ -45,14 +31,12 @@ pub fn connect(path: &Path, read_only: bool) -> Result<Connection, StoreError> {
     let flags = if read_only {
         OpenFlags::SQLITE_OPEN_READ_ONLY
     } else {
-        OpenFlags::default()
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE
     };
-    let path: PathBuf = path.to_owned();
-    let db = Connection::open_with_flags(&path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(|e| {
-        StoreError::Unavailable {
-            step,
-            why: format!("{}: {e}", path.display()),
-        }
+    let opened = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX);
+    let db = opened.map_err(|e| StoreError::Unavailable {
+        step,
+        why: format!("{}: {e}", path.display()),
     })?;
     let settings = if read_only {
         "PRAGMA busy_timeout = 10000; PRAGMA query_only = ON;"
@@ -65,116 +49,44 @@ pub fn connect(path: &Path, read_only: bool) -> Result<Connection, StoreError> {
     Ok(db)
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), StoreError> {
-    let made = std::thread::Builder::new().name(name.to_owned()).spawn(work);
-    made.map(drop).map_err(|e| StoreError::Unavailable {
-        step: "starting a thread",
-        why: e.to_string(),
-    })
+/// One connection; also what the command line's checks run on.
+pub(super) struct Sqlite {
+    db: Connection,
+    fatal: Option<String>,
 }
 
-impl Engine for Sqlite {
-    fn submit_write(&self, job: Job) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async { self.write.send(job).await.map_err(|_| super::gone()) })
+impl Sqlite {
+    pub(super) fn new(db: Connection) -> Sqlite {
+        Sqlite { db, fatal: None }
     }
 
-    fn submit_read(&self, job: Job) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async { self.read.send(job).await.map_err(|_| super::gone()) })
-    }
-}
-
-fn write_all(db: &mut Connection, mut jobs: mpsc::Receiver<Job>) {
-    while let Some(first) = jobs.blocking_recv() {
-        let mut told = Vec::new();
-        let outcome = commit(db, first, &mut jobs, &mut told);
-        let why = outcome.err().map(|e| e.to_string());
-        for tell in told {
-            let failed = why.clone().map(|why| StoreError::Unavailable {
-                step: "committing",
-                why,
-            });
-            tell(failed);
-        }
-    }
-}
-
-type Tell = Box<dyn FnOnce(Option<StoreError>) + Send>;
-
-fn commit(
-    db: &mut Connection,
-    first: Job,
-    jobs: &mut mpsc::Receiver<Job>,
-    told: &mut Vec<Tell>,
-) -> Result<(), rusqlite::Error> {
-    let mut next = Some(first);
-    if !db.is_autocommit() {
-        db.execute_batch("ROLLBACK")?; // an earlier commit ended half way
-    }
-    let begun = db.execute_batch("BEGIN IMMEDIATE");
-    while let Some(job) = next.take() {
-        if begun.is_ok() {
-            db.prepare_cached("SAVEPOINT job")?.execute([])?;
-            let answer = job(&mut Open { db });
-            if !answer.keep {
-                db.prepare_cached("ROLLBACK TO job")?.execute([])?;
+    fn note<T>(&mut self, step: &'static str, result: rusqlite::Result<T>) -> Result<T, StoreError> {
+        result.map_err(|e| {
+            if let Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) = e.sqlite_error_code() {
+                self.fatal = Some(e.to_string());
             }
-            db.prepare_cached("RELEASE job")?.execute([])?;
-            told.push(answer.tell);
-        } else {
-            let answer = job(&mut Closed);
-            told.push(answer.tell);
-        }
-        if told.len() < PER_COMMIT {
-            next = jobs.try_recv().ok();
-        }
-    }
-    begun?;
-    let done = db.execute_batch("COMMIT");
-    if done.is_err() && !db.is_autocommit() {
-        db.execute_batch("ROLLBACK")?;
-    }
-    done
-}
-
-fn read_all(db: &mut Connection, jobs: &Mutex<mpsc::Receiver<Job>>) {
-    loop {
-        let job = match jobs.lock() {
-            Ok(mut jobs) => jobs.blocking_recv(),
-            Err(_) => return,
-        };
-        let Some(job) = job else { return };
-        let begun = db.execute_batch("BEGIN");
-        let answer = if begun.is_ok() {
-            job(&mut Open { db })
-        } else {
-            job(&mut Closed)
-        };
-        let ended = if begun.is_ok() {
-            db.execute_batch("COMMIT")
-        } else {
-            begun
-        };
-        (answer.tell)(ended.err().map(|e| failed("reading", &e)));
-    }
-}
-
-struct Open<'a> {
-    db: &'a Connection,
-}
-
-/// Stands in for a transaction that could not be begun.
-struct Closed;
-
-impl Tx for Closed {
-    fn execute(&mut self, _: &'static str, _: &[Value<'_>]) -> Result<u64, StoreError> {
-        Err(StoreError::Unavailable {
-            step: "beginning a transaction",
-            why: "the database is locked or full".into(),
+            failed(step, &e)
         })
     }
+}
 
-    fn rows(&mut self, sql: &'static str, with: &[Value<'_>]) -> Result<Vec<Row>, StoreError> {
-        self.execute(sql, with).map(|_| Vec::new())
+impl Session for Sqlite {
+    const BEGIN_WRITE: &'static str = "BEGIN IMMEDIATE";
+    const BEGIN_READ: &'static str = "BEGIN";
+
+    fn ready(&mut self) -> Result<(), StoreError> {
+        if self.stands() {
+            self.execute("ROLLBACK", &[])?; // an earlier commit did not succeed
+        }
+        Ok(())
+    }
+
+    fn stands(&self) -> bool {
+        !self.db.is_autocommit()
+    }
+
+    fn fatal(&self) -> Option<&str> {
+        self.fatal.as_deref()
     }
 }
 
@@ -191,58 +103,64 @@ impl rusqlite::ToSql for Param<'_> {
     }
 }
 
-impl Tx for Open<'_> {
+impl Tx for Sqlite {
     fn execute(&mut self, sql: &'static str, with: &[Value<'_>]) -> Result<u64, StoreError> {
-        let mut statement = self
+        let run = self
             .db
             .prepare_cached(sql)
-            .map_err(|e| failed("preparing a statement", &e))?;
-        let touched = statement.execute(rusqlite::params_from_iter(with.iter().map(Param)));
-        touched
-            .map(|n| n as u64)
-            .map_err(|e| failed("running a statement", &e))
+            .and_then(|mut statement| statement.execute(rusqlite::params_from_iter(with.iter().map(Param))));
+        self.note("running a statement", run)
+            .map(|touched| touched as u64)
     }
 
     fn rows(&mut self, sql: &'static str, with: &[Value<'_>]) -> Result<Vec<Row>, StoreError> {
-        let mut statement = self
-            .db
-            .prepare_cached(sql)
-            .map_err(|e| failed("preparing a query", &e))?;
-        let columns = statement.column_count();
-        let mut found = statement
-            .query(rusqlite::params_from_iter(with.iter().map(Param)))
-            .map_err(|e| failed("running a query", &e))?;
-        let mut rows = Vec::new();
-        while let Some(row) = found.next().map_err(|e| failed("reading a row", &e))? {
-            let mut cells = Vec::with_capacity(columns);
-            for column in 0..columns {
-                let cell = match row.get_ref(column).map_err(|e| failed("reading a column", &e))? {
-                    ValueRef::Null => Cell::Null,
-                    ValueRef::Integer(v) => Cell::Int(v),
-                    ValueRef::Text(v) => Cell::Text(String::from_utf8_lossy(v).into_owned()),
-                    ValueRef::Blob(v) => Cell::Blob(v.to_vec()),
-                    ValueRef::Real(_) => {
-                        let odd = Row {
-                            statement: sql,
-                            cells: Vec::new(),
-                        };
-                        return Err(odd.corrupt(column, "a floating point number"));
-                    }
-                };
-                cells.push(cell);
-            }
-            rows.push(Row {
-                statement: sql,
-                cells,
-            });
-        }
-        Ok(rows)
+        let run = query(&self.db, sql, with);
+        self.note("running a query", run)?
     }
 }
 
-fn failed(step: &'static str, error: &rusqlite::Error) -> StoreError {
+/// The outer error is the engine's, the inner one says that a value is not of ours.
+fn query(
+    db: &Connection,
+    sql: &'static str,
+    with: &[Value<'_>],
+) -> rusqlite::Result<Result<Vec<Row>, StoreError>> {
+    let mut statement = db.prepare_cached(sql)?;
+    let columns = statement.column_count();
+    let mut found = statement.query(rusqlite::params_from_iter(with.iter().map(Param)))?;
+    let mut rows = Vec::new();
+    while let Some(row) = found.next()? {
+        let mut kept = Row {
+            statement: sql,
+            cells: Vec::with_capacity(columns),
+        };
+        for column in 0..columns {
+            match cell(row.get_ref(column)?) {
+                Ok(cell) => kept.cells.push(cell),
+                Err(why) => return Ok(Err(kept.corrupt(column, why))),
+            }
+        }
+        rows.push(kept);
+    }
+    Ok(Ok(rows))
+}
+
+fn cell(value: ValueRef<'_>) -> Result<Cell, &'static str> {
+    match value {
+        ValueRef::Null => Ok(Cell::Null),
+        ValueRef::Integer(v) => Ok(Cell::Int(v)),
+        ValueRef::Text(v) => {
+            let text = std::str::from_utf8(v).map_err(|_| "a text that is not UTF-8")?;
+            Ok(Cell::Text(text.to_owned()))
+        }
+        ValueRef::Blob(v) => Ok(Cell::Blob(v.to_vec())),
+        ValueRef::Real(_) => Err("a floating point number"),
+    }
+}
+
+pub(super) fn failed(step: &'static str, error: &rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::ConstraintViolation) => StoreError::Conflict(error.to_string()),
+        Some(ErrorCode::ConstraintViolation) => StoreError::Conflict(error.to_string()),
         _ => StoreError::Unavailable {
             step,
             why: error.to_string(),

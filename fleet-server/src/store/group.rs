@@ -1,0 +1,177 @@
+//! Shell: what the threads of both engines do. The writer takes all that waits into one commit, each piece of work
+//! behind a savepoint of its own; a reader takes one at a time.
+#![expect(clippy::disallowed_methods, reason = "shell: threads")]
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{Engine, Job, StoreError, Tx};
+
+/// Jobs that may wait for the writer; more make their callers wait.
+const WAITING: usize = 4096;
+/// Jobs in one commit: beyond this the wait of the first outweighs the saving (measured: 15,000 rows/s at 1,000).
+const PER_COMMIT: usize = 1000;
+
+/// One connection to the database, on a thread of its own.
+pub(super) trait Session: Tx {
+    /// Begins a transaction that may write.
+    const BEGIN_WRITE: &'static str;
+    /// Begins a transaction that sees one moment and may not write.
+    const BEGIN_READ: &'static str;
+
+    /// Makes the connection fit for a new transaction: connects again, undoes what was left open.
+    fn ready(&mut self) -> Result<(), StoreError>;
+    /// Whether the transaction that was begun still stands; an engine may have ended it by itself.
+    fn stands(&self) -> bool;
+    /// Why no later try can succeed, when that is so.
+    fn fatal(&self) -> Option<&str>;
+}
+
+/// The queues in front of an engine's threads.
+pub(super) struct Threads {
+    write: mpsc::Sender<Box<dyn Job>>,
+    read: mpsc::Sender<Box<dyn Job>>,
+    ended: CancellationToken,
+}
+
+impl Threads {
+    /// Starts one writer and a reader for each of `readers`.
+    pub(super) fn start<S: Session + Send + 'static>(
+        mut writer: S,
+        readers: Vec<S>,
+    ) -> Result<Threads, StoreError> {
+        let ended = CancellationToken::new();
+        let (write, jobs) = mpsc::channel(WAITING);
+        spawn("store-writer", &ended, move || write_all(&mut writer, jobs))?;
+        let (read, jobs) = mpsc::channel(WAITING);
+        let jobs = Arc::new(Mutex::new(jobs));
+        for mut reader in readers {
+            let jobs = Arc::clone(&jobs);
+            spawn("store-reader", &ended, move || read_all(&mut reader, &jobs))?;
+        }
+        Ok(Threads { write, read, ended })
+    }
+}
+
+impl Engine for Threads {
+    fn submit_write(&self, job: Box<dyn Job>) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async { self.write.send(job).await.map_err(|_| super::gone()) })
+    }
+
+    fn submit_read(&self, job: Box<dyn Job>) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async { self.read.send(job).await.map_err(|_| super::gone()) })
+    }
+
+    fn ended(&self) -> CancellationToken {
+        self.ended.clone()
+    }
+}
+
+fn spawn(
+    name: &str,
+    ended: &CancellationToken,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<(), StoreError> {
+    let guard = ended.clone().drop_guard(); // also when the thread panics
+    let made = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        work();
+        drop(guard);
+    });
+    made.map(drop).map_err(|e| StoreError::Unavailable {
+        step: "starting a thread",
+        why: e.to_string(),
+    })
+}
+
+fn write_all<S: Session>(session: &mut S, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
+    while let Some(first) = jobs.blocking_recv() {
+        match begin(session, S::BEGIN_WRITE) {
+            Ok(()) => commit_group(session, first, &mut jobs),
+            Err(error) => refuse_waiting(first, &mut jobs, &error),
+        }
+        if let Some(why) = session.fatal() {
+            tracing::error!("the database cannot be used any more: {why}");
+            return;
+        }
+    }
+}
+
+fn begin<S: Session>(session: &mut S, how: &'static str) -> Result<(), StoreError> {
+    session.ready()?;
+    session.execute(how, &[]).map(drop)
+}
+
+fn refuse_waiting(first: Box<dyn Job>, jobs: &mut mpsc::Receiver<Box<dyn Job>>, error: &StoreError) {
+    tracing::warn!("nothing can be stored: {error}");
+    first.refuse(error.clone());
+    for _ in 0..WAITING {
+        match jobs.try_recv() {
+            Ok(job) => job.refuse(error.clone()),
+            Err(_) => return,
+        }
+    }
+}
+
+type Tell = Box<dyn FnOnce(Option<StoreError>) + Send>;
+
+/// Runs what waits in the transaction that was begun, commits, and tells every caller how it went.
+fn commit_group<S: Session>(session: &mut S, first: Box<dyn Job>, jobs: &mut mpsc::Receiver<Box<dyn Job>>) {
+    let mut told: Vec<Tell> = Vec::new();
+    let mut next = Some(first);
+    let mut outcome = Ok(());
+    while let Some(job) = next.take() {
+        outcome = run_one(session, job, &mut told);
+        if outcome.is_ok() && told.len() < PER_COMMIT {
+            next = jobs.try_recv().ok();
+        }
+    }
+    let outcome = outcome.and_then(|()| session.execute("COMMIT", &[]).map(drop));
+    if let Err(error) = &outcome {
+        tracing::warn!("{} pieces of work were undone: {error}", told.len());
+    }
+    for tell in told {
+        tell(outcome.clone().err());
+    }
+}
+
+/// Runs one piece of work behind a savepoint. An error means that the whole transaction is gone.
+fn run_one<S: Session>(session: &mut S, job: Box<dyn Job>, told: &mut Vec<Tell>) -> Result<(), StoreError> {
+    if let Err(error) = session.execute("SAVEPOINT job", &[]) {
+        job.refuse(error.clone());
+        return Err(error);
+    }
+    let answer = job.run(session);
+    told.push(answer.tell);
+    if !session.stands() {
+        return Err(StoreError::Unavailable {
+            step: "running a piece of work",
+            why: "the database gave up the transaction".into(),
+        });
+    }
+    if !answer.keep {
+        session.execute("ROLLBACK TO SAVEPOINT job", &[])?;
+    }
+    session.execute("RELEASE SAVEPOINT job", &[]).map(drop)
+}
+
+fn read_all<S: Session>(session: &mut S, jobs: &Mutex<mpsc::Receiver<Box<dyn Job>>>) {
+    loop {
+        let job = jobs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .blocking_recv();
+        let Some(job) = job else { return };
+        match begin(session, S::BEGIN_READ) {
+            Ok(()) => {
+                let answer = job.run(session);
+                // What was read is read; a connection that broke here is made anew for the next one.
+                let _ = session.execute("ROLLBACK", &[]);
+                (answer.tell)(None);
+            }
+            Err(error) => job.refuse(error),
+        }
+    }
+}

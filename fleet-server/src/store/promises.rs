@@ -1,0 +1,439 @@
+//! What the store promises, as tests that both engines pass.
+//!
+//! Each promise is a function over a [`Home`]: a fresh database that can be opened again and again. On the
+//! embedded engine each is a test of its own; on `PostgreSQL` one test runs them all on one server, each in a
+//! database of its own, because a server takes a second to make.
+#![expect(clippy::disallowed_methods, reason = "test: damages a file, starts threads")]
+
+mod server;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use homeward_protocol::time::Timestamp;
+
+use super::{Store, StoreConfig, StoreError, Tx, audit, open, signals};
+use crate::audit::Action;
+
+/// A database that can be opened again.
+pub(crate) struct Home {
+    config: StoreConfig,
+    _dir: Option<tempfile::TempDir>,
+}
+
+impl Home {
+    pub(crate) fn embedded() -> Home {
+        let dir = tempfile::tempdir().expect("a directory");
+        let config = StoreConfig::Sqlite(dir.path().join("homeward.db"));
+        Home {
+            config,
+            _dir: Some(dir),
+        }
+    }
+
+    pub(crate) fn open(&self) -> Store {
+        open(&self.config).expect("opens")
+    }
+}
+
+pub(crate) fn block<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(work)
+}
+
+macro_rules! promises {
+    ($($name:ident),* $(,)?) => {
+        $(#[test] fn $name() { promise::$name(&Home::embedded()); })*
+        const ALL: &[(&str, fn(&Home))] = &[$((stringify!($name), promise::$name)),*];
+    };
+}
+
+promises![
+    a_committed_write_is_seen_after_reopening,
+    work_that_fails_leaves_nothing_and_takes_nobody_along,
+    work_that_panics_leaves_nothing_and_the_next_is_done,
+    an_error_that_work_swallows_still_undoes_it,
+    a_second_row_with_the_same_key_is_a_conflict,
+    works_are_done_in_the_order_of_their_submission,
+    many_writers_at_once_lose_no_count,
+    a_reader_sees_one_moment_and_cannot_write,
+    a_row_that_is_not_what_its_table_promises_is_corrupt,
+    values_of_each_type_come_back_as_they_were,
+    the_audit_trail_is_whole_and_a_changed_row_is_found,
+    audit_rows_of_two_processes_share_one_trail,
+    signals_are_read_once_each_and_in_order,
+];
+
+#[test]
+fn the_postgres_engine_keeps_every_promise() {
+    let Some(server) = server::Server::start() else {
+        return;
+    };
+    let mut broken = Vec::new();
+    for (name, promise) in ALL {
+        let home = Home {
+            config: StoreConfig::Postgres(server.database(name)),
+            _dir: None,
+        };
+        if std::panic::catch_unwind(|| promise(&home)).is_err() {
+            broken.push(*name);
+        }
+    }
+    assert!(broken.is_empty(), "not kept on PostgreSQL: {broken:?}");
+}
+
+#[test]
+fn the_postgres_engine_comes_back_after_its_server_was_killed() {
+    let Some(mut server) = server::Server::start() else {
+        return;
+    };
+    let store = open(&StoreConfig::Postgres(server.database("comes_back"))).expect("opens");
+    block(store.write(|tx| put(tx, "before", "1"))).expect("stored");
+    server.kill();
+    // The server's child that serves us goes when it notices, a moment later.
+    let away =
+        (0..10_000).find_map(|n| block(store.write(move |tx| put(tx, &format!("away{n}"), "1"))).err());
+    assert!(matches!(away, Some(StoreError::Unavailable { .. })), "{away:?}");
+    assert!(block(store.read(|tx| get(tx, "before"))).is_err());
+    server.restart();
+    block(store.write(|tx| put(tx, "after", "1"))).expect("connected again");
+    let kept = block(store.read(|tx| Ok((get(tx, "before")?, get(tx, "after")?)))).expect("read");
+    assert_eq!(kept, (Some("1".into()), Some("1".into())));
+}
+
+#[test]
+fn two_processes_that_start_at_once_migrate_one_database() {
+    let Some(server) = server::Server::start() else {
+        return;
+    };
+    let url = server.database("two_starts");
+    let both: Vec<_> = (0..2)
+        .map(|_| {
+            let config = StoreConfig::Postgres(url.clone());
+            std::thread::spawn(move || open(&config).map(drop))
+        })
+        .collect();
+    for opened in both {
+        opened.join().expect("no panic").expect("opens");
+    }
+}
+
+#[test]
+fn a_full_disk_is_said_and_what_was_stored_stays() {
+    let home = Home::embedded();
+    let store = home.open();
+    block(store.write(|tx| put(tx, "before", "1"))).expect("stored");
+    block(store.write(|tx| tx.rows("PRAGMA max_page_count = 150", &[]))).expect("a limit");
+    let mut refused = 0;
+    for round in 0..40 {
+        let key = format!("k{round}");
+        let big = "x".repeat(40_000);
+        refused += usize::from(block(store.write(move |tx| put(tx, &key, &big))).is_err());
+    }
+    assert!(refused > 0, "the limit was not felt");
+    block(store.write(|tx| tx.rows("PRAGMA max_page_count = 100000", &[]))).expect("room again");
+    block(store.write(|tx| put(tx, "after", "1"))).expect("goes on when there is room");
+    drop(store);
+    let kept = block(home.open().read(|tx| Ok((get(tx, "before")?, count(tx)?)))).expect("read");
+    assert_eq!(
+        kept,
+        (Some("1".into()), 2 + 40 - i64::try_from(refused).expect("small"))
+    );
+}
+
+#[test]
+fn a_damaged_file_ends_the_store_and_the_process_is_told() {
+    let home = Home::embedded();
+    let store = home.open();
+    let fill = |tx: &mut dyn Tx| (0..400).try_for_each(|n| put(tx, &format!("k{n}"), &"x".repeat(2000)));
+    block(store.write(fill)).expect("filled");
+    drop(store);
+    let StoreConfig::Sqlite(path) = &home.config else {
+        unreachable!("embedded")
+    };
+    checkpoint(path);
+    let mut bytes = std::fs::read(path).expect("the file");
+    let half = bytes.len() / 2; // the first half holds the schema
+    bytes[half..].fill(0x5a);
+    std::fs::write(path, bytes).expect("damaged");
+    let store = home.open();
+    let told = block(store.write(|tx| tx.execute("UPDATE meta SET value = 'y'", &[])));
+    assert!(matches!(told, Err(StoreError::Unavailable { .. })), "{told:?}");
+    block(store.ended());
+    assert!(block(store.write(|tx| get(tx, "k1"))).is_err());
+}
+
+fn checkpoint(path: &std::path::Path) {
+    let db = rusqlite::Connection::open(path).expect("opens");
+    db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        .expect("checkpoint");
+}
+
+fn put(tx: &mut dyn Tx, key: &str, value: &str) -> Result<(), StoreError> {
+    let sql = "INSERT INTO meta (key, value) VALUES ($1, $2)";
+    tx.execute(sql, &[key.into(), value.into()]).map(drop)
+}
+
+fn get(tx: &mut dyn Tx, key: &str) -> Result<Option<String>, StoreError> {
+    let row = tx.row("SELECT value FROM meta WHERE key = $1", &[key.into()])?;
+    row.map(|row| row.text(0).map(str::to_owned)).transpose()
+}
+
+/// Rows of ours in `meta`, without those of the first migration.
+fn count(tx: &mut dyn Tx) -> Result<i64, StoreError> {
+    let row = tx.row(
+        "SELECT count(*) FROM meta WHERE key NOT IN ('audit', 'signals')",
+        &[],
+    )?;
+    row.map_or(Ok(0), |row| row.int(0))
+}
+
+fn refuse(why: &str) -> StoreError {
+    StoreError::Conflict(why.into())
+}
+
+const NOW: Timestamp = Timestamp::synced(1_795_000_000_000);
+
+mod promise {
+    use super::*;
+
+    pub(super) fn a_committed_write_is_seen_after_reopening(home: &Home) {
+        block(home.open().write(|tx| put(tx, "a", "1"))).expect("stored");
+        assert_eq!(
+            block(home.open().read(|tx| get(tx, "a"))).expect("read"),
+            Some("1".into())
+        );
+    }
+
+    pub(super) fn work_that_fails_leaves_nothing_and_takes_nobody_along(home: &Home) {
+        let store = home.open();
+        let outcomes = block(async {
+            let works = (0..50).map(|n| {
+                store.write(move |tx| {
+                    put(tx, &format!("k{n}"), "1")?;
+                    if n % 5 == 0 {
+                        Err(refuse("as asked"))
+                    } else {
+                        Ok(())
+                    }
+                })
+            });
+            futures_util::future::join_all(works).await
+        });
+        assert_eq!(outcomes.iter().filter(|o| o.is_err()).count(), 10);
+        let kept = block(store.read(|tx| Ok((count(tx)?, get(tx, "k5")?, get(tx, "k6")?)))).expect("read");
+        assert_eq!(kept, (40, None, Some("1".into())));
+    }
+
+    pub(super) fn work_that_panics_leaves_nothing_and_the_next_is_done(home: &Home) {
+        let store = home.open();
+        let panicked = block(store.write(|tx| {
+            put(tx, "lost", "1")?;
+            if count(tx)? == 1 {
+                panic!("as the test asks");
+            }
+            Ok(())
+        }));
+        assert!(matches!(panicked, Err(StoreError::Unavailable { .. })));
+        block(store.write(|tx| put(tx, "kept", "1"))).expect("stored");
+        let kept = block(store.read(|tx| Ok((get(tx, "lost")?, get(tx, "kept")?)))).expect("read");
+        assert_eq!(kept, (None, Some("1".into())));
+    }
+
+    pub(super) fn an_error_that_work_swallows_still_undoes_it(home: &Home) {
+        let store = home.open();
+        block(store.write(|tx| put(tx, "a", "1"))).expect("stored");
+        let swallowed = block(store.write(|tx| {
+            put(tx, "b", "1")?;
+            let _ = put(tx, "a", "2");
+            Ok(())
+        }));
+        assert!(matches!(swallowed, Err(StoreError::Conflict(_))), "{swallowed:?}");
+        assert_eq!(block(store.read(|tx| get(tx, "b"))).expect("read"), None);
+    }
+
+    pub(super) fn a_second_row_with_the_same_key_is_a_conflict(home: &Home) {
+        let store = home.open();
+        block(store.write(|tx| put(tx, "a", "1"))).expect("stored");
+        let second = block(store.write(|tx| put(tx, "a", "2")));
+        assert!(matches!(second, Err(StoreError::Conflict(_))), "{second:?}");
+        let orphan = block(store.write(|tx| {
+            let sql =
+                "INSERT INTO placements (id, team, dependency, created_at) VALUES ('p-1', 'none', 'low', 1)";
+            tx.execute(sql, &[])
+        }));
+        assert!(matches!(orphan, Err(StoreError::Conflict(_))), "{orphan:?}");
+    }
+
+    pub(super) fn works_are_done_in_the_order_of_their_submission(home: &Home) {
+        let store = home.open();
+        let seen = block(async {
+            let mut pending = Vec::new();
+            for n in 0..200 {
+                let work = move |tx: &mut dyn Tx| {
+                    put(tx, &format!("k{n}"), "1")?;
+                    count(tx)
+                };
+                pending.push(store.submit(work).await.expect("submitted"));
+            }
+            let mut seen = Vec::new();
+            for work in pending {
+                seen.push(work.committed().await.expect("stored"));
+            }
+            seen
+        });
+        assert_eq!(seen, (1..=200).collect::<Vec<i64>>());
+    }
+
+    pub(super) fn many_writers_at_once_lose_no_count(home: &Home) {
+        let stores = [home.open(), home.open()]; // two processes
+        block(stores[0].write(|tx| put(tx, "n", "0"))).expect("stored");
+        let add = |tx: &mut dyn Tx| {
+            tx.execute("UPDATE meta SET value = value WHERE key = 'n'", &[])?;
+            let n: i64 = get(tx, "n")?.unwrap_or_default().parse().unwrap_or(-1000);
+            let next = (n + 1).to_string();
+            tx.execute("UPDATE meta SET value = $1 WHERE key = 'n'", &[(&next).into()])
+        };
+        let outcomes = block(async {
+            let works = (0..200).map(|n| stores[n % 2].write(add));
+            futures_util::future::join_all(works).await
+        });
+        assert!(outcomes.iter().all(Result::is_ok));
+        assert_eq!(
+            block(stores[1].read(|tx| get(tx, "n"))).expect("read"),
+            Some("200".into())
+        );
+    }
+
+    pub(super) fn a_reader_sees_one_moment_and_cannot_write(home: &Home) {
+        let store = home.open();
+        let writer = store.clone();
+        let (before, after) = block(store.read(move |tx| {
+            let before = count(tx)?;
+            let other = std::thread::spawn(move || block(writer.write(|tx| put(tx, "late", "1"))));
+            other.join().expect("no panic")?;
+            Ok((before, count(tx)?))
+        }))
+        .expect("read");
+        assert_eq!((before, after), (0, 0));
+        assert!(block(store.read(|tx| put(tx, "x", "1"))).is_err());
+        assert_eq!(block(store.read(count)).expect("read"), 1);
+    }
+
+    pub(super) fn a_row_that_is_not_what_its_table_promises_is_corrupt(home: &Home) {
+        let store = home.open();
+        block(store.write(|tx| put(tx, "gateway", "NOT AN ID"))).expect("stored");
+        let read = block(store.read(|tx| {
+            let row = tx.row("SELECT value FROM meta WHERE key = 'gateway'", &[])?;
+            row.map(|row| row.parse::<homeward_protocol::id::GatewayId>(0))
+                .transpose()
+        }));
+        assert!(
+            matches!(read, Err(StoreError::Corrupt { column: 0, .. })),
+            "{read:?}"
+        );
+        let wrong_type = block(store.read(|tx| {
+            let row = tx.row("SELECT value FROM meta WHERE key = 'gateway'", &[])?;
+            row.map(|row| row.int(0)).transpose()
+        }));
+        assert!(matches!(wrong_type, Err(StoreError::Corrupt { .. })));
+    }
+
+    pub(super) fn values_of_each_type_come_back_as_they_were(home: &Home) {
+        let store = home.open();
+        for (int, bytes) in [(i64::MIN, vec![]), (0, vec![0, 255]), (i64::MAX, vec![7; 70_000])] {
+            let kept = bytes.clone();
+            let row = block(store.write(move |tx| {
+                tx.execute("DELETE FROM audit", &[])?;
+                let sql = "INSERT INTO audit (id, at, actor, action, subject, detail, hash)
+                           VALUES (1, $1, $2, '', '', '', $3)";
+                tx.execute(sql, &[int.into(), "żółw 🐢".into(), kept.as_slice().into()])?;
+                tx.row("SELECT at, actor, hash, NULL, at = at FROM audit", &[])
+            }))
+            .expect("stored")
+            .expect("a row");
+            assert_eq!(
+                (row.int(0).expect("int"), row.text(1).expect("text")),
+                (int, "żółw 🐢")
+            );
+            assert_eq!(row.blob(2).expect("bytes"), bytes);
+            assert_eq!(
+                (row.opt_text(3).expect("null"), row.int(4).expect("truth")),
+                (None, 1)
+            );
+        }
+    }
+
+    pub(super) fn the_audit_trail_is_whole_and_a_changed_row_is_found(home: &Home) {
+        let store = home.open();
+        for n in 0..5 {
+            let subject = format!("gw-{n}");
+            let add =
+                move |tx: &mut dyn Tx| audit::record(tx, NOW, "anna", Action::GatewayApproved, &subject, "");
+            block(store.write(add)).expect("recorded");
+        }
+        let whole = block(store.read(audit::check)).expect("read").expect("whole");
+        assert_eq!(whole.last(), 5);
+        assert_eq!(
+            block(store.read(|tx| audit::list(tx, 4, 2))).expect("read")[0].subject,
+            "gw-2"
+        );
+        block(store.write(|tx| tx.execute("UPDATE audit SET actor = 'eve' WHERE id = 3", &[])))
+            .expect("tampered");
+        let broken = block(store.read(audit::check)).expect("read");
+        assert_eq!(broken, Err(crate::audit::Broken::Hash { id: 3 }));
+    }
+
+    pub(super) fn audit_rows_of_two_processes_share_one_trail(home: &Home) {
+        let stores = [home.open(), home.open()];
+        let outcomes = block(async {
+            let add = |tx: &mut dyn Tx| audit::record(tx, NOW, "cli", Action::TokenMade, "t", "");
+            futures_util::future::join_all((0..60).map(|n| stores[n % 2].write(add))).await
+        });
+        assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+        let whole = block(stores[0].read(audit::check)).expect("read").expect("whole");
+        assert_eq!(whole.last(), 60);
+    }
+
+    pub(super) fn signals_are_read_once_each_and_in_order(home: &Home) {
+        let stores = Arc::new([home.open(), home.open()]);
+        assert_eq!(block(stores[0].read(signals::last)).expect("read"), 0);
+        let done = Arc::new(AtomicUsize::new(0));
+        let reading = {
+            let (stores, done) = (Arc::clone(&stores), Arc::clone(&done));
+            std::thread::spawn(move || {
+                let (mut at, mut seen) = (0, Vec::new());
+                loop {
+                    let last_look = done.load(Ordering::SeqCst) == 2;
+                    let new = block(stores[1].read(move |tx| signals::since(tx, at, 7))).expect("read");
+                    at = new.last().map_or(at, |signal| signal.id);
+                    let nothing = new.is_empty();
+                    seen.extend(new.into_iter().map(|signal| signal.subject));
+                    if nothing && last_look {
+                        return seen;
+                    }
+                }
+            })
+        };
+        let raising: Vec<_> = (0..2)
+            .map(|process| {
+                let (stores, done) = (Arc::clone(&stores), Arc::clone(&done));
+                std::thread::spawn(move || {
+                    for n in 0..40 {
+                        let subject = format!("{process}-{n}");
+                        let raise =
+                            move |tx: &mut dyn Tx| signals::raise(tx, signals::Kind::Gateway, &subject, NOW);
+                        block(stores[process].write(raise)).expect("raised");
+                    }
+                    done.fetch_add(1, Ordering::SeqCst);
+                })
+            })
+            .collect();
+        raising
+            .into_iter()
+            .for_each(|thread| thread.join().expect("no panic"));
+        let seen = reading.join().expect("no panic");
+        let distinct: std::collections::HashSet<&String> = seen.iter().collect();
+        assert_eq!((seen.len(), distinct.len()), (80, 80));
+    }
+}
