@@ -31,6 +31,8 @@ pub enum Action {
     CertificateRenewed,
     /// A person was given access.
     UserAdded,
+    /// A person was shut out.
+    UserDisabled,
     /// A person signed in.
     UserSignedIn,
     /// A sign-in was refused.
@@ -57,7 +59,7 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Action; 19] = [
+    pub const ALL: [Action; 20] = [
         Action::GatewayClaimed,
         Action::ClaimUsed,
         Action::CsrRefused,
@@ -66,6 +68,7 @@ impl Action {
         Action::CertificateIssued,
         Action::CertificateRenewed,
         Action::UserAdded,
+        Action::UserDisabled,
         Action::UserSignedIn,
         Action::SignInRefused,
         Action::UserSignedOut,
@@ -90,6 +93,7 @@ impl Action {
             Action::CertificateIssued => "certificate-issued",
             Action::CertificateRenewed => "certificate-renewed",
             Action::UserAdded => "user-added",
+            Action::UserDisabled => "user-disabled",
             Action::UserSignedIn => "user-signed-in",
             Action::SignInRefused => "sign-in-refused",
             Action::UserSignedOut => "user-signed-out",

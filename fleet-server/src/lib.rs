@@ -2,8 +2,10 @@
 //!
 //! Each capability is a pair: `noun.rs` decides (no async, clock, disk, network or randomness), `noun/verb.rs` acts.
 
+pub mod access;
 pub mod audit;
 pub mod bus;
+pub mod care;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -15,12 +15,15 @@
 
 pub mod audit;
 mod group;
+pub mod care;
 pub mod migrate;
 pub mod postgres;
 #[cfg(test)]
 pub(crate) mod promises;
 pub mod signals;
 pub mod sqlite;
+pub mod tokens;
+pub mod users;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
