@@ -14,8 +14,8 @@
 //! and then each of its callers is told. What an engine cannot mend ends its threads: see [`Store::ended`].
 
 pub mod audit;
-mod group;
 pub mod care;
+mod group;
 pub mod migrate;
 pub mod postgres;
 #[cfg(test)]
