@@ -78,7 +78,37 @@ impl PublicKey {
     pub fn point(&self) -> &[u8] {
         &self.0
     }
+
+    /// The key as a `SubjectPublicKeyInfo` (DER; RFC 5480, section 2).
+    pub fn spki(&self) -> Vec<u8> {
+        [SPKI_P256, self.0.as_slice()].concat()
+    }
+
+    /// From a `SubjectPublicKeyInfo`; `None` when it is not a P-256 key with an uncompressed point.
+    pub fn from_spki(spki: &[u8]) -> Option<Self> {
+        PublicKey::from_point(spki.strip_prefix(SPKI_P256)?)
+    }
+
+    /// What two people compare, one at the box and one at the console: the first 64 bits of the SHA-256 over the
+    /// `SubjectPublicKeyInfo`, as hex in groups of four. `openssl pkey -pubout -outform DER | sha256sum` begins
+    /// with the same digits.
+    pub fn fingerprint(&self) -> String {
+        let digest = ring::digest::digest(&ring::digest::SHA256, &self.spki());
+        let groups: Vec<String> = digest
+            .as_ref()
+            .chunks(2)
+            .take(4)
+            .map(|pair| pair.iter().map(|b| format!("{b:02x}")).collect())
+            .collect();
+        groups.join("-")
+    }
 }
+
+/// What stands before the point in the `SubjectPublicKeyInfo` of a P-256 key.
+const SPKI_P256: &[u8] = &[
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
+    0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+];
 
 /// Bytes that look signed. Nothing in them may be believed yet.
 #[derive(Debug, Clone)]
