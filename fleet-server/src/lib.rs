@@ -5,11 +5,14 @@
 pub mod access;
 pub mod audit;
 pub mod bus;
+pub mod ca;
 pub mod care;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod gate;
+pub mod https;
 pub mod local;
 pub mod log;
 pub mod store;
+pub mod tls;

@@ -1,0 +1,278 @@
+//! The fleet's certificate authority: what its certificates say, and what a gateway's certificate must say.
+//!
+//! Decides only: it is given keys, serial numbers and the time. [`signer`] keeps the keys.
+//!
+//! # Design
+//! Two roots are in every trust bundle from day one; the second is never used until the first must go. The first
+//! signs two issuing intermediates: one for gateways (client use only) and one for servers (server use only), so
+//! that a gateway's certificate can never pose as a server. A gateway's certificate has exactly one name, the URI
+//! `spiffe://TRUST-DOMAIN/gateway/ID`; its common name repeats the id for people and tools. No name constraints:
+//! webpki refuses every URI under any constraint.
+
+pub mod leaf;
+pub mod profile;
+pub mod signer;
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use homeward_protocol::claim::Pin;
+use homeward_protocol::id::GatewayId;
+use homeward_protocol::signed::PublicKey;
+use homeward_protocol::time::Timestamp;
+use rcgen::{Issuer, KeyPair};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName};
+
+pub use leaf::{Leaf, LeafError, gateway_of};
+
+/// How long a gateway's certificate is valid.
+pub const GATEWAY_DAYS: i64 = 14;
+/// How long after its end a gateway's certificate still renews, at the renewal listener only.
+pub const LATE_DAYS: i64 = 180;
+/// How long a server's certificate is valid; a new one is made when a third of it is left.
+pub const SERVER_DAYS: i64 = 90;
+/// How long a revocation list is good for.
+pub const CRL_DAYS: i64 = 7;
+/// One day in milliseconds.
+pub const DAY_MS: i64 = 86_400_000;
+
+/// Why the authority could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum CaError {
+    /// A certificate or list could not be made or signed.
+    #[error("could not make {what}")]
+    Make {
+        /// Which.
+        what: &'static str,
+        /// The library's words.
+        source: rcgen::Error,
+    },
+    /// What is kept on the disk is not what it should be.
+    #[error("{what} is not what it should be: {why}")]
+    Damaged {
+        /// Which file.
+        what: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A file could not be read or written.
+    #[error("could not {step} {path}")]
+    File {
+        /// What was being done.
+        step: &'static str,
+        /// To which file.
+        path: std::path::PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// The authority is made once.
+    #[error("there is an authority in {0} already; it is made only once, and gateways trust this one")]
+    Exists(std::path::PathBuf),
+    /// The system gave no random bytes.
+    #[error("the system gave no random bytes")]
+    Random,
+    /// A name for a server's certificate is not one.
+    #[error("`{0}` is neither a DNS name nor an address")]
+    Name(String),
+}
+
+/// The fleet's name in the ids of its members: a-z, 0-9, dots and hyphens, 1 to 63 characters.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TrustDomain(String);
+
+impl FromStr for TrustDomain {
+    type Err = CaError;
+    fn from_str(text: &str) -> Result<Self, CaError> {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.' || b == b'-';
+        if (1..=63).contains(&text.len()) && text.bytes().all(plain) {
+            Ok(TrustDomain(text.to_owned()))
+        } else {
+            Err(CaError::Damaged {
+                what: format!("the trust domain `{text}`"),
+                why: "it has 1 to 63 of a-z, 0-9, dots and hyphens".into(),
+            })
+        }
+    }
+}
+
+impl fmt::Display for TrustDomain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TrustDomain {
+    /// The one name in a gateway's certificate.
+    pub fn gateway_uri(&self, gateway: &GatewayId) -> String {
+        format!("spiffe://{self}/gateway/{gateway}")
+    }
+}
+
+/// The number of a certificate: 16 random bytes, written as lower case hex.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Serial(pub [u8; 16]);
+
+impl Serial {
+    /// From random bytes; the top bit is cleared and the next one set, so that the number is positive and its
+    /// length is always 16 bytes (RFC 5280, section 4.1.2.2).
+    pub fn from_random(mut bytes: [u8; 16]) -> Serial {
+        bytes[0] = bytes[0] & 0x7f | 0x40;
+        Serial(bytes)
+    }
+}
+
+impl fmt::Display for Serial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
+impl fmt::Debug for Serial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Serial({self})")
+    }
+}
+
+impl FromStr for Serial {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = "a serial number is 32 hex digits";
+        if text.len() != 32 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(wrong);
+        }
+        let mut bytes = [0; 16];
+        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+            let pair = std::str::from_utf8(pair).map_err(|_| wrong)?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong)?;
+        }
+        Ok(Serial(bytes))
+    }
+}
+
+/// A certificate chain and its key: what a server shows. Its `Debug` does not show the key.
+#[derive(Clone)]
+pub struct Identity {
+    /// The server's own certificate first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// Its private key.
+    pub key: Arc<PrivateKeyDer<'static>>,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Identity({} certificates)", self.chain.len())
+    }
+}
+
+/// A certificate that is no longer to be accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Revoked {
+    /// Which.
+    pub serial: Serial,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+/// A certificate just issued to a gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issued {
+    /// Its number.
+    pub serial: Serial,
+    /// For which key.
+    pub key: PublicKey,
+    /// From when it is valid.
+    pub not_before: Timestamp,
+    /// Until when it is valid.
+    pub not_after: Timestamp,
+    /// The certificate itself.
+    pub der: CertificateDer<'static>,
+}
+
+/// An issuing intermediate and its key.
+pub(crate) struct Issuing {
+    pub(crate) cert: CertificateDer<'static>,
+    pub(crate) issuer: Issuer<'static, KeyPair>,
+}
+
+/// The authority as a running server holds it: both intermediates with their keys, the roots without.
+pub struct Authority {
+    pub(crate) domain: TrustDomain,
+    pub(crate) root: CertificateDer<'static>,
+    pub(crate) next_root: CertificateDer<'static>,
+    pub(crate) gateways: Issuing,
+    pub(crate) servers: Issuing,
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Authority({})", self.domain)
+    }
+}
+
+impl Authority {
+    /// The fleet's name.
+    pub fn trust_domain(&self) -> &TrustDomain {
+        &self.domain
+    }
+
+    /// What members trust: the active root and the next one.
+    pub fn trust_bundle(&self) -> [CertificateDer<'static>; 2] {
+        [self.root.clone(), self.next_root.clone()]
+    }
+
+    /// The intermediate that issues gateways' certificates: the one anchor that our own listeners have for clients.
+    pub fn gateway_issuer(&self) -> &CertificateDer<'static> {
+        &self.gateways.cert
+    }
+
+    /// What a claim pins: the active root's key.
+    pub fn pin(&self) -> Result<Pin, CaError> {
+        let damaged = |why: String| CaError::Damaged {
+            what: "the root".into(),
+            why,
+        };
+        let (_, root) =
+            x509_parser::parse_x509_certificate(&self.root).map_err(|e| damaged(e.to_string()))?;
+        Ok(Pin::of_spki(root.public_key().raw))
+    }
+
+    /// A certificate for `gateway` over `key`, valid for [`GATEWAY_DAYS`]. Nothing else in it can be asked for.
+    pub fn issue_gateway(
+        &self,
+        key: &PublicKey,
+        gateway: &GatewayId,
+        serial: Serial,
+        now: Timestamp,
+    ) -> Result<Issued, CaError> {
+        profile::gateway(&self.domain, key, gateway, serial, now, &self.gateways.issuer)
+    }
+
+    /// A certificate for a server over `key`, with the chain that leads to the root.
+    pub fn issue_server(
+        &self,
+        names: &[ServerName<'static>],
+        key: &KeyPair,
+        serial: Serial,
+        now: Timestamp,
+    ) -> Result<Identity, CaError> {
+        let cert = profile::server(names, key, serial, now, &self.servers.issuer)?;
+        let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+        Ok(Identity {
+            chain: vec![cert, self.servers.cert.clone()],
+            key: Arc::new(key),
+        })
+    }
+
+    /// The revocation list of the gateways' intermediate.
+    pub fn crl(
+        &self,
+        revoked: &[Revoked],
+        now: Timestamp,
+    ) -> Result<CertificateRevocationListDer<'static>, CaError> {
+        profile::crl(&self.domain, revoked, now, &self.gateways.issuer)
+    }
+}
+
+#[cfg(test)]
+mod tests;

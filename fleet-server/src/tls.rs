@@ -1,0 +1,243 @@
+//! What our listeners demand of a TLS handshake.
+//!
+//! | door | versions | client certificate | resumption |
+//! |---|---|---|---|
+//! | gate | 1.3 | required, current, not revoked | stateless tickets, one each |
+//! | enrolment | 1.2, 1.3 | may be shown; then as at the gate | none |
+//! | renewal | 1.2, 1.3 | required, up to [`LATE_DAYS`] late, not revoked | none |
+//! | console | 1.2, 1.3 | none | stateless tickets |
+//!
+//! # Design
+//! A resumed session does not run the client verifier (seen with rustls 0.23, TLS 1.2 and 1.3): a gateway that was
+//! revoked in between comes back in. So where a certificate renews there is no resumption at all, each door has a
+//! ticket key of its own, and whoever lets a client in holds its certificate against the store after the handshake.
+//!
+//! The one anchor for clients is the intermediate that issues gateways' certificates: a client may send its own
+//! certificate alone, and a certificate from any other branch of the tree leads nowhere. Enrolment allows TLS 1.2
+//! because strongSwan 5.9.8, an independent EST client, speaks it.
+
+pub mod late;
+
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::ring::{Ticketer, default_provider};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
+use rustls::time_provider::TimeProvider;
+use rustls::version::{TLS12, TLS13};
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use tokio::sync::watch;
+
+use crate::ca::{Authority, CaError, Identity, LATE_DAYS, Revoked};
+use crate::clock::Clock;
+
+/// Why a listener's TLS could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The certificate and its key do not go together, or the library refuses one.
+    #[error("the certificate or key of a listener cannot be used")]
+    Identity(#[source] rustls::Error),
+    /// The authority's own certificate or list is refused.
+    #[error("the authority's certificate or revocation list cannot be used: {0}")]
+    Trust(String),
+    /// The authority could not sign its list.
+    #[error("the revocation list could not be made")]
+    List(#[source] CaError),
+}
+
+/// What a client's certificate is held against.
+#[derive(Debug, Clone)]
+pub struct Trust {
+    /// The issuer of gateways' certificates.
+    pub issuer: CertificateDer<'static>,
+    /// Its revocation list.
+    pub crl: CertificateRevocationListDer<'static>,
+}
+
+impl Trust {
+    /// As the authority has it now.
+    pub fn of(
+        authority: &Authority,
+        revoked: &[Revoked],
+        now: homeward_protocol::time::Timestamp,
+    ) -> Result<Trust, TlsError> {
+        Ok(Trust {
+            issuer: authority.gateway_issuer().clone(),
+            crl: authority.crl(revoked, now).map_err(TlsError::List)?,
+        })
+    }
+}
+
+/// The gate's TLS: see the table above. `tickets` outlives a change of certificate or list.
+pub fn gate(
+    identity: &Identity,
+    trust: &Trust,
+    tickets: &Arc<dyn ProducesTickets>,
+    clock: &Clock,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let verifier = verifier(trust, Anonymous::Refuse)?;
+    let mut config = config(identity, &[&TLS13], verifier, clock)?;
+    config.ticketer = Arc::clone(tickets);
+    config.send_tls13_tickets = 1;
+    Ok(Arc::new(config))
+}
+
+/// The TLS of the enrolment listener. Each handler that needs a client certificate must ask for it.
+pub fn enrol(identity: &Identity, trust: &Trust, clock: &Clock) -> Result<Arc<ServerConfig>, TlsError> {
+    let verifier = verifier(trust, Anonymous::Admit)?;
+    config(identity, &[&TLS13, &TLS12], verifier, clock).map(Arc::new)
+}
+
+/// The TLS of the renewal listener.
+pub fn renewal(identity: &Identity, trust: &Trust, clock: &Clock) -> Result<Arc<ServerConfig>, TlsError> {
+    let verifier = late::Late::new(verifier(trust, Anonymous::Refuse)?, LATE_DAYS);
+    config(identity, &[&TLS13, &TLS12], Arc::new(verifier), clock).map(Arc::new)
+}
+
+/// The console's TLS.
+pub fn web(
+    identity: &Identity,
+    tickets: &Arc<dyn ProducesTickets>,
+    clock: &Clock,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let nobody = WebPkiClientVerifier::no_client_auth();
+    let mut config = config(identity, &[&TLS13, &TLS12], nobody, clock)?;
+    config.ticketer = Arc::clone(tickets);
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// A ticket key of its own for one door; it turns by itself every six hours.
+pub fn tickets() -> Result<Arc<dyn ProducesTickets>, TlsError> {
+    Ticketer::new().map_err(TlsError::Identity)
+}
+
+/// The configurations of all listeners, each behind a `watch`, and what they are remade from.
+pub struct Doors {
+    gate: watch::Sender<Arc<ServerConfig>>,
+    enrol: watch::Sender<Arc<ServerConfig>>,
+    renewal: watch::Sender<Arc<ServerConfig>>,
+    web: watch::Sender<Arc<ServerConfig>>,
+    gate_tickets: Arc<dyn ProducesTickets>,
+    web_tickets: Arc<dyn ProducesTickets>,
+    clock: Clock,
+}
+
+impl Doors {
+    /// All four doors. `console` is what the console shows, the same identity unless the operator has one of his own.
+    pub fn open(
+        identity: &Identity,
+        console: &Identity,
+        trust: &Trust,
+        clock: &Clock,
+    ) -> Result<Doors, TlsError> {
+        let (gate_tickets, web_tickets) = (tickets()?, tickets()?);
+        Ok(Doors {
+            gate: watch::Sender::new(gate(identity, trust, &gate_tickets, clock)?),
+            enrol: watch::Sender::new(enrol(identity, trust, clock)?),
+            renewal: watch::Sender::new(renewal(identity, trust, clock)?),
+            web: watch::Sender::new(web(console, &web_tickets, clock)?),
+            gate_tickets,
+            web_tickets,
+            clock: clock.clone(),
+        })
+    }
+
+    /// Puts new certificates or a new revocation list in force for all connections from now on.
+    pub fn refresh(&self, identity: &Identity, console: &Identity, trust: &Trust) -> Result<(), TlsError> {
+        let clock = &self.clock;
+        let new_gate = gate(identity, trust, &self.gate_tickets, clock)?;
+        let new_enrol = enrol(identity, trust, clock)?;
+        let new_renewal = renewal(identity, trust, clock)?;
+        let new_web = web(console, &self.web_tickets, clock)?;
+        self.gate.send_replace(new_gate);
+        self.enrol.send_replace(new_enrol);
+        self.renewal.send_replace(new_renewal);
+        self.web.send_replace(new_web);
+        Ok(())
+    }
+
+    /// For the gate.
+    pub fn gate(&self) -> watch::Receiver<Arc<ServerConfig>> {
+        self.gate.subscribe()
+    }
+
+    /// For the enrolment listener.
+    pub fn enrol(&self) -> watch::Receiver<Arc<ServerConfig>> {
+        self.enrol.subscribe()
+    }
+
+    /// For the renewal listener.
+    pub fn renewal(&self) -> watch::Receiver<Arc<ServerConfig>> {
+        self.renewal.subscribe()
+    }
+
+    /// For the console and the API.
+    pub fn web(&self) -> watch::Receiver<Arc<ServerConfig>> {
+        self.web.subscribe()
+    }
+}
+
+impl std::fmt::Debug for Doors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Doors")
+    }
+}
+
+/// Whether a client may show no certificate.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Anonymous {
+    Admit,
+    Refuse,
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(default_provider())
+}
+
+fn verifier(trust: &Trust, anonymous: Anonymous) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let mut anchors = RootCertStore::empty();
+    let added = anchors.add(trust.issuer.clone());
+    added.map_err(|e| TlsError::Trust(e.to_string()))?;
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(anchors), provider())
+        .with_crls([trust.crl.clone()])
+        .only_check_end_entity_revocation();
+    let builder = match anonymous {
+        Anonymous::Admit => builder.allow_unauthenticated(),
+        Anonymous::Refuse => builder,
+    };
+    builder.build().map_err(|e| TlsError::Trust(e.to_string()))
+}
+
+fn config(
+    identity: &Identity,
+    versions: &[&'static SupportedProtocolVersion],
+    verifier: Arc<dyn ClientCertVerifier>,
+    clock: &Clock,
+) -> Result<ServerConfig, TlsError> {
+    let mut config = ServerConfig::builder_with_details(provider(), Arc::new(OurTime(clock.clone())))
+        .with_protocol_versions(versions)
+        .map_err(TlsError::Identity)?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(identity.chain.clone(), identity.key.clone_key())
+        .map_err(TlsError::Identity)?;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(config)
+}
+
+/// Our clock, as rustls asks for it.
+#[derive(Debug)]
+struct OurTime(Clock);
+
+impl TimeProvider for OurTime {
+    fn current_time(&self) -> Option<UnixTime> {
+        let secs = u64::try_from(self.0.now().secs()).ok()?;
+        Some(UnixTime::since_unix_epoch(std::time::Duration::from_secs(secs)))
+    }
+}
+
+#[cfg(test)]
+mod tests;
