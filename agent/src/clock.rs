@@ -1,0 +1,105 @@
+//! Shell: the two clocks of the box, and a floor below which the wall clock is not believed.
+//!
+//! A box without a battery-backed clock wakes up in 1970. The floor is the newest moment that somebody
+//! trustworthy vouched for: the build, a certificate of ours, a server certificate under our own trust anchor.
+//! It is never the raw system clock, which one wrong answer from the network could push into the future.
+#![expect(clippy::disallowed_methods, reason = "shell: reads the clocks")]
+
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use homeward_protocol::time::{ClockTrust, Timestamp, Uptime};
+
+/// Made by systemd-timesyncd, and by the NTP services that follow its convention, when the clock was set from
+/// the network in this boot. The kernel's own flag would need a system call that no safe library offers.
+const SYNCHRONIZED: &str = "/run/systemd/timesync/synchronized";
+
+/// The clocks. Shared by reference.
+#[derive(Debug)]
+pub struct Clock {
+    floor_ms: AtomicI64,
+}
+
+impl Clock {
+    /// A clock with a floor, in milliseconds since 1970.
+    pub fn with_floor(floor_ms: i64) -> Clock {
+        Clock {
+            floor_ms: AtomicI64::new(floor_ms.max(built_ms())),
+        }
+    }
+
+    /// The moment, and how far it is trusted.
+    pub fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+        let floor = self.floor_ms();
+        if ms < floor {
+            Timestamp {
+                ms: floor,
+                trust: ClockTrust::Floor,
+            }
+        } else if Path::new(SYNCHRONIZED).exists() {
+            Timestamp::synced(ms)
+        } else {
+            Timestamp {
+                ms,
+                trust: ClockTrust::Unsynced,
+            }
+        }
+    }
+
+    /// Time since the boot, also counting sleep.
+    #[expect(clippy::unused_self, reason = "one door to both clocks")]
+    pub fn uptime(&self) -> Uptime {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let secs = u64::try_from(time.tv_sec).unwrap_or(0);
+        let ms = u64::try_from(time.tv_nsec).unwrap_or(0) / 1_000_000;
+        Uptime(secs.saturating_mul(1000).saturating_add(ms))
+    }
+
+    /// The floor, in milliseconds since 1970.
+    pub fn floor_ms(&self) -> i64 {
+        self.floor_ms.load(Ordering::Relaxed)
+    }
+
+    /// Somebody trustworthy vouched for this moment having passed, in milliseconds since 1970.
+    pub fn raise_floor(&self, ms: i64) {
+        self.floor_ms.fetch_max(ms, Ordering::Relaxed);
+    }
+}
+
+/// When this program was built, by the convention of reproducible builds; 0 when the build did not say.
+fn built_ms() -> i64 {
+    option_env!("SOURCE_DATE_EPOCH")
+        .and_then(|secs| secs.parse::<i64>().ok())
+        .map_or(0, |secs| secs.saturating_mul(1000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_before_its_floor_says_the_floor_and_admits_it() {
+        let far = 4_000_000_000_000;
+        let clock = Clock::with_floor(far);
+        assert_eq!(
+            clock.now(),
+            Timestamp {
+                ms: far,
+                trust: ClockTrust::Floor
+            }
+        );
+        clock.raise_floor(far - 1);
+        assert_eq!(clock.floor_ms(), far, "it never sinks");
+    }
+
+    #[test]
+    fn uptime_goes_forward() {
+        let clock = Clock::with_floor(0);
+        let first = clock.uptime();
+        assert!(first > Uptime(0));
+        assert!(clock.uptime() >= first);
+    }
+}

@@ -1,0 +1,321 @@
+//! Shell: the thread that owns outboxes, and the handle that the rest of the agent holds.
+//!
+//! One thread serves one outbox in an agent, or hundreds in a load generator. What waits in the queue is taken
+//! together, and all records for one outbox go into one commit.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "shell: SQLite blocks, so it has a thread of its own"
+)]
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::thread;
+
+use homeward_protocol::ack::Ack;
+use homeward_protocol::envelope::{Item, Lane};
+use homeward_protocol::id::{Epoch, Seq};
+use homeward_protocol::time::Timestamp;
+use homeward_protocol::wire::Bytes;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::sqlite::{Db, Opened, OutboxError};
+use super::{Batch, Ledger, Settled};
+
+/// Calls that may wait for the thread. Each waits for a commit of some milliseconds; more would only hide a
+/// disk that is too slow.
+const QUEUE: usize = 256;
+
+/// Where the records are kept.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// In this file.
+    File(PathBuf),
+    /// In memory, gone with the process.
+    Memory,
+}
+
+/// A thread that owns outboxes. Cloning gives the same thread.
+#[derive(Debug, Clone)]
+pub struct Keeper {
+    calls: mpsc::Sender<Call>,
+}
+
+/// One outbox. Cloning gives the same outbox.
+#[derive(Debug, Clone)]
+pub struct Outbox {
+    id: u64,
+    calls: mpsc::Sender<Call>,
+    ledger: watch::Receiver<Ledger>,
+}
+
+type Reply<T> = oneshot::Sender<Result<T, OutboxError>>;
+
+#[derive(Debug)]
+enum Call {
+    Open {
+        place: Place,
+        quota: u64,
+        epoch: Epoch,
+        now: Timestamp,
+        reply: Reply<(u64, Opened, watch::Receiver<Ledger>)>,
+    },
+    For {
+        id: u64,
+        call: Task,
+    },
+    Close {
+        id: u64,
+    },
+}
+
+#[derive(Debug)]
+enum Task {
+    Push {
+        bodies: Vec<(Lane, Bytes)>,
+        now: Timestamp,
+        reply: Reply<()>,
+    },
+    Batch {
+        lane: Lane,
+        from: Seq,
+        now: Timestamp,
+        reply: Reply<Option<Batch>>,
+    },
+    Settle {
+        ack: Ack,
+        epoch: Epoch,
+        now: Timestamp,
+        reply: Reply<Settled>,
+    },
+}
+
+impl Keeper {
+    /// Starts the thread; it ends when the last handle is gone.
+    pub fn start() -> std::io::Result<Keeper> {
+        let (calls, inbox) = mpsc::channel(QUEUE);
+        thread::Builder::new()
+            .name("outbox".to_owned())
+            .stack_size(256 * 1024)
+            .spawn(move || serve(inbox))?;
+        Ok(Keeper { calls })
+    }
+
+    /// Opens an outbox, or begins one under `epoch` (random).
+    pub async fn open(
+        &self,
+        place: Place,
+        quota: u64,
+        epoch: Epoch,
+        now: Timestamp,
+    ) -> Result<(Outbox, Opened), OutboxError> {
+        let (id, opened, ledger) = ask(&self.calls, |reply| Call::Open {
+            place,
+            quota,
+            epoch,
+            now,
+            reply,
+        })
+        .await?;
+        let outbox = Outbox {
+            id,
+            calls: self.calls.clone(),
+            ledger,
+        };
+        Ok((outbox, opened))
+    }
+}
+
+impl Outbox {
+    /// Keeps `items`: on return they are on the disk. `now` dates a loss, if one is needed to make room.
+    pub async fn push(&self, items: Vec<Item>, now: Timestamp) -> Result<(), OutboxError> {
+        let encode = |item: Item| item.encode().map(|body| (item.lane(), body));
+        let bodies: Result<Vec<_>, _> = items.into_iter().map(encode).collect();
+        let bodies = bodies.map_err(OutboxError::Encode)?;
+        self.ask(|reply| Task::Push { bodies, now, reply }).await
+    }
+
+    /// The run that begins with the row that holds `from`, or the next one after it.
+    pub async fn batch(&self, lane: Lane, from: Seq, now: Timestamp) -> Result<Option<Batch>, OutboxError> {
+        self.ask(|reply| Task::Batch {
+            lane,
+            from,
+            now,
+            reply,
+        })
+        .await
+    }
+
+    /// Acts on the server's word; `epoch` is a random one, taken if all has to be numbered anew.
+    pub async fn settle(&self, ack: Ack, epoch: Epoch, now: Timestamp) -> Result<Settled, OutboxError> {
+        self.ask(|reply| Task::Settle {
+            ack,
+            epoch,
+            now,
+            reply,
+        })
+        .await
+    }
+
+    /// Where it stands, as of the last commit; tells of each change.
+    pub fn ledger(&self) -> watch::Receiver<Ledger> {
+        self.ledger.clone()
+    }
+
+    /// Closes the file after the calls before this one.
+    pub async fn close(self) {
+        let _gone = self.calls.send(Call::Close { id: self.id }).await;
+    }
+
+    async fn ask<T>(&self, call: impl FnOnce(Reply<T>) -> Task) -> Result<T, OutboxError> {
+        let id = self.id;
+        let call = |reply| Call::For {
+            id,
+            call: call(reply),
+        };
+        ask(&self.calls, call).await
+    }
+}
+
+async fn ask<T>(calls: &mpsc::Sender<Call>, call: impl FnOnce(Reply<T>) -> Call) -> Result<T, OutboxError> {
+    let (reply, answer) = oneshot::channel();
+    calls.send(call(reply)).await.map_err(|_| OutboxError::Closed)?;
+    answer.await.map_err(|_| OutboxError::Closed)?
+}
+
+/// An open outbox, with the records that wait for the next commit.
+struct Open {
+    db: Db,
+    ledger: watch::Sender<Ledger>,
+    waiting: Vec<Waiting>,
+}
+
+struct Waiting {
+    bodies: Vec<(Lane, Bytes)>,
+    now: Timestamp,
+    reply: Reply<()>,
+}
+
+impl Open {
+    /// Keeps all that waits in one commit.
+    fn flush(&mut self) {
+        let waiting = std::mem::take(&mut self.waiting);
+        let Some(now) = waiting.last().map(|last| last.now) else {
+            return;
+        };
+        let together: Vec<_> = waiting.iter().flat_map(|w| w.bodies.iter().cloned()).collect();
+        let result = self.db.push(&together, now);
+        for w in waiting {
+            let count = w.bodies.len();
+            let answer = match &result {
+                Ok(()) => Ok(()),
+                Err(OutboxError::DiskRefused { .. }) => Err(OutboxError::DiskRefused { count }),
+                // Nothing was kept. By itself each gets its own answer.
+                Err(_) => self.db.push(&w.bodies, w.now),
+            };
+            let _nobody = w.reply.send(answer);
+        }
+        self.tell();
+    }
+
+    fn tell(&self) {
+        let ledger = *self.db.ledger();
+        self.ledger.send_if_modified(|seen| {
+            let changed = *seen != ledger;
+            *seen = ledger;
+            changed
+        });
+    }
+}
+
+fn serve(mut inbox: mpsc::Receiver<Call>) {
+    let mut open: HashMap<u64, Open> = HashMap::new();
+    let mut next_id = 0;
+    while let Some(first) = inbox.blocking_recv() {
+        let mut calls = vec![first];
+        while calls.len() < QUEUE
+            && let Ok(next) = inbox.try_recv()
+        {
+            calls.push(next);
+        }
+        for call in calls {
+            take(&mut open, &mut next_id, call);
+        }
+        for outbox in open.values_mut() {
+            outbox.flush();
+        }
+    }
+}
+
+/// Records wait for the end of the round; every other call finds those before it on the disk.
+fn take(open: &mut HashMap<u64, Open>, next_id: &mut u64, call: Call) {
+    let (id, call) = match call {
+        Call::Open {
+            place,
+            quota,
+            epoch,
+            now,
+            reply,
+        } => {
+            *next_id += 1;
+            let _nobody = reply.send(begin(open, *next_id, place, quota, epoch, now));
+            return;
+        }
+        Call::Close { id } => {
+            if let Some(mut outbox) = open.remove(&id) {
+                outbox.flush();
+            }
+            return;
+        }
+        Call::For { id, call } => (id, call),
+    };
+    let Some(outbox) = open.get_mut(&id) else {
+        return;
+    };
+    match call {
+        Task::Push { bodies, now, reply } => {
+            outbox.waiting.push(Waiting { bodies, now, reply });
+            return;
+        }
+        Task::Batch {
+            lane,
+            from,
+            now,
+            reply,
+        } => {
+            outbox.flush();
+            let _nobody = reply.send(outbox.db.batch(lane, from, now));
+        }
+        Task::Settle {
+            ack,
+            epoch,
+            now,
+            reply,
+        } => {
+            outbox.flush();
+            let _nobody = reply.send(outbox.db.settle(&ack, epoch, now));
+        }
+    }
+    outbox.tell();
+}
+
+fn begin(
+    open: &mut HashMap<u64, Open>,
+    id: u64,
+    place: Place,
+    quota: u64,
+    epoch: Epoch,
+    now: Timestamp,
+) -> Result<(u64, Opened, watch::Receiver<Ledger>), OutboxError> {
+    let (db, opened) = match place {
+        Place::File(path) => Db::open(&path, quota, epoch, now)?,
+        Place::Memory => (Db::in_memory(quota, epoch)?, Opened::Fresh),
+    };
+    let (ledger, seen) = watch::channel(*db.ledger());
+    let outbox = Open {
+        db,
+        ledger,
+        waiting: Vec::new(),
+    };
+    open.insert(id, outbox);
+    Ok((id, opened, seen))
+}

@@ -1,0 +1,429 @@
+//! Shell: carries out the session's effects over MQTT 3.1.1 and mTLS, and tells it what happened.
+//!
+//! Each connection gets a client of its own: the client library's list of unacknowledged publishes would
+//! otherwise outlive a connection, and the outbox is the only resender.
+#![expect(clippy::disallowed_methods, reason = "shell: the network and the clock")]
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use homeward_protocol::ack::{Ack, MAX_ACK};
+use homeward_protocol::envelope::{Envelope, Item, Lane};
+use homeward_protocol::id::{Epoch, GatewayId, Seq};
+use homeward_protocol::link::Cause;
+use homeward_protocol::signed::{Signed, Signer};
+use homeward_protocol::topic::{Filter, Topic};
+use rumqttc::{
+    AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, NetworkOptions, Packet, Publish, QoS,
+    SubscribeFilter, TlsConfiguration, Transport,
+};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{Effect, Input, Moment, Session, State};
+use crate::clock::Clock;
+use crate::outbox::Settled;
+use crate::outbox::keeper::Outbox;
+use crate::status::LinkStatus;
+
+/// Largest packet either way: the gate's limit.
+const MAX_PACKET: usize = 64 * 1024;
+/// Publishes under way without a PUBACK: the gate stops reading at as many.
+const INFLIGHT: u16 = 64;
+/// Packets waiting for the wire. More than the session has under way, so that a full queue is a fault.
+const QUEUE: usize = 256;
+/// A storm of reconnecting gateways makes a server slow to answer; five seconds would make it a bigger storm.
+const CONNECT_S: u64 = 30;
+/// Longest word of a hint, bytes.
+const MAX_HINT: usize = 64;
+/// How long saying goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Where the gate is, who we are to it, and how often to say that we are alive.
+#[derive(Clone)]
+pub struct Door {
+    /// Host name or address, as the server's certificate names it.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Our name.
+    pub gateway: GatewayId,
+    /// Longest silence before a ping.
+    pub keep_alive: Duration,
+}
+
+/// What proves who we are. Replaced as a whole when the certificate was renewed.
+#[derive(Clone)]
+pub struct Credentials {
+    /// mTLS to the gate, with our certificate.
+    pub tls: Arc<rustls::ClientConfig>,
+    /// Signs envelopes.
+    pub signer: Arc<dyn Signer + Send + Sync>,
+}
+
+/// What the session asks of the rest of the agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// Renew the certificate now.
+    Renew,
+    /// Report the posture now.
+    TellPosture,
+}
+
+/// The link to the server.
+pub struct Link {
+    /// Where to.
+    pub door: Door,
+    /// As whom.
+    pub credentials: watch::Receiver<Credentials>,
+    /// What to send.
+    pub outbox: Outbox,
+    /// The clocks.
+    pub clock: Arc<Clock>,
+    /// Where the server's hints go.
+    pub wishes: mpsc::Sender<Wish>,
+    /// Where the state of the link is told.
+    pub status: watch::Sender<LinkStatus>,
+    /// Random 64-bit numbers, for new epochs.
+    pub random: fn() -> u64,
+}
+
+/// One step of a client: it owns the event loop, so that dropping the wait for it does not drop a connection
+/// half made.
+type Step = Pin<Box<dyn Future<Output = (Box<EventLoop>, Result<Event, ConnectionError>)> + Send>>;
+
+struct Wire {
+    client: AsyncClient,
+    step: Step,
+}
+
+enum Woken {
+    Stop,
+    Tick,
+    Outbox,
+    Credentials,
+    Wire(Box<EventLoop>, Result<Event, ConnectionError>),
+}
+
+fn step(mut events: Box<EventLoop>) -> Step {
+    Box::pin(async move {
+        let event = events.poll().await;
+        (events, event)
+    })
+}
+
+impl Link {
+    /// Runs `session` until `stop`.
+    pub async fn run(mut self, mut session: Session, stop: CancellationToken) {
+        let mut ledger = self.outbox.ledger();
+        let mut wire: Option<Wire> = None;
+        let mut inputs = VecDeque::from([Input::Tick]);
+        loop {
+            while let Some(input) = inputs.pop_front() {
+                for effect in session.handle(input, self.moment()) {
+                    self.act(effect, &mut wire, &mut inputs).await;
+                }
+            }
+            self.tell(&session);
+            if *session.state() == State::Stopped {
+                return;
+            }
+            let wait = session
+                .deadline()
+                .map(|at| at.since(self.clock.uptime()).max(Duration::from_millis(1)));
+            let woken = tokio::select! {
+                () = stop.cancelled() => Woken::Stop,
+                () = sleep(wait.unwrap_or(Duration::MAX)), if wait.is_some() => Woken::Tick,
+                changed = ledger.changed() => if changed.is_ok() { Woken::Outbox } else { Woken::Stop },
+                Ok(()) = self.credentials.changed() => Woken::Credentials,
+                (events, event) = next(&mut wire) => Woken::Wire(events, event),
+            };
+            inputs.push_back(match woken {
+                Woken::Stop => Input::Stop,
+                Woken::Tick => Input::Tick,
+                Woken::Outbox => Input::Outbox(*ledger.borrow_and_update()),
+                Woken::Credentials => Input::NewCertificate,
+                Woken::Wire(events, Ok(event)) => {
+                    if let Some(wire) = &mut wire {
+                        wire.step = step(events);
+                    }
+                    let Some(input) = self.heard(event, wire.as_ref()) else {
+                        continue;
+                    };
+                    input
+                }
+                Woken::Wire(_, Err(error)) => {
+                    wire = None;
+                    let cause = cause(&error);
+                    tracing::info!(link.cause = ?cause, error = %chain(&error),
+                        "no connection to {}:{}: {}", self.door.host, self.door.port, chain(&error));
+                    Input::Lost(cause)
+                }
+            });
+        }
+    }
+
+    fn moment(&self) -> Moment {
+        Moment {
+            uptime: self.clock.uptime(),
+            at: self.clock.now(),
+        }
+    }
+
+    async fn act(&mut self, effect: Effect, wire: &mut Option<Wire>, inputs: &mut VecDeque<Input>) {
+        match effect {
+            Effect::Dial => *wire = Some(self.dial()),
+            Effect::HangUp => {
+                if let Some(wire) = wire.take() {
+                    goodbye(wire).await;
+                }
+            }
+            Effect::Subscribe => self.subscribe(wire.as_ref(), inputs),
+            Effect::Send(lane, from) => self.send(lane, from, wire.as_ref(), inputs).await,
+            Effect::Settle(ack) => {
+                let epoch = Epoch((self.random)());
+                let settled = match self.outbox.settle(ack, epoch, self.clock.now()).await {
+                    Ok(settled) => settled,
+                    Err(error) => {
+                        tracing::error!(error = %chain(&error), "could not act on an acknowledgement");
+                        Settled::Later
+                    }
+                };
+                inputs.push_back(Input::Outbox(*self.outbox.ledger().borrow()));
+                inputs.push_back(Input::Settled(ack, settled));
+                self.status.send_modify(|status| {
+                    status.last_ack = Some(self.clock.now());
+                });
+            }
+            Effect::Report(outage) => {
+                let item = Item::Outage(outage);
+                if let Err(error) = self.outbox.push(vec![item], self.clock.now()).await {
+                    tracing::warn!(error = %chain(&error), "could not keep the report of an outage");
+                }
+            }
+            Effect::Renew => self.wish(Wish::Renew),
+            Effect::TellPosture => self.wish(Wish::TellPosture),
+        }
+    }
+
+    /// A wish that finds the inbox full is dropped: one like it is already waiting.
+    fn wish(&self, wish: Wish) {
+        let _full = self.wishes.try_send(wish);
+    }
+
+    fn dial(&self) -> Wire {
+        let Door {
+            host,
+            port,
+            gateway,
+            keep_alive,
+        } = &self.door;
+        let mut options = MqttOptions::new(gateway.as_str(), host, *port);
+        let tls = Arc::clone(&self.credentials.borrow().tls);
+        options
+            .set_transport(Transport::Tls(TlsConfiguration::Rustls(tls)))
+            .set_keep_alive(*keep_alive)
+            .set_clean_session(true)
+            .set_max_packet_size(MAX_PACKET, MAX_PACKET)
+            .set_inflight(INFLIGHT)
+            .set_manual_acks(true);
+        let (client, mut events) = AsyncClient::new(options, QUEUE);
+        let mut network = NetworkOptions::new();
+        network.set_connection_timeout(CONNECT_S);
+        network.set_tcp_nodelay(true);
+        events.set_network_options(network);
+        tracing::debug!(gate.host = %host, gate.port = port, "dialing {host}:{port}");
+        Wire {
+            client,
+            step: step(Box::new(events)),
+        }
+    }
+
+    fn subscribe(&self, wire: Option<&Wire>, inputs: &mut VecDeque<Input>) {
+        tracing::info!(gateway.id = %self.door.gateway, "connected to {}:{}", self.door.host, self.door.port);
+        let filters = [Filter::Down(self.door.gateway.clone()), Filter::Fleet]
+            .map(|filter| SubscribeFilter::new(filter.to_string(), QoS::AtLeastOnce));
+        if wire.is_none_or(|wire| wire.client.try_subscribe_many(filters).is_err()) {
+            inputs.push_back(Input::Lost(Cause::Closed));
+        }
+    }
+
+    async fn send(&self, lane: Lane, from: Seq, wire: Option<&Wire>, inputs: &mut VecDeque<Input>) {
+        let now = self.clock.now();
+        let batch = match self.outbox.batch(lane, from, now).await {
+            Ok(Some(batch)) => batch,
+            Ok(None) => {
+                inputs.push_back(Input::NothingToSend(lane));
+                return;
+            }
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "could not read the outbox");
+                inputs.push_back(Input::Lost(Cause::Closed));
+                return;
+            }
+        };
+        let sent = Input::Sent {
+            lane,
+            epoch: batch.epoch,
+            last: batch.last,
+        };
+        let envelope = Envelope {
+            gateway: self.door.gateway.clone(),
+            epoch: batch.epoch,
+            lane,
+            oldest: batch.oldest,
+            first: batch.first,
+            prev: batch.prev,
+            sent_at: now,
+            entries: batch.entries,
+        };
+        let signer = Arc::clone(&self.credentials.borrow().signer);
+        let sealed = Signed::seal(&envelope, signer.as_ref());
+        let published = match (&sealed, wire) {
+            (Ok(bytes), Some(wire)) => {
+                let topic = Topic::Up(self.door.gateway.clone(), lane).to_string();
+                wire.client
+                    .try_publish(topic, QoS::AtLeastOnce, false, bytes.clone())
+                    .is_ok()
+            }
+            (Err(error), _) => {
+                tracing::error!(outbox.lane = %lane, error = %chain(error), "could not sign an envelope");
+                false
+            }
+            (Ok(_), None) => false,
+        };
+        inputs.push_back(if published {
+            sent
+        } else {
+            Input::Lost(Cause::Closed)
+        });
+    }
+
+    /// What an event of the client means. A publish is acknowledged once the outbox can have acted on it.
+    fn heard(&self, event: Event, wire: Option<&Wire>) -> Option<Input> {
+        match event {
+            Event::Incoming(Packet::ConnAck(_)) => Some(Input::Admitted),
+            Event::Incoming(Packet::Publish(publish)) => {
+                let input = self.message(&publish);
+                if let Some(wire) = wire {
+                    let _full = wire.client.try_ack(&publish);
+                }
+                input
+            }
+            Event::Incoming(Packet::SubAck(answer)) => {
+                let refused = answer
+                    .return_codes
+                    .iter()
+                    .any(|code| matches!(code, rumqttc::SubscribeReasonCode::Failure));
+                refused.then(|| {
+                    tracing::warn!(
+                        "the server refused a subscription of ours: acknowledgements would not arrive"
+                    );
+                    Input::Lost(Cause::Closed)
+                })
+            }
+            _ => None,
+        }
+    }
+
+    fn message(&self, publish: &Publish) -> Option<Input> {
+        let topic: Topic = publish.topic.parse().ok()?;
+        match topic {
+            Topic::Ack(gateway) if gateway == self.door.gateway && publish.payload.len() <= MAX_ACK => {
+                match Ack::decode(&publish.payload) {
+                    Ok(ack) => Some(Input::Ack(ack)),
+                    Err(error) => {
+                        tracing::warn!(error = %chain(&error), "an acknowledgement could not be read");
+                        None
+                    }
+                }
+            }
+            Topic::Hint(gateway) if gateway == self.door.gateway => hint(publish),
+            Topic::FleetNotice => hint(publish),
+            _ => None,
+        }
+    }
+
+    fn tell(&self, session: &Session) {
+        let connected_since = match session.state() {
+            State::Online(online) => Some(online.since),
+            _ => None,
+        };
+        let down = session.down();
+        let surprises = session.surprises();
+        self.status.send_if_modified(|status| {
+            let changed = status.connected_since != connected_since
+                || status.down != down
+                || status.surprises != surprises;
+            status.connected_since = connected_since;
+            status.down = down;
+            status.surprises = surprises;
+            changed
+        });
+    }
+}
+
+fn hint(publish: &Publish) -> Option<Input> {
+    (publish.payload.len() <= MAX_HINT).then(|| Input::Hint(publish.payload.to_vec()))
+}
+
+async fn next(wire: &mut Option<Wire>) -> (Box<EventLoop>, Result<Event, ConnectionError>) {
+    match wire {
+        Some(wire) => (&mut wire.step).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Sends what waits and DISCONNECT, as far as a second allows.
+async fn goodbye(wire: Wire) {
+    let Wire { client, step: first } = wire;
+    if client.try_disconnect().is_err() {
+        return;
+    }
+    let rest = async {
+        let (mut events, mut event) = first.await;
+        while event.is_ok_and(|event| event != Event::Outgoing(rumqttc::Outgoing::Disconnect)) {
+            event = events.poll().await;
+        }
+    };
+    let _late = timeout(GOODBYE, rest).await;
+}
+
+fn cause(error: &ConnectionError) -> Cause {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if error.is::<rustls::Error>() {
+            return Cause::Untrusted;
+        }
+        next = match error.downcast_ref::<std::io::Error>() {
+            Some(io) => io
+                .get_ref()
+                .map(|inner| inner as &(dyn std::error::Error + 'static)),
+            None => error.source(),
+        };
+    }
+    match error {
+        ConnectionError::MqttState(_)
+        | ConnectionError::ConnectionRefused(_)
+        | ConnectionError::NotConnAck(_) => Cause::Closed,
+        _ => Cause::Unreachable,
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        let inner = error.to_string();
+        if !text.ends_with(&inner) {
+            text.push_str(": ");
+            text.push_str(&inner);
+        }
+        next = error.source();
+    }
+    text
+}

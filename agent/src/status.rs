@@ -1,0 +1,246 @@
+//! How the agent is, in plain words: what `homeward-agent status` prints.
+//!
+//! The running agent writes it to a file beside its data; the command reads that file, so it also works, and
+//! says so, when the agent does not run.
+
+use std::fmt;
+
+use homeward_protocol::envelope::Lane;
+use homeward_protocol::id::GatewayId;
+use homeward_protocol::link::Cause;
+use homeward_protocol::posture::SensorHeard;
+use homeward_protocol::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::outbox::Ledger;
+
+pub mod file;
+
+/// A running agent writes its status at least this often, milliseconds; one that is three times as old says
+/// that the agent does not run.
+pub const EVERY_MS: i64 = 60_000;
+
+/// The link to the server.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LinkStatus {
+    /// Since when it is connected, if it is.
+    pub connected_since: Option<Timestamp>,
+    /// Since when and why it is not, if it is not.
+    pub down: Option<(Timestamp, Cause)>,
+    /// When the server last acknowledged anything.
+    pub last_ack: Option<Timestamp>,
+    /// Messages of the server that were not understood.
+    pub surprises: u64,
+}
+
+/// What one lane of the outbox holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backlog {
+    /// Which lane.
+    pub lane: Lane,
+    /// Records that the server has not acknowledged.
+    pub records: u64,
+    /// What they take, bytes.
+    pub size_bytes: u64,
+}
+
+/// The certificate's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateStatus {
+    /// Valid from, milliseconds since 1970.
+    pub not_before_ms: i64,
+    /// Valid until, milliseconds since 1970.
+    pub not_after_ms: i64,
+}
+
+/// Everything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// When this was written.
+    pub as_of: Timestamp,
+    /// Which gateway.
+    pub gateway: GatewayId,
+    /// The agent's version.
+    pub version: String,
+    /// The link to the server.
+    pub link: LinkStatus,
+    /// What waits, most important first.
+    pub backlog: Vec<Backlog>,
+    /// Records given up since the outbox was made.
+    pub lost: u64,
+    /// The sensors.
+    pub sensors: Vec<SensorHeard>,
+    /// The certificate.
+    pub certificate: Option<CertificateStatus>,
+}
+
+impl Backlog {
+    /// All lanes of an outbox.
+    pub fn of(ledger: &Ledger) -> Vec<Backlog> {
+        let of = |lane| Backlog {
+            lane,
+            records: ledger.lane(lane).items,
+            size_bytes: ledger.lane(lane).bytes,
+        };
+        Lane::ALL.map(of).to_vec()
+    }
+}
+
+impl Status {
+    /// For a person, as of `now`.
+    pub fn tell(&self, now: Timestamp) -> String {
+        let mut out = format!("Gateway {}, agent {}\n", self.gateway, self.version);
+        let age = now.ms.saturating_sub(self.as_of.ms);
+        if age > 3 * EVERY_MS {
+            out += &format!(
+                "The agent is not running: last sign of life {} ({} ago). Start it with `homeward-agent run`.\n",
+                self.as_of,
+                Span(age)
+            );
+        }
+        out += &format!("Server:      {}\n", self.link.tell(now));
+        let waiting: u64 = self.backlog.iter().map(|lane| lane.records).sum();
+        if waiting == 0 {
+            out += "Waiting:     nothing; the server has every record\n";
+        } else {
+            let lanes: Vec<String> = self
+                .backlog
+                .iter()
+                .filter(|lane| lane.records > 0)
+                .map(|lane| format!("{} {}", lane.records, lane.lane))
+                .collect();
+            let kib = self.backlog.iter().map(|lane| lane.size_bytes).sum::<u64>() / 1024;
+            out += &format!(
+                "Waiting:     {waiting} records ({}), {kib} KiB\n",
+                lanes.join(", ")
+            );
+        }
+        if self.lost > 0 {
+            out += &format!(
+                "Lost:        {} records were given up for want of room; the server is told\n",
+                self.lost
+            );
+        }
+        if let Some(certificate) = &self.certificate {
+            out += &format!("Certificate: {}\n", certificate.tell(now));
+        }
+        if self.sensors.is_empty() {
+            out += "Sensors:     none configured\n";
+        }
+        for sensor in &self.sensors {
+            out += &format!("Sensor {}: {}\n", sensor.sensor, heard(sensor, now));
+        }
+        out
+    }
+}
+
+impl LinkStatus {
+    fn tell(&self, now: Timestamp) -> String {
+        let acked = self.last_ack.map_or_else(String::new, |at| {
+            format!(
+                ", last acknowledgement {} ago",
+                Span(now.ms.saturating_sub(at.ms))
+            )
+        });
+        match (self.connected_since, self.down) {
+            (Some(since), _) => format!("connected since {since}{acked}"),
+            (None, Some((at, cause))) => {
+                let why = match cause {
+                    Cause::Unreachable => "the network or the server does not answer",
+                    Cause::Untrusted => "a certificate was not accepted; if this stays, enrol again",
+                    Cause::Closed => "the server closed the connection",
+                    Cause::NotRunning => "the agent was not running",
+                };
+                format!("no connection since {at}: {why}{acked}. Records are kept here")
+            }
+            (None, None) => "connecting".to_owned(),
+        }
+    }
+}
+
+impl CertificateStatus {
+    fn tell(self, now: Timestamp) -> String {
+        let until = Timestamp::synced(self.not_after_ms);
+        if now.ms > self.not_after_ms {
+            format!("EXPIRED on {until}; the agent asks for a new one by itself")
+        } else {
+            format!("valid until {until}; renewed by itself")
+        }
+    }
+}
+
+fn heard(sensor: &SensorHeard, now: Timestamp) -> String {
+    let last = sensor.last_heard.map_or_else(
+        || "never heard".to_owned(),
+        |at| format!("heard {} ago", Span(now.ms.saturating_sub(at.ms))),
+    );
+    match (&sensor.last_error, sensor.failures) {
+        (Some(error), failures) if failures > 0 => {
+            format!("{last}; failed {failures} times: {}", error.as_str())
+        }
+        _ => last,
+    }
+}
+
+/// Milliseconds, printed in one unit.
+struct Span(i64);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let secs = self.0.max(0) / 1000;
+        match secs {
+            0..120 => write!(f, "{secs} s"),
+            120..7_200 => write!(f, "{} min", secs / 60),
+            7_200..172_800 => write!(f, "{} h", secs / 3600),
+            _ => write!(f, "{} days", secs / 86_400),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::synced(1_795_000_000_000);
+
+    fn status() -> Status {
+        Status {
+            as_of: NOW,
+            gateway: "gw-1".parse().expect("an id"),
+            version: "0.1.0".to_owned(),
+            link: LinkStatus::default(),
+            backlog: Vec::new(),
+            lost: 0,
+            sensors: Vec::new(),
+            certificate: None,
+        }
+    }
+
+    #[test]
+    fn a_status_that_nobody_renews_says_that_the_agent_is_not_running() {
+        assert!(!status().tell(NOW).contains("not running"));
+        let later = NOW.plus_ms(4 * EVERY_MS);
+        assert!(status().tell(later).contains("not running: last sign of life"));
+    }
+
+    #[test]
+    fn a_lost_link_says_since_when_why_and_what_waits() {
+        let mut status = status();
+        status.link.down = Some((NOW.plus_ms(-60_000), Cause::Unreachable));
+        status.backlog = vec![Backlog {
+            lane: Lane::Vital,
+            records: 12,
+            size_bytes: 4096,
+        }];
+        status.lost = 3;
+        let text = status.tell(NOW);
+        for part in [
+            "no connection since",
+            "does not answer",
+            "12 records (12 vital)",
+            "3 records were given up",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+}
