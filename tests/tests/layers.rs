@@ -100,7 +100,7 @@ const MAY_SPAWN: [(&str, &str); 9] = [
         "fleet-server/src/ingest/consume.rs",
         "bounded work a gateway, on a JoinSet of its own",
     ),
-    ("agent/src/outbox/sqlite.rs", "SQLite has a thread of its own"),
+    ("agent/src/outbox/keeper.rs", "SQLite has a thread of its own"),
     (
         "devices/src/simulated.rs",
         "the simulated device serves each connection by itself",
@@ -108,7 +108,7 @@ const MAY_SPAWN: [(&str, &str); 9] = [
 ];
 
 /// Shells whose handles every other shell may hold: places to keep things, to say things, to ask the time.
-const HANDLES: [&str; 4] = ["store", "clock", "config", "audit"];
+const HANDLES: [&str; 5] = ["store", "clock", "config", "audit", "outbox"];
 
 /// Shells that know another noun's shell, and why. (importing noun, imported noun, reason)
 const MAY_KNOW: [(&str, &str, &str); 0] = [];

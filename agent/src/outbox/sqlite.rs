@@ -206,11 +206,10 @@ impl Db {
         for (lane, body) in bodies {
             rows::add(&tx, &mut ledger, *lane, body).map_err(OutboxError::Write)?;
         }
-        while let Some(order) = ledger.give_up(self.quota) {
-            rows::give_up(&tx, &mut ledger, order, LossCause::Quota, now).map_err(OutboxError::Write)?;
-        }
+        keep_within(&tx, &mut ledger, self.quota, now)?;
         if (self.alarm_owed || ledger.lost > self.ledger.lost) && !ledger.losing {
             alarm(&tx, &mut ledger, true, now)?;
+            keep_within(&tx, &mut ledger, self.quota, now)?;
         }
         rows::save(&tx, &ledger).map_err(OutboxError::Write)?;
         tx.commit().map_err(OutboxError::Write)?;
@@ -398,6 +397,18 @@ fn alarm(tx: &Transaction<'_>, ledger: &mut Ledger, active: bool, now: Timestamp
     let body = item.encode().map_err(OutboxError::Encode)?;
     rows::add(tx, ledger, item.lane(), &body).map_err(OutboxError::Write)?;
     ledger.losing = active;
+    Ok(())
+}
+
+fn keep_within(
+    tx: &Transaction<'_>,
+    ledger: &mut Ledger,
+    quota: u64,
+    now: Timestamp,
+) -> Result<(), OutboxError> {
+    while let Some(order) = ledger.give_up(quota) {
+        rows::give_up(tx, ledger, order, LossCause::Quota, now).map_err(OutboxError::Write)?;
+    }
     Ok(())
 }
 
