@@ -9,17 +9,42 @@
 //! runs behind it as the bus for live events ([`crate::bus`]). PUBACK is flow control and comes after the commit;
 //! the only thing that lets a gateway forget a record is the application's own acknowledgement.
 
+pub mod codec;
 pub mod connections;
+pub mod identity;
+pub mod limits;
+pub mod listen;
 pub mod revoked;
+pub mod session;
+mod socket;
 
 use bytes::Bytes;
 use homeward_protocol::envelope::Lane;
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::time::Timestamp;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
+use crate::clock::Clock;
 pub use connections::{Connection, Connections, Down, Full, Place, Sent};
+pub use limits::Limits;
 pub use revoked::Revoked;
+
+/// All that the gate works with.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    /// Who is connected.
+    pub connections: Connections,
+    /// Who may not connect.
+    pub revoked: Revoked,
+    /// Where records go. A full queue slows the gateways down.
+    pub uplinks: mpsc::Sender<Uplink>,
+    /// Where comings and goings go.
+    pub passages: mpsc::Sender<Passage>,
+    /// How much anyone may take.
+    pub limits: Limits,
+    /// What time it is.
+    pub clock: Clock,
+}
 
 /// Records that a gateway has sent, on their way to the store.
 #[derive(Debug)]
