@@ -28,8 +28,8 @@ pub enum ClaimError {
     /// Not a claim of this version.
     #[error("does not begin with homeward:claim?v=1")]
     NotAClaim,
-    /// A part is missing, doubled or unknown.
-    #[error("the part `{0}` is missing, doubled or unknown")]
+    /// A part is missing, doubled or unknown. What a stranger wrote is shown escaped and cut.
+    #[error("the part `{}` is missing, doubled or unknown", shown(.0))]
     Part(String),
     /// A part is not what it should be.
     #[error("the part `{part}` is wrong: {why}")]
@@ -39,6 +39,11 @@ pub enum ClaimError {
         /// What is wrong with it.
         why: String,
     },
+}
+
+/// The beginning of a stranger's text, fit for a terminal.
+fn shown(text: &str) -> String {
+    text.chars().take(20).flat_map(char::escape_debug).collect()
 }
 
 /// A one-time code of 80 bits. Its `Debug` does not show it.
@@ -386,6 +391,7 @@ mod tests {
             ("homeward:", "http:", "does not begin"),
             (":8443", ":0", "the port"),
             ("&s=", "&s=a&s=", "missing, doubled"),
+            ("&x=", "&\u{1b}[2J=1&x=", "`\\u{1b}[2J` is missing, doubled"),
         ] {
             let bad = line.replace(from, to);
             let error = bad.parse::<Claim>().expect_err(&bad).to_string();

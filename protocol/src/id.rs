@@ -28,7 +28,16 @@ pub enum IdError {
         /// Which kind of identifier was asked for.
         noun: &'static str,
     },
+    /// A word that means something else where this noun stands.
+    #[error("{noun} may not be one of {RESERVED:?}")]
+    Reserved {
+        /// Which kind of identifier was asked for.
+        noun: &'static str,
+    },
 }
+
+/// Levels of our topics that stand where an id stands: what is sent to a gateway called `fleet` would reach all.
+const RESERVED: [&str; 1] = ["fleet"];
 
 fn check(noun: &'static str, text: &str, min: usize, max: usize) -> Result<(), IdError> {
     let bytes = text.as_bytes();
@@ -42,7 +51,9 @@ fn check(noun: &'static str, text: &str, min: usize, max: usize) -> Result<(), I
     }
     let plain = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let inner = bytes.iter().all(|b| plain(b) || *b == b'-');
-    if inner && bytes.first().is_some_and(plain) && bytes.last().is_some_and(plain) {
+    if RESERVED.contains(&text) {
+        Err(IdError::Reserved { noun })
+    } else if inner && bytes.first().is_some_and(plain) && bytes.last().is_some_and(plain) {
         Ok(())
     } else {
         Err(IdError::Character { noun })
@@ -162,6 +173,7 @@ mod tests {
     fn odd_names_are_refused() {
         for bad in [
             "", "a", "-ab", "ab-", "a/b", "gw 1", "GW1", "é12", "gw\u{0}1", "a+b", "a#b", "$ab", "../x",
+            "fleet",
         ] {
             assert!(bad.parse::<GatewayId>().is_err(), "{bad:?} was accepted");
         }

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::id::{BootId, SensorId};
 use crate::time::{ClockTrust, Timestamp, Uptime};
 
-/// Most sensors one report may list: a home has a handful, a small ward some dozens.
-pub const MAX_SENSORS: usize = 256;
+/// Most sensors one report may list: a home has a handful, a small ward some dozens. With every text at its
+/// longest such a report still fits a record of [`crate::envelope::MAX_ITEM`] bytes.
+pub const MAX_SENSORS: usize = 112;
 /// Longest free text in a report, bytes: release names and kernel versions are far shorter.
 pub const MAX_TEXT: usize = 128;
 

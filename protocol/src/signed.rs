@@ -9,7 +9,7 @@
 
 use std::marker::PhantomData;
 
-use coset::{CborSerializable, CoseSign1, CoseSign1Builder, HeaderBuilder, iana};
+use coset::{CborSerializable, CoseSign1, CoseSign1Builder, Header, HeaderBuilder, iana};
 use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -144,13 +144,10 @@ impl<T: Message> Signed<T> {
             });
         }
         let cose = CoseSign1::from_slice(bytes).map_err(|_| SignedError::Structure("not a COSE_Sign1"))?;
-        let es256 = Some(coset::RegisteredLabelWithPrivate::Assigned(
-            iana::Algorithm::ES256,
-        ));
-        if cose.protected.header.alg != es256 {
+        if cose.protected.header.alg != header().alg {
             return Err(SignedError::Structure("the algorithm is not ES256"));
         }
-        if !cose.unprotected.is_empty() || !cose.protected.header.crit.is_empty() {
+        if cose.protected.header != header() || !cose.unprotected.is_empty() {
             return Err(SignedError::Structure("a header that we do not use"));
         }
         if cose.payload.is_none() {
@@ -184,7 +181,7 @@ impl<T: Message> Signed<T> {
             .map_err(|rule| SignedError::Payload(WireError::Rule(rule)))?;
         let payload = wire::encode(message, T::MAX).map_err(SignedError::Payload)?;
         let cose = CoseSign1Builder::new()
-            .protected(HeaderBuilder::new().algorithm(iana::Algorithm::ES256).build())
+            .protected(header())
             .payload(payload)
             .try_create_signature(T::NAME.as_bytes(), |data| signer.sign(data).map(|s| s.to_vec()))
             .map_err(SignedError::Signer)?
@@ -192,4 +189,9 @@ impl<T: Message> Signed<T> {
         cose.to_vec()
             .map_err(|_| SignedError::Structure("could not be encoded"))
     }
+}
+
+/// The only header that we write and read.
+fn header() -> Header {
+    HeaderBuilder::new().algorithm(iana::Algorithm::ES256).build()
 }
