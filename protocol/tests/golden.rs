@@ -1,0 +1,380 @@
+//! The wire as it was promised: one file a message and version.
+//!
+//! A file is added, never changed: agents in homes speak what is in them for years. `NAME.cbor` (or `.txt` for what
+//! travels as text) is what travels, `NAME.cbor.txt` the same for people. `HOMEWARD_GOLDEN=write` writes files that are
+//! missing, and only those.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "shell: tests read files and one switch from the environment"
+)]
+
+use std::collections::BTreeSet;
+use std::fmt::{Debug, Write as _};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use homeward_protocol::ack::{Ack, Next};
+use homeward_protocol::alarm::{Alarm, Condition};
+use homeward_protocol::claim::{Claim, Code, Pin, ServerInfo};
+use homeward_protocol::envelope::{ChainHash, Entry, Envelope, Item, Lane, LossCause, Lost, MAX_ENVELOPE};
+use homeward_protocol::grade::Grade;
+use homeward_protocol::id::{Epoch, GatewayId, Seq};
+use homeward_protocol::link::{Cause, Outage};
+use homeward_protocol::posture::{Clock, Disk, PostureReport, SensorHeard, ShortText};
+use homeward_protocol::reading::{Kind, Quality, Reading, State, Value};
+use homeward_protocol::signed::{PublicKey, Signed, Signer};
+use homeward_protocol::time::{ClockTrust, Timestamp, Uptime};
+use homeward_protocol::topic::{Filter, Topic};
+use homeward_protocol::unit::Decimal;
+use homeward_protocol::wire::{self, Bytes};
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+
+const AT: Timestamp = Timestamp::synced(1_795_000_000_123);
+
+fn golden(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name)
+}
+
+fn writing() -> bool {
+    std::env::var("HOMEWARD_GOLDEN").is_ok_and(|v| v == "write")
+}
+
+/// What the file holds; written first when it is missing and that was asked for.
+fn kept(name: &str, make: impl FnOnce() -> Vec<u8>) -> Vec<u8> {
+    let file = golden(name);
+    if !file.exists() && writing() {
+        fs::write(&file, make()).expect("the golden folder can be written");
+    }
+    fs::read(&file).unwrap_or_else(|e| panic!("{name}: {e}; HOMEWARD_GOLDEN=write makes it"))
+}
+
+fn is_cbor(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|e| e == "cbor")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, b| {
+        let _ = write!(text, "{b:02x}");
+        text
+    })
+}
+
+fn for_people(bytes: &[u8], value: &impl Debug) -> String {
+    let mut text = String::new();
+    for line in bytes.chunks(32) {
+        text.push_str(&hex(line));
+        text.push('\n');
+    }
+    let _ = writeln!(text, "\n{value:#?}");
+    text
+}
+
+/// `value` encodes to the file and the file decodes to `value`.
+fn holds<T: PartialEq + Debug>(
+    name: &str,
+    value: &T,
+    encode: impl Fn(&T) -> Vec<u8>,
+    decode: impl Fn(&[u8]) -> T,
+) {
+    let bytes = kept(name, || encode(value));
+    assert_eq!(&decode(&bytes), value, "{name} reads differently");
+    assert_eq!(encode(value), bytes, "{name} would be written differently");
+    if is_cbor(name) {
+        let page = kept(&format!("{name}.txt"), || for_people(&bytes, value).into_bytes());
+        let hex = String::from_utf8_lossy(&page)
+            .split("\n\n")
+            .next()
+            .unwrap_or_default()
+            .replace('\n', "");
+        let same = for_people(&bytes, value)
+            .split("\n\n")
+            .next()
+            .unwrap_or_default()
+            .replace('\n', "");
+        assert_eq!(hex, same, "{name}.txt shows other bytes");
+    }
+}
+
+fn text_holds<T>(name: &str, value: &T)
+where
+    T: PartialEq + Debug + ToString + std::str::FromStr<Err: Debug>,
+{
+    holds(
+        name,
+        value,
+        |v| format!("{}\n", v.to_string()).into_bytes(),
+        |b| {
+            std::str::from_utf8(b)
+                .expect("text")
+                .trim_end()
+                .parse()
+                .expect("reads")
+        },
+    );
+}
+
+fn gateway() -> GatewayId {
+    "gw-7f3k".parse().expect("an id")
+}
+
+fn reading(kind: Kind, value: Value) -> Item {
+    Item::Reading(Reading {
+        sensor: "freezer-1".parse().expect("an id"),
+        kind,
+        value,
+        taken_at: AT,
+        quality: Quality::Good,
+        grade: Grade::Associated,
+    })
+}
+
+fn posture() -> PostureReport {
+    let heard = |sensor: &str, last_heard, failures, last_error| SensorHeard {
+        sensor: String::from(sensor).try_into().expect("an id"),
+        profile: ShortText::cut("example-freezer"),
+        last_heard,
+        interval_s: 60,
+        failures,
+        last_error,
+    };
+    PostureReport {
+        taken_at: AT,
+        agent: ShortText::cut("0.1.0"),
+        os: ShortText::cut("Debian GNU/Linux 12 (bookworm)"),
+        kernel: ShortText::cut("6.1.0-40-amd64"),
+        uptime: Uptime(86_400_000),
+        boot: "3e1c7c52-1f0e-4d52-9f0e-0d6c3a1f9b11".parse().expect("an id"),
+        disk: Disk {
+            total_bytes: 8_000_000_000,
+            free_bytes: 5_000_000_000,
+            outbox_bytes: 1_048_576,
+        },
+        clock: Clock {
+            trust: ClockTrust::Synced,
+            error_ms: Some(4),
+        },
+        sensors: vec![
+            heard("freezer-1", Some(AT), 0, None),
+            heard("ups", None, 3, Some(ShortText::cut("no answer within 1 s"))),
+        ],
+    }
+}
+
+fn items() -> Vec<(&'static str, Item)> {
+    let floor = Timestamp {
+        ms: 1_790_000_000_000,
+        trust: ClockTrust::Floor,
+    };
+    let unsynced = Timestamp {
+        ms: 1_795_000_060_000,
+        trust: ClockTrust::Unsynced,
+    };
+    let number = Decimal::new(-805, -1).expect("in range");
+    vec![
+        (
+            "item-1-reading-number.cbor",
+            reading(Kind::StorageTemperature, Value::Number(number)),
+        ),
+        (
+            "item-1-reading-state.cbor",
+            reading(Kind::Door, Value::State(State::Open)),
+        ),
+        (
+            "item-1-reading-absent.cbor",
+            reading(Kind::BatteryCharge, Value::Absent),
+        ),
+        ("item-1-posture.cbor", Item::Posture(posture())),
+        (
+            "item-1-alarm.cbor",
+            Item::Alarm(Alarm {
+                condition: Condition::SensorSilent,
+                sensor: Some("ups".parse().expect("an id")),
+                active: true,
+                at: unsynced,
+            }),
+        ),
+        (
+            "item-1-outage.cbor",
+            Item::Outage(Outage {
+                from: floor,
+                until: AT,
+                cause: Cause::Unreachable,
+            }),
+        ),
+    ]
+}
+
+fn envelope() -> Envelope {
+    let epoch = Epoch(0x0123_4567_89ab_cdef);
+    let body = |item: &Item| item.encode().expect("an item encodes");
+    Envelope {
+        gateway: gateway(),
+        epoch,
+        lane: Lane::Vital,
+        oldest: Seq(40),
+        first: Seq(41),
+        prev: ChainHash::start(epoch, Lane::Vital).then(b"before"),
+        sent_at: AT,
+        entries: vec![
+            Entry::Item(body(&reading(Kind::Door, Value::State(State::Closed)))),
+            Entry::Lost(Lost {
+                count: 12,
+                cause: LossCause::Quota,
+                head: ChainHash([0xab; 32]),
+                at: AT,
+            }),
+            Entry::Item(Bytes(vec![0xf6])),
+        ],
+    }
+}
+
+fn claim() -> Claim {
+    Claim {
+        server: "fleet.example:8443".parse().expect("an endpoint"),
+        pin: Pin::of_spki(b"a public key"),
+        gateway: gateway(),
+        code: Code::from_random([0x5a; 10]),
+        expires: 1_795_604_800,
+    }
+}
+
+#[test]
+fn acknowledgements_keep_their_bytes() {
+    for (name, next) in [
+        ("ack-1-continue.cbor", Next::Continue),
+        ("ack-1-new-epoch.cbor", Next::NewEpoch),
+    ] {
+        let ack = Ack {
+            epoch: Epoch(u64::MAX),
+            lane: Lane::Urgent,
+            up_to: Seq(300),
+            next,
+        };
+        holds(
+            name,
+            &ack,
+            |a| a.encode().expect("encodes"),
+            |b| Ack::decode(b).expect("decodes"),
+        );
+    }
+}
+
+#[test]
+fn records_keep_their_bytes() {
+    for (name, item) in items() {
+        let decode = |b: &[u8]| Item::decode(&Bytes(b.to_vec())).expect("decodes");
+        holds(name, &item, |i| i.encode().expect("encodes").0, decode);
+    }
+}
+
+#[test]
+fn envelopes_keep_their_bytes() {
+    let encode = |e: &Envelope| wire::encode(e, MAX_ENVELOPE).expect("encodes");
+    holds("envelope-1.cbor", &envelope(), encode, |b| {
+        wire::decode(b, MAX_ENVELOPE).expect("decodes")
+    });
+}
+
+struct Key(EcdsaKeyPair);
+
+impl Signer for Key {
+    fn sign(&self, message: &[u8]) -> Result<[u8; 64], String> {
+        let signature = self
+            .0
+            .sign(&SystemRandom::new(), message)
+            .map_err(|e| e.to_string())?;
+        signature
+            .as_ref()
+            .try_into()
+            .map_err(|_| "not 64 bytes".to_owned())
+    }
+}
+
+/// A signature is different each time it is made, so the first one is kept with its public key and has to verify.
+#[test]
+fn a_signature_of_the_first_version_verifies() {
+    let rng = SystemRandom::new();
+    let made = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &rng).expect("a key");
+    let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, made.as_ref(), &rng).expect("a key");
+    let point = key.public_key().as_ref().to_vec();
+    let both_missing =
+        !golden("envelope-1-signed.cbor").exists() && !golden("envelope-1-signed.point").exists();
+    assert!(
+        both_missing || !writing() || golden("envelope-1-signed.point").exists(),
+        "the pair was torn"
+    );
+    let bytes = kept("envelope-1-signed.cbor", || {
+        Signed::seal(&envelope(), &Key(key)).expect("seals")
+    });
+    let point = kept("envelope-1-signed.point", || point);
+    let public = PublicKey::from_point(&point).expect("a P-256 point");
+    let signed = Signed::<Envelope>::parse(&bytes).expect("reads");
+    assert_eq!(signed.verify(&public).expect("verifies").get(), &envelope());
+}
+
+#[test]
+fn claims_keep_their_text() {
+    text_holds("claim-1.txt", &claim());
+    let json = |c: &Claim| serde_json::to_vec_pretty(c).expect("encodes");
+    holds("claim-1.json", &claim(), json, |b| {
+        std::str::from_utf8(b).expect("text").parse().expect("reads")
+    });
+    let info = ServerInfo {
+        gate: "fleet.example:8883".parse().expect("an endpoint"),
+        renewal: "[2001:db8::7]:8444".parse().expect("an endpoint"),
+    };
+    let json = |i: &ServerInfo| serde_json::to_vec_pretty(i).expect("encodes");
+    holds("server-info-1.json", &info, json, |b| {
+        serde_json::from_slice(b).expect("reads")
+    });
+}
+
+#[test]
+fn topics_keep_their_text() {
+    for lane in Lane::ALL {
+        text_holds(&format!("topic-1-up-{lane}.txt"), &Topic::Up(gateway(), lane));
+    }
+    text_holds("topic-1-ack.txt", &Topic::Ack(gateway()));
+    text_holds("topic-1-hint.txt", &Topic::Hint(gateway()));
+    text_holds("topic-1-fleet-notice.txt", &Topic::FleetNotice);
+    text_holds("filter-1-down.txt", &Filter::Down(gateway()));
+    text_holds("filter-1-fleet.txt", &Filter::Fleet);
+}
+
+/// The chain is in no message, but both sides compute it.
+#[test]
+fn chains_keep_their_hashes() {
+    let mut text = String::new();
+    for lane in Lane::ALL {
+        let start = ChainHash::start(Epoch(7), lane);
+        let one = start.then(b"one");
+        for hash in [start, one, one.then(b"two")] {
+            text.push_str(&hex(&hash.0));
+            text.push('\n');
+        }
+    }
+    let kept = kept("chain-1.txt", || text.clone().into_bytes());
+    assert_eq!(String::from_utf8_lossy(&kept), text);
+}
+
+/// A file that no test reads promises nothing.
+#[test]
+fn every_file_is_somebodys() {
+    let me = include_str!("golden.rs");
+    let names = |name: &str| {
+        let base = name
+            .strip_suffix(".txt")
+            .filter(|base| is_cbor(base))
+            .unwrap_or(name);
+        me.contains(base) || base.starts_with("topic-1-up-")
+    };
+    let files = fs::read_dir(golden("")).expect("the golden folder");
+    let files: BTreeSet<String> = files
+        .filter_map(|f| f.ok()?.file_name().into_string().ok())
+        .filter(|f| !names(f))
+        .collect();
+    assert!(files.is_empty(), "nobody reads {files:?}");
+}
