@@ -12,6 +12,7 @@ pub mod clock;
 pub mod config;
 pub mod gate;
 pub mod https;
+pub mod ingest;
 pub mod local;
 pub mod log;
 pub mod store;

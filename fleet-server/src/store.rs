@@ -20,8 +20,10 @@ pub mod migrate;
 pub mod postgres;
 #[cfg(test)]
 pub(crate) mod promises;
+pub mod records;
 pub mod signals;
 pub mod sqlite;
+pub mod streams;
 pub mod tokens;
 pub mod users;
 

@@ -174,6 +174,12 @@ impl<T: Message> Signed<T> {
         Ok(Verified(message))
     }
 
+    /// Reads the message without checking the signature: for bytes that were verified before they were stored.
+    pub fn unverified(&self) -> Result<T, SignedError> {
+        let payload = self.cose.payload.as_deref().unwrap_or_default();
+        wire::decode(payload, T::MAX).map_err(SignedError::Payload)
+    }
+
     /// Signs `message`; gives the bytes that travel.
     pub fn seal(message: &T, signer: &dyn Signer) -> Result<Vec<u8>, SignedError> {
         message

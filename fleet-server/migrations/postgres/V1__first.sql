@@ -105,6 +105,7 @@ CREATE TABLE latest (
   gateway TEXT NOT NULL,
   sensor TEXT NOT NULL,
   kind TEXT NOT NULL,
+  epoch TEXT NOT NULL DEFAULT '',                 -- of the outbox it came from: within one, later is newer
   mantissa BIGINT,
   exponent BIGINT,
   state TEXT,
@@ -120,6 +121,7 @@ CREATE TABLE postures (
   gateway TEXT PRIMARY KEY,
   taken_at BIGINT NOT NULL,
   received_at BIGINT NOT NULL,
+  epoch TEXT NOT NULL DEFAULT '',
   report BYTEA NOT NULL                           -- the CBOR of the newest PostureReport
 );
 
@@ -181,6 +183,14 @@ CREATE TABLE quarantine (
   PRIMARY KEY (gateway, digest)
 );
 
+-- What came from a gateway and could not be read; `quarantine` keeps the newest of it.
+CREATE TABLE rejects (
+  gateway TEXT PRIMARY KEY,
+  total BIGINT NOT NULL,
+  last_at BIGINT NOT NULL,
+  last_why TEXT NOT NULL
+);
+
 CREATE TABLE connections (
   gateway TEXT NOT NULL,
   connected_at BIGINT NOT NULL,
@@ -189,6 +199,7 @@ CREATE TABLE connections (
   ended_why TEXT,
   PRIMARY KEY (gateway, connected_at)
 );
+CREATE INDEX connections_by_age ON connections (connected_at);
 
 -- Who may do what, and who did ---------------------------------------------------------------------------------
 

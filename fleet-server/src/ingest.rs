@@ -1,0 +1,351 @@
+//! What becomes of an envelope: stored, known already, asked for again, or answered with a new epoch.
+//!
+//! Decides only; [`consume`] verifies, stores and acknowledges. A stream is one lane of one outbox of one gateway.
+//! What is stored of it is a run without holes from 1 to `up_to`: each place holds a record, or lies in a gap that
+//! is on record with its cause.
+//!
+//! # Design
+//! Vital data fails open: a broken chain is put on record and the records are taken. The acknowledgement always
+//! moves or says what to do, so that no gateway waits for ever: records that the gateway no longer holds become a
+//! gap, and records that contradict what is stored (a disk that was put back) get a new epoch, where nothing
+//! contradicts them. Turned down: refusing a broken chain (a fault in a box's disk would silence a patient), and
+//! asking again for records below the gateway's `oldest` (they cannot come).
+
+pub mod consume;
+#[cfg(test)]
+mod tests;
+
+use homeward_protocol::ack::{Ack, Next};
+use homeward_protocol::envelope::{ChainHash, Entry, Envelope, Item, Lane, LossCause, Lost};
+use homeward_protocol::id::{Epoch, Seq};
+use homeward_protocol::wire::Bytes;
+
+/// How far a stream is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stream {
+    /// The end of the run that is stored or accounted for.
+    pub up_to: Seq,
+    /// The chain there.
+    pub head: ChainHash,
+}
+
+impl Stream {
+    /// Nothing yet.
+    pub fn start(epoch: Epoch, lane: Lane) -> Stream {
+        Stream {
+            up_to: Seq::ZERO,
+            head: ChainHash::start(epoch, lane),
+        }
+    }
+}
+
+/// What stands in one place, or one run of places, of an envelope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// A record.
+    Record(Item),
+    /// A record that this server cannot read: kept as it came.
+    Unreadable {
+        /// Its bytes.
+        body: Bytes,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Records that the gateway had to give up.
+    Lost(LossCause),
+}
+
+/// One entry of an envelope with its numbers and the chain after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Its first number.
+    pub first: Seq,
+    /// Its last number: the first, unless it is a loss.
+    pub last: Seq,
+    /// The chain after it.
+    pub head: ChainHash,
+    /// What it holds.
+    pub content: Content,
+}
+
+/// An envelope that was verified, taken apart. Costly things (hashes, decoding) are done here, once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrived {
+    /// Which outbox.
+    pub epoch: Epoch,
+    /// Which lane.
+    pub lane: Lane,
+    oldest: Seq,
+    first: Seq,
+    prev: ChainHash,
+    places: Vec<Place>,
+}
+
+impl Arrived {
+    /// Takes apart an envelope that passed [`Message::check`](homeward_protocol::signed::Message::check).
+    pub fn new(envelope: Envelope) -> Arrived {
+        let (mut next, mut head) = (envelope.first, envelope.prev);
+        let mut places = Vec::with_capacity(envelope.entries.len());
+        for entry in envelope.entries {
+            head = head.after(&entry);
+            let last = next.plus(entry.span().saturating_sub(1));
+            places.push(Place {
+                first: next,
+                last,
+                head,
+                content: content(entry, envelope.lane),
+            });
+            next = last.next();
+        }
+        Arrived {
+            epoch: envelope.epoch,
+            lane: envelope.lane,
+            oldest: envelope.oldest,
+            first: envelope.first,
+            prev: envelope.prev,
+            places,
+        }
+    }
+
+    /// Its first number.
+    pub fn first(&self) -> Seq {
+        self.first
+    }
+
+    /// Its last number.
+    pub fn last(&self) -> Seq {
+        self.places.last().map_or(self.first, |place| place.last)
+    }
+
+    /// The chain after number `seq`; `None` outside of it and inside a loss.
+    pub fn chain_at(&self, seq: Seq) -> Option<ChainHash> {
+        if seq.next() == self.first {
+            return Some(self.prev);
+        }
+        let place = self.places.binary_search_by_key(&seq, |place| place.last).ok()?;
+        Some(self.places[place].head)
+    }
+
+    /// The last number up to `up_to` after which its chain is known; the number before its first at least.
+    fn known_up_to(&self, up_to: Seq) -> Seq {
+        let before = self.places.partition_point(|place| place.last <= up_to);
+        let last = before.checked_sub(1).map(|place| self.places[place].last);
+        last.unwrap_or(Seq(self.first.0.saturating_sub(1)))
+    }
+
+    /// The number that a stored envelope has to cover so that [`decide`] can compare; `None` when it needs none.
+    pub fn wants(&self, stream: Option<&Stream>) -> Option<Seq> {
+        let stream = stream?;
+        if self.first > stream.up_to {
+            return None;
+        }
+        let meeting = self.known_up_to(stream.up_to);
+        (meeting != Seq::ZERO && meeting != stream.up_to).then_some(meeting)
+    }
+
+    fn ack(&self, up_to: Seq, next: Next) -> Ack {
+        Ack {
+            epoch: self.epoch,
+            lane: self.lane,
+            up_to,
+            next,
+        }
+    }
+}
+
+fn content(entry: Entry, lane: Lane) -> Content {
+    match entry {
+        Entry::Lost(Lost { cause, .. }) => Content::Lost(cause),
+        Entry::Item(body) => match Item::decode(&body) {
+            Ok(item) if item.lane() == lane => Content::Record(item),
+            Ok(_) => Content::Unreadable {
+                body,
+                why: "a record in another lane than its own".into(),
+            },
+            Err(error) => Content::Unreadable {
+                body,
+                why: error.to_string(),
+            },
+        },
+    }
+}
+
+/// Why numbers of a stream hold no record, or what is wrong with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// The outbox reached its quota.
+    Quota,
+    /// The gateway's disk refused the record.
+    DiskRefused,
+    /// The outbox found a record damaged.
+    Damaged,
+    /// The gateway no longer holds them, and this server never stored them (or was put back to before it did).
+    NotHeld,
+    /// The records are here, but their chain does not continue the one before.
+    ChainBroken,
+    /// The gateway sent other records under numbers that are stored.
+    Fork,
+}
+
+impl Cause {
+    /// The name in the table.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Cause::Quota => "quota",
+            Cause::DiskRefused => "disk-refused",
+            Cause::Damaged => "damaged",
+            Cause::NotHeld => "not-held",
+            Cause::ChainBroken => "chain-broken",
+            Cause::Fork => "fork",
+        }
+    }
+}
+
+impl From<LossCause> for Cause {
+    fn from(cause: LossCause) -> Cause {
+        match cause {
+            LossCause::Quota => Cause::Quota,
+            LossCause::DiskRefused => Cause::DiskRefused,
+            LossCause::Damaged => Cause::Damaged,
+        }
+    }
+}
+
+/// A gap or a fault in a stream, to be put on record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// The first number.
+    pub from: Seq,
+    /// The last number.
+    pub to: Seq,
+    /// How many records are not here: 0 for [`Cause::ChainBroken`] and [`Cause::Fork`].
+    pub missing: u64,
+    /// Why.
+    pub cause: Cause,
+}
+
+impl Gap {
+    fn missing(from: Seq, to: Seq, cause: Cause) -> Gap {
+        let missing = to.0.saturating_sub(from.0).saturating_add(1);
+        Gap {
+            from,
+            to,
+            missing,
+            cause,
+        }
+    }
+
+    fn fault(at: Seq, cause: Cause) -> Gap {
+        Gap {
+            from: at,
+            to: at,
+            missing: 0,
+            cause,
+        }
+    }
+}
+
+/// What to store of an envelope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// Where its stream stands afterwards.
+    pub stream: Stream,
+    /// Gaps that it shows.
+    pub gaps: Vec<Gap>,
+    /// How many of its places are stored already; the rest is new.
+    pub known: usize,
+}
+
+/// What becomes of an envelope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// It, or its end, is new.
+    Accepted(Accepted),
+    /// All of it is stored.
+    Duplicate(Seq),
+    /// Records before it are missing, and the gateway still holds them: it sends from here on again.
+    Rewind(Seq),
+    /// It contradicts what is stored up to there; the gap puts that on record.
+    Fork(Seq, Gap),
+}
+
+impl Decision {
+    /// For metrics.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Decision::Accepted(_) => "accepted",
+            Decision::Duplicate(_) => "duplicate",
+            Decision::Rewind(_) => "rewind",
+            Decision::Fork(..) => "fork",
+        }
+    }
+
+    /// What the gateway is told after the commit.
+    pub fn ack(&self, arrived: &Arrived) -> Ack {
+        match self {
+            Decision::Accepted(accepted) => arrived.ack(accepted.stream.up_to, Next::Continue),
+            Decision::Duplicate(up_to) | Decision::Rewind(up_to) => arrived.ack(*up_to, Next::Continue),
+            Decision::Fork(up_to, _) => arrived.ack(*up_to, Next::NewEpoch),
+        }
+    }
+}
+
+impl Arrived {
+    /// The places that are new, in order.
+    pub fn fresh(&self, accepted: &Accepted) -> &[Place] {
+        self.places.get(accepted.known..).unwrap_or_default()
+    }
+}
+
+/// What becomes of an envelope, given how far its stream is stored and, when [`Arrived::wants`] asked for one, the
+/// stored envelope that covers that number.
+pub fn decide(arrived: &Arrived, stream: Option<&Stream>, covering: Option<&Arrived>) -> Decision {
+    let start = Stream::start(arrived.epoch, arrived.lane);
+    let stream = stream.unwrap_or(&start);
+    let (first, up_to) = (arrived.first, stream.up_to);
+    let mut gaps = Vec::new();
+    if first <= up_to {
+        let meeting = arrived.known_up_to(up_to);
+        let stored = match meeting {
+            Seq::ZERO => Some(start.head),
+            meeting if meeting == up_to => Some(stream.head),
+            meeting => covering.and_then(|covering| covering.chain_at(meeting)),
+        };
+        if stored.is_none() || stored != arrived.chain_at(meeting) {
+            return Decision::Fork(up_to, Gap::fault(first, Cause::Fork));
+        }
+        if arrived.last() <= up_to {
+            return Decision::Duplicate(up_to);
+        }
+    } else if first == up_to.next() {
+        if arrived.prev != stream.head {
+            gaps.push(Gap::fault(first, Cause::ChainBroken));
+        }
+    } else if first == arrived.oldest {
+        gaps.push(Gap::missing(
+            up_to.next(),
+            Seq(first.0.saturating_sub(1)),
+            Cause::NotHeld,
+        ));
+    } else {
+        return Decision::Rewind(up_to);
+    }
+    accept(arrived, up_to, gaps)
+}
+
+fn accept(arrived: &Arrived, up_to: Seq, mut gaps: Vec<Gap>) -> Decision {
+    let known = arrived.places.partition_point(|place| place.last <= up_to);
+    for place in &arrived.places[known..] {
+        if let Content::Lost(cause) = &place.content {
+            // A loss may begin in what is stored: only the rest of it is missing here.
+            let from = place.first.max(up_to.next());
+            gaps.push(Gap::missing(from, place.last, Cause::from(*cause)));
+        }
+    }
+    let head = arrived.places.last().map_or(arrived.prev, |place| place.head);
+    let stream = Stream {
+        up_to: arrived.last(),
+        head,
+    };
+    Decision::Accepted(Accepted { stream, gaps, known })
+}

@@ -1,0 +1,328 @@
+//! The records themselves: readings, postures and the sensors they list, alarms, outages, and what could not be
+//! read. Written while an envelope is taken ([`super::streams::take`]); pages read them in `console.rs`.
+//!
+//! Names of variants stand in the tables as on the wire.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use homeward_protocol::alarm::Alarm;
+use homeward_protocol::envelope::{Item, Lane, MAX_ITEM};
+use homeward_protocol::id::{GatewayId, Seq};
+use homeward_protocol::link::Outage;
+use homeward_protocol::posture::PostureReport;
+use homeward_protocol::reading::{Reading, Value as Given};
+use homeward_protocol::time::Timestamp;
+use homeward_protocol::wire;
+use serde::Serialize;
+
+use super::streams::number;
+use super::{StoreError, Tx, Value};
+use crate::ingest::{Content, Place};
+
+/// Pieces of one gateway that are kept though they could not be read; older ones are only counted.
+pub const MAX_QUARANTINED: i64 = 32;
+
+/// Where records come from, and when they arrived by the server's clock.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// The gateway's id.
+    pub gateway: &'a str,
+    /// The outbox's, as text.
+    pub epoch: &'a str,
+    /// Which lane.
+    pub lane: Lane,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// The name of a variant, as on the wire.
+pub fn word(value: &impl Serialize) -> String {
+    let quoted = serde_json::to_string(value).unwrap_or_default();
+    quoted.trim_matches('"').to_owned()
+}
+
+/// Stores what the places hold; gives how many readings, and how many records that could not be read.
+pub(super) fn keep(tx: &mut dyn Tx, at: &Origin<'_>, places: &[Place]) -> Result<(u64, u64), StoreError> {
+    let (mut readings, mut unreadable) = (0, 0);
+    let mut latest: BTreeMap<(&str, String), Columns> = BTreeMap::new();
+    for Place {
+        first: seq, content, ..
+    } in places
+    {
+        match content {
+            Content::Record(Item::Reading(reading)) => {
+                let columns = Columns::of(reading);
+                put_reading(tx, at, *seq, reading, &columns)?;
+                latest.insert((reading.sensor.as_str(), columns.kind.clone()), columns);
+                readings += 1;
+            }
+            Content::Record(Item::Posture(report)) => put_posture(tx, at, report)?,
+            Content::Record(Item::Alarm(alarm)) => put_alarm(tx, at, *seq, alarm)?,
+            Content::Record(Item::Outage(outage)) => put_outage(tx, at, *seq, outage)?,
+            Content::Unreadable { body, why } => {
+                quarantine(tx, at.gateway, &body.0, why, at.now)?;
+                unreadable += 1;
+            }
+            Content::Lost(_) => {}
+        }
+    }
+    for ((sensor, _), columns) in &latest {
+        put_latest(tx, at, sensor, columns)?;
+    }
+    let sensors: BTreeSet<&str> = latest.keys().map(|(sensor, _)| *sensor).collect();
+    for sensor in sensors {
+        tx.execute(
+            "UPDATE sensors SET last_stored = $1 WHERE gateway = $2 AND sensor = $3",
+            &[at.now.ms.into(), at.gateway.into(), sensor.into()],
+        )?;
+    }
+    Ok((readings, unreadable))
+}
+
+/// A reading's columns beside its place.
+struct Columns {
+    kind: String,
+    mantissa: Option<i64>,
+    exponent: Option<i64>,
+    state: Option<String>,
+    quality: String,
+    grade: String,
+    taken_at: i64,
+    clock: String,
+}
+
+impl Columns {
+    fn of(reading: &Reading) -> Columns {
+        let (mantissa, exponent, state) = match reading.value {
+            Given::Number(n) => (Some(n.mantissa()), Some(i64::from(n.exponent())), None),
+            Given::State(state) => (None, None, Some(word(&state))),
+            Given::Absent => (None, None, None),
+        };
+        Columns {
+            kind: word(&reading.kind),
+            mantissa,
+            exponent,
+            state,
+            quality: word(&reading.quality),
+            grade: word(&reading.grade),
+            taken_at: reading.taken_at.ms,
+            clock: word(&reading.taken_at.trust),
+        }
+    }
+
+    fn values(&self) -> [Value<'_>; 8] {
+        [
+            (&self.kind).into(),
+            self.mantissa.into(),
+            self.exponent.into(),
+            self.state.as_deref().into(),
+            (&self.quality).into(),
+            (&self.grade).into(),
+            self.taken_at.into(),
+            (&self.clock).into(),
+        ]
+    }
+}
+
+fn put_reading(
+    tx: &mut dyn Tx,
+    at: &Origin<'_>,
+    seq: Seq,
+    reading: &Reading,
+    columns: &Columns,
+) -> Result<(), StoreError> {
+    let [kind, mantissa, exponent, state, quality, grade, taken_at, clock] = columns.values();
+    tx.execute(
+        "INSERT INTO readings (gateway, epoch, seq, sensor, kind, mantissa, exponent, state, quality, grade,
+                               taken_at, clock, received_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING",
+        &[
+            at.gateway.into(),
+            at.epoch.into(),
+            number(seq).into(),
+            reading.sensor.as_str().into(),
+            kind,
+            mantissa,
+            exponent,
+            state,
+            quality,
+            grade,
+            taken_at,
+            clock,
+            at.now.ms.into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Within one outbox what comes later is newer, whatever the box's clock did; between outboxes the clock decides.
+fn put_latest(tx: &mut dyn Tx, at: &Origin<'_>, sensor: &str, columns: &Columns) -> Result<(), StoreError> {
+    let [kind, mantissa, exponent, state, quality, grade, taken_at, clock] = columns.values();
+    tx.execute(
+        "INSERT INTO latest (gateway, sensor, kind, epoch, mantissa, exponent, state, quality, grade, taken_at,
+                             clock, received_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+         ON CONFLICT (gateway, sensor, kind) DO UPDATE SET epoch = excluded.epoch, mantissa = excluded.mantissa,
+             exponent = excluded.exponent, state = excluded.state, quality = excluded.quality,
+             grade = excluded.grade, taken_at = excluded.taken_at, clock = excluded.clock,
+             received_at = excluded.received_at
+         WHERE latest.epoch = excluded.epoch OR latest.taken_at <= excluded.taken_at",
+        &[
+            at.gateway.into(),
+            sensor.into(),
+            kind,
+            at.epoch.into(),
+            mantissa,
+            exponent,
+            state,
+            quality,
+            grade,
+            taken_at,
+            clock,
+            at.now.ms.into(),
+        ],
+    )?;
+    Ok(())
+}
+
+fn put_posture(tx: &mut dyn Tx, at: &Origin<'_>, report: &PostureReport) -> Result<(), StoreError> {
+    let bytes = wire::encode(report, MAX_ITEM).map_err(|e| StoreError::Unavailable {
+        step: "writing a posture report",
+        why: e.to_string(),
+    })?;
+    let newer = tx.execute(
+        "INSERT INTO postures (gateway, taken_at, received_at, epoch, report) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (gateway) DO UPDATE SET taken_at = excluded.taken_at, received_at = excluded.received_at,
+             epoch = excluded.epoch, report = excluded.report
+         WHERE postures.epoch = excluded.epoch OR postures.taken_at <= excluded.taken_at",
+        &[
+            at.gateway.into(),
+            report.taken_at.ms.into(),
+            at.now.ms.into(),
+            at.epoch.into(),
+            bytes.as_slice().into(),
+        ],
+    )?;
+    if newer == 0 {
+        Ok(())
+    } else {
+        put_sensors(tx, at, report)
+    }
+}
+
+/// The report's list takes the place of the one before.
+fn put_sensors(tx: &mut dyn Tx, at: &Origin<'_>, report: &PostureReport) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM sensors WHERE gateway = $1", &[at.gateway.into()])?;
+    for sensor in &report.sensors {
+        tx.execute(
+            "INSERT INTO sensors (gateway, sensor, profile, interval_s, failures, last_error, last_heard, listed_at,
+                                  last_stored)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8,
+                     (SELECT max(received_at) FROM latest WHERE gateway = $1 AND sensor = $2))
+             ON CONFLICT DO NOTHING",
+            &[
+                at.gateway.into(),
+                sensor.sensor.as_str().into(),
+                sensor.profile.as_str().into(),
+                i64::from(sensor.interval_s).into(),
+                i64::from(sensor.failures).into(),
+                sensor.last_error.as_ref().map(|e| e.as_str()).into(),
+                sensor.last_heard.map(|at| at.ms).into(),
+                at.now.ms.into(),
+            ],
+        )?;
+    }
+    Ok(())
+}
+
+fn put_alarm(tx: &mut dyn Tx, at: &Origin<'_>, seq: Seq, alarm: &Alarm) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO alarms (gateway, epoch, seq, sensor, condition, active, at, received_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+        &[
+            at.gateway.into(),
+            at.epoch.into(),
+            number(seq).into(),
+            alarm.sensor.as_ref().map(|s| s.as_str()).into(),
+            (&word(&alarm.condition)).into(),
+            i64::from(alarm.active).into(),
+            alarm.at.ms.into(),
+            at.now.ms.into(),
+        ],
+    )?;
+    Ok(())
+}
+
+fn put_outage(tx: &mut dyn Tx, at: &Origin<'_>, seq: Seq, outage: &Outage) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO outages (gateway, epoch, seq, from_at, until_at, cause, received_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+        &[
+            at.gateway.into(),
+            at.epoch.into(),
+            number(seq).into(),
+            outage.from.ms.into(),
+            outage.until.ms.into(),
+            (&word(&outage.cause)).into(),
+            at.now.ms.into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// The gateway was heard now.
+pub(super) fn heard(tx: &mut dyn Tx, at: &Origin<'_>) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE gateways SET last_heard = $1 WHERE id = $2",
+        &[at.now.ms.into(), at.gateway.into()],
+    )?;
+    Ok(())
+}
+
+/// Keeps a whole payload that could not be read; see [`MAX_QUARANTINED`].
+pub fn reject(
+    tx: &mut dyn Tx,
+    gateway: &GatewayId,
+    payload: &[u8],
+    why: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    quarantine(tx, gateway.as_str(), payload, why, now)
+}
+
+fn quarantine(
+    tx: &mut dyn Tx,
+    gateway: &str,
+    bytes: &[u8],
+    why: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let hash = ring::digest::digest(&ring::digest::SHA256, bytes);
+    let digest: String = hash.as_ref().iter().map(|b| format!("{b:02x}")).collect();
+    let new = tx.execute(
+        "INSERT INTO quarantine (gateway, digest, received_at, why, bytes) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT DO NOTHING",
+        &[
+            gateway.into(),
+            (&digest).into(),
+            now.ms.into(),
+            why.into(),
+            bytes.into(),
+        ],
+    )?;
+    tx.execute(
+        "INSERT INTO rejects (gateway, total, last_at, last_why) VALUES ($1, 1, $2, $3)
+         ON CONFLICT (gateway) DO UPDATE SET total = rejects.total + 1, last_at = excluded.last_at,
+             last_why = excluded.last_why",
+        &[gateway.into(), now.ms.into(), why.into()],
+    )?;
+    if new > 0 {
+        tx.execute(
+            "DELETE FROM quarantine WHERE gateway = $1 AND digest IN
+                 (SELECT digest FROM quarantine WHERE gateway = $1 ORDER BY received_at DESC, digest
+                  LIMIT 1000 OFFSET $2)",
+            &[gateway.into(), MAX_QUARANTINED.into()],
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,250 @@
+//! Streams (one lane of one outbox of one gateway) and the envelopes they came in, signed as they came.
+
+use homeward_protocol::ack::Ack;
+use homeward_protocol::envelope::{ChainHash, Envelope, Lane};
+use homeward_protocol::id::{Epoch, GatewayId, Seq};
+use homeward_protocol::signed::{PublicKey, Signed};
+use homeward_protocol::time::Timestamp;
+
+use super::records::{self, Origin};
+use super::{Row, StoreError, Tx};
+use crate::ingest::{Arrived, Decision, Gap, Stream, decide};
+
+/// What was done with an envelope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// What the gateway is told once this is committed.
+    pub ack: Ack,
+    /// The decision's name, for metrics.
+    pub decision: &'static str,
+    /// Readings stored.
+    pub readings: u64,
+    /// Records stored raw because they could not be read.
+    pub unreadable: u64,
+}
+
+/// Decides about an envelope and stores what is new of it, in one transaction. `signed` is the envelope as it came.
+pub fn take(
+    tx: &mut dyn Tx,
+    gateway: &GatewayId,
+    arrived: &Arrived,
+    signed: &[u8],
+    now: Timestamp,
+) -> Result<Outcome, StoreError> {
+    let epoch = arrived.epoch.to_string();
+    let at = Origin {
+        gateway: gateway.as_str(),
+        epoch: &epoch,
+        lane: arrived.lane,
+        now,
+    };
+    let stream = lock(tx, &at)?;
+    let covering = match arrived.wants(stream.as_ref()) {
+        Some(seq) => covering(tx, &at, seq)?,
+        None => None,
+    };
+    let decision = decide(arrived, stream.as_ref(), covering.as_ref());
+    let (mut readings, mut unreadable) = (0, 0);
+    match &decision {
+        Decision::Accepted(accepted) => {
+            put(tx, &at, stream.is_some(), &accepted.stream)?;
+            keep_envelope(tx, &at, arrived, signed)?;
+            gaps(tx, &at, &accepted.gaps)?;
+            (readings, unreadable) = records::keep(tx, &at, arrived.fresh(accepted))?;
+        }
+        Decision::Fork(_, gap) => gaps(tx, &at, std::slice::from_ref(gap))?,
+        Decision::Duplicate(_) | Decision::Rewind(_) => {}
+    }
+    records::heard(tx, &at)?;
+    Ok(Outcome {
+        ack: decision.ack(arrived),
+        decision: decision.name(),
+        readings,
+        unreadable,
+    })
+}
+
+/// How far a stream is stored. Updates it first, which takes its lock against other processes.
+fn lock(tx: &mut dyn Tx, at: &Origin<'_>) -> Result<Option<Stream>, StoreError> {
+    let rows = tx.rows(
+        "UPDATE streams SET updated_at = $1 WHERE gateway = $2 AND epoch = $3 AND lane = $4 RETURNING up_to, head",
+        &[
+            at.now.ms.into(),
+            at.gateway.into(),
+            at.epoch.into(),
+            at.lane.name().into(),
+        ],
+    )?;
+    rows.first().map(|row| stream(row, 0)).transpose()
+}
+
+fn stream(row: &Row, column: usize) -> Result<Stream, StoreError> {
+    let head = ChainHash::from_slice(row.blob(column + 1)?);
+    Ok(Stream {
+        up_to: seq(row, column)?,
+        head: head.ok_or_else(|| row.corrupt(column + 1, "not 32 bytes"))?,
+    })
+}
+
+fn seq(row: &Row, column: usize) -> Result<Seq, StoreError> {
+    let number = u64::try_from(row.int(column)?);
+    number.map(Seq).map_err(|_| row.corrupt(column, "below zero"))
+}
+
+/// A number as the tables have it; [`Envelope`]'s own check holds it below 2^63.
+pub(super) fn number(seq: Seq) -> i64 {
+    i64::try_from(seq.0).unwrap_or(i64::MAX)
+}
+
+fn put(tx: &mut dyn Tx, at: &Origin<'_>, known: bool, stream: &Stream) -> Result<(), StoreError> {
+    let sql = if known {
+        "UPDATE streams SET up_to = $1, head = $2, updated_at = $3 WHERE gateway = $4 AND epoch = $5 AND lane = $6"
+    } else {
+        // Another process that makes the same stream at the same moment is a conflict; the gateway sends again.
+        "INSERT INTO streams (up_to, head, started_at, updated_at, gateway, epoch, lane)
+         VALUES ($1, $2, $3, $3, $4, $5, $6)"
+    };
+    tx.execute(
+        sql,
+        &[
+            number(stream.up_to).into(),
+            stream.head.0.as_slice().into(),
+            at.now.ms.into(),
+            at.gateway.into(),
+            at.epoch.into(),
+            at.lane.name().into(),
+        ],
+    )?;
+    Ok(())
+}
+
+fn keep_envelope(
+    tx: &mut dyn Tx,
+    at: &Origin<'_>,
+    arrived: &Arrived,
+    signed: &[u8],
+) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO envelopes (gateway, epoch, lane, first_seq, last_seq, received_at, signed)
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+        &[
+            at.gateway.into(),
+            at.epoch.into(),
+            at.lane.name().into(),
+            number(arrived.first()).into(),
+            number(arrived.last()).into(),
+            at.now.ms.into(),
+            signed.into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// The stored envelope that covers number `seq`.
+fn covering(tx: &mut dyn Tx, at: &Origin<'_>, seq: Seq) -> Result<Option<Arrived>, StoreError> {
+    let row = tx.row(
+        "SELECT signed FROM envelopes WHERE gateway = $1 AND epoch = $2 AND lane = $3 AND last_seq >= $4
+         ORDER BY last_seq LIMIT 1",
+        &[
+            at.gateway.into(),
+            at.epoch.into(),
+            at.lane.name().into(),
+            number(seq).into(),
+        ],
+    )?;
+    row.map(|row| unpack(&row, 0)).transpose()
+}
+
+fn unpack(row: &Row, column: usize) -> Result<Arrived, StoreError> {
+    let envelope = Signed::<Envelope>::parse(row.blob(column)?).and_then(|signed| signed.unverified());
+    Ok(Arrived::new(envelope.map_err(|e| row.corrupt(column, e))?))
+}
+
+fn gaps(tx: &mut dyn Tx, at: &Origin<'_>, gaps: &[Gap]) -> Result<(), StoreError> {
+    for gap in gaps {
+        tx.execute(
+            "INSERT INTO gaps (gateway, epoch, lane, from_seq, to_seq, missing, cause, noted_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+            &[
+                at.gateway.into(),
+                at.epoch.into(),
+                at.lane.name().into(),
+                number(gap.from).into(),
+                number(gap.to).into(),
+                number(Seq(gap.missing)).into(),
+                gap.cause.name().into(),
+                at.now.ms.into(),
+            ],
+        )?;
+    }
+    Ok(())
+}
+
+/// The public keys that a gateway may sign with: those of its certificates that are not revoked, newest first.
+pub fn keys(tx: &mut dyn Tx, gateway: &GatewayId) -> Result<Vec<PublicKey>, StoreError> {
+    let rows = tx.rows(
+        "SELECT point, max(issued_at) AS newest FROM certificates WHERE gateway = $1 AND revoked_at IS NULL
+         GROUP BY point ORDER BY newest DESC LIMIT 4",
+        &[gateway.as_str().into()],
+    )?;
+    let key = |row: &Row| {
+        PublicKey::from_point(row.blob(0)?).ok_or_else(|| row.corrupt(0, "not an uncompressed P-256 point"))
+    };
+    rows.iter().map(key).collect()
+}
+
+/// One stream's name and state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// Whose.
+    pub gateway: GatewayId,
+    /// Which outbox.
+    pub epoch: Epoch,
+    /// Which lane.
+    pub lane: Lane,
+    /// How far it is stored.
+    pub stream: Stream,
+}
+
+/// Streams after `after` in the order of their names; at most `limit`.
+pub fn list(tx: &mut dyn Tx, after: Option<&Named>, limit: i64) -> Result<Vec<Named>, StoreError> {
+    let (gateway, epoch, lane) = after.map_or((String::new(), String::new(), ""), |named| {
+        (
+            named.gateway.to_string(),
+            named.epoch.to_string(),
+            named.lane.name(),
+        )
+    });
+    let rows = tx.rows(
+        "SELECT gateway, epoch, lane, up_to, head FROM streams WHERE (gateway, epoch, lane) > ($1, $2, $3)
+         ORDER BY gateway, epoch, lane LIMIT $4",
+        &[(&gateway).into(), (&epoch).into(), lane.into(), limit.into()],
+    )?;
+    rows.iter().map(named).collect()
+}
+
+fn named(row: &Row) -> Result<Named, StoreError> {
+    let epoch = u64::from_str_radix(row.text(1)?, 16);
+    Ok(Named {
+        gateway: row.parse(0)?,
+        epoch: Epoch(epoch.map_err(|e| row.corrupt(1, e))?),
+        lane: Lane::from_name(row.text(2)?).ok_or_else(|| row.corrupt(2, "not a lane"))?,
+        stream: stream(row, 3)?,
+    })
+}
+
+/// Stored envelopes of a stream that end after number `after`, in order, taken apart; at most `limit`.
+pub fn envelopes(tx: &mut dyn Tx, of: &Named, after: Seq, limit: i64) -> Result<Vec<Arrived>, StoreError> {
+    let rows = tx.rows(
+        "SELECT signed FROM envelopes WHERE gateway = $1 AND epoch = $2 AND lane = $3 AND last_seq > $4
+         ORDER BY last_seq LIMIT $5",
+        &[
+            of.gateway.as_str().into(),
+            (&of.epoch.to_string()).into(),
+            of.lane.name().into(),
+            number(after).into(),
+            limit.into(),
+        ],
+    )?;
+    rows.iter().map(|row| unpack(row, 0)).collect()
+}
