@@ -1,0 +1,296 @@
+//! Shell: the EST client: HTTPS requests with limits, and the steps of an enrolment.
+#![expect(clippy::disallowed_methods, reason = "shell: the network, and waiting")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use homeward_protocol::claim::{Claim, Endpoint, ServerInfo};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::{Method, Request, header};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsConnector;
+
+use super::{
+    Answer, Refusal, anchors, basic, certs_only, check_age, leaf_first, pinned, read_answer, request_body,
+};
+use crate::clock::Clock;
+use crate::identity::keys::{Folder, KeyError, Server};
+use crate::identity::tls::{TlsError, unverified, verified};
+use crate::identity::{LeafError, read_leaf};
+
+/// How long one request may take, from the first packet to the last.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest answer that is read, bytes: a list of a handful of certificates in base64 is below it.
+const MAX_BODY: usize = 64 * 1024;
+/// Tries of an unreachable server while it is waited for an approval.
+const TRIES: u32 = 20;
+/// The wait between those.
+const TRY_WAIT: Duration = Duration::from_secs(15);
+
+const CACERTS: &str = "/.well-known/est/cacerts";
+const ENROLL: &str = "/.well-known/est/simpleenroll";
+const INFO: &str = "/.well-known/homeward";
+pub(super) const REENROLL: &str = "/.well-known/est/simplereenroll";
+
+/// Why an enrolment or a renewal did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum EstError {
+    /// Nobody answers there.
+    #[error("{server} cannot be reached. Check the address and the network; it is safe to try again")]
+    Unreachable {
+        /// Where.
+        server: Endpoint,
+        /// What the network said.
+        source: std::io::Error,
+    },
+    /// No answer in time.
+    #[error("{0} does not answer in time. It is safe to try again")]
+    Late(Endpoint),
+    /// The address is not one.
+    #[error("{0} is not a host that a certificate can name")]
+    Name(Endpoint),
+    /// The HTTP conversation failed.
+    #[error("the conversation with {server} broke off. It is safe to try again")]
+    Http {
+        /// Where.
+        server: Endpoint,
+        /// What was wrong.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The server said no, or the claim does not hold.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The certificate is not for us.
+    #[error("the server issued a certificate that is not for this box")]
+    Leaf(#[source] LeafError),
+    /// The identity's files.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// TLS could not be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The box is another gateway already.
+    #[error(
+        "this box is enrolled as {0} already. To make it another gateway, remove the folder `identity` first"
+    )]
+    OtherGateway(homeward_protocol::id::GatewayId),
+}
+
+/// What an enrolment tells while it goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// The server proved that it is the one of the claim.
+    ServerProved,
+    /// An operator has to approve; the key's fingerprint is what to compare.
+    Waiting {
+        /// Eight bytes of the SHA-256 over the public key, in hex.
+        fingerprint: String,
+        /// Seconds until the next question.
+        wait_s: u64,
+    },
+}
+
+pub(super) struct Response {
+    pub(super) status: u16,
+    pub(super) retry_after: Option<String>,
+    pub(super) body: Bytes,
+}
+
+/// Enrols by `claim`, or goes on where an earlier try stopped. Gives the server's doors.
+pub async fn enrol(
+    claim: &Claim,
+    folder: &Folder,
+    clock: &Arc<Clock>,
+    tell: &(dyn Fn(Progress) + Sync),
+) -> Result<Server, EstError> {
+    if folder.is_enrolled() {
+        let identity = folder.load()?;
+        return if identity.server.gateway == claim.gateway {
+            Ok(identity.server)
+        } else {
+            Err(EstError::OtherGateway(identity.server.gateway))
+        };
+    }
+    check_age(claim, clock.now())?;
+    // 1. Anchors from a connection that is not believed; only the one that the claim names is kept.
+    let blind = Arc::new(unverified(clock)?);
+    let found = ask(&claim.server, &blind, Method::GET, CACERTS, None, None).await?;
+    let root = CertificateDer::from(pinned(&list(&found)?, &claim.pin)?);
+    // 2. From here on every connection is verified by it.
+    let tls = Arc::new(verified(&[root], None, clock)?);
+    let found = ask(&claim.server, &tls, Method::GET, CACERTS, None, None).await?;
+    let trust: Vec<_> = anchors(&list(&found)?, &claim.pin)?
+        .into_iter()
+        .map(CertificateDer::from)
+        .collect();
+    tell(Progress::ServerProved);
+    // 3. The key is kept before the code is bound to it.
+    let key = folder.key_or_new()?;
+    let public = key.public()?;
+    let csr = request_body(&key.request(&claim.gateway)?);
+    let chain = enroll(claim, &tls, &csr, &public.fingerprint(), tell).await?;
+    let chain: Vec<_> = leaf_first(chain, &public.spki())?
+        .into_iter()
+        .map(CertificateDer::from)
+        .collect();
+    let leaf = chain
+        .first()
+        .ok_or(Refusal::Malformed("its list of certificates is empty"))?;
+    let life = read_leaf(leaf, &claim.gateway, &public).map_err(EstError::Leaf)?;
+    clock.raise_floor(life.not_before_ms);
+    // 4. Where the other doors are.
+    let info = ask(&claim.server, &tls, Method::GET, INFO, None, None).await?;
+    let doors: ServerInfo = serde_json::from_slice(&info.body)
+        .map_err(|_| Refusal::Malformed("it does not say where the gate is"))?;
+    let server = Server {
+        gateway: claim.gateway.clone(),
+        enrolment: claim.server.clone(),
+        doors,
+    };
+    // 5. The name last: with it the enrolment counts as done.
+    folder.keep_trust(&trust)?;
+    folder.keep_chain(&chain)?;
+    folder.keep_floor(clock.floor_ms())?;
+    folder.keep_server(&server)?;
+    Ok(server)
+}
+
+fn list(found: &Response) -> Result<Vec<Vec<u8>>, Refusal> {
+    match found.status {
+        200 => certs_only(&found.body),
+        status => Err(Refusal::Answer {
+            status,
+            reason: " instead of its certificates: is this the address of a Homeward server?".to_owned(),
+        }),
+    }
+}
+
+/// Asks until there is a certificate. A network that goes away meanwhile is waited for.
+async fn enroll(
+    claim: &Claim,
+    tls: &Arc<ClientConfig>,
+    csr: &str,
+    fingerprint: &str,
+    tell: &(dyn Fn(Progress) + Sync),
+) -> Result<Vec<Vec<u8>>, EstError> {
+    let basic = basic(claim);
+    let mut failures = 0;
+    let mut waited = false;
+    loop {
+        let asked = ask(&claim.server, tls, Method::POST, ENROLL, Some(&basic), Some(csr)).await;
+        let response = match asked {
+            Ok(response) => response,
+            Err(error) if waited && failures < TRIES => {
+                failures += 1;
+                tracing::warn!(error = %error, "asking again in {} s", TRY_WAIT.as_secs());
+                sleep(TRY_WAIT).await;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        failures = 0;
+        match read_answer(response.status, response.retry_after.as_deref(), &response.body)? {
+            Answer::Issued(chain) => return Ok(chain),
+            Answer::Wait(wait_s) => {
+                waited = true;
+                tell(Progress::Waiting {
+                    fingerprint: fingerprint.to_owned(),
+                    wait_s,
+                });
+                sleep(Duration::from_secs(wait_s)).await;
+            }
+        }
+    }
+}
+
+/// One request on a connection of its own.
+pub(super) async fn ask(
+    server: &Endpoint,
+    tls: &Arc<ClientConfig>,
+    method: Method,
+    path: &str,
+    authorization: Option<&str>,
+    csr: Option<&str>,
+) -> Result<Response, EstError> {
+    let conversation = converse(server, tls, method, path, authorization, csr);
+    timeout(PATIENCE, conversation)
+        .await
+        .map_err(|_| EstError::Late(server.clone()))?
+}
+
+async fn converse(
+    server: &Endpoint,
+    tls: &Arc<ClientConfig>,
+    method: Method,
+    path: &str,
+    authorization: Option<&str>,
+    csr: Option<&str>,
+) -> Result<Response, EstError> {
+    let http = |source: Box<dyn std::error::Error + Send + Sync>| EstError::Http {
+        server: server.clone(),
+        source,
+    };
+    let unreachable = |source| EstError::Unreachable {
+        server: server.clone(),
+        source,
+    };
+    let name = ServerName::try_from(server.host.clone()).map_err(|_| EstError::Name(server.clone()))?;
+    let tcp = TcpStream::connect((server.host.as_str(), server.port))
+        .await
+        .map_err(unreachable)?;
+    let stream = TlsConnector::from(Arc::clone(tls))
+        .connect(name, tcp)
+        .await
+        .map_err(unreachable)?;
+    let (mut send, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|e| http(e.into()))?;
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::HOST, server.to_string());
+    if let Some(value) = authorization {
+        request = request.header(header::AUTHORIZATION, value);
+    }
+    if csr.is_some() {
+        request = request
+            .header(header::CONTENT_TYPE, "application/pkcs10")
+            .header("Content-Transfer-Encoding", "base64");
+    }
+    let body = Full::new(Bytes::from(csr.unwrap_or_default().to_owned()));
+    let request = request.body(body).map_err(|e| http(e.into()))?;
+    let exchange = async {
+        let response = send.send_request(request).await.map_err(|e| http(e.into()))?;
+        let status = response.status().as_u16();
+        let retry_after = response
+            .headers()
+            .get(header::RETRY_AFTER)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
+        let body = Limited::new(response.into_body(), MAX_BODY)
+            .collect()
+            .await
+            .map_err(http)?
+            .to_bytes();
+        Ok(Response {
+            status,
+            retry_after,
+            body,
+        })
+    };
+    // The connection has to be driven while the exchange waits; it may end first, when the server closes.
+    let mut connection = std::pin::pin!(connection);
+    let mut exchange = std::pin::pin!(exchange);
+    tokio::select! {
+        answer = &mut exchange => return answer,
+        ended = &mut connection => if let Err(error) = ended {
+            return Err(http(error.into()));
+        },
+    }
+    exchange.await
+}

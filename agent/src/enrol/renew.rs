@@ -1,0 +1,118 @@
+//! Shell: renews the certificate when it is time, or when it is asked to.
+#![expect(clippy::disallowed_methods, reason = "shell: waits for the time to renew")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use homeward_protocol::claim::Endpoint;
+use hyper::Method;
+use rustls::pki_types::CertificateDer;
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::est::{EstError, REENROLL, ask};
+use super::{Answer, Refusal, leaf_first, read_answer, request_body};
+use crate::clock::Clock;
+use crate::identity::keys::{DeviceKey, Folder, Server};
+use crate::identity::tls::verified;
+use crate::identity::{Door, Life, Plan, read_leaf};
+
+/// Longest sleep: the wall clock may be put right meanwhile.
+const LONGEST_SLEEP: Duration = Duration::from_secs(600);
+
+/// What renewal needs.
+pub struct Renewal {
+    /// Our name and the doors.
+    pub server: Server,
+    /// Our key; renewal keeps it.
+    pub key: Arc<DeviceKey>,
+    /// The trust anchors.
+    pub trust: Vec<CertificateDer<'static>>,
+    /// Where the new certificate is kept; nowhere for load generators.
+    pub folder: Option<Folder>,
+    /// The clocks.
+    pub clock: Arc<Clock>,
+    /// A random number that spreads a fleet's renewals.
+    pub dice: u64,
+}
+
+/// A certificate and its intermediates, with its life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Our certificate first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// From when until when it is valid.
+    pub life: Life,
+}
+
+impl Renewal {
+    /// Renews for ever: by plan, and at each change of `now`. A new certificate goes to `held`.
+    pub async fn run(
+        self,
+        held: watch::Sender<Held>,
+        mut now: watch::Receiver<u64>,
+        stop: CancellationToken,
+    ) {
+        let mut last_try = None;
+        loop {
+            let current = held.borrow().clone();
+            let at = self.clock.now();
+            if let Plan::Wait(until) = current.life.plan(self.dice, last_try, at) {
+                let wait = Duration::from_millis(u64::try_from(until.saturating_sub(at.ms)).unwrap_or(0));
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = sleep(wait.min(LONGEST_SLEEP)) => continue,
+                    asked = now.changed() => if asked.is_err() { return },
+                }
+            }
+            last_try = Some(self.clock.now().ms);
+            let renewed = stop.run_until_cancelled(self.renew(&current)).await;
+            match renewed {
+                None => return,
+                Some(Ok(new)) => {
+                    tracing::info!(
+                        certificate.not_after_ms = new.life.not_after_ms,
+                        "the certificate was renewed"
+                    );
+                    held.send_replace(new);
+                }
+                Some(Err(error)) => {
+                    tracing::warn!(error = %error, source = ?std::error::Error::source(&error).map(ToString::to_string),
+                        "the certificate could not be renewed; trying again later");
+                }
+            }
+        }
+    }
+
+    /// One renewal, at the door that takes the certificate as it is now.
+    async fn renew(&self, held: &Held) -> Result<Held, EstError> {
+        let door: &Endpoint = match held.life.door(self.clock.now()) {
+            Door::Usual => &self.server.enrolment,
+            Door::Late => &self.server.doors.renewal,
+        };
+        let credentials = Some((held.chain.clone(), self.key.for_tls()));
+        let tls = Arc::new(verified(&self.trust, credentials, &self.clock)?);
+        let csr = request_body(&self.key.request(&self.server.gateway)?);
+        let response = ask(door, &tls, Method::POST, REENROLL, None, Some(&csr)).await?;
+        let answer = read_answer(response.status, response.retry_after.as_deref(), &response.body)?;
+        let Answer::Issued(chain) = answer else {
+            return Err(Refusal::Malformed("it asks to wait for a renewal").into());
+        };
+        let public = self.key.public()?;
+        let chain: Vec<_> = leaf_first(chain, &public.spki())?
+            .into_iter()
+            .map(CertificateDer::from)
+            .collect();
+        let leaf = chain
+            .first()
+            .ok_or(Refusal::Malformed("its list of certificates is empty"))?;
+        let life = read_leaf(leaf, &self.server.gateway, &public).map_err(EstError::Leaf)?;
+        self.clock.raise_floor(life.not_before_ms);
+        if let Some(folder) = &self.folder {
+            folder.keep_chain(&chain)?;
+            folder.keep_floor(self.clock.floor_ms())?;
+        }
+        Ok(Held { chain, life })
+    }
+}

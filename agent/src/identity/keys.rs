@@ -1,0 +1,358 @@
+//! Shell: the files of the identity, and the key that signs.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `identity/key.pem` | the private key, PKCS#8, readable by the agent's user only |
+//! | `identity/certificate.pem` | our certificate, then its intermediates |
+//! | `identity/trust.pem` | the trust anchors of the fleet |
+//! | `identity/server.json` | our name, where to enrol again, and where the server's doors are |
+//! | `identity/floor` | the newest moment that is known to have passed, milliseconds since 1970 |
+//!
+//! Each is replaced as a whole: a power cut leaves the old one or the new one.
+#![expect(clippy::disallowed_methods, reason = "shell: files and randomness")]
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use homeward_protocol::claim::{Endpoint, ServerInfo};
+use homeward_protocol::id::GatewayId;
+use homeward_protocol::signed::{PublicKey, Signer};
+use rcgen::{CertificateParams, DistinguishedName, DnType};
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use serde::{Deserialize, Serialize};
+
+/// Longest identity file that is read, bytes: a chain of a handful of certificates is below it.
+const MAX_FILE: u64 = 64 * 1024;
+
+/// Why the identity could not be read or kept.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// There is none yet.
+    #[error(
+        "this box is not enrolled: {0} is missing. Run `homeward-agent --data DIR enrol --claim FILE` first"
+    )]
+    NotEnrolled(PathBuf),
+    /// The file system refused.
+    #[error("could not read or write {path}")]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What it said.
+        source: std::io::Error,
+    },
+    /// A file holds something else.
+    #[error("{path} cannot be used: {why}. Move it away and enrol again")]
+    Malformed {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The random source or the key's own arithmetic failed.
+    #[error("could not make a key")]
+    Make,
+}
+
+/// What an enrolment taught us beside the certificates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// Our name.
+    pub gateway: GatewayId,
+    /// Where enrolment and renewal are served.
+    pub enrolment: Endpoint,
+    /// The other doors.
+    pub doors: ServerInfo,
+}
+
+/// A private key that signs. It has no `Debug`.
+pub struct DeviceKey {
+    pkcs8: PrivatePkcs8KeyDer<'static>,
+    pair: EcdsaKeyPair,
+    random: SystemRandom,
+}
+
+/// All there is after an enrolment.
+pub struct Identity {
+    /// Name and doors.
+    pub server: Server,
+    /// The key.
+    pub key: DeviceKey,
+    /// Our certificate, then its intermediates.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The trust anchors.
+    pub trust: Vec<CertificateDer<'static>>,
+}
+
+/// The folder of the identity.
+#[derive(Debug, Clone)]
+pub struct Folder(PathBuf);
+
+impl DeviceKey {
+    /// A new key.
+    pub fn make() -> Result<DeviceKey, KeyError> {
+        let random = SystemRandom::new();
+        let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)
+            .map_err(|_| KeyError::Make)?;
+        DeviceKey::from_pkcs8(document.as_ref().to_vec().into()).ok_or(KeyError::Make)
+    }
+
+    fn from_pkcs8(pkcs8: PrivatePkcs8KeyDer<'static>) -> Option<DeviceKey> {
+        let random = SystemRandom::new();
+        let der = pkcs8.secret_pkcs8_der();
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der, &random).ok()?;
+        Some(DeviceKey { pkcs8, pair, random })
+    }
+
+    /// The public half.
+    pub fn public(&self) -> Result<PublicKey, KeyError> {
+        PublicKey::from_point(self.pair.public_key().as_ref()).ok_or(KeyError::Make)
+    }
+
+    /// For TLS.
+    pub fn for_tls(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::Pkcs8(self.pkcs8.clone_key())
+    }
+
+    /// A certificate signing request (PKCS#10, DER). The server overwrites every name in it.
+    pub fn request(&self, gateway: &GatewayId) -> Result<Vec<u8>, KeyError> {
+        let pair = rcgen::KeyPair::try_from(&self.pkcs8).map_err(|_| KeyError::Make)?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, gateway.as_str());
+        let request = params.serialize_request(&pair).map_err(|_| KeyError::Make)?;
+        Ok(request.der().to_vec())
+    }
+}
+
+impl Signer for DeviceKey {
+    fn sign(&self, message: &[u8]) -> Result<[u8; 64], String> {
+        let signature = self
+            .pair
+            .sign(&self.random, message)
+            .map_err(|_| "the random source failed".to_owned())?;
+        signature
+            .as_ref()
+            .try_into()
+            .map_err(|_| "a signature of another length".to_owned())
+    }
+}
+
+impl Folder {
+    /// Within a data folder.
+    pub fn within(data: &Path) -> Folder {
+        Folder(data.join("identity"))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Whether an enrolment was finished here.
+    pub fn is_enrolled(&self) -> bool {
+        self.path("server.json").exists() && self.path("certificate.pem").exists()
+    }
+
+    /// All of it.
+    pub fn load(&self) -> Result<Identity, KeyError> {
+        let server = self.path("server.json");
+        let text = self
+            .read("server.json")?
+            .ok_or(KeyError::NotEnrolled(server.clone()))?;
+        let parsed = serde_json::from_str(&text).map_err(|error| malformed(&server, &error.to_string()))?;
+        let key = self
+            .key()?
+            .ok_or_else(|| KeyError::NotEnrolled(self.path("key.pem")))?;
+        Ok(Identity {
+            server: parsed,
+            key,
+            chain: self.certificates("certificate.pem")?,
+            trust: self.certificates("trust.pem")?,
+        })
+    }
+
+    /// The key, or a new one that is kept before it is given out.
+    pub fn key_or_new(&self) -> Result<DeviceKey, KeyError> {
+        if let Some(key) = self.key()? {
+            return Ok(key);
+        }
+        let key = DeviceKey::make()?;
+        self.replace("key.pem", &pem("PRIVATE KEY", key.pkcs8.secret_pkcs8_der()))?;
+        Ok(key)
+    }
+
+    fn key(&self) -> Result<Option<DeviceKey>, KeyError> {
+        let path = self.path("key.pem");
+        let Some(text) = self.read("key.pem")? else {
+            return Ok(None);
+        };
+        let pkcs8 = PrivatePkcs8KeyDer::from_pem_slice(text.as_bytes())
+            .map_err(|_| malformed(&path, "not a private key in PEM"))?;
+        let key = DeviceKey::from_pkcs8(pkcs8).ok_or_else(|| malformed(&path, "not a P-256 key"))?;
+        Ok(Some(key))
+    }
+
+    fn certificates(&self, name: &str) -> Result<Vec<CertificateDer<'static>>, KeyError> {
+        let path = self.path(name);
+        let text = self
+            .read(name)?
+            .ok_or_else(|| KeyError::NotEnrolled(path.clone()))?;
+        let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+        match all {
+            Ok(all) if !all.is_empty() => Ok(all),
+            _ => Err(malformed(&path, "no certificates in PEM")),
+        }
+    }
+
+    /// Keeps our certificate and its intermediates.
+    pub fn keep_chain(&self, chain: &[CertificateDer<'_>]) -> Result<(), KeyError> {
+        self.replace("certificate.pem", &pems(chain))
+    }
+
+    /// Keeps the trust anchors.
+    pub fn keep_trust(&self, trust: &[CertificateDer<'_>]) -> Result<(), KeyError> {
+        self.replace("trust.pem", &pems(trust))
+    }
+
+    /// Keeps the name and the doors.
+    pub fn keep_server(&self, server: &Server) -> Result<(), KeyError> {
+        let path = self.path("server.json");
+        let text =
+            serde_json::to_string_pretty(server).map_err(|error| malformed(&path, &error.to_string()))?;
+        self.replace("server.json", &text)
+    }
+
+    /// The clock's floor, milliseconds since 1970; 0 when none is kept.
+    pub fn floor(&self) -> i64 {
+        let text = self.read("floor").ok().flatten();
+        text.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+    }
+
+    /// Keeps the clock's floor.
+    pub fn keep_floor(&self, floor_ms: i64) -> Result<(), KeyError> {
+        self.replace("floor", &format!("{floor_ms}\n"))
+    }
+
+    fn read(&self, name: &str) -> Result<Option<String>, KeyError> {
+        let path = self.path(name);
+        let mut text = String::new();
+        match fs::File::open(&path).and_then(|file| file.take(MAX_FILE).read_to_string(&mut text)) {
+            Ok(_) => Ok(Some(text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(KeyError::Io { path, source }),
+        }
+    }
+
+    /// A file of the owner's alone: written beside, flushed, put in place, and the folder flushed.
+    fn replace(&self, name: &str, text: &str) -> Result<(), KeyError> {
+        let path = self.path(name);
+        let io = |source| KeyError::Io {
+            path: path.clone(),
+            source,
+        };
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.0)
+            .map_err(io)?;
+        let next = self.path(&format!("{name}.new"));
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&next)
+            .map_err(io)?;
+        file.write_all(text.as_bytes())
+            .and_then(|()| file.sync_all())
+            .and_then(|()| fs::rename(&next, &path))
+            .and_then(|()| fs::File::open(&self.0)?.sync_all())
+            .map_err(io)
+    }
+}
+
+fn malformed(path: &Path, why: &str) -> KeyError {
+    KeyError::Malformed {
+        path: path.to_owned(),
+        why: why.to_owned(),
+    }
+}
+
+fn pems(certificates: &[CertificateDer<'_>]) -> String {
+    certificates.iter().map(|der| pem("CERTIFICATE", der)).collect()
+}
+
+/// PEM (RFC 7468).
+fn pem(label: &str, der: &[u8]) -> String {
+    use base64::Engine as _;
+    let body = base64::engine::general_purpose::STANDARD.encode(der);
+    let lines: Vec<&str> = body
+        .as_bytes()
+        .chunks(64)
+        .filter_map(|line| std::str::from_utf8(line).ok())
+        .collect();
+    format!(
+        "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
+        lines.join("\n")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_kept_before_it_is_used_and_only_for_its_owner() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let folder = Folder::within(dir.path());
+        let made = folder.key_or_new().expect("a key").public().expect("a point");
+        let again = folder.key_or_new().expect("a key").public().expect("a point");
+        assert_eq!(made, again);
+        let mode = |path: &str| {
+            fs::metadata(dir.path().join(path))
+                .expect("is there")
+                .permissions()
+                .mode()
+                & 0o777
+        };
+        assert_eq!(mode("identity/key.pem"), 0o600);
+        assert_eq!(mode("identity"), 0o700);
+    }
+
+    #[test]
+    fn what_the_key_signs_verifies() {
+        let key = DeviceKey::make().expect("a key");
+        let signature = key.sign(b"message").expect("signs");
+        let public = key.public().expect("a point");
+        ring::signature::UnparsedPublicKey::new(&ring::signature::ECDSA_P256_SHA256_FIXED, public.point())
+            .verify(b"message", &signature)
+            .expect("verifies");
+    }
+
+    #[test]
+    fn a_box_that_is_not_enrolled_says_what_to_do() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let Err(error) = Folder::within(dir.path()).load() else {
+            panic!("loaded nothing");
+        };
+        assert!(error.to_string().contains("enrol --claim"));
+    }
+
+    #[test]
+    fn a_half_written_file_does_not_replace_a_whole_one() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let folder = Folder::within(dir.path());
+        folder.keep_floor(7).expect("keeps");
+        fs::write(dir.path().join("identity/floor.new"), "99").expect("a torn write");
+        assert_eq!(folder.floor(), 7);
+    }
+}
