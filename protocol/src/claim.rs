@@ -29,7 +29,7 @@ pub enum ClaimError {
     #[error("does not begin with homeward:claim?v=1")]
     NotAClaim,
     /// A part is missing, doubled or unknown. What a stranger wrote is shown escaped and cut.
-    #[error("the part `{}` is missing, doubled or unknown", shown(.0))]
+    #[error("the part `{}` is missing, doubled or unknown", shown(.0, 20))]
     Part(String),
     /// A part is not what it should be.
     #[error("the part `{part}` is wrong: {why}")]
@@ -41,9 +41,16 @@ pub enum ClaimError {
     },
 }
 
-/// The beginning of a stranger's text, fit for a terminal.
-fn shown(text: &str) -> String {
-    text.chars().take(20).flat_map(char::escape_debug).collect()
+/// The first `most` characters of a stranger's text, fit for a terminal.
+fn shown(text: &str, most: usize) -> String {
+    let plain = |c: char| {
+        if c.is_control() {
+            c.escape_default().collect()
+        } else {
+            String::from(c)
+        }
+    };
+    text.chars().take(most).map(plain).collect()
 }
 
 /// A one-time code of 80 bits. Its `Debug` does not show it.
@@ -300,7 +307,7 @@ impl FromStr for Claim {
         if text.starts_with('{') {
             return serde_json::from_str(text).map_err(|e| ClaimError::Value {
                 part: "json",
-                why: e.to_string(),
+                why: shown(&e.to_string(), 200),
             });
         }
         let query = text

@@ -98,7 +98,12 @@ impl PublicKey {
             .as_ref()
             .chunks(2)
             .take(4)
-            .map(|pair| pair.iter().map(|b| format!("{b:02x}")).collect())
+            .map(|pair| {
+                format!(
+                    "{:04x}",
+                    pair.iter().fold(0u16, |word, b| word << 8 | u16::from(*b))
+                )
+            })
             .collect();
         groups.join("-")
     }

@@ -285,6 +285,10 @@ fn texts_that_are_no_claim_are_refused() {
     let json = String::from_utf8(golden("claim-1.json")).expect("text");
     let more = json.replacen('{', "{\"more\":1,", 1);
     assert!(more.parse::<Claim>().is_err(), "an unknown key");
+    // Found by fuzzing: the parser's own words repeated a key that moves the cursor.
+    let cursor = json.replacen('{', "{\"a\u{7f}\u{9b}b\":1,", 1);
+    let words = cursor.parse::<Claim>().expect_err("an unknown key").to_string();
+    assert!(!words.contains(char::is_control), "{words:?}");
     for bad in ["", ":", ":1", "a:0", "a b:1", "[::g]:1", "[::1]", "a:1:", "\0:1"] {
         assert!(bad.parse::<Endpoint>().is_err(), "{bad:?} was accepted");
     }
