@@ -110,7 +110,10 @@ impl Postgres {
 
     /// How to reach it: user `hw`, database `postgres`, no password.
     pub fn url(&self) -> String {
-        format!("host={} user=hw dbname=postgres", self.dir.path().display())
+        format!(
+            "postgresql:///postgres?user=hw&host={}",
+            self.dir.path().display()
+        )
     }
 
     /// Ends it as a power cut would.

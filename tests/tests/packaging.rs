@@ -1,0 +1,152 @@
+//! What is installed: units that systemd accepts and that give the programs little, and configuration files that say
+//! every key with its default.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "shell: tests read files and ask systemd"
+)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use homeward_fleet::config::Config;
+use homeward_tests::programs::finish;
+use homeward_tests::shared;
+
+const LIMIT: Duration = Duration::from_mins(1);
+
+/// The units, and how exposed systemd may find each: 0 (nothing) to 10 (everything).
+const UNITS: [(&str, &str, u32); 2] = [("agent", "homeward-agent", 20), ("fleet", "homeward-fleet", 15)];
+
+fn packaging(path: &str) -> PathBuf {
+    shared::workspace().join("packaging").join(path)
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+#[test]
+fn systemd_accepts_the_units_and_finds_them_closed() {
+    let Some(analyze) = shared::debian("systemd-analyze", "systemd") else {
+        return;
+    };
+    for (folder, name, most) in UNITS {
+        let unit = read(&packaging(&format!("{folder}/{name}.service")));
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join(format!("{name}.service"));
+        // The program and its user are not installed here; everything else is judged as shipped.
+        let unit = unit.replace(&format!("/usr/bin/{name}"), "/bin/true");
+        let unit: String = unit
+            .lines()
+            .filter(|l| !l.starts_with("User=") && !l.starts_with("Group="))
+            .fold(String::new(), |text, line| text + line + "\n");
+        let user = unit.replace("[Service]\n", "[Service]\nUser=daemon\n");
+        fs::write(&file, user).expect("a file");
+        let mut verify = Command::new(&analyze);
+        let verified = finish(verify.args(["verify", "--man=no"]).arg(&file), b"", LIMIT);
+        assert!(
+            verified.status.success() && verified.stderr.is_empty(),
+            "{name}: {}",
+            verified.stderr
+        );
+        let mut security = Command::new(&analyze);
+        security
+            .args([
+                "security",
+                "--no-pager",
+                "--offline=true",
+                &format!("--threshold={most}"),
+            ])
+            .arg(&file);
+        let judged = finish(&mut security, b"", LIMIT);
+        assert!(
+            judged.status.success(),
+            "{name} is more exposed than {most}:\n{}",
+            judged.stdout
+        );
+    }
+}
+
+#[test]
+fn units_run_the_commands_there_are() {
+    for (folder, name, _) in UNITS {
+        let unit = read(&packaging(&format!("{folder}/{name}.service")));
+        let verb = if folder == "agent" { "run" } else { "serve" };
+        assert!(
+            unit.contains(&format!(
+                "ExecStart=/usr/bin/{name} --data /var/lib/{name} {verb}\n"
+            )),
+            "{name}"
+        );
+        assert!(
+            unit.contains(&format!("StateDirectory={name}\n")) && unit.contains("Type=notify\n"),
+            "{name}"
+        );
+        let users = read(&packaging(&format!("{folder}/sysusers.conf")));
+        assert!(
+            users.starts_with(&format!("u {name} ")) && unit.contains(&format!("User={name}\n")),
+            "{name}"
+        );
+    }
+}
+
+/// The example with its keys switched on: `#key = value` is a key, `# words` are words.
+fn switched_on(text: &str) -> String {
+    let is_key =
+        |line: &str| line.starts_with('#') && line[1..].starts_with(|c: char| c.is_ascii_lowercase());
+    text.lines().fold(String::new(), |all, line| {
+        all + if is_key(line) { &line[1..] } else { line } + "\n"
+    })
+}
+
+/// The keys that a configuration's raw shapes name, read from its source.
+fn keys(source: &str) -> BTreeSet<String> {
+    let raw = source
+        .split("struct Raw")
+        .skip(1)
+        .filter_map(|rest| rest.split_once('}'));
+    let fields = raw.flat_map(|(body, _)| body.lines().skip(1));
+    let names = fields.filter_map(|line| line.trim().split_once(": "));
+    names
+        .map(|(name, _)| name.trim_start_matches("pub ").to_owned())
+        .filter(|n| !n.contains(' '))
+        .collect()
+}
+
+#[test]
+fn the_servers_example_says_every_key_and_its_default() {
+    let text = read(&packaging("fleet/fleet.toml"));
+    let folder = Path::new("data");
+    let default = Config::parse("", folder).expect("nothing is needed");
+    assert_eq!(
+        Config::parse(&text, folder).expect("the example is accepted"),
+        default
+    );
+
+    let on = Config::parse(&switched_on(&text), folder).expect("every key of the example exists");
+    let defaults = (&on.names, &on.trust_domain, on.listen, on.retention, on.gate);
+    let expected = (
+        &default.names,
+        &default.trust_domain,
+        default.listen,
+        default.retention,
+        default.gate,
+    );
+    assert_eq!(defaults, expected, "what the example shows is the default");
+
+    let table: toml::Table = switched_on(&text).parse().expect("TOML");
+    let mut shown: BTreeSet<String> = table.keys().cloned().collect();
+    shown.extend(
+        table
+            .values()
+            .filter_map(|v| v.as_table())
+            .flat_map(|t| t.keys().cloned()),
+    );
+    let known = keys(&read(&shared::workspace().join("fleet-server/src/config.rs")));
+    assert!(known.len() > 10, "the raw shapes were not found: {known:?}");
+    let unsaid: Vec<_> = known.difference(&shown).collect();
+    assert!(unsaid.is_empty(), "the example does not show {unsaid:?}");
+}
