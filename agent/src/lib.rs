@@ -2,10 +2,14 @@
 //!
 //! A capability is a pair: `noun.rs` decides, without clock, disk, network or randomness; `noun/verb.rs` acts.
 
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod enrol;
 pub mod identity;
+pub mod log;
 pub mod outbox;
 pub mod posture;
+pub mod run;
 pub mod session;
 pub mod status;

@@ -1,1 +1,119 @@
-fn main() {}
+//! Shell: `homeward-agent`. Exit codes: 0 done, 1 failed, 2 asked wrongly.
+#![expect(clippy::disallowed_methods, reason = "shell: the program's edge")]
+
+use std::error::Error;
+use std::io::Read as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser as _;
+use homeward_agent::cli::{Cli, Command};
+use homeward_agent::clock::Clock;
+use homeward_agent::enrol::est::{Progress, enrol};
+use homeward_agent::identity::keys::Folder;
+use homeward_agent::{log, run, status};
+use homeward_protocol::claim::{Claim, MAX_CLAIM};
+use tokio::runtime::{Builder, Runtime};
+
+type Failure = Box<dyn Error>;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log::start(cli.log);
+    match act(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            tell(failure.as_ref(), cli.json);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn act(cli: &Cli) -> Result<(), Failure> {
+    match &cli.command {
+        Command::Enrol { claim } => runtime()?.block_on(enrolment(cli, claim)),
+        Command::Run => Ok(runtime()?.block_on(run::run(&cli.data))?),
+        Command::Status => show_status(cli),
+        Command::Check => {
+            run::load_config(&cli.data)?;
+            print(cli, "agent.toml is right", &serde_json::json!({"ok": true}));
+            Ok(())
+        }
+    }
+}
+
+/// One thread is enough for a home, and the smallest.
+fn runtime() -> Result<Runtime, Failure> {
+    Ok(Builder::new_current_thread().enable_all().build()?)
+}
+
+async fn enrolment(cli: &Cli, claim: &Path) -> Result<(), Failure> {
+    let text = read_claim(claim)?;
+    let claim: Claim = text
+        .parse()
+        .map_err(|error| format!("this is not a claim: {error}. Copy the whole line, or the JSON"))?;
+    let folder = Folder::within(&cli.data);
+    let clock = Arc::new(Clock::with_floor(folder.floor()));
+    let tell = |progress| match progress {
+        Progress::ServerProved => eprintln!("The server at {} is the one of the claim.", claim.server),
+        Progress::Waiting { fingerprint, wait_s } => eprintln!(
+            "Waiting for an operator to approve {} with the fingerprint {fingerprint}; asking again in {wait_s} s.",
+            claim.gateway
+        ),
+    };
+    let server = enrol(&claim, &folder, &clock, &tell).await?;
+    let text = format!(
+        "This box is now {}. Start it with `homeward-agent --data {} run`",
+        server.gateway,
+        cli.data.display()
+    );
+    print(cli, &text, &serde_json::to_value(&server)?);
+    Ok(())
+}
+
+fn read_claim(from: &Path) -> Result<String, Failure> {
+    let limit = MAX_CLAIM as u64 + 1;
+    let mut text = String::new();
+    if from == Path::new("-") {
+        std::io::stdin().take(limit).read_to_string(&mut text)?;
+    } else {
+        std::fs::File::open(from)
+            .and_then(|file| file.take(limit).read_to_string(&mut text))
+            .map_err(|error| format!("could not read the claim at {}: {error}", from.display()))?;
+    }
+    Ok(text)
+}
+
+fn show_status(cli: &Cli) -> Result<(), Failure> {
+    let found = status::file::read(&cli.data)?;
+    let now = Clock::with_floor(Folder::within(&cli.data).floor()).now();
+    print(cli, found.tell(now).trim_end(), &serde_json::to_value(&found)?);
+    Ok(())
+}
+
+fn print(cli: &Cli, text: &str, json: &serde_json::Value) {
+    if cli.json {
+        println!("{json}");
+    } else {
+        println!("{text}");
+    }
+}
+
+fn tell(failure: &dyn Error, json: bool) {
+    let mut text = failure.to_string();
+    let mut next = failure.source();
+    while let Some(cause) = next {
+        let inner = cause.to_string();
+        if !text.contains(&inner) {
+            text.push_str(": ");
+            text.push_str(&inner);
+        }
+        next = cause.source();
+    }
+    if json {
+        eprintln!("{}", serde_json::json!({"error": text}));
+    } else {
+        eprintln!("homeward-agent: {text}");
+    }
+}

@@ -10,6 +10,7 @@ use homeward_protocol::posture::{Clock, Disk, MAX_SENSORS, PostureReport, Sensor
 use homeward_protocol::time::{Timestamp, Uptime};
 
 pub mod facts;
+pub mod report;
 
 /// How often a report goes out when nothing changed, unless configured.
 pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(24 * 3600);

@@ -4,6 +4,7 @@
 //! says so, when the agent does not run.
 
 use std::fmt;
+use std::time::Duration;
 
 use homeward_protocol::envelope::Lane;
 use homeward_protocol::id::GatewayId;
@@ -16,9 +17,11 @@ use crate::outbox::Ledger;
 
 pub mod file;
 
-/// A running agent writes its status at least this often, milliseconds; one that is three times as old says
-/// that the agent does not run.
-pub const EVERY_MS: i64 = 60_000;
+/// A running agent writes its status at least this often; one that is three times as old says that the agent
+/// does not run.
+pub const EVERY: Duration = Duration::from_secs(60);
+/// Three times that, milliseconds.
+const STALE_MS: i64 = 180_000;
 
 /// The link to the server.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -91,7 +94,7 @@ impl Status {
     pub fn tell(&self, now: Timestamp) -> String {
         let mut out = format!("Gateway {}, agent {}\n", self.gateway, self.version);
         let age = now.ms.saturating_sub(self.as_of.ms);
-        if age > 3 * EVERY_MS {
+        if age > STALE_MS {
             out += &format!(
                 "The agent is not running: last sign of life {} ({} ago). Start it with `homeward-agent run`.\n",
                 self.as_of,
@@ -219,7 +222,7 @@ mod tests {
     #[test]
     fn a_status_that_nobody_renews_says_that_the_agent_is_not_running() {
         assert!(!status().tell(NOW).contains("not running"));
-        let later = NOW.plus_ms(4 * EVERY_MS);
+        let later = NOW.plus_ms(STALE_MS + 1);
         assert!(status().tell(later).contains("not running: last sign of life"));
     }
 

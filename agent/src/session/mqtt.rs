@@ -183,7 +183,10 @@ impl Link {
                 }
             }
             Effect::Subscribe => self.subscribe(wire.as_ref(), inputs),
-            Effect::Send(lane, from) => self.send(lane, from, wire.as_ref(), inputs).await,
+            Effect::Send(lane, from) => {
+                let client = wire.as_ref().map(|wire| wire.client.clone());
+                inputs.push_back(self.send(lane, from, client).await);
+            }
             Effect::Settle(ack) => {
                 let epoch = Epoch((self.random)());
                 let settled = match self.outbox.settle(ack, epoch, self.clock.now()).await {
@@ -252,18 +255,14 @@ impl Link {
         }
     }
 
-    async fn send(&self, lane: Lane, from: Seq, wire: Option<&Wire>, inputs: &mut VecDeque<Input>) {
+    async fn send(&self, lane: Lane, from: Seq, client: Option<AsyncClient>) -> Input {
         let now = self.clock.now();
         let batch = match self.outbox.batch(lane, from, now).await {
             Ok(Some(batch)) => batch,
-            Ok(None) => {
-                inputs.push_back(Input::NothingToSend(lane));
-                return;
-            }
+            Ok(None) => return Input::NothingToSend(lane),
             Err(error) => {
                 tracing::error!(error = %chain(&error), "could not read the outbox");
-                inputs.push_back(Input::Lost(Cause::Closed));
-                return;
+                return Input::Lost(Cause::Closed);
             }
         };
         let sent = Input::Sent {
@@ -282,25 +281,17 @@ impl Link {
             entries: batch.entries,
         };
         let signer = Arc::clone(&self.credentials.borrow().signer);
-        let sealed = Signed::seal(&envelope, signer.as_ref());
-        let published = match (&sealed, wire) {
-            (Ok(bytes), Some(wire)) => {
-                let topic = Topic::Up(self.door.gateway.clone(), lane).to_string();
-                wire.client
-                    .try_publish(topic, QoS::AtLeastOnce, false, bytes.clone())
-                    .is_ok()
+        let bytes = match Signed::seal(&envelope, signer.as_ref()) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                tracing::error!(outbox.lane = %lane, error = %chain(&error), "could not sign an envelope");
+                return Input::Lost(Cause::Closed);
             }
-            (Err(error), _) => {
-                tracing::error!(outbox.lane = %lane, error = %chain(error), "could not sign an envelope");
-                false
-            }
-            (Ok(_), None) => false,
         };
-        inputs.push_back(if published {
-            sent
-        } else {
-            Input::Lost(Cause::Closed)
-        });
+        let topic = Topic::Up(self.door.gateway.clone(), lane).to_string();
+        let queued =
+            client.is_some_and(|client| client.try_publish(topic, QoS::AtLeastOnce, false, bytes).is_ok());
+        if queued { sent } else { Input::Lost(Cause::Closed) }
     }
 
     /// What an event of the client means. A publish is acknowledged once the outbox can have acted on it.

@@ -1,11 +1,21 @@
 //! Shell: the status as a JSON file, replaced as a whole.
-#![expect(clippy::disallowed_methods, reason = "shell: a file")]
+#![expect(clippy::disallowed_methods, reason = "shell: a file, and waiting")]
 
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::Status;
+use homeward_protocol::id::GatewayId;
+use homeward_protocol::posture::SensorHeard;
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::{Backlog, CertificateStatus, EVERY, LinkStatus, Status};
+use crate::clock::Clock;
+use crate::outbox::Ledger;
 
 /// Longest file that is read, bytes: 256 sensors with long errors are below it.
 const MAX: u64 = 256 * 1024;
@@ -62,6 +72,64 @@ pub fn write(data: &Path, status: &Status) -> Result<(), StatusError> {
     fs::write(&next, text)
         .and_then(|()| fs::rename(&next, &path))
         .map_err(|source| StatusError::Io { path, source })
+}
+
+/// Writes the status of a running agent for ever: at each change of the link (at most once a second), and at
+/// least once a minute.
+pub struct Writer {
+    /// The data folder.
+    pub data: PathBuf,
+    /// Which gateway.
+    pub gateway: GatewayId,
+    /// The clocks.
+    pub clock: Arc<Clock>,
+    /// The link.
+    pub link: watch::Receiver<LinkStatus>,
+    /// The outbox.
+    pub ledger: watch::Receiver<Ledger>,
+    /// The sensors.
+    pub sensors: watch::Receiver<Vec<SensorHeard>>,
+    /// The certificate.
+    pub certificate: watch::Receiver<CertificateStatus>,
+}
+
+impl Writer {
+    /// Runs until `stop`, and writes once more then.
+    pub async fn run(mut self, stop: CancellationToken) {
+        loop {
+            self.write();
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = sleep(EVERY) => {}
+                changed = self.link.changed() => if changed.is_err() { break },
+            }
+            if stop
+                .run_until_cancelled(sleep(Duration::from_secs(1)))
+                .await
+                .is_none()
+            {
+                break;
+            }
+        }
+        self.write();
+    }
+
+    fn write(&mut self) {
+        let ledger = *self.ledger.borrow();
+        let status = Status {
+            as_of: self.clock.now(),
+            gateway: self.gateway.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            link: self.link.borrow_and_update().clone(),
+            backlog: Backlog::of(&ledger),
+            lost: ledger.lost,
+            sensors: self.sensors.borrow().clone(),
+            certificate: Some(*self.certificate.borrow()),
+        };
+        if let Err(error) = write(&self.data, &status) {
+            tracing::warn!(error = %error, "could not write the status");
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,88 @@
+//! What `homeward-agent` can be asked.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// The agent on a home gateway: reads the home's devices, and keeps every value until the server has it.
+#[derive(Debug, Parser)]
+#[command(name = "homeward-agent", version, about, after_help = EXAMPLES)]
+pub struct Cli {
+    /// Folder with the identity, the outbox, the status and agent.toml.
+    #[arg(long, env = "HOMEWARD_AGENT_DATA", value_name = "DIR")]
+    pub data: PathBuf,
+    /// How the log is written (to standard error).
+    #[arg(long, global = true, value_enum, default_value_t = LogForm::Auto)]
+    pub log: LogForm,
+    /// Print results as JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  homeward-agent --data /var/lib/homeward-agent enrol --claim claim.txt
+  homeward-agent --data /var/lib/homeward-agent run
+  homeward-agent --data /var/lib/homeward-agent status
+  homeward-agent --data /var/lib/homeward-agent check";
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogForm {
+    /// Plain text on a terminal, JSON elsewhere.
+    Auto,
+    /// Plain text.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make this box known to its server, by the claim that the operator made for it.
+    ///
+    /// Safe to run again: it goes on where it stopped. When an operator has to approve, it waits, and shows the
+    /// fingerprint that the operator's console shows too.
+    #[command(
+        after_help = "Examples:\n  homeward-agent --data DIR enrol --claim claim.txt\n  \
+                            homeward-agent --data DIR enrol --claim -    (paste the claim, then Ctrl-D)"
+    )]
+    Enrol {
+        /// File with the claim (text or JSON); `-` reads it from standard input.
+        #[arg(long, value_name = "FILE|-")]
+        claim: PathBuf,
+    },
+    /// Run until asked to stop (SIGTERM or Ctrl-C).
+    #[command(after_help = "Example:\n  homeward-agent --data DIR run --log json")]
+    Run,
+    /// Say how the agent is: the link, what waits, the sensors, the certificate.
+    #[command(after_help = "Example:\n  homeward-agent --data DIR --json status")]
+    Status,
+    /// Check agent.toml and say everything that is wrong with it.
+    #[command(after_help = "Example:\n  homeward-agent --data DIR check")]
+    Check,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn every_command_shows_an_example() {
+        let cli = Cli::command();
+        cli.clone().debug_assert();
+        for command in cli.get_subcommands() {
+            let help = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(help.contains("homeward-agent --data"), "{}", command.get_name());
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The agent's configuration: one TOML file, `agent.toml` in the data folder. All of it is optional.
+//!
+//! Unknown keys are refused with their line; every value that makes no sense is listed with its key.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::outbox::DEFAULT_QUOTA;
+use crate::posture::DEFAULT_INTERVAL;
+use crate::session::Limits;
+
+/// Longest file, bytes: a home with the most sensors that a report can list is far below it.
+pub const MAX_FILE: u64 = 256 * 1024;
+
+/// The file as written.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    #[serde(default)]
+    outbox: RawOutbox,
+    #[serde(default)]
+    server: RawServer,
+    #[serde(default)]
+    posture: RawPosture,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawOutbox {
+    /// Most that waiting records may take, KiB; from 256. When it is reached, the oldest of the least important
+    /// go first, and the server is told how many. Default 65536 (64 MiB).
+    quota_kib: Option<u64>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawServer {
+    /// Longest silence before the agent asks whether the server is still there, seconds, 5 to 1200. Default 60.
+    keep_alive_s: Option<u64>,
+    /// Longest first wait after a lost connection, milliseconds, from 10. Default 1000.
+    retry_min_ms: Option<u64>,
+    /// Longest wait between two tries, milliseconds, at least `retry_min_ms`. Default 300000 (5 minutes).
+    retry_max_ms: Option<u64>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPosture {
+    /// How often the box reports how it is when nothing changed, seconds, from 60. Default 86400 (a day).
+    interval_s: Option<u64>,
+}
+
+/// The configuration, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Most that waiting records may take, bytes.
+    pub quota: u64,
+    /// Longest silence before a ping.
+    pub keep_alive: Duration,
+    /// How patient the session is.
+    pub limits: Limits,
+    /// How often the posture is reported when nothing changed.
+    pub posture_interval: Duration,
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// It is not TOML, or a key is unknown or of another type: the parser's words, with the line.
+    Syntax(String),
+    /// A value makes no sense.
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What would be right.
+        rule: &'static str,
+    },
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Syntax(text) => f.write_str(text.trim_end()),
+            Fault::Value { key, rule } => write!(f, "{key}: {rule}"),
+        }
+    }
+}
+
+/// All that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct Faults(pub Vec<Fault>);
+
+impl Config {
+    /// Reads a file's text; an empty one is a configuration too.
+    pub fn parse(text: &str) -> Result<Config, Faults> {
+        let raw: Raw = toml::from_str(text).map_err(|e| Faults(vec![Fault::Syntax(e.to_string())]))?;
+        let mut faults = Vec::new();
+        let mut check = |right: bool, key, rule| {
+            if !right {
+                faults.push(Fault::Value { key, rule });
+            }
+        };
+        let usual = Limits::default();
+        let quota = raw
+            .outbox
+            .quota_kib
+            .map_or(DEFAULT_QUOTA, |kib| kib.saturating_mul(1024));
+        check(
+            (256 * 1024..=1 << 40).contains(&quota),
+            "outbox.quota_kib",
+            "from 256 (what the largest reports need) to 1073741824",
+        );
+        let keep_alive = raw.server.keep_alive_s.unwrap_or(60);
+        check(
+            (5..=1200).contains(&keep_alive),
+            "server.keep_alive_s",
+            "from 5 to 1200",
+        );
+        let min_wait = raw
+            .server
+            .retry_min_ms
+            .map_or(usual.min_wait, Duration::from_millis);
+        let max_wait = raw
+            .server
+            .retry_max_ms
+            .map_or(usual.max_wait, Duration::from_millis);
+        check(min_wait.as_millis() >= 10, "server.retry_min_ms", "at least 10");
+        check(
+            (min_wait..=Duration::from_secs(86_400)).contains(&max_wait),
+            "server.retry_max_ms",
+            "at least retry_min_ms, at most 86400000 (a day)",
+        );
+        let posture_interval = raw
+            .posture
+            .interval_s
+            .map_or(DEFAULT_INTERVAL, Duration::from_secs);
+        check(
+            (60..=7 * 86_400).contains(&posture_interval.as_secs()),
+            "posture.interval_s",
+            "from 60 to 604800 (a week)",
+        );
+        if !faults.is_empty() {
+            return Err(Faults(faults));
+        }
+        Ok(Config {
+            quota,
+            keep_alive: Duration::from_secs(keep_alive),
+            limits: Limits {
+                min_wait,
+                max_wait,
+                ..usual
+            },
+            posture_interval,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_configured_is_a_configuration() {
+        let config = Config::parse("").expect("is right");
+        assert_eq!(config.quota, DEFAULT_QUOTA);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line() {
+        let error = Config::parse("[outbox]\nquota_kib = 512\nquotas = 1\n").expect_err("is wrong");
+        let text = error.to_string();
+        assert!(text.contains("line 3") && text.contains("quotas"), "{text}");
+    }
+
+    #[test]
+    fn every_fault_is_listed_with_its_key() {
+        let error = Config::parse("[outbox]\nquota_kib = 1\n[server]\nkeep_alive_s = 1\nretry_max_ms = 1\n")
+            .expect_err("is wrong");
+        let text = error.to_string();
+        for key in ["outbox.quota_kib", "server.keep_alive_s", "server.retry_max_ms"] {
+            assert!(text.contains(key), "{key}: {text}");
+        }
+    }
+}

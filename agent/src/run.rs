@@ -1,0 +1,439 @@
+//! Shell: puts the parts together. The only place that starts tasks.
+#![expect(clippy::disallowed_methods, reason = "shell: starts and stops everything")]
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use homeward_protocol::envelope::{Item, Lane};
+use homeward_protocol::id::{Epoch, Seq};
+use homeward_protocol::posture::SensorHeard;
+use homeward_protocol::time::Timestamp;
+use rustls::pki_types::CertificateDer;
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::config::{Config, Faults, MAX_FILE};
+use crate::enrol::renew::{Held, Renewal};
+use crate::identity::keys::{DeviceKey, Folder, KeyError, Server};
+use crate::identity::tls::{TlsError, verified};
+use crate::identity::{LeafError, Life, read_leaf};
+use crate::outbox::keeper::{Keeper, Outbox, Place};
+use crate::outbox::sqlite::{Opened, OutboxError};
+use crate::outbox::{Ledger, intake};
+use crate::posture::report::Reporter;
+use crate::session::mqtt::{Credentials, Door, Link, Wish};
+use crate::session::{Moment, Session};
+use crate::status::file::Writer;
+use crate::status::{CertificateStatus, LinkStatus, file};
+
+/// How long tasks may take to end once they were asked to.
+const GRACE: Duration = Duration::from_secs(5);
+/// Lots of records between the sensors and the outbox. A disk that is slower than that slows the sensors down.
+const RECORDS: usize = 64;
+/// Wishes of the server that wait.
+const WISHES: usize = 8;
+
+/// Why the agent does not run, or stopped running.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The configuration file could not be read.
+    #[error("could not read {path}")]
+    Config {
+        /// Which file.
+        path: PathBuf,
+        /// What the file system said.
+        source: std::io::Error,
+    },
+    /// The configuration is wrong.
+    #[error("{path} is wrong:\n{faults}")]
+    Faults {
+        /// Which file.
+        path: PathBuf,
+        /// All that is wrong.
+        faults: Faults,
+    },
+    /// Another agent has the data folder.
+    #[error("another agent runs with the data folder {0}. Stop it first")]
+    Taken(PathBuf),
+    /// The data folder cannot be used.
+    #[error("could not use the data folder {path}: is it there and writable for this user?")]
+    Data {
+        /// Which folder.
+        path: PathBuf,
+        /// What the file system said.
+        source: std::io::Error,
+    },
+    /// The identity cannot be used.
+    #[error(transparent)]
+    Identity(#[from] KeyError),
+    /// The certificate is not for this box.
+    #[error("{0}. Move the folder `identity` away and enrol again")]
+    Leaf(#[from] LeafError),
+    /// TLS could not be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The outbox cannot be used.
+    #[error(transparent)]
+    Outbox(#[from] OutboxError),
+    /// The system refused a thread or a signal handler.
+    #[error("the system refused what the agent needs to run")]
+    System(#[source] std::io::Error),
+    /// A task ended by itself.
+    #[error("the part `{0}` ended unexpectedly; that is a fault of the program, please report it")]
+    Ended(&'static str),
+}
+
+/// What one agent is made of. Nothing in it belongs to the process, so thousands can run in one.
+pub struct Parts {
+    /// Name and doors.
+    pub server: Server,
+    /// The key.
+    pub key: Arc<DeviceKey>,
+    /// Our certificate, then its intermediates.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The trust anchors.
+    pub trust: Vec<CertificateDer<'static>>,
+    /// The configuration.
+    pub config: Config,
+    /// The clocks.
+    pub clock: Arc<Clock>,
+    /// Where records are kept.
+    pub outbox: Outbox,
+    /// What the sensors bring.
+    pub records: mpsc::Receiver<Vec<Item>>,
+    /// How the sensors stand.
+    pub sensors: watch::Receiver<Vec<SensorHeard>>,
+    /// Where status and new certificates are kept. Without it the agent writes no file and reports no posture.
+    pub data: Option<PathBuf>,
+    /// The last moment that an earlier run is known to have been alive.
+    pub last_alive: Option<Timestamp>,
+}
+
+/// A running agent.
+pub struct Agent {
+    tasks: JoinSet<(&'static str, Result<(), RunError>)>,
+    stop: CancellationToken,
+    /// The state of the link.
+    pub link: watch::Receiver<LinkStatus>,
+    /// Where the outbox stands.
+    pub ledger: watch::Receiver<Ledger>,
+}
+
+impl Agent {
+    /// Starts one on the current runtime. It ends when `stop` is cancelled or one of its tasks ends.
+    pub fn start(parts: Parts, stop: CancellationToken) -> Result<Agent, RunError> {
+        let Parts {
+            server,
+            key,
+            chain,
+            trust,
+            config,
+            clock,
+            outbox,
+            records,
+            sensors,
+            data,
+            last_alive,
+        } = parts;
+        let leaf = chain.first().ok_or(TlsError::NoAnchor)?;
+        let life = read_leaf(leaf, &server.gateway, &key.public()?)?;
+        let (held_tx, held) = watch::channel(Held { chain, life });
+        let first = credentials(&held.borrow(), &trust, &key, &clock)?;
+        let (credentials_tx, credentials_rx) = watch::channel(first);
+        let (certificate_tx, certificate) = watch::channel(certificate(life));
+        let (link_tx, link) = watch::channel(LinkStatus::default());
+        let (wishes_tx, wishes) = mpsc::channel(WISHES);
+        let (renew_tx, renew) = watch::channel(0);
+        let (tell_tx, tell) = watch::channel(0);
+        let ledger = outbox.ledger();
+        let moment = Moment {
+            uptime: clock.uptime(),
+            at: clock.now(),
+        };
+        let first_ledger = *ledger.borrow();
+        let session = Session::new(config.limits, first_ledger, last_alive, random(), moment);
+        let mut tasks = JoinSet::new();
+
+        let keeping = intake::run(records, outbox.clone(), Arc::clone(&clock), stop.clone());
+        tasks.spawn(async { ("records", keeping.await.map_err(RunError::from)) });
+
+        let wire = Link {
+            door: Door {
+                host: server.doors.gate.host.clone(),
+                port: server.doors.gate.port,
+                gateway: server.gateway.clone(),
+                keep_alive: config.keep_alive,
+            },
+            credentials: credentials_rx,
+            outbox: outbox.clone(),
+            clock: Arc::clone(&clock),
+            wishes: wishes_tx,
+            status: link_tx,
+            random,
+        };
+        tasks.spawn(done("link", wire.run(session, stop.clone())));
+
+        let change = Change {
+            held: held.clone(),
+            trust: trust.clone(),
+            key: Arc::clone(&key),
+            clock: Arc::clone(&clock),
+            to: credentials_tx,
+            told: certificate_tx,
+        };
+        let stopped = stop.clone();
+        tasks.spawn(async move { ("credentials", change.run(stopped).await) });
+        tasks.spawn(done("wishes", dispatch(wishes, renew_tx, tell_tx, stop.clone())));
+
+        let gateway = server.gateway.clone();
+        let renewal = Renewal {
+            server,
+            key,
+            trust,
+            folder: data.as_deref().map(Folder::within),
+            clock: Arc::clone(&clock),
+            dice: random(),
+        };
+        tasks.spawn(done("renewal", renewal.run(held_tx, renew, stop.clone())));
+
+        if let Some(data) = data {
+            let reporter = Reporter {
+                data: data.clone(),
+                outbox,
+                clock: Arc::clone(&clock),
+                sensors: sensors.clone(),
+                interval: config.posture_interval,
+            };
+            tasks.spawn(done("posture", reporter.run(tell, stop.clone())));
+            let writer = Writer {
+                data,
+                gateway,
+                clock,
+                link: link.clone(),
+                ledger: ledger.clone(),
+                sensors,
+                certificate,
+            };
+            tasks.spawn(done("status", writer.run(stop.clone())));
+        }
+        Ok(Agent {
+            tasks,
+            stop,
+            link,
+            ledger,
+        })
+    }
+
+    /// Waits for the first task that ends by itself; when all were asked to stop, for all of them.
+    pub async fn ended(&mut self) -> Result<(), RunError> {
+        while let Some(ended) = self.tasks.join_next().await {
+            match ended {
+                Ok((_, Err(error))) => return Err(error),
+                Ok((name, Ok(()))) if !self.stop.is_cancelled() => return Err(RunError::Ended(name)),
+                Ok((_, Ok(()))) => {}
+                Err(_) => return Err(RunError::Ended("a task that panicked")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks all tasks to stop and waits for them, at most five seconds.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        if timeout(GRACE, async { while self.tasks.join_next().await.is_some() {} })
+            .await
+            .is_err()
+        {
+            tracing::warn!("not everything stopped in time; what was kept stays kept");
+        }
+    }
+}
+
+async fn done(name: &'static str, task: impl Future<Output = ()>) -> (&'static str, Result<(), RunError>) {
+    task.await;
+    (name, Ok(()))
+}
+
+/// A random number. It spreads waits and names outboxes; it is no secret.
+fn random() -> u64 {
+    RandomState::new().hash_one(0u8)
+}
+
+fn credentials(
+    held: &Held,
+    trust: &[CertificateDer<'static>],
+    key: &Arc<DeviceKey>,
+    clock: &Arc<Clock>,
+) -> Result<Credentials, TlsError> {
+    let tls = verified(trust, Some((held.chain.clone(), key.for_tls())), clock)?;
+    let signer: Arc<dyn homeward_protocol::signed::Signer + Send + Sync> = Arc::clone(key) as _;
+    Ok(Credentials {
+        tls: Arc::new(tls),
+        signer,
+    })
+}
+
+fn certificate(life: Life) -> CertificateStatus {
+    CertificateStatus {
+        not_before_ms: life.not_before_ms,
+        not_after_ms: life.not_after_ms,
+    }
+}
+
+/// Turns each new certificate into credentials for the link.
+struct Change {
+    held: watch::Receiver<Held>,
+    trust: Vec<CertificateDer<'static>>,
+    key: Arc<DeviceKey>,
+    clock: Arc<Clock>,
+    to: watch::Sender<Credentials>,
+    told: watch::Sender<CertificateStatus>,
+}
+
+impl Change {
+    async fn run(mut self, stop: CancellationToken) -> Result<(), RunError> {
+        while let Some(Ok(())) = stop.run_until_cancelled(self.held.changed()).await {
+            let held = self.held.borrow_and_update().clone();
+            let new = credentials(&held, &self.trust, &self.key, &self.clock)?;
+            self.to.send_replace(new);
+            self.told.send_replace(certificate(held.life));
+        }
+        Ok(())
+    }
+}
+
+async fn dispatch(
+    mut wishes: mpsc::Receiver<Wish>,
+    renew: watch::Sender<u64>,
+    tell: watch::Sender<u64>,
+    stop: CancellationToken,
+) {
+    while let Some(Some(wish)) = stop.run_until_cancelled(wishes.recv()).await {
+        let to = match wish {
+            Wish::Renew => &renew,
+            Wish::TellPosture => &tell,
+        };
+        to.send_modify(|count| *count += 1);
+    }
+}
+
+/// Reads and checks `agent.toml`; without one, everything is as usual.
+pub fn load_config(data: &Path) -> Result<Config, RunError> {
+    let path = data.join("agent.toml");
+    let mut text = String::new();
+    match std::fs::File::open(&path).and_then(|file| file.take(MAX_FILE).read_to_string(&mut text)) {
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(source) => return Err(RunError::Config { path, source }),
+    }
+    Config::parse(&text).map_err(|faults| RunError::Faults { path, faults })
+}
+
+/// Runs the agent of a data folder until SIGTERM or Ctrl-C.
+pub async fn run(data: &Path) -> Result<(), RunError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(RunError::System)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::System)?;
+    let config = load_config(data)?;
+    let folder = Folder::within(data);
+    let identity = folder.load()?;
+    let _lock = lock(data)?;
+    let clock = Arc::new(Clock::with_floor(folder.floor()));
+    let last_alive = file::read(data).ok().map(|status| status.as_of);
+    let outbox = open_outbox(data, config.quota, &clock).await?;
+    let (records_tx, records) = mpsc::channel(RECORDS);
+    let (sensors_tx, sensors) = watch::channel(Vec::new());
+    let stop = CancellationToken::new();
+    let parts = Parts {
+        server: identity.server,
+        key: Arc::new(identity.key),
+        chain: identity.chain,
+        trust: identity.trust,
+        config,
+        clock: Arc::clone(&clock),
+        outbox: outbox.clone(),
+        records,
+        sensors,
+        data: Some(data.to_owned()),
+        last_alive,
+    };
+    let mut agent = Agent::start(parts, stop.clone())?;
+    let _kept = (records_tx, sensors_tx);
+    notify(NotifyState::Ready);
+    tracing::info!("the agent runs with the data folder {}", data.display());
+    let result = tokio::select! {
+        ended = agent.ended() => ended,
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        () = watchdog(&outbox, &clock) => Ok(()),
+    };
+    notify(NotifyState::Stopping);
+    tracing::info!("stopping");
+    agent.stop().await;
+    outbox.close().await;
+    result
+}
+
+async fn open_outbox(data: &Path, quota: u64, clock: &Clock) -> Result<Outbox, RunError> {
+    let keeper = Keeper::start().map_err(RunError::System)?;
+    let place = Place::File(data.join("outbox.db"));
+    let (outbox, opened) = keeper.open(place, quota, Epoch(random()), clock.now()).await?;
+    match opened {
+        Opened::Fresh => tracing::info!("a new outbox was begun"),
+        Opened::Resumed => {
+            let waiting = outbox.ledger().borrow().items();
+            tracing::info!(outbox.items = waiting, "{waiting} records wait from before");
+        }
+        Opened::Replaced(aside) => tracing::error!(
+            "the outbox was damaged. It was moved to {} and a new one begun; records that had not been sent are \
+             in that file. Check the disk",
+            aside.display()
+        ),
+    }
+    Ok(outbox)
+}
+
+/// One agent a data folder: two would number records twice.
+fn lock(data: &Path) -> Result<std::fs::File, RunError> {
+    let path = data.join("lock");
+    let file = std::fs::File::create(&path).map_err(|source| RunError::Data {
+        path: data.to_owned(),
+        source,
+    })?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(_) => Err(RunError::Taken(data.to_owned())),
+    }
+}
+
+/// Tells systemd that the agent lives, as long as the runtime turns and the outbox answers. Ends never.
+async fn watchdog(outbox: &Outbox, clock: &Clock) {
+    let Some(limit) = sd_notify::watchdog_enabled() else {
+        return std::future::pending().await;
+    };
+    loop {
+        tokio::time::sleep(limit / 3).await;
+        let beyond = Seq(u64::MAX);
+        let answer = outbox.batch(Lane::Routine, beyond, clock.now());
+        if timeout(limit / 3, answer)
+            .await
+            .is_ok_and(|answer| answer.is_ok())
+        {
+            notify(NotifyState::Watchdog);
+        } else {
+            tracing::error!("the outbox does not answer: the disk may hang");
+        }
+    }
+}
+
+fn notify(state: NotifyState<'_>) {
+    // Not started by systemd: nobody to tell.
+    let _nobody = sd_notify::notify(&[state]);
+}
