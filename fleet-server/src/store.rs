@@ -15,12 +15,14 @@
 
 pub mod audit;
 pub mod care;
+pub mod connections;
 mod group;
 pub mod migrate;
 pub mod postgres;
 #[cfg(test)]
 pub(crate) mod promises;
 pub mod records;
+pub mod retention;
 pub mod signals;
 pub mod sqlite;
 pub mod streams;
@@ -32,8 +34,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{oneshot, watch};
 
 /// Why the store did not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -244,8 +245,8 @@ pub trait Engine: Send + Sync {
     fn submit_write(&self, job: Box<dyn Job>) -> BoxFuture<'_, Result<(), StoreError>>;
     /// Hands a job to a reader.
     fn submit_read(&self, job: Box<dyn Job>) -> BoxFuture<'_, Result<(), StoreError>>;
-    /// Cancelled when one of the engine's threads has ended.
-    fn ended(&self) -> CancellationToken;
+    /// Why one of the engine's threads has ended, once it has.
+    fn ended(&self) -> watch::Receiver<Option<String>>;
 }
 
 /// A piece of work on its way to an engine's thread.
@@ -300,9 +301,12 @@ impl Store {
         Pending(answer).committed().await
     }
 
-    /// Returns when the engine has ended for good (a damaged database, a dead thread): the process should end too.
-    pub async fn ended(&self) {
-        self.engine.ended().cancelled_owned().await;
+    /// Returns, with the reason, when the engine has ended for good (a damaged database, a thread that panicked): the
+    /// process should end too.
+    pub async fn ended(&self) -> String {
+        let mut ended = self.engine.ended();
+        let why = ended.wait_for(Option::is_some).await;
+        why.ok().and_then(|why| why.clone()).unwrap_or_default()
     }
 }
 

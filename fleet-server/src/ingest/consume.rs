@@ -70,14 +70,14 @@ pub async fn run(
     let (mut chunk, mut open, mut asked) = (Vec::new(), true, false);
     while open || !verifying.is_empty() || !waiting.is_empty() {
         let room = verifying.len() < CHUNKS && waiting.len() < WAITING;
-        let step = tokio::select! {
+        let happened = tokio::select! {
             biased;
             Some(settled) = waiting.next() => Step::Settled(settled),
             Some(checked) = verifying.next() => Step::Checked(checked),
             () = stop.cancelled(), if !asked => Step::Stop,
             taken = uplinks.recv_many(&mut chunk, CHUNK), if open && room => Step::Taken(taken),
         };
-        match step {
+        match happened {
             Step::Settled(first) => {
                 let mut settled = vec![first];
                 while let Some(Some(next)) = waiting.next().now_or_never() {
@@ -304,11 +304,11 @@ fn answer(settled: Vec<Settled>, connections: &Connections, bus: &Bus) -> Health
         }
     }
     for ((gateway, _), ack) in acks {
-        tell(connections, gateway, ack);
+        tell(connections, &gateway, ack);
     }
-    stored
-        .into_iter()
-        .for_each(|gateway| bus.publish(Event::Stored(gateway)));
+    for gateway in stored {
+        bus.publish(Event::Stored(gateway));
+    }
     health(&failed)
 }
 
@@ -333,11 +333,11 @@ fn merge(entry: Entry<'_, (GatewayId, Lane), Ack>, ack: Ack) {
     }
 }
 
-fn tell(connections: &Connections, gateway: GatewayId, ack: Ack) {
+fn tell(connections: &Connections, gateway: &GatewayId, ack: Ack) {
     match ack.encode() {
         Ok(bytes) => {
             // A gateway that is away, or takes nothing, hears it when it sends again.
-            let sent = connections.send(&gateway, Topic::Ack(gateway.clone()), bytes);
+            let sent = connections.send(gateway, Topic::Ack(gateway.clone()), bytes);
             tracing::debug!(gateway.id = %gateway, "acknowledged up to {}: {sent:?}", ack.up_to);
         }
         Err(error) => tracing::error!(gateway.id = %gateway, "could not write an acknowledgement: {error}"),

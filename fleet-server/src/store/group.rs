@@ -5,8 +5,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{mpsc, watch};
 
 use super::{Engine, Job, StoreError, Tx};
 
@@ -34,7 +33,7 @@ pub(super) trait Session: Tx {
 pub(super) struct Threads {
     write: mpsc::Sender<Box<dyn Job>>,
     read: mpsc::Sender<Box<dyn Job>>,
-    ended: CancellationToken,
+    ended: watch::Receiver<Option<String>>,
 }
 
 impl Threads {
@@ -43,14 +42,14 @@ impl Threads {
         mut writer: S,
         readers: Vec<S>,
     ) -> Result<Threads, StoreError> {
-        let ended = CancellationToken::new();
+        let (say, ended) = watch::channel(None);
         let (write, jobs) = mpsc::channel(WAITING);
-        spawn("store-writer", &ended, move || write_all(&mut writer, jobs))?;
+        spawn("store-writer", &say, move || write_all(&mut writer, jobs))?;
         let (read, jobs) = mpsc::channel(WAITING);
         let jobs = Arc::new(Mutex::new(jobs));
         for mut reader in readers {
             let jobs = Arc::clone(&jobs);
-            spawn("store-reader", &ended, move || read_all(&mut reader, &jobs))?;
+            spawn("store-reader", &say, move || read_all(&mut reader, &jobs))?;
         }
         Ok(Threads { write, read, ended })
     }
@@ -65,20 +64,24 @@ impl Engine for Threads {
         Box::pin(async { self.read.send(job).await.map_err(|_| super::gone()) })
     }
 
-    fn ended(&self) -> CancellationToken {
+    fn ended(&self) -> watch::Receiver<Option<String>> {
         self.ended.clone()
     }
 }
 
+/// Starts a thread that says why it ended, also when it panics.
 fn spawn(
-    name: &str,
-    ended: &CancellationToken,
-    work: impl FnOnce() + Send + 'static,
+    name: &'static str,
+    say: &watch::Sender<Option<String>>,
+    work: impl FnOnce() -> String + Send + 'static,
 ) -> Result<(), StoreError> {
-    let guard = ended.clone().drop_guard(); // also when the thread panics
+    let last_word = LastWord {
+        say: say.clone(),
+        why: format!("the thread {name} panicked"),
+    };
     let made = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-        work();
-        drop(guard);
+        let mut last_word = last_word;
+        last_word.why = work();
     });
     made.map(drop).map_err(|e| StoreError::Unavailable {
         step: "starting a thread",
@@ -86,17 +89,31 @@ fn spawn(
     })
 }
 
-fn write_all<S: Session>(session: &mut S, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
+struct LastWord {
+    say: watch::Sender<Option<String>>,
+    why: String,
+}
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        self.say.send_replace(Some(std::mem::take(&mut self.why)));
+    }
+}
+
+/// Why a thread ends when the last handle on the store is dropped.
+const CLOSED: &str = "it was closed";
+
+fn write_all<S: Session>(session: &mut S, mut jobs: mpsc::Receiver<Box<dyn Job>>) -> String {
     while let Some(first) = jobs.blocking_recv() {
         match begin(session, S::BEGIN_WRITE) {
             Ok(()) => commit_group(session, first, &mut jobs),
             Err(error) => refuse_waiting(first, &mut jobs, &error),
         }
         if let Some(why) = session.fatal() {
-            tracing::error!("the database cannot be used any more: {why}");
-            return;
+            return format!("it cannot be used any more: {why}");
         }
     }
+    CLOSED.to_owned()
 }
 
 fn begin<S: Session>(session: &mut S, how: &'static str) -> Result<(), StoreError> {
@@ -157,13 +174,15 @@ fn run_one<S: Session>(session: &mut S, job: Box<dyn Job>, told: &mut Vec<Tell>)
     session.execute("RELEASE SAVEPOINT job", &[]).map(drop)
 }
 
-fn read_all<S: Session>(session: &mut S, jobs: &Mutex<mpsc::Receiver<Box<dyn Job>>>) {
+fn read_all<S: Session>(session: &mut S, jobs: &Mutex<mpsc::Receiver<Box<dyn Job>>>) -> String {
     loop {
         let job = jobs
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .blocking_recv();
-        let Some(job) = job else { return };
+        let Some(job) = job else {
+            return CLOSED.to_owned();
+        };
         match begin(session, S::BEGIN_READ) {
             Ok(()) => {
                 let answer = job.run(session);

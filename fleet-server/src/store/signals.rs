@@ -54,7 +54,7 @@ pub fn raise(tx: &mut dyn Tx, kind: Kind, subject: &str, now: Timestamp) -> Resu
 }
 
 /// The number of the newest signal, 0 when there is none: where a process that has just started begins to read.
-pub fn last(tx: &mut dyn Tx) -> Result<i64, StoreError> {
+pub fn newest(tx: &mut dyn Tx) -> Result<i64, StoreError> {
     let row = tx.row("SELECT id FROM signals ORDER BY id DESC LIMIT 1", &[])?;
     row.map_or(Ok(0), |row| row.int(0))
 }

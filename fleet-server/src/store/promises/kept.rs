@@ -1,0 +1,346 @@
+//! What is kept of what gateways send: promises over streams, records, connections and their retention.
+
+use homeward_protocol::ack::Next;
+use homeward_protocol::alarm::{Alarm, Condition};
+use homeward_protocol::envelope::{ChainHash, Entry, Envelope, Item, Lane};
+use homeward_protocol::grade::Grade;
+use homeward_protocol::id::{BootId, Epoch, GatewayId, SensorId, Seq};
+use homeward_protocol::posture::{Clock, Disk, PostureReport, SensorHeard, ShortText};
+use homeward_protocol::reading::{Kind, Quality, Reading, Value as Given};
+use homeward_protocol::signed::{Signed, Signer};
+use homeward_protocol::time::{ClockTrust, Timestamp, Uptime};
+use homeward_protocol::unit::Decimal;
+
+use super::{Home, NOW, block};
+use crate::gate::{Passage, Why};
+use crate::ingest::Arrived;
+use crate::store::streams::{Outcome, take};
+use crate::store::{Store, StoreError, Tx, connections, records, retention};
+
+/// A signer for rows that nobody verifies.
+pub(crate) struct NoKey;
+
+impl Signer for NoKey {
+    fn sign(&self, _: &[u8]) -> Result<[u8; 64], String> {
+        Ok([7; 64])
+    }
+}
+
+pub(crate) fn gateway() -> GatewayId {
+    "gw-1".parse().expect("an id")
+}
+
+pub(crate) fn reading(at_ms: i64, celsius: i64) -> Item {
+    Item::Reading(Reading {
+        sensor: "probe".parse().expect("an id"),
+        kind: Kind::AirTemperature,
+        value: Given::Number(Decimal::whole(celsius)),
+        taken_at: Timestamp::synced(at_ms),
+        quality: Quality::Good,
+        grade: Grade::Associated,
+    })
+}
+
+pub(crate) fn envelope(epoch: u64, lane: Lane, first: u64, prev: ChainHash, items: &[Item]) -> Envelope {
+    let entry = |item: &Item| Entry::Item(item.encode().expect("encodes"));
+    Envelope {
+        gateway: gateway(),
+        epoch: Epoch(epoch),
+        lane,
+        oldest: Seq(first),
+        first: Seq(first),
+        prev,
+        sent_at: NOW,
+        entries: items.iter().map(entry).collect(),
+    }
+}
+
+fn start(epoch: u64, lane: Lane) -> ChainHash {
+    ChainHash::start(Epoch(epoch), lane)
+}
+
+fn store_at(store: &Store, envelope: Envelope, now: Timestamp) -> Outcome {
+    let signed = Signed::seal(&envelope, &NoKey).expect("seals");
+    let arrived = Arrived::new(envelope);
+    block(store.write(move |tx| take(tx, &gateway(), &arrived, &signed, now))).expect("stored")
+}
+
+fn count(tx: &mut dyn Tx, sql: &'static str) -> Result<i64, StoreError> {
+    tx.row(sql, &[])?.map_or(Ok(-1), |row| row.int(0))
+}
+
+fn read<T: Send + 'static>(
+    store: &Store,
+    work: impl FnOnce(&mut dyn Tx) -> Result<T, StoreError> + Send + 'static,
+) -> T {
+    block(store.read(work)).expect("read")
+}
+
+pub(super) fn an_envelope_is_stored_once_and_its_reading_is_the_latest(home: &Home) {
+    let store = home.open();
+    let first = envelope(
+        1,
+        Lane::Vital,
+        1,
+        start(1, Lane::Vital),
+        &[reading(1000, 20), reading(2000, 21)],
+    );
+    let outcome = store_at(&store, first.clone(), NOW);
+    assert_eq!(
+        (outcome.ack.up_to, outcome.ack.next, outcome.readings),
+        (Seq(2), Next::Continue, 2)
+    );
+    let again = store_at(&store, first.clone(), NOW);
+    assert_eq!(
+        (again.decision, again.ack.up_to, again.readings),
+        ("duplicate", Seq(2), 0)
+    );
+    let kept = read(&store, |tx| {
+        let row = tx.row(
+            "SELECT mantissa, exponent, taken_at FROM latest WHERE sensor = 'probe'",
+            &[],
+        )?;
+        let row = row.expect("a row");
+        Ok((
+            row.int(0)?,
+            row.int(1)?,
+            row.int(2)?,
+            count(tx, "SELECT count(*) FROM readings")?,
+        ))
+    });
+    assert_eq!(kept, (21, 0, 2000, 2));
+    // Another outbox with older readings (a box put back) does not hide the newer one; a newer one does.
+    for (epoch, at, shown) in [(2, 1500, 21), (3, 2500, 30)] {
+        let lane = Lane::Vital;
+        store_at(
+            &store,
+            envelope(epoch, lane, 1, start(epoch, lane), &[reading(at, 30)]),
+            NOW,
+        );
+        let now = read(&store, |tx| count(tx, "SELECT mantissa FROM latest"));
+        assert_eq!(now, shown);
+    }
+    let reopened = home.open();
+    assert_eq!(store_at(&reopened, first, NOW).decision, "duplicate");
+}
+
+pub(super) fn what_cannot_be_read_is_kept_up_to_a_bound_and_counted(home: &Home) {
+    let store = home.open();
+    for n in 0..40u8 {
+        let now = NOW.plus_ms(i64::from(n));
+        block(store.write(move |tx| records::reject(tx, &gateway(), &[n], "not ours", now))).expect("kept");
+    }
+    // A record in the wrong lane counts as stored, and is kept raw.
+    let odd = envelope(1, Lane::Urgent, 1, start(1, Lane::Urgent), &[reading(1, 1)]);
+    let outcome = store_at(&store, odd, NOW.plus_ms(100));
+    assert_eq!(
+        (outcome.ack.up_to, outcome.unreadable, outcome.readings),
+        (Seq(1), 1, 0)
+    );
+    let kept = read(&store, |tx| {
+        let total = count(tx, "SELECT total FROM rejects WHERE gateway = 'gw-1'")?;
+        let oldest = count(tx, "SELECT min(received_at) FROM quarantine")?;
+        Ok((count(tx, "SELECT count(*) FROM quarantine")?, total, oldest))
+    });
+    assert_eq!(kept, (records::MAX_QUARANTINED, 41, NOW.ms + 9));
+}
+
+fn report(sensors: &[&str]) -> Item {
+    let heard = |name: &&str| SensorHeard {
+        sensor: name.parse::<SensorId>().expect("an id"),
+        profile: ShortText::cut("room"),
+        last_heard: None,
+        interval_s: 60,
+        failures: 0,
+        last_error: None,
+    };
+    Item::Posture(PostureReport {
+        taken_at: NOW,
+        agent: ShortText::cut("0.1.0"),
+        os: ShortText::cut("Debian 12"),
+        kernel: ShortText::cut("6.1"),
+        uptime: Uptime(1),
+        boot: "boot-0001".parse::<BootId>().expect("an id"),
+        disk: Disk {
+            total_bytes: 1,
+            free_bytes: 1,
+            outbox_bytes: 1,
+        },
+        clock: Clock {
+            trust: ClockTrust::Synced,
+            error_ms: None,
+        },
+        sensors: sensors.iter().map(heard).collect(),
+    })
+}
+
+pub(super) fn a_report_with_a_sensor_twice_is_stored_like_any_other(home: &Home) {
+    let store = home.open();
+    let vital = envelope(1, Lane::Vital, 1, start(1, Lane::Vital), &[reading(1000, 20)]);
+    store_at(&store, vital, NOW);
+    let alarm = Item::Alarm(Alarm {
+        condition: Condition::SensorSilent,
+        sensor: None,
+        active: true,
+        at: NOW,
+    });
+    let items = [report(&["old"]), alarm, report(&["probe", "probe", "door"])];
+    let outcome = store_at(
+        &store,
+        envelope(1, Lane::Urgent, 1, start(1, Lane::Urgent), &items),
+        NOW,
+    );
+    assert_eq!(outcome.ack.up_to, Seq(3));
+    let kept = read(&store, |tx| {
+        let probe = tx.row(
+            "SELECT last_stored, interval_s FROM sensors WHERE sensor = 'probe'",
+            &[],
+        )?;
+        let probe = probe.expect("listed");
+        let alarms = count(
+            tx,
+            "SELECT count(*) FROM alarms WHERE condition = 'sensor-silent' AND active = 1",
+        )?;
+        Ok((
+            count(tx, "SELECT count(*) FROM sensors")?,
+            alarms,
+            probe.int(0)?,
+            probe.int(1)?,
+        ))
+    });
+    assert_eq!(kept, (2, 1, NOW.ms, 60));
+}
+
+fn expect_gateway(store: &Store) {
+    let insert = |tx: &mut dyn Tx| {
+        tx.execute(
+            "INSERT INTO gateways (id, state, created_at) VALUES ('gw-1', 'enrolled', 1)",
+            &[],
+        )
+    };
+    block(store.write(insert)).expect("a gateway");
+}
+
+fn note(store: &Store, passage: Passage) {
+    block(store.write(move |tx| connections::note(tx, &passage))).expect("noted");
+}
+
+fn connected(at_ms: i64) -> Passage {
+    Passage::Connected {
+        gateway: gateway(),
+        address: format!("192.0.2.7:{at_ms}"),
+        at: Timestamp::synced(at_ms),
+    }
+}
+
+pub(super) fn a_connection_that_ends_late_leaves_the_newer_one_alone(home: &Home) {
+    let store = home.open();
+    expect_gateway(&store);
+    note(&store, connected(1000));
+    note(&store, connected(2000));
+    note(
+        &store,
+        Passage::Left {
+            gateway: gateway(),
+            connected_at: Timestamp::synced(1000),
+            at: Timestamp::synced(2001),
+            why: Why::Replaced,
+        },
+    );
+    let since = read(&store, |tx| count(tx, "SELECT connected_at FROM gateways"));
+    assert_eq!(since, 2000);
+    let history = read(&store, |tx| connections::history(tx, &gateway(), 10));
+    assert_eq!((history.len(), &history[0].ended), (2, &None));
+    assert_eq!(
+        history[1].ended,
+        Some((Timestamp::synced(2001), "replaced".into()))
+    );
+}
+
+pub(super) fn connections_that_were_open_when_the_server_went_have_ended(home: &Home) {
+    let store = home.open();
+    expect_gateway(&store);
+    note(&store, connected(1000));
+    let ended = block(store.write(|tx| connections::end_all_open(tx, Timestamp::synced(5000))));
+    assert_eq!(ended.expect("ended"), 1);
+    let history = read(&store, |tx| connections::history(tx, &gateway(), 10));
+    assert_eq!(
+        history[0].ended,
+        Some((Timestamp::synced(5000), "server-gone".into()))
+    );
+    assert_eq!(
+        read(&store, |tx| count(tx, "SELECT count(connected_at) FROM gateways")),
+        0
+    );
+}
+
+pub(super) fn every_table_has_said_how_long_it_keeps_its_rows(_: &Home) {
+    let schema = include_str!("../../../migrations/sqlite/V1__first.sql");
+    let mut tables: Vec<&str> = schema
+        .lines()
+        .filter_map(|line| line.strip_prefix("CREATE TABLE ")?.split_whitespace().next())
+        .collect();
+    tables.sort_unstable();
+    let ruled: Vec<&str> = retention::RULES.iter().map(|(table, _)| *table).collect();
+    assert_eq!(tables, ruled);
+}
+
+pub(super) fn old_rows_go_in_bounded_steps_and_the_newest_envelopes_stay(home: &Home) {
+    const DAY: i64 = 86_400_000;
+    let store = home.open();
+    let lane = Lane::Vital;
+    let old = NOW.plus_ms(-500 * DAY);
+    let mut prev = start(1, lane);
+    for seq in 1..=100 {
+        let one = envelope(1, lane, seq, prev, &[reading(old.ms, 20)]);
+        prev = prev.after(&one.entries[0]);
+        store_at(&store, one, old);
+    }
+    let outbox = |epoch, at| {
+        let one = envelope(epoch, lane, 5, start(9, lane), &[reading(NOW.ms, 20)]);
+        store_at(&store, one, at)
+    };
+    outbox(2, old); // with a gap, and never heard of again
+    outbox(3, NOW);
+    store_at(
+        &store,
+        envelope(1, Lane::Urgent, 1, start(1, Lane::Urgent), &[report(&[])]),
+        NOW,
+    );
+    note(&store, connected(old.ms));
+    block(store.write(move |tx| {
+        tx.execute(
+            "INSERT INTO certificates (serial, gateway, point, not_before, not_after, issued_at, der)
+             SELECT 'aa', 'gw-1', head, 0, $1, 0, head FROM streams WHERE epoch = '0000000000000003'
+                AND EXISTS (SELECT 1 FROM gateways WHERE id = 'gw-1')",
+            &[old.ms.into()],
+        )
+    }))
+    .expect("inserted");
+    let more = block(store.write(|tx| retention::step(tx, 400, 30, NOW))).expect("deleted");
+    assert!(!more);
+    let left = read(&store, |tx| {
+        Ok([
+            count(tx, "SELECT count(*) FROM readings")?,
+            count(
+                tx,
+                "SELECT count(*) FROM envelopes WHERE epoch = '0000000000000001' AND lane = 'vital'",
+            )?,
+            count(
+                tx,
+                "SELECT min(last_seq) FROM envelopes WHERE epoch = '0000000000000001' AND lane = 'vital'",
+            )?,
+            count(tx, "SELECT count(*) FROM gaps")?,
+            count(
+                tx,
+                "SELECT count(*) FROM streams WHERE epoch = '0000000000000001'",
+            )?,
+            count(
+                tx,
+                "SELECT count(*) FROM streams WHERE epoch = '0000000000000002'",
+            )?,
+            count(tx, "SELECT count(*) FROM connections WHERE ended_at IS NULL")?,
+        ])
+    });
+    assert_eq!(left, [1, 64, 37, 1, 2, 0, 1]);
+}

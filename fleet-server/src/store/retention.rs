@@ -1,0 +1,140 @@
+//! How long each table keeps its rows, and the step that deletes older ones.
+//!
+//! Every table is named in [`RULES`]; a test compares the list with the schema, so that no table grows without
+//! somebody having said how far.
+
+use homeward_protocol::time::Timestamp;
+
+use super::{StoreError, Tx};
+
+/// Rows that one step deletes from one table at most: a fraction of a second for the writer.
+const STEP: i64 = 2000;
+/// The newest envelopes of each stream that stay whatever their age: as many as a gateway may have sent without
+/// having heard the acknowledgement, so that each one that comes again can be compared.
+const LAST: i64 = 64;
+/// A hint that nobody has read by then is of no use.
+const SIGNAL_DAYS: u32 = 7;
+/// A certificate may be renewed for 180 days after its end; after this it says nothing to anybody.
+const CERTIFICATE_DAYS: u32 = 400;
+const DAY_MS: i64 = 86_400_000;
+
+/// How far a table grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// Rows go when they are this old, by the server's clock.
+    Days(Age),
+    /// One row, or a few, for each thing of the fleet: a gateway, a sensor, a person, a certificate.
+    PerThing,
+    /// Bounded where it is written.
+    AtWriting,
+    /// For good: it grows with what people do, not with what devices send.
+    Always,
+}
+
+/// Which age.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Age {
+    /// As configured for readings and what else gateways report.
+    Readings,
+    /// As configured for signed envelopes.
+    Envelopes,
+    /// [`SIGNAL_DAYS`].
+    Signals,
+    /// [`CERTIFICATE_DAYS`] after their end.
+    Certificates,
+    /// At their own end.
+    Expired,
+}
+
+/// Every table of ours.
+pub const RULES: &[(&str, Keep)] = &[
+    ("alarms", Keep::Days(Age::Readings)),
+    ("audit", Keep::Always),
+    ("certificates", Keep::Days(Age::Certificates)),
+    ("claims", Keep::PerThing),
+    ("connections", Keep::Days(Age::Readings)),
+    ("envelopes", Keep::Days(Age::Envelopes)),
+    ("gaps", Keep::Days(Age::Readings)),
+    ("gateways", Keep::PerThing),
+    ("incidents", Keep::Always),
+    ("latest", Keep::PerThing),
+    ("meta", Keep::PerThing),
+    ("outages", Keep::Days(Age::Readings)),
+    ("placements", Keep::PerThing),
+    ("postures", Keep::PerThing),
+    ("quarantine", Keep::AtWriting),
+    ("readings", Keep::Days(Age::Readings)),
+    ("rejects", Keep::PerThing),
+    ("sensors", Keep::PerThing),
+    ("sessions", Keep::Days(Age::Expired)),
+    ("setup_codes", Keep::Days(Age::Expired)),
+    ("signals", Keep::Days(Age::Signals)),
+    ("streams", Keep::Days(Age::Readings)),
+    ("teams", Keep::PerThing),
+    ("tokens", Keep::PerThing),
+    ("users", Keep::PerThing),
+];
+
+/// Deletes a bounded number of rows that are older than they are kept; true when there may be more.
+pub fn step(
+    tx: &mut dyn Tx,
+    readings_days: u32,
+    envelopes_days: u32,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let before = |days: u32| now.ms.saturating_sub(i64::from(days).saturating_mul(DAY_MS));
+    let mut more = false;
+    for (sql, days) in [
+        (READINGS, readings_days),
+        (ALARMS, readings_days),
+        (OUTAGES, readings_days),
+        (GAPS, readings_days),
+        (CONNECTIONS, readings_days),
+        (STREAMS, readings_days.max(envelopes_days)),
+        (SIGNALS, SIGNAL_DAYS),
+        (CERTIFICATES, CERTIFICATE_DAYS),
+        (SESSIONS, 0),
+        (SETUP_CODES, 0),
+    ] {
+        let deleted = tx.execute(sql, &[before(days).into(), STEP.into()])?;
+        more |= full(deleted);
+    }
+    let old = before(envelopes_days);
+    let deleted = tx.execute(ENVELOPES, &[old.into(), (LAST - 1).into(), STEP.into()])?;
+    Ok(more | full(deleted))
+}
+
+fn full(deleted: u64) -> bool {
+    i64::try_from(deleted).unwrap_or(STEP) >= STEP
+}
+
+const READINGS: &str = "DELETE FROM readings WHERE (gateway, epoch, seq) IN
+    (SELECT gateway, epoch, seq FROM readings WHERE received_at < $1 ORDER BY received_at LIMIT $2)";
+const ALARMS: &str = "DELETE FROM alarms WHERE (gateway, epoch, seq) IN
+    (SELECT gateway, epoch, seq FROM alarms WHERE received_at < $1 LIMIT $2)";
+const OUTAGES: &str = "DELETE FROM outages WHERE (gateway, epoch, seq) IN
+    (SELECT gateway, epoch, seq FROM outages WHERE received_at < $1 LIMIT $2)";
+const GAPS: &str = "DELETE FROM gaps WHERE (gateway, epoch, lane, from_seq, cause) IN
+    (SELECT gateway, epoch, lane, from_seq, cause FROM gaps WHERE noted_at < $1 LIMIT $2)";
+/// Connections that still last are kept.
+const CONNECTIONS: &str = "DELETE FROM connections WHERE (gateway, connected_at) IN
+    (SELECT gateway, connected_at FROM connections WHERE connected_at < $1 AND ended_at IS NOT NULL
+     ORDER BY connected_at LIMIT $2)";
+const ENVELOPES: &str = "DELETE FROM envelopes WHERE (gateway, epoch, lane, last_seq) IN
+    (SELECT gateway, epoch, lane, last_seq FROM envelopes AS old WHERE received_at < $1
+        AND last_seq < (SELECT last_seq FROM envelopes AS new
+                        WHERE new.gateway = old.gateway AND new.epoch = old.epoch AND new.lane = old.lane
+                        ORDER BY last_seq DESC LIMIT 1 OFFSET $2)
+     ORDER BY received_at LIMIT $3)";
+/// All streams of an outbox go together: a lane may rest for years while another is busy.
+const STREAMS: &str = "DELETE FROM streams WHERE (gateway, epoch, lane) IN
+    (SELECT gateway, epoch, lane FROM streams AS old WHERE updated_at < $1
+        AND NOT EXISTS (SELECT 1 FROM streams AS kin
+                        WHERE kin.gateway = old.gateway AND kin.epoch = old.epoch AND kin.updated_at >= $1)
+     LIMIT $2)";
+const SIGNALS: &str =
+    "DELETE FROM signals WHERE id IN (SELECT id FROM signals WHERE at < $1 ORDER BY id LIMIT $2)";
+const CERTIFICATES: &str = "DELETE FROM certificates WHERE serial IN (SELECT serial FROM certificates WHERE not_after < $1 LIMIT $2)";
+const SESSIONS: &str = "DELETE FROM sessions WHERE token_hash IN (SELECT token_hash FROM sessions WHERE expires_at < $1 LIMIT $2)";
+const SETUP_CODES: &str = "DELETE FROM setup_codes WHERE code_hash IN
+    (SELECT code_hash FROM setup_codes WHERE expires_at < $1 LIMIT $2)";
