@@ -11,7 +11,6 @@
 
 pub mod codec;
 pub mod connections;
-pub mod identity;
 pub mod limits;
 pub mod listen;
 pub mod revoked;
@@ -24,6 +23,7 @@ use homeward_protocol::id::GatewayId;
 use homeward_protocol::time::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::ca::TrustDomain;
 use crate::clock::Clock;
 pub use connections::{Connection, Connections, Down, Full, Place, Sent};
 pub use limits::Limits;
@@ -32,6 +32,8 @@ pub use revoked::Revoked;
 /// All that the gate works with.
 #[derive(Debug, Clone)]
 pub struct Gate {
+    /// Whose gateways: the fleet's name in their certificates.
+    pub domain: TrustDomain,
     /// Who is connected.
     pub connections: Connections,
     /// Who may not connect.
@@ -126,7 +128,8 @@ pub enum Why {
     Slow,
     /// The TLS handshake failed: no certificate, a foreign or an expired one, or an old TLS version.
     Handshake,
-    /// The certificate names no gateway, or more than one.
+    /// The certificate names no gateway of this fleet, or more than one, or its time is over: a resumed TLS
+    /// session does not look at that again.
     Identity,
 }
 

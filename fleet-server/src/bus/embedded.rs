@@ -45,7 +45,7 @@ pub enum BusError {
     #[error("the bus' router refused its first link")]
     Link {
         /// The router's words.
-        source: LinkError,
+        source: Box<LinkError>,
     },
 }
 
@@ -88,7 +88,9 @@ impl Bus {
     /// Starts the router and the two threads that talk to it.
     pub fn start() -> Result<Bus, BusError> {
         let router = Router::new(0, config()).spawn();
-        let link = |source| BusError::Link { source };
+        let link = |error| BusError::Link {
+            source: Box::new(error),
+        };
         let (mut tx, rx, _) = LinkBuilder::new("homeward", router).build().map_err(link)?;
         tx.subscribe(EVENTS).map_err(link)?;
         tx.subscribe(BEAT).map_err(link)?;
@@ -117,11 +119,9 @@ impl Bus {
 
     /// Says what happened, without waiting.
     pub fn publish(&self, event: Event) {
-        match self.0.outbox.try_send(event) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => metrics::counter!("homeward_bus_dropped_total").increment(1),
-            // The thread ended, which `dead` reports.
-            Err(TrySendError::Disconnected(_)) => {}
+        // When the thread has ended, `dead` says so.
+        if let Err(TrySendError::Full(_)) = self.0.outbox.try_send(event) {
+            metrics::counter!("homeward_bus_dropped_total").increment(1);
         }
     }
 

@@ -8,7 +8,7 @@
 
 use bytes::BytesMut;
 use rumqttc::mqttbytes::v4::{Connect, Packet};
-use rumqttc::mqttbytes::{Error, QoS, check};
+use rumqttc::mqttbytes::{Error, QoS, check, valid_filter};
 
 use super::Why;
 
@@ -88,17 +88,32 @@ fn sound(packet: &Packet) -> bool {
         // MQTT-3.3.1-2: a message that is never sent twice is no duplicate.
         Packet::Publish(publish) => !(publish.dup && publish.qos == QoS::AtMostOnce),
         Packet::Connect(connect) => sound_login(connect),
-        Packet::Subscribe(subscribe) => subscribe.pkid != 0,
-        Packet::Unsubscribe(unsubscribe) => unsubscribe.pkid != 0 && !unsubscribe.topics.is_empty(),
+        Packet::Subscribe(subscribe) => {
+            subscribe.pkid != 0 && subscribe.filters.iter().all(|filter| sound_filter(&filter.path))
+        }
+        Packet::Unsubscribe(unsubscribe) => {
+            let topics = &unsubscribe.topics;
+            unsubscribe.pkid != 0 && !topics.is_empty() && topics.iter().all(|topic| sound_filter(topic))
+        }
         Packet::PubAck(ack) => ack.pkid != 0,
         _ => true,
     }
 }
 
-/// MQTT-3.1.2-22: no password without a user name; MQTT-1.5.3-2: no NUL in a text.
+/// MQTT-3.1.2-22: no password without a user name. A client id and a topic are held against ours later.
 fn sound_login(connect: &Connect) -> bool {
     let login = connect.login.as_ref();
-    login.is_none_or(|login| !login.username.is_empty() && !login.username.contains('\0'))
+    login.is_none_or(|login| !login.username.is_empty() && sound_text(&login.username))
+}
+
+/// MQTT-4.7.1-2, -3 and 4.7.3-1: where wildcards may stand, and at least one character.
+fn sound_filter(filter: &str) -> bool {
+    sound_text(filter) && valid_filter(filter)
+}
+
+/// MQTT-1.5.3-2: no NUL in a text; the other control characters should not be there, and we hold senders to it.
+fn sound_text(text: &str) -> bool {
+    !text.chars().any(char::is_control)
 }
 
 #[cfg(test)]

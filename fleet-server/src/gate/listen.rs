@@ -27,7 +27,8 @@ use tracing::{debug, info, warn};
 use super::limits::Lobby;
 use super::session::{Effect, Input, Session};
 use super::socket::Socket;
-use super::{Full, Gate, Passage, Place, Why, codec, identity};
+use super::{Full, Gate, Passage, Place, Why, codec};
+use crate::ca::Leaf;
 
 /// How long the gate waits after the system had no socket for it, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
@@ -194,7 +195,12 @@ async fn admit(door: &Door, tcp: TcpStream) -> Result<Box<Admitted>, Why> {
         return Err(Why::Handshake);
     }
     let certificate = connection.peer_certificates().and_then(|chain| chain.first());
-    let gateway = identity::identify(certificate.ok_or(Why::Handshake)?, door.gate.clock.now())?;
+    let leaf = Leaf::read(certificate.ok_or(Why::Handshake)?, &door.gate.domain);
+    let leaf = leaf.map_err(|_| Why::Identity)?;
+    if !leaf.is_current(door.gate.clock.now()) {
+        return Err(Why::Identity);
+    }
+    let gateway = leaf.gateway;
     if door.gate.revoked.contains(&gateway) {
         return Err(Why::Revoked);
     }
@@ -295,8 +301,8 @@ async fn enter(door: Arc<Door>, admitted: Admitted, address: SocketAddr) {
     let mut socket = Socket::new(Arc::clone(&door), stream, session, inbox);
     let why = socket.run(&place, address, connected_at).await;
     let announced = socket.announced();
-    socket.close(why, GOODBYE).await;
     drop(place);
+    socket.close(why, GOODBYE).await;
     door.meters.connections.decrement(1.0);
     metrics::counter!("homeward_gate_left_total", "reason" => why.name()).increment(1);
     info!(gateway.id = %gateway, why = %why, "gateway {gateway} left: {why}");

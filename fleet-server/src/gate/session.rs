@@ -24,7 +24,7 @@ pub const MAX_UNACKED: usize = 64;
 /// Most acknowledgements sent to a gateway that it has not confirmed; more wait in its mailbox.
 pub const MAX_DOWN: usize = 16;
 /// The longest silence that a keep-alive can ask for.
-const MAX_SILENCE: Duration = Duration::from_secs(20 * 60);
+const MAX_SILENCE: Duration = Duration::from_mins(20);
 /// The silence allowed to a client that asks for no keep-alive.
 const DEFAULT_SILENCE: Duration = Duration::from_secs(90);
 

@@ -109,9 +109,17 @@ impl Socket {
         .await
     }
 
-    /// Says the last words, when there is a point in it, and closes.
+    /// Writes what is still to be written, if it was the gateway that ended it, and closes.
     pub(super) async fn close(mut self, why: Why, patience: Duration) {
-        if !matches!(why, Why::Lost | Why::Stuck | Why::Silent) {
+        let cut = [
+            Why::Lost,
+            Why::Stuck,
+            Why::Silent,
+            Why::Kicked,
+            Why::Replaced,
+            Why::Stopping,
+        ];
+        if !cut.contains(&why) {
             let goodbye = async {
                 self.stream.write_all(&self.outbox).await?;
                 self.stream.shutdown().await
