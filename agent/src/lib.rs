@@ -2,6 +2,7 @@
 //!
 //! A capability is a pair: `noun.rs` decides, without clock, disk, network or randomness; `noun/verb.rs` acts.
 
+pub mod care;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -11,5 +12,6 @@ pub mod log;
 pub mod outbox;
 pub mod posture;
 pub mod run;
+pub mod sense;
 pub mod session;
 pub mod status;

@@ -1,0 +1,267 @@
+//! Which sensors a box has, as configured.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use homeward_devices::profile::{self, LineSettings, Profile, ProfileId, Transport};
+use homeward_protocol::id::SensorId;
+use homeward_protocol::posture::MAX_SENSORS;
+use homeward_protocol::time::Uptime;
+use serde::Deserialize;
+
+use crate::sense::Line;
+
+/// Where a sensor is: `host:port` for Modbus/TCP, or the path of a serial port such as `/dev/ttyUSB0`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Address {
+    /// A TCP endpoint, `host:port`.
+    Tcp(String),
+    /// A serial port of this box.
+    Serial(String),
+}
+
+impl FromStr for Address {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.starts_with('/') {
+            return Ok(Address::Serial(text.to_owned()));
+        }
+        let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+        match port.and_then(|(_, port)| port.parse::<u16>().ok()) {
+            Some(1..) => Ok(Address::Tcp(text.to_owned())),
+            _ => Err(format!(
+                "`{text}` is no address: write host:port (such as 192.0.2.7:502) or the path of a serial port"
+            )),
+        }
+    }
+}
+
+impl TryFrom<String> for Address {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Tcp(text) | Address::Serial(text) => f.write_str(text),
+        }
+    }
+}
+
+/// One `[[sensor]]` of the agent's configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SensorConfig {
+    /// What this home calls it, such as `ups-bedroom`.
+    pub id: SensorId,
+    /// Its profile: a shipped one by its name, or one of the box's own.
+    pub profile: ProfileId,
+    /// Where it is: `host:port` or the path of a serial port.
+    pub address: Address,
+    /// Bits per second of the serial port, when not the profile's.
+    pub baud: Option<u32>,
+    /// The Modbus unit id, when not the profile's.
+    pub unit: Option<u8>,
+    /// How often to ask, milliseconds, when not the profile's; at least 50.
+    pub interval_ms: Option<u32>,
+}
+
+/// What is wrong with the configured sensors.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SensorFault {
+    /// No profile has that name.
+    #[error("sensor {sensor}: there is no profile {profile}; known are {known}")]
+    UnknownProfile {
+        /// Which sensor.
+        sensor: SensorId,
+        /// The name that was asked for.
+        profile: ProfileId,
+        /// All names.
+        known: String,
+    },
+    /// The device cannot be reached at such an address.
+    #[error("sensor {sensor}: a {profile} is not reached at an address like {address}")]
+    Transport {
+        /// Which sensor.
+        sensor: SensorId,
+        /// Its profile.
+        profile: ProfileId,
+        /// The address.
+        address: Address,
+    },
+    /// A value that makes no sense.
+    #[error("sensor {sensor}: {rule}")]
+    Value {
+        /// Which sensor.
+        sensor: SensorId,
+        /// What would be right.
+        rule: &'static str,
+    },
+    /// Two sensors have one name.
+    #[error("two sensors are called {0}")]
+    Twice(SensorId),
+    /// Two sensors on one port want different line settings.
+    #[error("sensor {sensor}: {place} is already used with other line settings: one port has one speed")]
+    Settings {
+        /// The later of the two.
+        sensor: SensorId,
+        /// The port.
+        place: String,
+    },
+    /// More sensors than a report can list.
+    #[error("{0} sensors are configured; a gateway watches at most {MAX_SENSORS}")]
+    Many(usize),
+}
+
+/// The way to a sensor, shared by all behind one endpoint or port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// Modbus/TCP to `host:port`.
+    Tcp(String),
+    /// Modbus RTU on a serial port.
+    Serial {
+        /// Such as `/dev/ttyUSB0`.
+        path: String,
+        /// Speed and framing.
+        settings: LineSettings,
+    },
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Way::Tcp(endpoint) => f.write_str(endpoint),
+            Way::Serial { path, .. } => f.write_str(path),
+        }
+    }
+}
+
+/// A sensor to watch: the configuration joined with its profile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sensor {
+    /// What this home calls it.
+    pub id: SensorId,
+    /// What is known of its model.
+    pub profile: Arc<Profile>,
+    /// The way to it.
+    pub way: Way,
+    /// Its Modbus unit id.
+    pub unit: u8,
+    /// How often to ask.
+    pub interval: Duration,
+    /// Without a value for this long, it is silent: the profile's, but at least three intervals.
+    pub silent_after: Duration,
+}
+
+impl SensorConfig {
+    /// Joins it with its profile: one of `own`, else a shipped one.
+    pub fn resolve(&self, own: &[Profile]) -> Result<Sensor, SensorFault> {
+        let mine = own.iter().find(|p| p.id == self.profile).cloned();
+        let profile = mine
+            .or_else(|| profile::shipped(self.profile.as_str()))
+            .ok_or_else(|| self.unknown(own))?;
+        let way = self.way(&profile).ok_or_else(|| SensorFault::Transport {
+            sensor: self.id.clone(),
+            profile: self.profile.clone(),
+            address: self.address.clone(),
+        })?;
+        self.check()?;
+        let own_interval = self.interval_ms.map(|ms| Duration::from_millis(u64::from(ms)));
+        let interval = own_interval.unwrap_or(profile.interval);
+        Ok(Sensor {
+            id: self.id.clone(),
+            way,
+            unit: self.unit.unwrap_or(profile.unit),
+            interval,
+            silent_after: profile.silent_after.max(interval * 3),
+            profile: Arc::new(profile),
+        })
+    }
+
+    /// The way to a device of that profile; none when the device cannot be reached like that.
+    fn way(&self, profile: &Profile) -> Option<Way> {
+        match &self.address {
+            Address::Tcp(endpoint) => profile
+                .goes_over(Transport::Tcp)
+                .then(|| Way::Tcp(endpoint.clone())),
+            Address::Serial(path) => {
+                let line = profile.line.filter(|_| profile.goes_over(Transport::Rtu))?;
+                Some(Way::Serial {
+                    path: path.clone(),
+                    settings: LineSettings {
+                        baud: self.baud.unwrap_or(line.baud),
+                        ..line
+                    },
+                })
+            }
+        }
+    }
+
+    fn unknown(&self, own: &[Profile]) -> SensorFault {
+        let mine = own.iter().map(|p| p.id.to_string());
+        let known: Vec<String> = mine.chain(profile::shipped_ids().map(str::to_owned)).collect();
+        SensorFault::UnknownProfile {
+            sensor: self.id.clone(),
+            profile: self.profile.clone(),
+            known: known.join(", "),
+        }
+    }
+
+    fn check(&self) -> Result<(), SensorFault> {
+        let value = |rule| {
+            Err(SensorFault::Value {
+                sensor: self.id.clone(),
+                rule,
+            })
+        };
+        let baud_fits = self.baud.is_none_or(|b| (300..=1_000_000).contains(&b));
+        match (&self.address, self.baud) {
+            (Address::Tcp(_), Some(_)) => value("baud is for serial ports only"),
+            _ if !baud_fits => value("baud lies between 300 and 1000000"),
+            _ if self.unit == Some(0) => value("unit 0 is the broadcast address: nobody answers there"),
+            _ if self
+                .interval_ms
+                .is_some_and(|ms| !(50..=86_400_000).contains(&ms)) =>
+            {
+                value("interval_ms lies between 50 and 86400000")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// One line for each endpoint and port, watched from `up` on. Every fault is listed.
+pub fn lines(sensors: Vec<Sensor>, up: Uptime) -> Result<Vec<Line>, Vec<SensorFault>> {
+    let mut faults = Vec::new();
+    if sensors.len() > MAX_SENSORS {
+        faults.push(SensorFault::Many(sensors.len()));
+    }
+    let mut names = BTreeSet::new();
+    let mut shared: BTreeMap<String, Vec<Sensor>> = BTreeMap::new();
+    for sensor in sensors {
+        if !names.insert(sensor.id.clone()) {
+            faults.push(SensorFault::Twice(sensor.id.clone()));
+        }
+        let place = sensor.way.to_string();
+        let neighbours = shared.entry(place.clone()).or_default();
+        if neighbours.first().is_some_and(|first| first.way != sensor.way) {
+            faults.push(SensorFault::Settings {
+                sensor: sensor.id.clone(),
+                place,
+            });
+        }
+        neighbours.push(sensor);
+    }
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let line = |sensors: Vec<Sensor>| Some(Line::new(sensors.first()?.way.clone(), sensors, up));
+    Ok(shared.into_values().filter_map(line).collect())
+}

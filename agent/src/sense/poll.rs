@@ -1,0 +1,112 @@
+//! Shell: asks the sensors of one line, for ever, each when it is due.
+#![expect(clippy::disallowed_methods, reason = "shell: waits for the next turn")]
+
+use std::sync::Arc;
+
+use homeward_devices::link::Registers;
+use homeward_devices::modbus::serial::{Port, Rtu};
+use homeward_devices::modbus::tcp::Tcp;
+use homeward_devices::modbus::{self, Request};
+use homeward_protocol::time::{Timestamp, Uptime};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::sense::{Heard, Line, Outcome, Sensor, Way};
+
+/// Both clocks of the box.
+pub type Clock = Arc<dyn Fn() -> (Timestamp, Uptime) + Send + Sync>;
+
+/// Polls `line` until `stop`, or until nobody takes what is heard.
+pub async fn run(line: Line, clock: Clock, out: mpsc::Sender<Heard>, stop: CancellationToken) {
+    let limit = line.time_limit();
+    match line.way().clone() {
+        Way::Tcp(endpoint) => drive(Tcp::new(endpoint, limit), line, clock, out, stop).await,
+        Way::Serial { path, settings } => {
+            drive(Rtu::new(Port { path, settings }, limit), line, clock, out, stop).await;
+        }
+    }
+}
+
+/// One poll of one sensor, for the command line.
+pub async fn once(sensor: &Sensor) -> Outcome {
+    let questions = modbus::requests(&sensor.profile);
+    let limit = sensor.profile.time_limit;
+    match sensor.way.clone() {
+        Way::Tcp(endpoint) => ask(&mut Tcp::new(endpoint, limit), sensor, &questions).await,
+        Way::Serial { path, settings } => {
+            ask(&mut Rtu::new(Port { path, settings }, limit), sensor, &questions).await
+        }
+    }
+}
+
+async fn drive<R: Registers>(
+    mut registers: R,
+    mut line: Line,
+    clock: Clock,
+    out: mpsc::Sender<Heard>,
+    stop: CancellationToken,
+) {
+    loop {
+        let (now, up) = clock();
+        let mut heard = line.tick(now, up);
+        if let Some(which) = line.due(up)
+            && let Some((sensor, questions)) = line.questions(which)
+        {
+            let turn = ask(&mut registers, sensor, questions);
+            let Some(outcome) = stop.run_until_cancelled(turn).await else {
+                return;
+            };
+            let (now, up) = clock();
+            let failed_before = line.failures(which);
+            if let Some(one) = line.handle(which, &outcome, now, up) {
+                tell(failed_before, &one, &outcome);
+                heard.push(one);
+            }
+        } else if heard.is_empty() {
+            let wait = line.deadline().map(|at| at.since(up));
+            let Some(wait) = wait else { return };
+            if stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
+                return;
+            }
+        }
+        for one in heard {
+            if out.send(one).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Puts the questions of one turn. A line that broke is not asked again in this turn.
+async fn ask<R: Registers>(registers: &mut R, sensor: &Sensor, questions: &[Request]) -> Outcome {
+    let mut outcome = Outcome::default();
+    for request in questions {
+        let answer = registers.read(sensor.unit, *request).await;
+        match answer.and_then(|words| modbus::samples(&sensor.profile, *request, &words)) {
+            Ok(decoded) => outcome.answers.push(decoded),
+            Err(error) => {
+                let names = modbus::names(&sensor.profile, *request);
+                debug!(sensor.id = %sensor.id, %error, "sensor {} did not give {names}", sensor.id);
+                outcome.error.get_or_insert(format!("{names}: {error}"));
+                if !error.answered() {
+                    break;
+                }
+            }
+        }
+    }
+    outcome
+}
+
+/// Logs what changed, never a value.
+fn tell(failed_before: u32, heard: &Heard, outcome: &Outcome) {
+    let id = &heard.state.sensor;
+    match (failed_before, heard.state.failures, &outcome.error) {
+        (0, 1.., Some(error)) => warn!(sensor.id = %id, "sensor {id} does not answer: {error}"),
+        (1.., 0, _) => info!(sensor.id = %id, "sensor {id} answers again"),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

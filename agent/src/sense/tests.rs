@@ -1,0 +1,291 @@
+use homeward_devices::profile::shipped;
+use homeward_devices::simulated::Simulated;
+use homeward_protocol::grade::Grade;
+use homeward_protocol::reading::Value;
+use proptest::prelude::*;
+
+use super::*;
+
+const UPS: &str = "tripp-lite-modbuscard";
+
+fn config(id: &str, profile: &str, address: &str) -> SensorConfig {
+    SensorConfig {
+        id: id.parse().expect("an id"),
+        profile: profile.parse().expect("a profile id"),
+        address: address.parse().expect("an address"),
+        baud: None,
+        unit: None,
+        interval_ms: None,
+    }
+}
+
+fn sensor(id: &str, profile: &str) -> Sensor {
+    config(id, profile, "127.0.0.1:502")
+        .resolve(&[])
+        .expect("a sensor")
+}
+
+fn line(sensors: Vec<Sensor>) -> Line {
+    let mut all = lines(sensors, Uptime(0)).expect("no fault");
+    assert_eq!(all.len(), 1);
+    all.remove(0)
+}
+
+fn stamp(up: Uptime) -> Timestamp {
+    Timestamp::synced(i64::try_from(up.0).expect("small"))
+}
+
+/// What a device of that profile answers.
+fn answer(profile: &str, alarming: bool) -> Outcome {
+    let profile = shipped(profile).expect("shipped");
+    let device = Simulated::new(profile.clone(), 1);
+    let read = |request| {
+        let words = device
+            .words(request, Duration::from_secs(5), alarming)
+            .expect("known");
+        modbus::samples(&profile, request, &words).expect("the right count")
+    };
+    Outcome {
+        answers: modbus::requests(&profile).into_iter().map(read).collect(),
+        error: None,
+    }
+}
+
+fn nothing() -> Outcome {
+    Outcome {
+        answers: Vec::new(),
+        error: Some("battery_condition: no answer within 1000 ms".to_owned()),
+    }
+}
+
+/// Hands `outcome` to the only sensor of `line` at `ms`.
+fn turn(line: &mut Line, outcome: &Outcome, ms: u64) -> Heard {
+    let up = Uptime(ms);
+    line.handle(0, outcome, stamp(up), up).expect("there is one")
+}
+
+fn alarms(heard: &Heard) -> Vec<(Condition, bool)> {
+    let alarm = |item: &Item| match item {
+        Item::Alarm(alarm) => Some((alarm.condition, alarm.active)),
+        _ => None,
+    };
+    heard.items.iter().filter_map(alarm).collect()
+}
+
+fn readings(heard: &Heard) -> Vec<&Reading> {
+    let reading = |item| match item {
+        &Item::Reading(ref reading) => Some(reading),
+        _ => None,
+    };
+    heard.items.iter().filter_map(reading).collect()
+}
+
+#[test]
+fn a_poll_gives_one_reading_for_each_register_with_a_kind() {
+    let mut line = line(vec![sensor("ups", UPS)]);
+    let heard = turn(&mut line, &answer(UPS, false), 10);
+    assert_eq!(readings(&heard).len(), 8);
+    for reading in readings(&heard) {
+        assert_eq!((reading.taken_at.ms, reading.grade), (10, Grade::Associated));
+        assert_ne!(reading.value, Value::Absent);
+    }
+    assert_eq!(heard.state.last_heard, Some(Timestamp::synced(10)));
+    assert_eq!(heard.state.last_error, None);
+}
+
+#[test]
+fn the_first_answer_after_a_start_says_how_things_are() {
+    let mut line = line(vec![sensor("ups", UPS)]);
+    let first = turn(&mut line, &answer(UPS, false), 10);
+    let both_off = [(Condition::SensorSilent, false), (Condition::DeviceAlarm, false)];
+    assert_eq!(alarms(&first), both_off);
+    assert_eq!(alarms(&turn(&mut line, &answer(UPS, false), 20_000)), []);
+}
+
+#[test]
+fn an_alarm_of_the_device_is_told_once_at_each_turn() {
+    let mut line = line(vec![sensor("ups", UPS)]);
+    let mut told = Vec::new();
+    for (ms, alarming) in [(1, false), (2, true), (3, true), (4, false), (5, false)] {
+        let heard = alarms(&turn(&mut line, &answer(UPS, alarming), ms * 10_000));
+        let of_device = heard.into_iter().filter(|a| a.0 == Condition::DeviceAlarm);
+        told.extend(of_device.map(|a| a.1));
+    }
+    assert_eq!(told, [false, true, false]);
+}
+
+#[test]
+fn an_alarm_does_not_end_before_every_alarm_register_was_read() {
+    let mut line = line(vec![sensor("plant", "parker-db5-20")]);
+    let mut outcome = answer("parker-db5-20", false);
+    outcome.answers.truncate(2);
+    assert_eq!(
+        alarms(&turn(&mut line, &outcome, 10)),
+        [(Condition::SensorSilent, false)]
+    );
+}
+
+#[test]
+fn silence_begins_when_its_time_is_over_even_between_turns() {
+    let mut line = line(vec![sensor("ups", UPS)]);
+    turn(&mut line, &answer(UPS, false), 0);
+    let mut told = Vec::new();
+    for _moment in 0..100 {
+        let up = line.deadline().expect("always one");
+        told.extend(line.tick(stamp(up), up).iter().map(|h| (up, alarms(h))));
+        if let Some(which) = line.due(up) {
+            line.handle(which, &nothing(), stamp(up), up);
+        }
+        if !told.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(told, [(Uptime(60_000), vec![(Condition::SensorSilent, true)])]);
+    assert!(line.tick(stamp(Uptime(70_000)), Uptime(70_000)).is_empty());
+    let back = turn(&mut line, &answer(UPS, false), 80_000);
+    assert_eq!(alarms(&back), [(Condition::SensorSilent, false)]);
+}
+
+#[test]
+fn a_dead_unit_gets_fewer_turns_and_the_living_keep_theirs() {
+    let mut line = line(vec![sensor("dead", UPS), sensor("alive", UPS)]);
+    let (mut up, mut turns) = (Uptime(0), [0, 0]);
+    while up < Uptime(600_000) {
+        let Some(which) = line.due(up) else {
+            up = line.deadline().expect("always one").max(Uptime(up.0 + 1));
+            line.tick(stamp(up), up);
+            continue;
+        };
+        turns[which] += 1;
+        // A question without an answer takes the time limit, a good one 20 ms.
+        let (took, outcome) = if which == 0 {
+            (1000, nothing())
+        } else {
+            (20, answer(UPS, false))
+        };
+        up = Uptime(up.0 + took);
+        line.handle(which, &outcome, stamp(up), up);
+    }
+    assert_eq!(turns[1], 60, "the living unit lost turns");
+    assert!(
+        (8..=16).contains(&turns[0]),
+        "the dead unit had {} turns",
+        turns[0]
+    );
+}
+
+#[test]
+fn turns_keep_their_rhythm_and_missed_ones_stay_missed() {
+    let every = Duration::from_secs(10);
+    assert_eq!(next_turn(Uptime(0), every, Uptime(20)), Uptime(10_000));
+    assert_eq!(next_turn(Uptime(0), every, Uptime(35_000)), Uptime(40_000));
+    assert_eq!(next_turn(Uptime(10_000), every, Uptime(10_000)), Uptime(20_000));
+}
+
+#[test]
+fn a_wrong_fingerprint_makes_the_whole_poll_doubtful_and_unverified() {
+    let mut outcome = answer(UPS, false);
+    outcome.answers[0].unexpected.push("model_code".to_owned());
+    let heard = turn(&mut line(vec![sensor("ups", UPS)]), &outcome, 0);
+    let doubted = |r: &&Reading| r.quality == Quality::Doubtful && r.grade == Grade::Unverified;
+    assert!(readings(&heard).iter().all(doubted));
+    let says = heard.state.last_error.expect("a complaint");
+    assert!(says.as_str().contains("model_code"), "{}", says.as_str());
+}
+
+#[test]
+fn part_of_an_answer_is_kept_and_the_error_stays_visible() {
+    let mut outcome = answer(UPS, false);
+    outcome.answers.truncate(1);
+    outcome.error = Some("battery_voltage to battery_level: the device refused".to_owned());
+    let heard = turn(&mut line(vec![sensor("ups", UPS)]), &outcome, 0);
+    assert_eq!(readings(&heard).len(), 4);
+    assert_eq!(heard.state.failures, 0);
+    assert!(heard.state.last_error.is_some());
+}
+
+#[test]
+fn configured_nonsense_is_refused_in_words() {
+    let says = |change: &dyn Fn(&mut SensorConfig)| {
+        let mut config = config("ups", UPS, "127.0.0.1:502");
+        change(&mut config);
+        config.resolve(&[]).expect_err("refused").to_string()
+    };
+    assert!(says(&|c| c.profile = "unheard-of".parse().expect("an id")).contains(UPS));
+    assert!(says(&|c| c.profile = "senseair-s8".parse().expect("an id")).contains("127.0.0.1:502"));
+    assert!(says(&|c| c.unit = Some(0)).contains("broadcast"));
+    assert!(says(&|c| c.baud = Some(9600)).contains("serial ports only"));
+    assert!(says(&|c| c.interval_ms = Some(1)).contains("interval_ms"));
+    for bad in ["", "ups", "ups:", ":502", "ups:0", "ups:70000"] {
+        assert!(bad.parse::<Address>().is_err(), "{bad:?} was accepted");
+    }
+}
+
+#[test]
+fn sensors_share_a_line_by_address_and_quarrels_are_listed() {
+    let on = |id: &str, address: &str, baud| {
+        let mut config = config(id, UPS, address);
+        config.baud = baud;
+        config.resolve(&[]).expect("a sensor")
+    };
+    let good = vec![
+        on("a", "/dev/ttyUSB0", None),
+        on("b", "h:1", None),
+        on("c", "/dev/ttyUSB0", None),
+    ];
+    assert_eq!(lines(good, Uptime(0)).map(|l| l.len()), Ok(2));
+    let bad = vec![on("a", "/dev/ttyUSB0", None), on("a", "/dev/ttyUSB0", Some(1200))];
+    let faults = lines(bad, Uptime(0)).err().expect("faults");
+    assert_eq!(faults.len(), 2, "{faults:?}");
+}
+
+#[test]
+fn a_sensor_table_is_read_strictly() {
+    let good = "id = \"ups\"\nprofile = \"tripp-lite-modbuscard\"\naddress = \"192.0.2.7:502\"\n";
+    let read = |text: String| toml::from_str::<SensorConfig>(&text);
+    let config = read(format!("{good}interval_ms = 500")).expect("reads");
+    let sensor = config.resolve(&[]).expect("a sensor");
+    assert_eq!(sensor.interval, Duration::from_millis(500));
+    assert!(read(format!("{good}speed = 3")).is_err());
+}
+
+#[test]
+fn every_profile_can_be_described_and_every_poll_shown() {
+    for id in homeward_devices::profile::shipped_ids() {
+        let profile = shipped(id).expect("shipped");
+        let text = describe(&profile);
+        assert!(profile.registers.iter().all(|r| text.contains(&r.name)), "{text}");
+    }
+    let readings = answer(UPS, false).readings(&sensor("ups", UPS), Timestamp::synced(0));
+    let text = values(&readings);
+    assert!(
+        text.lines()
+            .any(|l| l == "battery condition: good" || l == "battery: good"),
+        "{text}"
+    );
+    let voltage = |l: &str| l.starts_with("battery voltage: ") && l.ends_with(" V");
+    assert!(text.lines().any(voltage), "{text}");
+}
+
+proptest! {
+    /// Whatever happens, an alarm begins and ends by turns, and each poll moves the next turn into the future.
+    #[test]
+    fn alarms_alternate_whatever_happens(steps in proptest::collection::vec((0u8..4, 1u64..90_000), 1..60)) {
+        let mut line = line(vec![sensor("ups", UPS)]);
+        let mut told: BTreeMap<String, bool> = BTreeMap::new();
+        let mut up = Uptime(0);
+        for (what, wait) in steps {
+            up = Uptime(up.0 + wait);
+            let mut heard = line.tick(stamp(up), up);
+            if what > 0 {
+                let outcome = match what { 1 => nothing(), 2 => answer(UPS, true), _ => answer(UPS, false) };
+                heard.extend(line.handle(0, &outcome, stamp(up), up));
+                prop_assert_eq!(line.due(up), None);
+            }
+            for (condition, active) in heard.iter().flat_map(alarms) {
+                let before = told.insert(format!("{condition:?}"), active);
+                prop_assert_ne!(before, Some(active), "told twice: {:?}", condition);
+            }
+        }
+    }
+}
