@@ -30,6 +30,14 @@ impl Clock {
     }
 }
 
+impl rustls::time_provider::TimeProvider for Clock {
+    fn current_time(&self) -> Option<rustls::pki_types::UnixTime> {
+        let secs = u64::try_from(self.now().secs()).ok()?;
+        let since = std::time::Duration::from_secs(secs);
+        Some(rustls::pki_types::UnixTime::since_unix_epoch(since))
+    }
+}
+
 impl std::fmt::Debug for Clock {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Clock")

@@ -16,22 +16,25 @@
 //! certificate alone, and a certificate from any other branch of the tree leads nowhere. Enrolment allows TLS 1.2
 //! because strongSwan 5.9.8, an independent EST client, speaks it.
 
+pub mod doors;
 pub mod late;
 
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::{Ticketer, default_provider};
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
 use rustls::time_provider::TimeProvider;
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
-use tokio::sync::watch;
 
 use crate::ca::{Authority, CaError, Identity, LATE_DAYS, Revoked};
-use crate::clock::Clock;
+
+/// A clock that the TLS library can ask; [`crate::clock::Clock`] is one.
+pub trait Time: TimeProvider + Clone + 'static {}
+impl<T: TimeProvider + Clone + 'static> Time for T {}
 
 /// Why a listener's TLS could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +78,7 @@ pub fn gate(
     identity: &Identity,
     trust: &Trust,
     tickets: &Arc<dyn ProducesTickets>,
-    clock: &Clock,
+    clock: &impl Time,
 ) -> Result<Arc<ServerConfig>, TlsError> {
     let verifier = verifier(trust, Anonymous::Refuse)?;
     let mut config = config(identity, &[&TLS13], verifier, clock)?;
@@ -85,13 +88,13 @@ pub fn gate(
 }
 
 /// The TLS of the enrolment listener. Each handler that needs a client certificate must ask for it.
-pub fn enrol(identity: &Identity, trust: &Trust, clock: &Clock) -> Result<Arc<ServerConfig>, TlsError> {
+pub fn enrol(identity: &Identity, trust: &Trust, clock: &impl Time) -> Result<Arc<ServerConfig>, TlsError> {
     let verifier = verifier(trust, Anonymous::Admit)?;
     config(identity, &[&TLS13, &TLS12], verifier, clock).map(Arc::new)
 }
 
 /// The TLS of the renewal listener.
-pub fn renewal(identity: &Identity, trust: &Trust, clock: &Clock) -> Result<Arc<ServerConfig>, TlsError> {
+pub fn renewal(identity: &Identity, trust: &Trust, clock: &impl Time) -> Result<Arc<ServerConfig>, TlsError> {
     let verifier = late::Late::new(verifier(trust, Anonymous::Refuse)?, LATE_DAYS);
     config(identity, &[&TLS13, &TLS12], Arc::new(verifier), clock).map(Arc::new)
 }
@@ -100,7 +103,7 @@ pub fn renewal(identity: &Identity, trust: &Trust, clock: &Clock) -> Result<Arc<
 pub fn web(
     identity: &Identity,
     tickets: &Arc<dyn ProducesTickets>,
-    clock: &Clock,
+    clock: &impl Time,
 ) -> Result<Arc<ServerConfig>, TlsError> {
     let nobody = WebPkiClientVerifier::no_client_auth();
     let mut config = config(identity, &[&TLS13, &TLS12], nobody, clock)?;
@@ -112,78 +115,6 @@ pub fn web(
 /// A ticket key of its own for one door; it turns by itself every six hours.
 pub fn tickets() -> Result<Arc<dyn ProducesTickets>, TlsError> {
     Ticketer::new().map_err(TlsError::Identity)
-}
-
-/// The configurations of all listeners, each behind a `watch`, and what they are remade from.
-pub struct Doors {
-    gate: watch::Sender<Arc<ServerConfig>>,
-    enrol: watch::Sender<Arc<ServerConfig>>,
-    renewal: watch::Sender<Arc<ServerConfig>>,
-    web: watch::Sender<Arc<ServerConfig>>,
-    gate_tickets: Arc<dyn ProducesTickets>,
-    web_tickets: Arc<dyn ProducesTickets>,
-    clock: Clock,
-}
-
-impl Doors {
-    /// All four doors. `console` is what the console shows, the same identity unless the operator has one of his own.
-    pub fn open(
-        identity: &Identity,
-        console: &Identity,
-        trust: &Trust,
-        clock: &Clock,
-    ) -> Result<Doors, TlsError> {
-        let (gate_tickets, web_tickets) = (tickets()?, tickets()?);
-        Ok(Doors {
-            gate: watch::Sender::new(gate(identity, trust, &gate_tickets, clock)?),
-            enrol: watch::Sender::new(enrol(identity, trust, clock)?),
-            renewal: watch::Sender::new(renewal(identity, trust, clock)?),
-            web: watch::Sender::new(web(console, &web_tickets, clock)?),
-            gate_tickets,
-            web_tickets,
-            clock: clock.clone(),
-        })
-    }
-
-    /// Puts new certificates or a new revocation list in force for all connections from now on.
-    pub fn refresh(&self, identity: &Identity, console: &Identity, trust: &Trust) -> Result<(), TlsError> {
-        let clock = &self.clock;
-        let new_gate = gate(identity, trust, &self.gate_tickets, clock)?;
-        let new_enrol = enrol(identity, trust, clock)?;
-        let new_renewal = renewal(identity, trust, clock)?;
-        let new_web = web(console, &self.web_tickets, clock)?;
-        self.gate.send_replace(new_gate);
-        self.enrol.send_replace(new_enrol);
-        self.renewal.send_replace(new_renewal);
-        self.web.send_replace(new_web);
-        Ok(())
-    }
-
-    /// For the gate.
-    pub fn gate(&self) -> watch::Receiver<Arc<ServerConfig>> {
-        self.gate.subscribe()
-    }
-
-    /// For the enrolment listener.
-    pub fn enrol(&self) -> watch::Receiver<Arc<ServerConfig>> {
-        self.enrol.subscribe()
-    }
-
-    /// For the renewal listener.
-    pub fn renewal(&self) -> watch::Receiver<Arc<ServerConfig>> {
-        self.renewal.subscribe()
-    }
-
-    /// For the console and the API.
-    pub fn web(&self) -> watch::Receiver<Arc<ServerConfig>> {
-        self.web.subscribe()
-    }
-}
-
-impl std::fmt::Debug for Doors {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Doors")
-    }
 }
 
 /// Whether a client may show no certificate.
@@ -215,9 +146,9 @@ fn config(
     identity: &Identity,
     versions: &[&'static SupportedProtocolVersion],
     verifier: Arc<dyn ClientCertVerifier>,
-    clock: &Clock,
+    clock: &impl Time,
 ) -> Result<ServerConfig, TlsError> {
-    let mut config = ServerConfig::builder_with_details(provider(), Arc::new(OurTime(clock.clone())))
+    let mut config = ServerConfig::builder_with_details(provider(), Arc::new(clock.clone()))
         .with_protocol_versions(versions)
         .map_err(TlsError::Identity)?
         .with_client_cert_verifier(verifier)
@@ -226,17 +157,6 @@ fn config(
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(config)
-}
-
-/// Our clock, as rustls asks for it.
-#[derive(Debug)]
-struct OurTime(Clock);
-
-impl TimeProvider for OurTime {
-    fn current_time(&self) -> Option<UnixTime> {
-        let secs = u64::try_from(self.0.now().secs()).ok()?;
-        Some(UnixTime::since_unix_epoch(std::time::Duration::from_secs(secs)))
-    }
 }
 
 #[cfg(test)]

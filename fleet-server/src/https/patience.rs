@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::Limited;
 use hyper::body::{Body, Frame, Incoming};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
@@ -110,33 +110,5 @@ impl Body for Bounded {
 
     fn size_hint(&self) -> hyper::body::SizeHint {
         self.body.size_hint()
-    }
-}
-
-/// Why a body could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum BodyError {
-    /// More bytes than the listener or the handler allows.
-    #[error("the request's body is longer than {0} bytes")]
-    TooLong(usize),
-    /// It ended early, came too slowly or was not well formed.
-    #[error("the request's body could not be read")]
-    Broken,
-}
-
-/// The whole of a request's body, at most `max` bytes.
-pub async fn read(body: axum::body::Body, max: usize) -> Result<Bytes, BodyError> {
-    match Limited::new(body, max).collect().await {
-        Ok(whole) => Ok(whole.to_bytes()),
-        Err(error) => {
-            let mut cause: Option<&dyn std::error::Error> = Some(error.as_ref());
-            while let Some(inner) = cause {
-                if inner.is::<LengthLimitError>() {
-                    return Err(BodyError::TooLong(max));
-                }
-                cause = inner.source();
-            }
-            Err(BodyError::Broken)
-        }
     }
 }

@@ -11,8 +11,10 @@ use rustls::ClientConfig;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use super::doors::Doors;
 use super::*;
 use crate::ca::{DAY_MS, Serial, signer};
+use crate::clock::Clock;
 
 const NOW: Timestamp = Timestamp::synced(1_795_000_000_000);
 
@@ -82,11 +84,10 @@ impl World {
         for root in self.authority.trust_bundle() {
             roots.add(root).expect("a root");
         }
-        let builder =
-            ClientConfig::builder_with_details(provider(), Arc::new(OurTime(Clock::from_fn(move || now))))
-                .with_safe_default_protocol_versions()
-                .expect("versions")
-                .with_root_certificates(roots);
+        let builder = ClientConfig::builder_with_details(provider(), Arc::new(at(now)))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots);
         let config = match client {
             None => builder.with_no_client_auth(),
             Some(c) => builder

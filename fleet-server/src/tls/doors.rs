@@ -1,0 +1,92 @@
+//! Shell: what each listener's TLS is at the moment; whoever serves one watches it.
+
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::pki_types::CertificateRevocationListDer;
+use rustls::server::ProducesTickets;
+use tokio::sync::watch;
+
+use super::{TlsError, Trust, enrol, gate, renewal, tickets, web};
+use crate::ca::Identity;
+use crate::clock::Clock;
+
+/// The configurations of all listeners, each behind a `watch`, and what they are remade from.
+pub struct Doors {
+    gate: watch::Sender<Arc<ServerConfig>>,
+    enrol: watch::Sender<Arc<ServerConfig>>,
+    renewal: watch::Sender<Arc<ServerConfig>>,
+    web: watch::Sender<Arc<ServerConfig>>,
+    crl: watch::Sender<CertificateRevocationListDer<'static>>,
+    gate_tickets: Arc<dyn ProducesTickets>,
+    web_tickets: Arc<dyn ProducesTickets>,
+    clock: Clock,
+}
+
+impl Doors {
+    /// All four doors. `console` is what the console shows, the same identity unless the operator has one of his own.
+    pub fn open(
+        identity: &Identity,
+        console: &Identity,
+        trust: &Trust,
+        clock: &Clock,
+    ) -> Result<Doors, TlsError> {
+        let (gate_tickets, web_tickets) = (tickets()?, tickets()?);
+        Ok(Doors {
+            gate: watch::Sender::new(gate(identity, trust, &gate_tickets, clock)?),
+            enrol: watch::Sender::new(enrol(identity, trust, clock)?),
+            renewal: watch::Sender::new(renewal(identity, trust, clock)?),
+            web: watch::Sender::new(web(console, &web_tickets, clock)?),
+            crl: watch::Sender::new(trust.crl.clone()),
+            gate_tickets,
+            web_tickets,
+            clock: clock.clone(),
+        })
+    }
+
+    /// Puts new certificates or a new revocation list in force for all connections from now on.
+    pub fn refresh(&self, identity: &Identity, console: &Identity, trust: &Trust) -> Result<(), TlsError> {
+        let clock = &self.clock;
+        let new_gate = gate(identity, trust, &self.gate_tickets, clock)?;
+        let new_enrol = enrol(identity, trust, clock)?;
+        let new_renewal = renewal(identity, trust, clock)?;
+        let new_web = web(console, &self.web_tickets, clock)?;
+        self.gate.send_replace(new_gate);
+        self.enrol.send_replace(new_enrol);
+        self.renewal.send_replace(new_renewal);
+        self.web.send_replace(new_web);
+        self.crl.send_replace(trust.crl.clone());
+        Ok(())
+    }
+
+    /// For the gate.
+    pub fn gate(&self) -> watch::Receiver<Arc<ServerConfig>> {
+        self.gate.subscribe()
+    }
+
+    /// For the enrolment listener.
+    pub fn enrol(&self) -> watch::Receiver<Arc<ServerConfig>> {
+        self.enrol.subscribe()
+    }
+
+    /// For the renewal listener.
+    pub fn renewal(&self) -> watch::Receiver<Arc<ServerConfig>> {
+        self.renewal.subscribe()
+    }
+
+    /// The revocation list in force, to be served.
+    pub fn crl(&self) -> watch::Receiver<CertificateRevocationListDer<'static>> {
+        self.crl.subscribe()
+    }
+
+    /// For the console and the API.
+    pub fn web(&self) -> watch::Receiver<Arc<ServerConfig>> {
+        self.web.subscribe()
+    }
+}
+
+impl std::fmt::Debug for Doors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Doors")
+    }
+}
