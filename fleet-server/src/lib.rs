@@ -10,6 +10,8 @@ pub mod care;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod device;
+pub mod enrol;
 pub mod gate;
 pub mod https;
 pub mod ingest;

@@ -15,12 +15,13 @@
 
 pub mod audit;
 pub mod care;
+pub mod certificates;
+pub mod claims;
 pub mod connections;
-mod group;
+pub mod gateways;
+pub mod incidents;
 pub mod migrate;
 pub mod postgres;
-#[cfg(test)]
-pub(crate) mod promises;
 pub mod records;
 pub mod retention;
 pub mod signals;
@@ -28,6 +29,9 @@ pub mod sqlite;
 pub mod streams;
 pub mod tokens;
 pub mod users;
+mod group;
+#[cfg(test)]
+pub(crate) mod promises;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;

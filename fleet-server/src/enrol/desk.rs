@@ -1,0 +1,229 @@
+//! Carries decisions about certificates out: reads, decides, issues and writes in the one transaction it is given,
+//! so that a power cut leaves either all of an answer or nothing.
+
+use homeward_protocol::id::GatewayId;
+use homeward_protocol::signed::PublicKey;
+use homeward_protocol::time::Timestamp;
+use tracing::{info, warn};
+
+use super::{Decision, Door, MAX_FAILED_TRIES, MOST_A_DAY, Refusal, SAME_ANSWER_MS, Standing, Use};
+use crate::audit::Action;
+use crate::ca::{Authority, DAY_MS, Leaf, Serial};
+use crate::device::{Event, State};
+use crate::store::certificates::{self, Timing};
+use crate::store::{StoreError, Tx, audit, claims, gateways, incidents, signals};
+
+/// What a desk needs beside the transaction.
+#[derive(Debug, Clone, Copy)]
+pub struct Desk<'a> {
+    /// Who issues.
+    pub authority: &'a Authority,
+    /// The number of the certificate, if one is issued; also the id of the incident, if one is raised.
+    pub serial: Serial,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// What a request gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// This certificate (DER).
+    Certificate(Vec<u8>),
+    /// Nothing yet: come back in so many seconds.
+    Wait(u32),
+    /// Nothing, because.
+    Refused(Refusal),
+}
+
+impl Desk<'_> {
+    /// A request with a one-time code.
+    pub fn enrol(
+        &self,
+        tx: &mut dyn Tx,
+        id: &GatewayId,
+        code_hash: &[u8; 32],
+        key: &PublicKey,
+    ) -> Result<Answer, StoreError> {
+        claims::lock(tx, id)?;
+        let (Some(gateway), Some(claim)) = (gateways::get(tx, id)?, claims::get(tx, id)?) else {
+            return Ok(Answer::Refused(Refusal::WrongCode));
+        };
+        match super::enrol(gateway.state, &claim, code_hash, key, self.now) {
+            Decision::Refuse(Refusal::WrongCode) => {
+                claims::note_failure(tx, id)?;
+                if claim.failed_tries + 1 == MAX_FAILED_TRIES {
+                    self.raise_locked(tx, id)?;
+                }
+                Ok(Answer::Refused(Refusal::WrongCode))
+            }
+            Decision::Refuse(Refusal::OtherKey) => {
+                self.raise_reused(tx, id, key)?;
+                Ok(Answer::Refused(Refusal::OtherKey))
+            }
+            Decision::Refuse(why) => Ok(Answer::Refused(why)),
+            Decision::Wait(used, seconds) => {
+                self.burn(tx, id, used, key)?;
+                self.advance(tx, id, gateway.state, Event::CodeUsed)?;
+                Ok(Answer::Wait(seconds))
+            }
+            Decision::Issue(used) => {
+                self.burn(tx, id, used, key)?;
+                if let Some(der) = self.recent(tx, id, key)? {
+                    return Ok(Answer::Certificate(der));
+                }
+                if self.issued_today(tx, id)? >= MOST_A_DAY {
+                    return Ok(Answer::Refused(Refusal::TooMany));
+                }
+                if certificates::revoke_others(tx, id, key, self.now)? > 0 {
+                    signals::raise(tx, signals::Kind::Gateway, id.as_str(), self.now)?;
+                }
+                let der = self.issue(tx, id, key, Timing::InTime)?;
+                self.advance(tx, id, gateway.state, Event::Issued)?;
+                let detail = format!("number {}, key {}", self.serial, key.fingerprint());
+                self.note(tx, id, Action::CertificateIssued, &detail)?;
+                Ok(Answer::Certificate(der))
+            }
+        }
+    }
+
+    /// A request by a certificate that the handshake has checked.
+    pub fn renew(
+        &self,
+        tx: &mut dyn Tx,
+        leaf: &Leaf,
+        key: &PublicKey,
+        door: Door,
+    ) -> Result<Answer, StoreError> {
+        let id = &leaf.gateway;
+        let shown = certificates::by_serial(tx, leaf.serial)?;
+        let standing = Standing {
+            state: gateways::get(tx, id)?.map(|gateway| gateway.state),
+            certificate_revoked: shown.is_some_and(|row| row.revoked_at.is_some()),
+            issued_today: self.issued_today(tx, id)?,
+        };
+        let timing = match super::renew(standing, leaf, door, self.now) {
+            Ok(timing) => timing,
+            Err(why) => return Ok(Answer::Refused(why)),
+        };
+        if let Some(der) = self.recent(tx, id, key)? {
+            return Ok(Answer::Certificate(der));
+        }
+        let der = self.issue(tx, id, key, timing)?;
+        if let Some(state) = standing.state {
+            self.advance(tx, id, state, Event::Issued)?;
+        }
+        let when = match timing {
+            Timing::InTime => "in time".to_owned(),
+            Timing::Late => format!("{} days late", leaf.not_after.age(self.now).as_secs() / 86_400),
+        };
+        let kept = if *key == leaf.key { "same key" } else { "new key" };
+        let detail = format!("number {}, {when}, {kept} {}", self.serial, key.fingerprint());
+        self.note(tx, id, Action::CertificateRenewed, &detail)?;
+        Ok(Answer::Certificate(der))
+    }
+
+    /// The certificate that was issued to this key a moment ago: a reply was lost.
+    fn recent(
+        &self,
+        tx: &mut dyn Tx,
+        id: &GatewayId,
+        key: &PublicKey,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let newest = certificates::of(tx, id, 1)?.pop();
+        let fits = newest.filter(|row| {
+            let young = (0..SAME_ANSWER_MS).contains(&(self.now.ms - row.issued_at.ms));
+            row.key == *key && row.revoked_at.is_none() && young
+        });
+        Ok(fits.map(|row| row.der))
+    }
+
+    fn issued_today(&self, tx: &mut dyn Tx, id: &GatewayId) -> Result<i64, StoreError> {
+        certificates::issued_since(tx, id, self.now.plus_ms(-DAY_MS))
+    }
+
+    fn issue(
+        &self,
+        tx: &mut dyn Tx,
+        id: &GatewayId,
+        key: &PublicKey,
+        timing: Timing,
+    ) -> Result<Vec<u8>, StoreError> {
+        let issued = self.authority.issue_gateway(key, id, self.serial, self.now);
+        let issued = issued.map_err(|error| StoreError::Unavailable {
+            step: "signing a certificate",
+            why: error.to_string(),
+        })?;
+        certificates::add(tx, id, &issued, timing, self.now)?;
+        Ok(issued.der.to_vec())
+    }
+
+    fn burn(&self, tx: &mut dyn Tx, id: &GatewayId, used: Use, key: &PublicKey) -> Result<(), StoreError> {
+        if used == Use::Again {
+            return Ok(());
+        }
+        if !claims::bind(tx, id, key, self.now)? {
+            return Err(StoreError::Conflict(format!(
+                "the claim of {id} was used meanwhile"
+            )));
+        }
+        let detail = format!("key {}", key.fingerprint());
+        self.note(tx, id, Action::ClaimUsed, &detail)
+    }
+
+    fn advance(&self, tx: &mut dyn Tx, id: &GatewayId, from: State, event: Event) -> Result<(), StoreError> {
+        let Some(to) = from.after(event).filter(|to| *to != from) else {
+            return Ok(());
+        };
+        if gateways::advance(tx, id, from, to, self.now)? {
+            signals::raise(tx, signals::Kind::Gateway, id.as_str(), self.now)?;
+            info!(gateway.id = %id, gateway.state = %to, "gateway {id} is now {to}");
+            return Ok(());
+        }
+        Err(StoreError::Conflict(format!("gateway {id} changed meanwhile")))
+    }
+
+    fn note(&self, tx: &mut dyn Tx, id: &GatewayId, action: Action, detail: &str) -> Result<(), StoreError> {
+        audit::record(tx, self.now, id.as_str(), action, id.as_str(), detail)
+    }
+
+    fn raise_reused(&self, tx: &mut dyn Tx, id: &GatewayId, key: &PublicKey) -> Result<(), StoreError> {
+        let print = key.fingerprint();
+        let said = format!(
+            "The one-time code of {id} came again with another key ({print}). One of two boxes is not the one that \
+             was meant: find out which, revoke {id} if it is in the wrong hands, and make a new claim."
+        );
+        if self.raise(tx, id, incidents::Kind::CodeReused, &said)? {
+            self.note(
+                tx,
+                id,
+                Action::CsrRefused,
+                &format!("code used before, other key {print}"),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn raise_locked(&self, tx: &mut dyn Tx, id: &GatewayId) -> Result<(), StoreError> {
+        let said = format!(
+            "{MAX_FAILED_TRIES} wrong codes came for {id}; its claim is closed if it was not used. Somebody has a \
+             wrong sheet, or guesses. Make a new claim for the box."
+        );
+        self.raise(tx, id, incidents::Kind::ClaimLocked, &said).map(drop)
+    }
+
+    fn raise(
+        &self,
+        tx: &mut dyn Tx,
+        id: &GatewayId,
+        kind: incidents::Kind,
+        said: &str,
+    ) -> Result<bool, StoreError> {
+        let new = incidents::raise(tx, &self.serial.to_string(), id, kind, said, self.now)?;
+        if new {
+            let kind = kind.name();
+            warn!(gateway.id = %id, incident.kind = kind, "incident {kind} about gateway {id}: a person must look");
+            signals::raise(tx, signals::Kind::Gateway, id.as_str(), self.now)?;
+        }
+        Ok(new)
+    }
+}

@@ -1,0 +1,299 @@
+//! Shell: enrolment over HTTPS as RFC 7030 says it.
+//!
+//! | path | what | who |
+//! |---|---|---|
+//! | `GET /.well-known/est/cacerts` | both roots and the issuer of gateways' certificates | anybody |
+//! | `POST /.well-known/est/simpleenroll` | a first certificate | HTTP Basic `GATEWAY-ID:CODE` |
+//! | `POST /.well-known/est/simplereenroll` | the next one | the client certificate |
+//! | `GET /.well-known/homeward` | where the other doors are (JSON) | anybody |
+//! | `GET /crl` | the revocation list (DER) | anybody |
+//!
+//! Of the certificates in `cacerts` the self-signed ones are the trust anchors; the other completes the chain that
+//! a gateway shows. Errors are plain text that says what to do, as RFC 7030, section 4.2.3 allows.
+#![expect(clippy::disallowed_methods, reason = "shell: random serial numbers")]
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use homeward_protocol::claim::{Code, ServerInfo};
+use homeward_protocol::id::GatewayId;
+use homeward_protocol::signed::PublicKey;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use ring::rand::{SecureRandom, SystemRandom};
+use rustls::pki_types::CertificateRevocationListDer;
+use tokio::sync::watch;
+use tracing::{debug, error, info};
+
+use super::csr::{self, MAX_BODY};
+use super::desk::{Answer, Desk};
+use super::guesses::Guesses;
+use super::{Door, Refusal, hash_of, pkcs7};
+use crate::ca::{Authority, Leaf, Serial};
+use crate::clock::Clock;
+use crate::https::{Peer, origin};
+use crate::store::{Store, StoreError};
+
+/// What the enrolment listeners work with; cheap to clone.
+#[derive(Clone)]
+pub struct EstState {
+    /// Where claims and certificates are kept.
+    pub store: Store,
+    /// Who issues.
+    pub authority: Arc<Authority>,
+    /// What time it is.
+    pub clock: Clock,
+    /// Where the other doors are.
+    pub info: ServerInfo,
+    /// The newest revocation list.
+    pub crl: watch::Receiver<CertificateRevocationListDer<'static>>,
+    /// Who guessed how often. One for all listeners of a server.
+    pub guesses: Arc<Mutex<Guesses>>,
+}
+
+/// The enrolment listener's routes.
+pub fn router(state: EstState) -> Router {
+    Router::new()
+        .route("/.well-known/est/cacerts", get(cacerts))
+        .route("/.well-known/est/simpleenroll", post(simpleenroll))
+        .route("/.well-known/est/simplereenroll", post(reenroll_here))
+        .route("/.well-known/homeward", get(homeward))
+        .route("/crl", get(crl))
+        .fallback(nothing_here)
+        .with_state(state)
+}
+
+/// The renewal listener's one route.
+pub fn renewal_router(state: EstState) -> Router {
+    Router::new()
+        .route("/.well-known/est/simplereenroll", post(reenroll_late))
+        .fallback(nothing_here)
+        .with_state(state)
+}
+
+async fn cacerts(State(state): State<EstState>) -> Response {
+    let [root, next] = state.authority.trust_bundle();
+    let issuer = state.authority.gateway_issuer();
+    certificates("application/pkcs7-mime", &[&root, &next, issuer])
+}
+
+async fn homeward(State(state): State<EstState>) -> Json<ServerInfo> {
+    Json(state.info)
+}
+
+async fn crl(State(state): State<EstState>) -> Response {
+    let list = state.crl.borrow().to_vec();
+    ([(CONTENT_TYPE, "application/pkix-crl")], list).into_response()
+}
+
+async fn nothing_here() -> Failure {
+    let says = "nothing is here: enrolment is under /.well-known/est/, the console has an address of its own";
+    Failure::new(StatusCode::NOT_FOUND, says)
+}
+
+async fn simpleenroll(
+    State(state): State<EstState>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Failure> {
+    let from = origin(peer.address.ip());
+    let waits = {
+        let guesses = state.guesses.lock().unwrap_or_else(PoisonError::into_inner);
+        guesses.wait_s(from, state.clock.now())
+    };
+    if let Some(seconds) = waits {
+        let says = "too many wrong codes from this address: wait, then check the claim";
+        return Err(Failure::new(StatusCode::TOO_MANY_REQUESTS, says).after(seconds));
+    }
+    let key = read_key(body).await?;
+    let (id, code) = credentials(&headers)?;
+    let hash = hash_of(&code);
+    let named = id.clone();
+    let answer = at_desk(&state, move |desk, tx| desk.enrol(tx, &named, &hash, &key)).await?;
+    if answer == Answer::Refused(Refusal::WrongCode) {
+        let mut guesses = state.guesses.lock().unwrap_or_else(PoisonError::into_inner);
+        guesses.note(from, state.clock.now());
+    }
+    respond(&id, "enrolled", answer)
+}
+
+async fn reenroll_here(
+    state: State<EstState>,
+    peer: Extension<Peer>,
+    body: Body,
+) -> Result<Response, Failure> {
+    reenroll(state.0, peer.0, Door::Enrolment, body).await
+}
+
+async fn reenroll_late(
+    state: State<EstState>,
+    peer: Extension<Peer>,
+    body: Body,
+) -> Result<Response, Failure> {
+    reenroll(state.0, peer.0, Door::Renewal, body).await
+}
+
+async fn reenroll(state: EstState, peer: Peer, door: Door, body: Body) -> Result<Response, Failure> {
+    let Some(shown) = peer.certificates.first() else {
+        let says = "show the gateway's certificate in the TLS handshake; a first one comes from simpleenroll";
+        return Err(
+            Failure::new(StatusCode::UNAUTHORIZED, says).challenge("ClientCertificate realm=\"homeward\"")
+        );
+    };
+    let leaf = Leaf::read(shown, state.authority.trust_domain())
+        .map_err(|why| Failure::new(StatusCode::FORBIDDEN, &why.to_string()))?;
+    let key = read_key(body).await?;
+    let id = leaf.gateway.clone();
+    let answer = at_desk(&state, move |desk, tx| desk.renew(tx, &leaf, &key, door)).await?;
+    respond(&id, "renewed", answer)
+}
+
+async fn read_key(body: Body) -> Result<PublicKey, Failure> {
+    let body = match Limited::new(body, MAX_BODY).collect().await {
+        Ok(whole) => whole.to_bytes(),
+        Err(why) if too_long(why.as_ref()) => {
+            let says = format!("the body is longer than {MAX_BODY} bytes: send the request alone");
+            return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, &says));
+        }
+        Err(_) => {
+            let says = "the body ended early or came too slowly: send it again";
+            return Err(Failure::new(StatusCode::BAD_REQUEST, says));
+        }
+    };
+    csr::key_of(&body).map_err(|why| Failure::new(StatusCode::BAD_REQUEST, &why.to_string()))
+}
+
+/// Whether a body was refused for its length, by us or by the listener.
+fn too_long(why: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(why), |why| why.source()).any(<dyn std::error::Error>::is::<LengthLimitError>)
+}
+
+/// Does one piece of a desk's work in one transaction.
+async fn at_desk(
+    state: &EstState,
+    work: impl FnOnce(&Desk<'_>, &mut dyn crate::store::Tx) -> Result<Answer, StoreError> + Send + 'static,
+) -> Result<Answer, Failure> {
+    let mut random = [0; 16];
+    let filled = SystemRandom::new().fill(&mut random);
+    filled.map_err(|_| Failure::ours("no random bytes for a serial number"))?;
+    let (authority, now) = (Arc::clone(&state.authority), state.clock.now());
+    let done = state.store.write(move |tx| {
+        let desk = Desk {
+            authority: &authority,
+            serial: Serial::from_random(random),
+            now,
+        };
+        work(&desk, tx)
+    });
+    done.await.map_err(|why| Failure::ours(&why.to_string()))
+}
+
+/// Takes HTTP Basic apart (RFC 7617).
+fn credentials(headers: &HeaderMap) -> Result<(GatewayId, Code), Failure> {
+    let wrong = |says: &str| {
+        let challenge = "Basic realm=\"homeward enrolment\", charset=\"UTF-8\"";
+        Failure::new(StatusCode::UNAUTHORIZED, says).challenge(challenge)
+    };
+    let given = headers
+        .get(AUTHORIZATION)
+        .ok_or_else(|| wrong("send the gateway id and the claim's code by HTTP Basic"))?;
+    let text = given.to_str().ok().and_then(|value| {
+        let (scheme, packed) = value.split_once(' ')?;
+        let packed = scheme.eq_ignore_ascii_case("basic").then(|| packed.trim())?;
+        String::from_utf8(STANDARD.decode(packed).ok()?).ok()
+    });
+    let parsed = text.as_deref().and_then(|text| {
+        let (id, code) = text.split_once(':')?;
+        Some((id.parse().ok()?, code.parse().ok()?))
+    });
+    parsed.ok_or_else(|| wrong(&Refusal::WrongCode.to_string()))
+}
+
+fn respond(id: &GatewayId, what: &str, answer: Answer) -> Result<Response, Failure> {
+    match answer {
+        Answer::Certificate(der) => {
+            info!(gateway.id = %id, "gateway {id} {what}");
+            Ok(certificates(
+                "application/pkcs7-mime; smime-type=certs-only",
+                &[&der],
+            ))
+        }
+        Answer::Wait(seconds) => {
+            debug!(gateway.id = %id, "gateway {id} waits for an operator");
+            let says = "an operator has to approve this box: compare the fingerprint, then wait\n";
+            Ok((StatusCode::ACCEPTED, [(RETRY_AFTER, seconds.to_string())], says).into_response())
+        }
+        Answer::Refused(why) => {
+            info!(gateway.id = %id, error = %why, "gateway {id} was not {what}");
+            Err(refused(why))
+        }
+    }
+}
+
+fn refused(why: Refusal) -> Failure {
+    let says = why.to_string();
+    match why {
+        Refusal::WrongCode => {
+            let challenge = "Basic realm=\"homeward enrolment\", charset=\"UTF-8\"";
+            Failure::new(StatusCode::UNAUTHORIZED, &says).challenge(challenge)
+        }
+        Refusal::TooMany => Failure::new(StatusCode::TOO_MANY_REQUESTS, &says).after(86_400),
+        Refusal::Locked
+        | Refusal::Expired
+        | Refusal::OtherKey
+        | Refusal::Revoked
+        | Refusal::Unknown
+        | Refusal::NotCurrent => Failure::new(StatusCode::FORBIDDEN, &says),
+    }
+}
+
+/// Base64 in one line, as RFC 8951 wants it, of a PKCS #7 with these certificates.
+fn certificates(kind: &'static str, certs: &[&[u8]]) -> Response {
+    const ENCODING: HeaderName = HeaderName::from_static("content-transfer-encoding");
+    let body = STANDARD.encode(pkcs7::certs_only(certs.iter().copied()));
+    ([(CONTENT_TYPE, kind), (ENCODING, "base64")], body).into_response()
+}
+
+/// An answer that says what went wrong and what to do.
+struct Failure(Response);
+
+impl Failure {
+    fn new(status: StatusCode, says: &str) -> Failure {
+        Failure((status, format!("{says}\n")).into_response())
+    }
+
+    /// A fault of ours, not of the one who asked.
+    fn ours(why: &str) -> Failure {
+        error!(error = %why, "a request for a certificate could not be answered");
+        Failure::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the server cannot answer now: try again later",
+        )
+        .after(30)
+    }
+
+    fn after(mut self, seconds: u32) -> Failure {
+        self.0.headers_mut().insert(RETRY_AFTER, seconds.into());
+        self
+    }
+
+    fn challenge(mut self, scheme: &'static str) -> Failure {
+        let value = axum::http::HeaderValue::from_static(scheme);
+        self.0.headers_mut().insert(WWW_AUTHENTICATE, value);
+        self
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        self.0
+    }
+}

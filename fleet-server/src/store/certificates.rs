@@ -1,0 +1,170 @@
+//! Certificates issued to gateways. Their keys are also what signs envelopes.
+
+use homeward_protocol::id::GatewayId;
+use homeward_protocol::signed::PublicKey;
+use homeward_protocol::time::Timestamp;
+
+use super::{Row, StoreError, Tx};
+use crate::ca::{Issued, Revoked, Serial};
+
+/// Most keys of one gateway that are still looked at: one a renewal that changed the key.
+const KEYS: i64 = 16;
+/// Most entries of a revocation list; beyond it the oldest are left to the deny list alone.
+const LISTED: i64 = 50_000;
+
+/// Whether a renewal came in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timing {
+    /// While the certificate before it was valid, or the first.
+    InTime,
+    /// After the certificate before it had ended.
+    Late,
+}
+
+/// One certificate's row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// Its number.
+    pub serial: Serial,
+    /// Whose it is.
+    pub gateway: GatewayId,
+    /// Its key.
+    pub key: PublicKey,
+    /// From when it is valid.
+    pub not_before: Timestamp,
+    /// Until when it is valid.
+    pub not_after: Timestamp,
+    /// When it was issued.
+    pub issued_at: Timestamp,
+    /// Whether that was in time.
+    pub timing: Timing,
+    /// The certificate itself.
+    pub der: Vec<u8>,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// Keeps one that was issued now.
+pub fn add(
+    tx: &mut dyn Tx,
+    gateway: &GatewayId,
+    issued: &Issued,
+    timing: Timing,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO certificates (serial, gateway, point, not_before, not_after, issued_at, late, der)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        &[
+            (&issued.serial.to_string()).into(),
+            gateway.as_str().into(),
+            issued.key.point().into(),
+            issued.not_before.ms.into(),
+            issued.not_after.ms.into(),
+            now.ms.into(),
+            i64::from(timing == Timing::Late).into(),
+            issued.der.as_ref().into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// The one of this number.
+pub fn by_serial(tx: &mut dyn Tx, serial: Serial) -> Result<Option<Certificate>, StoreError> {
+    let row = tx.row(
+        "SELECT serial, gateway, point, not_before, not_after, issued_at, late, der, revoked_at
+         FROM certificates WHERE serial = $1",
+        &[(&serial.to_string()).into()],
+    )?;
+    row.as_ref().map(certificate).transpose()
+}
+
+/// Those of a gateway, newest first; at most `limit`.
+pub fn of(tx: &mut dyn Tx, gateway: &GatewayId, limit: i64) -> Result<Vec<Certificate>, StoreError> {
+    let rows = tx.rows(
+        "SELECT serial, gateway, point, not_before, not_after, issued_at, late, der, revoked_at
+         FROM certificates WHERE gateway = $1 ORDER BY issued_at DESC, serial LIMIT $2",
+        &[gateway.as_str().into(), limit.into()],
+    )?;
+    rows.iter().map(certificate).collect()
+}
+
+/// The keys of a gateway's certificates that were not revoked, newest first: what its envelopes may be signed with.
+/// Age does not matter: what was signed last month and arrives today is still true.
+pub fn keys(tx: &mut dyn Tx, gateway: &GatewayId) -> Result<Vec<PublicKey>, StoreError> {
+    let rows = tx.rows(
+        "SELECT point, MAX(issued_at) FROM certificates WHERE gateway = $1 AND revoked_at IS NULL
+         GROUP BY point ORDER BY MAX(issued_at) DESC LIMIT $2",
+        &[gateway.as_str().into(), KEYS.into()],
+    )?;
+    rows.iter().map(|row| point(row, 0)).collect()
+}
+
+/// How many were issued to a gateway since then.
+pub fn issued_since(tx: &mut dyn Tx, gateway: &GatewayId, since: Timestamp) -> Result<i64, StoreError> {
+    let row = tx.row(
+        "SELECT COUNT(*) FROM certificates WHERE gateway = $1 AND issued_at >= $2",
+        &[gateway.as_str().into(), since.ms.into()],
+    )?;
+    row.map_or(Ok(0), |row| row.int(0))
+}
+
+/// Revokes all of a gateway; gives how many there were.
+pub fn revoke_of(tx: &mut dyn Tx, gateway: &GatewayId, now: Timestamp) -> Result<u64, StoreError> {
+    tx.execute(
+        "UPDATE certificates SET revoked_at = $1 WHERE gateway = $2 AND revoked_at IS NULL",
+        &[now.ms.into(), gateway.as_str().into()],
+    )
+}
+
+/// Revokes those of a gateway over other keys than this one; gives how many there were.
+pub fn revoke_others(
+    tx: &mut dyn Tx,
+    gateway: &GatewayId,
+    keep: &PublicKey,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    tx.execute(
+        "UPDATE certificates SET revoked_at = $1 WHERE gateway = $2 AND point <> $3 AND revoked_at IS NULL",
+        &[now.ms.into(), gateway.as_str().into(), keep.point().into()],
+    )
+}
+
+/// Those revoked whose end is not before `ending_after`, newest first: the revocation list.
+pub fn revoked(tx: &mut dyn Tx, ending_after: Timestamp) -> Result<Vec<Revoked>, StoreError> {
+    let rows = tx.rows(
+        "SELECT serial, revoked_at FROM certificates WHERE revoked_at IS NOT NULL AND not_after >= $1
+         ORDER BY revoked_at DESC, serial LIMIT $2",
+        &[ending_after.ms.into(), LISTED.into()],
+    )?;
+    let entry = |row: &Row| {
+        Ok(Revoked {
+            serial: row.parse(0)?,
+            at: Timestamp::synced(row.int(1)?),
+        })
+    };
+    rows.iter().map(entry).collect()
+}
+
+fn point(row: &Row, column: usize) -> Result<PublicKey, StoreError> {
+    PublicKey::from_point(row.blob(column)?).ok_or_else(|| row.corrupt(column, "not a point of P-256"))
+}
+
+fn certificate(row: &Row) -> Result<Certificate, StoreError> {
+    let timing = match row.int(6)? {
+        0 => Timing::InTime,
+        1 => Timing::Late,
+        _ => return Err(row.corrupt(6, "neither 0 nor 1")),
+    };
+    Ok(Certificate {
+        serial: row.parse(0)?,
+        gateway: row.parse(1)?,
+        key: point(row, 2)?,
+        not_before: Timestamp::synced(row.int(3)?),
+        not_after: Timestamp::synced(row.int(4)?),
+        issued_at: Timestamp::synced(row.int(5)?),
+        timing,
+        der: row.blob(7)?.to_vec(),
+        revoked_at: row.opt_int(8)?.map(Timestamp::synced),
+    })
+}

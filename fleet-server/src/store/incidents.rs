@@ -1,0 +1,121 @@
+//! Incidents: what a person has to look at and to close.
+
+use homeward_protocol::id::GatewayId;
+use homeward_protocol::time::Timestamp;
+
+use super::{Row, StoreError, Tx, audit};
+use crate::audit::Action;
+
+/// What kind of thing happened. Closed: the names are in the database for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A one-time code came again with another key: one of the two boxes is not the one that was meant.
+    CodeReused,
+    /// So many wrong codes for one claim that it was closed.
+    ClaimLocked,
+}
+
+impl Kind {
+    const ALL: [Kind; 2] = [Kind::CodeReused, Kind::ClaimLocked];
+
+    /// The name in the table.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Kind::CodeReused => "code-reused",
+            Kind::ClaimLocked => "claim-locked",
+        }
+    }
+}
+
+impl std::str::FromStr for Kind {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = Kind::ALL.into_iter().find(|kind| kind.name() == text);
+        found.ok_or("not a kind of incident")
+    }
+}
+
+/// One incident.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incident {
+    /// Its id.
+    pub id: String,
+    /// About which gateway.
+    pub gateway: Option<GatewayId>,
+    /// What kind.
+    pub kind: Kind,
+    /// For people: what happened and what to do.
+    pub said: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Raises one, unless one of this kind about this gateway is open already; true when it is new.
+pub fn raise(
+    tx: &mut dyn Tx,
+    id: &str,
+    gateway: &GatewayId,
+    kind: Kind,
+    said: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let open = tx.row(
+        "SELECT id FROM incidents WHERE gateway = $1 AND kind = $2 AND closed_at IS NULL LIMIT 1",
+        &[gateway.as_str().into(), kind.name().into()],
+    )?;
+    if open.is_some() {
+        return Ok(false);
+    }
+    tx.execute(
+        "INSERT INTO incidents (id, gateway, kind, said, at) VALUES ($1, $2, $3, $4, $5)",
+        &[
+            id.into(),
+            gateway.as_str().into(),
+            kind.name().into(),
+            said.into(),
+            now.ms.into(),
+        ],
+    )?;
+    Ok(true)
+}
+
+/// Those not closed, newest first; at most `limit`.
+pub fn open(tx: &mut dyn Tx, limit: i64) -> Result<Vec<Incident>, StoreError> {
+    let rows = tx.rows(
+        "SELECT id, gateway, kind, said, at FROM incidents WHERE closed_at IS NULL ORDER BY at DESC, id LIMIT $1",
+        &[limit.into()],
+    )?;
+    rows.iter().map(incident).collect()
+}
+
+/// Those about one gateway that are not closed, newest first. There is at most one of each kind.
+pub fn open_of(tx: &mut dyn Tx, gateway: &GatewayId) -> Result<Vec<Incident>, StoreError> {
+    let rows = tx.rows(
+        "SELECT id, gateway, kind, said, at FROM incidents WHERE gateway = $1 AND closed_at IS NULL
+         ORDER BY at DESC, id LIMIT 100",
+        &[gateway.as_str().into()],
+    )?;
+    rows.iter().map(incident).collect()
+}
+
+/// Closes one; false when it is closed already or does not exist.
+pub fn close(tx: &mut dyn Tx, id: &str, by: &str, now: Timestamp) -> Result<bool, StoreError> {
+    let touched = tx.execute(
+        "UPDATE incidents SET closed_at = $1, closed_by = $2 WHERE id = $3 AND closed_at IS NULL",
+        &[now.ms.into(), by.into(), id.into()],
+    )?;
+    if touched == 1 {
+        audit::record(tx, now, by, Action::IncidentClosed, id, "")?;
+    }
+    Ok(touched == 1)
+}
+
+fn incident(row: &Row) -> Result<Incident, StoreError> {
+    Ok(Incident {
+        id: row.text(0)?.to_owned(),
+        gateway: row.opt_text(1)?.is_some().then(|| row.parse(1)).transpose()?,
+        kind: row.parse(2)?,
+        said: row.text(3)?.to_owned(),
+        at: Timestamp::synced(row.int(4)?),
+    })
+}
