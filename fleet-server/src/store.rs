@@ -19,9 +19,12 @@ pub mod certificates;
 pub mod claims;
 pub mod connections;
 pub mod gateways;
+mod group;
 pub mod incidents;
 pub mod migrate;
 pub mod postgres;
+#[cfg(test)]
+pub(crate) mod promises;
 pub mod records;
 pub mod retention;
 pub mod signals;
@@ -29,9 +32,6 @@ pub mod sqlite;
 pub mod streams;
 pub mod tokens;
 pub mod users;
-mod group;
-#[cfg(test)]
-pub(crate) mod promises;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
