@@ -61,6 +61,11 @@ impl Client {
         }
     }
 
+    /// The next packet as its bytes, or `None` when the gate has closed the connection.
+    pub(crate) async fn receive_bytes(&mut self) -> Option<BytesMut> {
+        self.receive().await.map(|packet| bytes_of(&packet))
+    }
+
     /// Says CONNECT and is let in.
     pub(crate) async fn greet(&mut self, gateway: &str) {
         assert_eq!(

@@ -7,9 +7,11 @@ use homeward_fleet::gate::{Limits, Sent, Why};
 use homeward_protocol::topic::Topic;
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v4::{Packet, PubAck, Publish};
+use rumqttc::{AsyncClient, Event, MqttOptions, TlsConfiguration, Transport};
+use tokio::time::timeout;
 
 use crate::client::{bytes_of, publish};
-use crate::house::{House, Storing, until};
+use crate::house::{House, PATIENCE, Storing, until};
 
 const TOPIC: &str = "hw1/gw-1/up/vital";
 
@@ -160,4 +162,46 @@ async fn unconfirmed_acknowledgements_are_bounded_and_go_on_when_confirmed() {
     }
     until("there is a place again", || ack(33) == Sent::Queued).await;
     house.serves_an_honest_gateway().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_agents_own_client_library_connects_delivers_and_is_acknowledged() {
+    let house = House::open().await;
+    let mut options = MqttOptions::new("gw-1", "localhost", house.address.port());
+    options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(
+        house.credentials("gw-1"),
+    )));
+    options.set_inflight(64);
+    let (client, mut events) = AsyncClient::new(options, 10);
+    client
+        .subscribe("hw1/gw-1/down/#", QoS::AtLeastOnce)
+        .await
+        .expect("queued");
+    client
+        .publish(TOPIC, QoS::AtLeastOnce, false, "reading")
+        .await
+        .expect("queued");
+    let gateway = "gw-1".parse().expect("an id");
+    loop {
+        match timeout(PATIENCE, events.poll())
+            .await
+            .expect("in time")
+            .expect("connected")
+        {
+            Event::Incoming(Packet::PubAck(_)) => {
+                assert_eq!(house.stored("gw-1"), ["reading"]);
+                house
+                    .connections
+                    .send(&gateway, Topic::Ack(gateway.clone()), b"stored".to_vec());
+            }
+            Event::Incoming(Packet::Publish(publish)) => {
+                assert_eq!(
+                    (&*publish.topic, &publish.payload[..]),
+                    ("hw1/gw-1/down/ack", &b"stored"[..])
+                );
+                break;
+            }
+            _ => {}
+        }
+    }
 }

@@ -13,4 +13,5 @@ mod delivery;
 mod house;
 mod packets;
 mod rights;
+mod sequences;
 mod shutting_out;
