@@ -117,6 +117,11 @@ impl Arrived {
         self.places.last().map_or(self.first, |place| place.last)
     }
 
+    /// The chain after its last number.
+    pub fn head(&self) -> ChainHash {
+        self.places.last().map_or(self.prev, |place| place.head)
+    }
+
     /// The chain after number `seq`; `None` outside of it and inside a loss.
     pub fn chain_at(&self, seq: Seq) -> Option<ChainHash> {
         if seq.next() == self.first {
@@ -342,10 +347,9 @@ fn accept(arrived: &Arrived, up_to: Seq, mut gaps: Vec<Gap>) -> Decision {
             gaps.push(Gap::missing(from, place.last, Cause::from(*cause)));
         }
     }
-    let head = arrived.places.last().map_or(arrived.prev, |place| place.head);
     let stream = Stream {
         up_to: arrived.last(),
-        head,
+        head: arrived.head(),
     };
     Decision::Accepted(Accepted { stream, gaps, known })
 }

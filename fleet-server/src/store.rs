@@ -16,8 +16,11 @@
 pub mod audit;
 pub mod care;
 pub mod certificates;
+pub mod check;
 pub mod claims;
 pub mod connections;
+pub mod connections;
+pub mod copy;
 pub mod gateways;
 mod group;
 pub mod incidents;

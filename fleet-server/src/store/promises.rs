@@ -5,6 +5,7 @@
 //! database of its own, because a server takes a second to make.
 #![expect(clippy::disallowed_methods, reason = "test: damages a file, starts threads")]
 
+mod copies;
 mod kept;
 mod server;
 mod statements;
@@ -73,6 +74,7 @@ promises![
     connections_that_were_open_when_the_server_went_have_ended,
     every_table_has_said_how_long_it_keeps_its_rows,
     old_rows_go_in_bounded_steps_and_the_newest_envelopes_stay,
+    a_check_finds_what_was_changed_behind_the_streams_back,
 ];
 
 #[test]

@@ -248,3 +248,17 @@ pub fn envelopes(tx: &mut dyn Tx, of: &Named, after: Seq, limit: i64) -> Result<
     )?;
     rows.iter().map(|row| unpack(row, 0)).collect()
 }
+
+/// Whether a gap or a fault of a stream is on record that begins at number `from`.
+pub fn gap_stands(tx: &mut dyn Tx, of: &Named, from: Seq) -> Result<bool, StoreError> {
+    let row = tx.row(
+        "SELECT cause FROM gaps WHERE gateway = $1 AND epoch = $2 AND lane = $3 AND from_seq = $4 LIMIT 1",
+        &[
+            of.gateway.as_str().into(),
+            (&of.epoch.to_string()).into(),
+            of.lane.name().into(),
+            number(from).into(),
+        ],
+    )?;
+    Ok(row.is_some())
+}

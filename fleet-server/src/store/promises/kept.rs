@@ -15,7 +15,7 @@ use super::{Home, NOW, block};
 use crate::gate::{Passage, Why};
 use crate::ingest::Arrived;
 use crate::store::streams::{Outcome, take};
-use crate::store::{Store, StoreError, Tx, connections, records, retention};
+use crate::store::{Store, StoreError, Tx, check, connections, records, retention};
 
 /// A signer for rows that nobody verifies.
 pub(crate) struct NoKey;
@@ -59,7 +59,7 @@ fn start(epoch: u64, lane: Lane) -> ChainHash {
     ChainHash::start(Epoch(epoch), lane)
 }
 
-fn store_at(store: &Store, envelope: Envelope, now: Timestamp) -> Outcome {
+pub(crate) fn store_at(store: &Store, envelope: Envelope, now: Timestamp) -> Outcome {
     let signed = Signed::seal(&envelope, &NoKey).expect("seals");
     let arrived = Arrived::new(envelope);
     block(store.write(move |tx| take(tx, &gateway(), &arrived, &signed, now))).expect("stored")
@@ -343,4 +343,33 @@ pub(super) fn old_rows_go_in_bounded_steps_and_the_newest_envelopes_stay(home: &
         ])
     });
     assert_eq!(left, [1, 64, 37, 1, 2, 0, 1]);
+}
+
+pub(super) fn a_check_finds_what_was_changed_behind_the_streams_back(home: &Home) {
+    let store = home.open();
+    let lane = Lane::Vital;
+    let mut prev = start(1, lane);
+    for seq in 1..=10 {
+        let one = envelope(1, lane, seq, prev, &[reading(NOW.ms, 20)]);
+        prev = prev.after(&one.entries[0]);
+        store_at(&store, one, NOW);
+    }
+    // Stated faults are no faults of the store: records that are not held any more, and a broken chain.
+    let ahead = envelope(1, lane, 15, start(7, lane), &[reading(NOW.ms, 20)]);
+    assert_eq!(store_at(&store, ahead, NOW).ack.up_to, Seq(15));
+    let broken = envelope(1, lane, 16, start(8, lane), &[reading(NOW.ms, 20)]);
+    assert_eq!(store_at(&store, broken, NOW).ack.up_to, Seq(16));
+    let whole = read(&store, check::check);
+    assert_eq!((whole.faults, whole.streams, whole.envelopes), (vec![], 1, 12));
+    let faults = |sql: &'static str| {
+        block(store.write(move |tx| tx.execute(sql, &[]))).expect("changed");
+        read(&store, check::check).faults
+    };
+    assert_eq!(
+        faults("DELETE FROM envelopes WHERE last_seq <= 3"),
+        Vec::<String>::new()
+    );
+    assert_eq!(faults("DELETE FROM envelopes WHERE last_seq = 7").len(), 1);
+    assert_eq!(faults("DELETE FROM gaps WHERE cause = 'chain-broken'").len(), 2);
+    assert_eq!(faults("UPDATE streams SET up_to = 17").len(), 3);
 }
