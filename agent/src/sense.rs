@@ -29,7 +29,7 @@ use crate::care::{self, Identity};
 
 /// The longest pause between two tries of a sensor that does not answer, unless its own interval is longer:
 /// how late a sensor that came back may be noticed.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+const LONGEST_BACKOFF: Duration = Duration::from_mins(1);
 /// Doublings of the interval before that: enough to reach a minute from two seconds.
 const MOST_DOUBLINGS: u32 = 5;
 

@@ -72,7 +72,7 @@ impl Simulated {
 
     fn state(&self, register: &Register, kind: Kind, codes: &[(i64, State)], elapsed: Duration) -> i64 {
         let moves = matches!(kind, Kind::Door | Kind::Occupancy);
-        let stirred = moves && self.dice(register, elapsed.as_secs() / 20) % 8 == 0;
+        let stirred = moves && self.dice(register, elapsed.as_secs() / 20).is_multiple_of(8);
         let calm = |(_, state): &&(i64, State)| {
             matches!(
                 state,

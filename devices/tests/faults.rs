@@ -1,5 +1,9 @@
 //! Devices that misbehave, each fault through the real line code: what the Modbus library would believe, hang on or
 //! panic at must come out as an error, and the next value must be the right one.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "shell: tests play devices on sockets and measure the wait"
+)]
 
 use std::collections::VecDeque;
 use std::io;

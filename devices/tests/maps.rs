@@ -2,6 +2,10 @@
 //! out with a reason.
 //!
 //! Reads the maps from `HOMEWARD_SHARED`, else from `shared` beside the workspace.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "shell: tests read the maps from the disk"
+)]
 
 use std::path::{Path, PathBuf};
 

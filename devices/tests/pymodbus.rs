@@ -1,5 +1,9 @@
 //! Our lines against a device by pymodbus, which knows nothing of ours or of the library underneath: over TCP, and
 //! over a serial line that the peer makes of two pseudo terminals.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "shell: tests start the peer and wait for it"
+)]
 
 use std::path::PathBuf;
 use std::process::Stdio;

@@ -109,4 +109,5 @@ fn tell(failed_before: u32, heard: &Heard, outcome: &Outcome) {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests: a simulated device on a socket")]
 mod tests;

@@ -72,11 +72,14 @@ fn alarms(heard: &Heard) -> Vec<(Condition, bool)> {
     heard.items.iter().filter_map(alarm).collect()
 }
 
-fn readings(heard: &Heard) -> Vec<&Reading> {
-    let reading = |item| match item {
-        &Item::Reading(ref reading) => Some(reading),
+fn reading(item: &Item) -> Option<&Reading> {
+    match item {
+        Item::Reading(reading) => Some(reading),
         _ => None,
-    };
+    }
+}
+
+fn readings(heard: &Heard) -> Vec<&Reading> {
     heard.items.iter().filter_map(reading).collect()
 }
 

@@ -240,7 +240,8 @@ proptest! {
             kinds.extend(decoded.samples.iter().map(|s| s.kind));
         }
         let mut wanted: Vec<_> = profile.registers.iter().filter_map(|r| Some(r.meaning.as_ref()?.kind())).collect();
-        (kinds.sort(), wanted.sort());
+        kinds.sort();
+        wanted.sort();
         prop_assert_eq!(kinds, wanted);
     }
 }
