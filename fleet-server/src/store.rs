@@ -19,7 +19,6 @@ pub mod certificates;
 pub mod check;
 pub mod claims;
 pub mod connections;
-pub mod connections;
 pub mod copy;
 pub mod gateways;
 mod group;
