@@ -12,11 +12,24 @@ use hyper::body::{Body, Frame, Incoming};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+/// How long, and for how many bytes, we go on reading what nobody wants, after our last word.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 512 * 1024;
+
 /// A stream whose writes fail when the peer takes nothing for too long.
+///
+/// When it is shut down it reads on for a moment: closing a socket with unread bytes resets it, and a peer that is
+/// still sending would then never see the answer that says why its request is too long.
 pub struct Patient<S> {
     stream: S,
     limit: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
+    last_words: Option<LastWords>,
+}
+
+struct LastWords {
+    until: Pin<Box<Sleep>>,
+    bytes_left: usize,
 }
 
 impl<S> Patient<S> {
@@ -26,6 +39,7 @@ impl<S> Patient<S> {
             stream,
             limit,
             waiting: None,
+            last_words: None,
         }
     }
 
@@ -56,7 +70,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let done = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.bounded(cx, done)
@@ -68,8 +82,28 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let done = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.bounded(cx, done)
+        if self.last_words.is_none() {
+            let done = Pin::new(&mut self.stream).poll_shutdown(cx);
+            ready!(self.bounded(cx, done))?;
+        }
+        let Patient {
+            stream, last_words, ..
+        } = &mut *self;
+        let last_words = last_words.get_or_insert_with(|| LastWords {
+            until: Box::pin(tokio::time::sleep(LINGER)),
+            bytes_left: LINGER_BYTES,
+        });
+        let mut scratch = [0; 4096];
+        while last_words.bytes_left > 0 && last_words.until.as_mut().poll(cx).is_pending() {
+            let mut unwanted = ReadBuf::new(&mut scratch);
+            let read = ready!(Pin::new(&mut *stream).poll_read(cx, &mut unwanted));
+            let got = unwanted.filled().len();
+            if read.is_err() || got == 0 {
+                break;
+            }
+            last_words.bytes_left = last_words.bytes_left.saturating_sub(got);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
