@@ -52,6 +52,12 @@ pub enum Command {
         /// DNS name or address by which gateways and browsers reach this server; the first goes into claims.
         #[arg(long = "name", value_name = "NAME", default_value = "localhost")]
         names: Vec<String>,
+        /// The fleet's name in the ids of its members, for example telecare.example.org; it cannot be changed later.
+        #[arg(long, value_name = "DOMAIN", default_value = "homeward")]
+        trust_domain: String,
+        /// For a trial on this machine: loopback addresses, and ports that are free now.
+        #[arg(long)]
+        trial: bool,
     },
     /// Run the server until it is asked to stop.
     #[command(
@@ -86,7 +92,7 @@ pub enum Command {
         /// A folder that does not exist yet.
         to: PathBuf,
     },
-    /// Put a backup into an empty data folder.
+    /// Put a backup into a data folder.
     #[command(
         after_help = "Example:\n  homeward-fleet --data NEWDIR restore /media/backup/2026-11-25\n\nGateways \
                             send again what they still hold; what is gone shows as a gap."
@@ -94,6 +100,9 @@ pub enum Command {
     Restore {
         /// The folder that `backup` made.
         from: PathBuf,
+        /// Put the backup in the place of what is there; refused while a server runs there.
+        #[arg(long)]
+        replace: bool,
         /// Say what would be done, and do nothing.
         #[arg(long)]
         dry_run: bool,

@@ -24,7 +24,6 @@ pub enum ConfigError {
 #[serde(deny_unknown_fields, default)]
 struct Raw {
     names: Option<Vec<String>>,
-    trust_domain: Option<String>,
     listen: RawListen,
     public: RawPublic,
     store: RawStore,
@@ -155,8 +154,6 @@ pub struct GateLimits {
 pub struct Config {
     /// DNS names or addresses by which gateways and browsers reach this server; the first is put into claims.
     pub names: Vec<String>,
-    /// The trust domain of SPIFFE ids in certificates.
-    pub trust_domain: String,
     /// Where it listens.
     pub listen: Listen,
     /// What gateways are told.
@@ -192,10 +189,6 @@ impl Config {
             renewal: endpoint("public.renewal", raw.public.renewal, &mut faults),
         };
         let names = names(raw.names, &mut faults);
-        let trust_domain = raw.trust_domain.unwrap_or_else(|| "homeward".to_owned());
-        if !domain_name(&trust_domain) {
-            faults.push("trust_domain: a-z, 0-9, dots and hyphens, at most 63 characters".into());
-        }
         let keep = match raw.store.postgres {
             None => Keep::Embedded,
             Some(url) => {
@@ -238,7 +231,6 @@ impl Config {
         };
         let config = Config {
             names,
-            trust_domain,
             listen,
             public,
             keep,

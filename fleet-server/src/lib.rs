@@ -3,6 +3,7 @@
 //! Each capability is a pair: `noun.rs` decides (no async, clock, disk, network or randomness), `noun/verb.rs` acts.
 
 pub mod access;
+pub mod admin;
 pub mod audit;
 pub mod bus;
 pub mod ca;
@@ -17,5 +18,7 @@ pub mod https;
 pub mod ingest;
 pub mod local;
 pub mod log;
+pub mod place;
+pub mod run;
 pub mod store;
 pub mod tls;

@@ -8,7 +8,8 @@ use crate::cli::LogForm;
 
 /// Starts the log: text for people on a terminal, one JSON object a line for journals. `RUST_LOG` filters.
 pub fn start(form: LogForm) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,rumqttd=warn"));
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,rumqttd=warn,refinery_core=warn"));
     let json = match form {
         LogForm::Json => true,
         LogForm::Text => false,

@@ -1,1 +1,54 @@
-fn main() {}
+//! `homeward-fleet`: reads its arguments and runs.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use homeward_fleet::cli::{Cli, Command};
+use homeward_fleet::clock::Clock;
+use homeward_fleet::{admin, log, place, run};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log::start(cli.log);
+    // The one provider of cryptography; only a second call could fail.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = match built {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("could not start: {error}"), 1),
+    };
+    if let Command::Serve { check: false } = cli.command {
+        let place = place::Place::at(&cli.data);
+        return match runtime.block_on(run::serve(&place, Clock::system())) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&chain(&error), 1),
+        };
+    }
+    match runtime.block_on(admin::run(&cli, &Clock::system())) {
+        Ok(said) => {
+            said.print(cli.json);
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&chain(&error), error.code()),
+    }
+}
+
+fn fail(why: &str, code: u8) -> ExitCode {
+    eprintln!("homeward-fleet: {why}");
+    ExitCode::from(code)
+}
+
+/// An error and what caused it, in one line a step, without saying a cause twice.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text.push_str("\n  because: ");
+            text.push_str(&said);
+        }
+        next = cause.source();
+    }
+    text
+}

@@ -90,7 +90,8 @@ pub async fn run(
             // A task that panicked has dropped its envelopes: their connections end, and they come again.
             Step::Checked(checked) => {
                 for checked in checked.unwrap_or_default() {
-                    waiting.push(submit(&store, checked, &clock).await);
+                    let submitted = submit(&store, checked, &clock).await;
+                    waiting.push(submitted);
                 }
             }
             Step::Taken(0) => open = false,

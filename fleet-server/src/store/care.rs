@@ -281,3 +281,40 @@ pub(super) fn named<T: DeserializeOwned>(row: &Row, column: usize) -> Result<T, 
     let word: StrDeserializer<'_, serde::de::value::Error> = row.text(column)?.into_deserializer();
     T::deserialize(word).map_err(|e| row.corrupt(column, e))
 }
+
+/// Makes a care team unless there is one with this id.
+pub fn ensure_team(tx: &mut dyn Tx, id: &TeamId, by: &str, now: Timestamp) -> Result<(), StoreError> {
+    if tx
+        .row("SELECT id FROM teams WHERE id = $1", &[id.as_str().into()])?
+        .is_some()
+    {
+        return Ok(());
+    }
+    let team = Team {
+        id: id.clone(),
+        name: id.to_string(),
+    };
+    add_team(tx, &team, by, now)
+}
+
+/// Makes a placement of this team, with medium dependency, unless there is one with this id.
+pub fn ensure_placement(
+    tx: &mut dyn Tx,
+    id: &PlacementId,
+    team: &TeamId,
+    by: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    if tx
+        .row("SELECT id FROM placements WHERE id = $1", &[id.as_str().into()])?
+        .is_some()
+    {
+        return Ok(());
+    }
+    let new = Placement {
+        id: id.clone(),
+        team: team.clone(),
+        dependency: Dependency::Medium,
+    };
+    add_placement(tx, &new, by, now)
+}

@@ -1,0 +1,252 @@
+//! Shell: every command but `serve`: it does one thing on the data folder, prints what came of it, and ends.
+//!
+//! A running server sees what a command changed within a quarter of a second, through the database.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "shell: reads standard input and binds trial ports"
+)]
+
+pub mod claims;
+pub mod gateways;
+pub mod keep;
+
+use std::io::{IsTerminal, Read};
+
+use serde::Serialize;
+
+use crate::access::{Role, Scope, UserName, setup};
+use crate::ca::{Authority, TrustDomain};
+use crate::cli::{Cli, Command, RoleArg, TokenCommand, UserCommand};
+use crate::clock::Clock;
+use crate::config::{Config, Keep};
+use crate::place::{Place, PlaceError};
+use crate::store::{self, Store, StoreConfig, StoreError, care};
+
+/// In the audit trail, who a person at the command line is.
+pub const BY: &str = "command line";
+/// Longest password that is read.
+const MAX_LINE: u64 = 1024;
+
+/// Why a command failed. What it says tells the person what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// The data folder.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The authority.
+    #[error(transparent)]
+    Authority(#[from] crate::ca::CaError),
+    /// A backup or the way back.
+    #[error(transparent)]
+    Copy(#[from] crate::store::copy::CopyError),
+    /// People and tokens.
+    #[error(transparent)]
+    Access(#[from] setup::SetupError),
+    /// Something asked for is not right.
+    #[error("{0}")]
+    Asked(String),
+    /// Something was found wrong.
+    #[error("{0}")]
+    Found(String),
+}
+
+impl AdminError {
+    /// The process's exit code: 2 when the command was wrong, else 1.
+    pub const fn code(&self) -> u8 {
+        match self {
+            AdminError::Asked(_) => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// What a command prints: text for people, or the same as JSON.
+pub struct Said {
+    text: String,
+    json: serde_json::Value,
+}
+
+impl Said {
+    /// Both forms.
+    pub fn new(text: impl Into<String>, json: &impl Serialize) -> Said {
+        Said {
+            text: text.into(),
+            json: serde_json::to_value(json).unwrap_or_default(),
+        }
+    }
+
+    /// Prints the form that was asked for.
+    pub fn print(&self, as_json: bool) {
+        if as_json {
+            println!("{}", self.json);
+        } else {
+            println!("{}", self.text.trim_end());
+        }
+    }
+}
+
+/// Runs one command that is not `serve`.
+pub async fn run(cli: &Cli, clock: &Clock) -> Result<Said, AdminError> {
+    let place = Place::at(&cli.data);
+    match &cli.command {
+        Command::Init {
+            names,
+            trust_domain,
+            trial,
+        } => init(&place, names, trust_domain, *trial, clock),
+        Command::Serve { .. } => checked(&place),
+        Command::Claim(command) => claims::run(&place, command, cli.json, clock).await,
+        Command::Gateway(command) => gateways::run(&open(&place)?.1, command, clock).await,
+        Command::User(UserCommand::Add { name, role, team }) => {
+            let name: UserName = asked(name)?;
+            let role = match role {
+                RoleArg::Operator => Role::Operator,
+                RoleArg::Nurse => Role::Nurse,
+            };
+            let password = password()?;
+            let store = open(&place)?.1;
+            if let Some(team) = team.clone() {
+                let now = clock.now();
+                store
+                    .write(move |tx| care::ensure_team(tx, &team, BY, now))
+                    .await?;
+            }
+            setup::add_user(
+                &store,
+                name.clone(),
+                role,
+                team.clone(),
+                &password,
+                BY,
+                clock.now(),
+            )
+            .await?;
+            let text = format!("{} can sign in as {}", name.as_str(), role.name());
+            Ok(Said::new(
+                text,
+                &serde_json::json!({ "name": name.as_str(), "role": role.name() }),
+            ))
+        }
+        Command::Token(TokenCommand::New { name, scopes, days }) => {
+            let scopes: Vec<Scope> = scopes.iter().map(asked).collect::<Result<_, _>>()?;
+            let store = open(&place)?.1;
+            let token = setup::make_token(&store, name, scopes, u32::from(*days), BY, clock.now()).await?;
+            let text = format!("{token}\n\nThis is shown once. It ends in {days} days.");
+            Ok(Said::new(
+                text,
+                &serde_json::json!({ "token": token, "days": days }),
+            ))
+        }
+        Command::Check => keep::check(&place).await,
+        Command::Backup { to } => keep::backup(&place, to, clock),
+        Command::Restore {
+            from,
+            replace,
+            dry_run,
+        } => keep::restore(&place, from, *replace, *dry_run),
+    }
+}
+
+/// The configuration and the open store of a folder that is set up.
+pub fn open(place: &Place) -> Result<(Config, Store), AdminError> {
+    let config = place.config()?;
+    let store = store::open(&store_config(place, &config))?;
+    Ok((config, store))
+}
+
+/// Where the configuration says that the data are.
+pub fn store_config(place: &Place, config: &Config) -> StoreConfig {
+    match &config.keep {
+        Keep::Embedded => StoreConfig::Sqlite(place.database()),
+        Keep::Postgres(url) => StoreConfig::Postgres(url.0.clone()),
+    }
+}
+
+/// Parses what was given on the command line.
+fn asked<T>(text: impl AsRef<str>) -> Result<T, AdminError>
+where
+    T: std::str::FromStr,
+    T::Err: std::fmt::Display,
+{
+    let text = text.as_ref();
+    text.parse()
+        .map_err(|e| AdminError::Asked(format!("`{text}`: {e}")))
+}
+
+fn init(
+    place: &Place,
+    names: &[String],
+    trust_domain: &str,
+    trial: bool,
+    clock: &Clock,
+) -> Result<Said, AdminError> {
+    let domain: TrustDomain = asked(trust_domain)?;
+    let quoted: Vec<String> = names.iter().map(|n| format!("{n:?}")).collect();
+    let mut text = format!(
+        "# homeward-fleet. Every key is optional but names; see fleet.toml in the packaging for all of them.\n\
+         names = [{}]\n",
+        quoted.join(", ")
+    );
+    if trial {
+        text.push_str(&trial_listeners().map_err(|e| AdminError::Found(format!("no free port: {e}")))?);
+    }
+    Config::parse(&text, place.folder()).map_err(|e| AdminError::Asked(e.to_string()))?;
+    place.make(&text)?;
+    let authority = Authority::init(&place.authority(), domain, clock.now())?;
+    open(place)?;
+    let folder = place.folder().display();
+    let said = format!(
+        "Made {folder}\n  fleet.toml  the configuration\n  fleet.db    the database\n  ca/         the \
+         certificate authority of {}\n\nMove {folder}/ca/{} to a safe place away from this machine: it is \
+         the key of the next root.\n\nStart the server:  homeward-fleet --data {folder} serve",
+        authority.trust_domain(),
+        crate::ca::signer::OFFLINE_KEY,
+    );
+    Ok(Said::new(
+        said,
+        &serde_json::json!({ "data": place.folder(), "names": names }),
+    ))
+}
+
+/// Loopback addresses with ports that are free now, as the `listen` table of a configuration.
+fn trial_listeners() -> std::io::Result<String> {
+    let doors = ["gate", "enrol", "renewal", "console", "local"];
+    let held: Vec<std::net::TcpListener> = doors
+        .iter()
+        .map(|_| std::net::TcpListener::bind("127.0.0.1:0"))
+        .collect::<Result<_, _>>()?;
+    let mut text = String::from("[listen]\n");
+    for (door, listener) in doors.iter().zip(&held) {
+        text.push_str(&format!("{door} = \"{}\"\n", listener.local_addr()?));
+    }
+    Ok(text)
+}
+
+fn checked(place: &Place) -> Result<Said, AdminError> {
+    let config = place.config()?;
+    let text = format!("{} is right", place.folder().join("fleet.toml").display());
+    Ok(Said::new(
+        text,
+        &serde_json::json!({ "ok": true, "names": config.names }),
+    ))
+}
+
+/// One line from standard input; asked for when a person sits there.
+fn password() -> Result<String, AdminError> {
+    let input = std::io::stdin();
+    if input.is_terminal() {
+        eprintln!("Password (it will be seen; or give it by < FILE), then Enter:");
+        let mut line = String::new();
+        input
+            .read_line(&mut line)
+            .map_err(|e| AdminError::Asked(format!("no password: {e}")))?;
+        return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
+    }
+    let mut text = String::new();
+    let read = input.take(MAX_LINE).read_to_string(&mut text);
+    read.map_err(|e| AdminError::Asked(format!("no password on standard input: {e}")))?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
