@@ -101,16 +101,10 @@ const MAY_SPAWN: [(&str, &str); 6] = [
 const HANDLES: [&str; 5] = ["store", "clock", "config", "audit", "outbox"];
 
 /// Files that only say what their noun's shells are given, the clock among it, and why.
-const FRONTS: [(&str, &str); 2] = [
-    (
-        "fleet-server/src/gate.rs",
-        "all that the gate works with is declared in one place",
-    ),
-    (
-        "fleet-server/src/tls.rs",
-        "rustls is handed the clock to judge certificates by",
-    ),
-];
+const FRONTS: [(&str, &str); 1] = [(
+    "fleet-server/src/gate.rs",
+    "all that the gate works with is declared in one place",
+)];
 
 /// Shells that know another noun's shell, and why. (importing noun, imported noun, reason)
 const MAY_KNOW: [(&str, &str, &str); 1] = [(
