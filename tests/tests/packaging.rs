@@ -127,14 +127,8 @@ fn the_servers_example_says_every_key_and_its_default() {
     );
 
     let on = Config::parse(&switched_on(&text), folder).expect("every key of the example exists");
-    let defaults = (&on.names, &on.trust_domain, on.listen, on.retention, on.gate);
-    let expected = (
-        &default.names,
-        &default.trust_domain,
-        default.listen,
-        default.retention,
-        default.gate,
-    );
+    let defaults = (&on.names, on.listen, on.retention, on.gate);
+    let expected = (&default.names, default.listen, default.retention, default.gate);
     assert_eq!(defaults, expected, "what the example shows is the default");
 
     let table: toml::Table = switched_on(&text).parse().expect("TOML");
