@@ -22,3 +22,4 @@ pub mod place;
 pub mod run;
 pub mod store;
 pub mod tls;
+pub mod web;

@@ -20,6 +20,7 @@ pub mod check;
 pub mod claims;
 pub mod connections;
 pub mod copy;
+pub mod console;
 pub mod gateways;
 mod group;
 pub mod incidents;

@@ -1,0 +1,157 @@
+//! Shell: the console's URL map. Each handler gets the guard that [`crate::access::ROUTES`] names for it.
+//!
+//! A page is one file: its forms, its typed template, `get` and `post`. A handler reads, calls a decision, commits
+//! one transaction with its audit row, and redirects. Every page works without scripts; `assets/live.js` only
+//! fetches a part of the page anew when the server says that something changed.
+
+pub mod approvals;
+pub mod assets;
+pub mod audit;
+pub mod care;
+pub mod claims;
+pub mod error;
+pub mod events;
+pub mod fleet;
+pub mod frame;
+pub mod gateway;
+pub mod guard;
+pub mod incidents;
+pub mod placements;
+pub mod setup;
+pub mod sign_in;
+pub mod tries;
+pub mod users;
+pub mod when;
+pub mod words;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::handler::Handler;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{MethodRouter, get, post};
+use tokio::sync::Semaphore;
+
+use crate::access::password::Passwords;
+use crate::access::{self, Verb};
+use crate::bus::Bus;
+use crate::clock::Clock;
+use crate::device::invite::Invitations;
+use crate::store::Store;
+
+/// Most bytes of a form: the longest has a handful of short fields.
+const MAX_FORM: usize = 16 * 1024;
+/// Pages that may listen for events at once; beyond this a page refreshes by itself every minute.
+const LISTENERS: usize = 1024;
+
+/// What the handlers share. Cheap to clone.
+#[derive(Clone)]
+pub struct Desk {
+    /// What is kept.
+    pub store: Store,
+    /// What time it is.
+    pub clock: Clock,
+    /// What happens.
+    pub bus: Bus,
+    /// What a claim is made of.
+    pub invitations: Invitations,
+    /// Checks passwords.
+    pub passwords: Passwords,
+    /// Who guessed wrongly, by address.
+    pub tries: tries::Tries,
+    /// Places for pages that listen.
+    pub listeners: Arc<Semaphore>,
+}
+
+impl Desk {
+    /// A desk over these.
+    pub fn new(store: Store, clock: Clock, bus: Bus, invitations: Invitations, passwords: Passwords) -> Desk {
+        Desk {
+            store,
+            clock,
+            bus,
+            invitations,
+            passwords,
+            tries: tries::Tries::default(),
+            listeners: Arc::new(Semaphore::new(LISTENERS)),
+        }
+    }
+}
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Desk")
+    }
+}
+
+/// The console: every page, its assets and its errors.
+pub fn router(desk: Desk) -> Router {
+    let mut router = Router::new();
+    for (verb, path, handler) in pages() {
+        let Some(needs) = access::needs(verb, path) else {
+            tracing::error!(
+                http.route = path,
+                "{path} is not in the table of routes and is not served"
+            );
+            continue;
+        };
+        let door = guard::Door {
+            desk: desk.clone(),
+            needs,
+        };
+        router = router.route(path, handler.route_layer(from_fn_with_state(door, guard::check)));
+    }
+    router
+        .fallback(error::nothing_here)
+        .method_not_allowed_fallback(error::nothing_here)
+        .layer(DefaultBodyLimit::max(MAX_FORM))
+        .layer(from_fn(guard::headers))
+        .with_state(desk)
+}
+
+type Page = (Verb, &'static str, MethodRouter<Desk>);
+
+fn look<H: Handler<T, Desk>, T: 'static>(path: &'static str, handler: H) -> Page {
+    (Verb::Get, path, get(handler))
+}
+
+fn change<H: Handler<T, Desk>, T: 'static>(path: &'static str, handler: H) -> Page {
+    (Verb::Post, path, post(handler))
+}
+
+/// Every page and what serves it.
+pub fn pages() -> Vec<Page> {
+    vec![
+        look("/", sign_in::home),
+        look("/assets/{file}", assets::get),
+        look("/sign-in", sign_in::get),
+        change("/sign-in", sign_in::post),
+        change("/sign-out", sign_in::leave),
+        look("/setup", setup::get),
+        change("/setup", setup::post),
+        look("/events", events::get),
+        look("/care", care::get),
+        look("/care/rows", care::rows),
+        look("/fleet", fleet::get),
+        look("/fleet/rows", fleet::rows),
+        look("/gateways/{gateway}", gateway::get),
+        look("/gateways/{gateway}/approve", gateway::confirm_approval),
+        change("/gateways/{gateway}/approve", gateway::approve),
+        look("/gateways/{gateway}/revoke", gateway::confirm_revocation),
+        change("/gateways/{gateway}/revoke", gateway::revoke),
+        change("/gateways/{gateway}/place", gateway::place),
+        look("/claims", claims::get),
+        change("/claims", claims::post),
+        look("/approvals", approvals::get),
+        look("/incidents", incidents::get),
+        change("/incidents/{incident}/close", incidents::close),
+        look("/placements", placements::get),
+        change("/placements", placements::post),
+        change("/teams", placements::add_team),
+        look("/users", users::get),
+        change("/users", users::post),
+        change("/users/{user}/disable", users::disable),
+        look("/audit", audit::get),
+    ]
+}

@@ -1,0 +1,211 @@
+//! Shell: the operator's list of gateways: worst first, searched, filtered by state, fifty at a time.
+
+use askama::Template;
+use axum::Extension;
+use axum::extract::{Query, State};
+use axum::response::Response;
+use homeward_protocol::id::{GatewayId, PlacementId};
+use homeward_protocol::time::Timestamp;
+use serde::Deserialize;
+
+use super::Desk;
+use super::error::Failure;
+use super::frame::{Frame, Shape, page};
+use super::guard::Visitor;
+use super::when::{self, When};
+use crate::access::Sight;
+use crate::care::list::{self, Filter, Judged};
+use crate::care::{self, Counts, State as Word, words};
+use crate::store::{StoreError, Tx, care::known, console};
+
+/// What stands behind the `?`. What cannot be read counts as not given.
+#[derive(Deserialize)]
+pub struct Asked {
+    #[serde(default)]
+    q: String,
+    #[serde(default)]
+    state: String,
+    #[serde(default)]
+    after: String,
+}
+
+/// One gateway.
+#[derive(Debug, Clone)]
+pub struct Row {
+    gateway: GatewayId,
+    placement: Option<PlacementId>,
+    connected: bool,
+    state: Word,
+    shape: Shape,
+    word: String,
+    reason: String,
+    as_of: Option<When>,
+}
+
+#[derive(Template)]
+#[template(path = "fleet.html")]
+struct Page {
+    frame: Frame,
+    rows: Rows,
+}
+
+/// The part of the page that changes.
+#[derive(Template)]
+#[template(path = "fleet_rows.html")]
+struct Rows {
+    frame: Frame,
+    counts: Counts,
+    rows: Vec<Row>,
+    next: Option<String>,
+    waiting: i64,
+    incidents: i64,
+    q: String,
+    state: Option<Word>,
+    after: String,
+}
+
+/// A way to look at one state only.
+struct Choice {
+    query: String,
+    title: &'static str,
+    class: &'static str,
+    shape: Option<Shape>,
+    count: usize,
+    chosen: bool,
+}
+
+impl Rows {
+    /// What is asked for, for the next look at the same thing.
+    fn here(&self) -> String {
+        let after = (!self.after.is_empty()).then_some(self.after.as_str());
+        address(&self.q, self.state, after)
+    }
+
+    fn heading(&self) -> String {
+        match (
+            self.counts.total(),
+            self.counts.needs_action,
+            self.counts.not_heard,
+        ) {
+            (0, ..) => "No gateways".to_owned(),
+            (1, 0, 0) => "1 gateway, nothing urgent".to_owned(),
+            (whole, 0, 0) => format!("{whole} gateways, nothing urgent"),
+            (whole, red, grey) => format!("{} of {whole} gateways need a look", red + grey),
+        }
+    }
+
+    fn filters(&self) -> Vec<Choice> {
+        let all = Choice {
+            query: address(&self.q, None, None),
+            title: "All",
+            class: "",
+            shape: None,
+            count: self.counts.total(),
+            chosen: self.state.is_none(),
+        };
+        let one = |state: Word| Choice {
+            query: address(&self.q, Some(state), None),
+            title: words::title(state),
+            class: state.name(),
+            shape: Some(Shape(state)),
+            count: self.counts.in_state(state),
+            chosen: self.state == Some(state),
+        };
+        std::iter::once(all)
+            .chain(Word::ALL.into_iter().map(one))
+            .collect()
+    }
+}
+
+/// `/fleet` with what is asked for behind it. A search is cut down to what ids can hold, so nothing needs escaping.
+fn address(q: &str, state: Option<Word>, after: Option<&str>) -> String {
+    let parts = [
+        (!q.is_empty()).then(|| format!("q={q}")),
+        state.map(|s| format!("state={s}")),
+        after.map(|a| format!("after={a}")),
+    ];
+    let query = parts.into_iter().flatten().collect::<Vec<_>>().join("&");
+    if query.is_empty() {
+        String::new()
+    } else {
+        format!("?{query}")
+    }
+}
+
+/// The whole page.
+pub async fn get(
+    State(desk): State<Desk>,
+    Extension(visitor): Extension<Visitor>,
+    Query(asked): Query<Asked>,
+) -> Result<Response, Failure> {
+    let rows = look(&desk, &visitor, asked).await?;
+    let frame = rows.frame.clone();
+    Ok(page(&Page { frame, rows }))
+}
+
+/// The part that changes.
+pub async fn rows(
+    State(desk): State<Desk>,
+    Extension(visitor): Extension<Visitor>,
+    Query(asked): Query<Asked>,
+) -> Result<Response, Failure> {
+    Ok(page(&look(&desk, &visitor, asked).await?))
+}
+
+async fn look(desk: &Desk, visitor: &Visitor, asked: Asked) -> Result<Rows, Failure> {
+    let now = desk.clock.now();
+    let read = desk
+        .store
+        .read(move |tx| Ok((judged(tx, now)?, console::to_do(tx)?)));
+    let (all, (waiting, incidents)) = read.await?;
+    let q = asked.q.trim().to_lowercase();
+    let filter = Filter {
+        text: q
+            .chars()
+            .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+            .take(40)
+            .collect(),
+        state: asked.state.parse().ok(),
+        after: asked.after.parse().ok(),
+    };
+    let page = list::page(all, &filter);
+    Ok(Rows {
+        frame: Frame::new("Fleet", "/fleet", visitor, now),
+        counts: page.counts,
+        rows: page.rows.into_iter().map(|j| row(j, now)).collect(),
+        next: page
+            .next
+            .map(|after| address(&filter.text, filter.state, Some(&after.to_string()))),
+        waiting,
+        incidents,
+        after: filter.after.map(|a| a.to_string()).unwrap_or_default(),
+        q: filter.text,
+        state: filter.state,
+    })
+}
+
+/// The whole fleet with its judgements.
+pub fn judged(tx: &mut dyn Tx, now: Timestamp) -> Result<Vec<Judged>, StoreError> {
+    let all = known(tx, &Sight::Fleet, now)?.into_iter();
+    let judge = |k: crate::store::care::Known| Judged {
+        standing: care::standing(&k.facts, now),
+        lifecycle: k.facts.lifecycle,
+        gateway: k.gateway,
+        placement: k.placement,
+        connected: k.connected,
+    };
+    Ok(all.map(judge).collect())
+}
+
+fn row(judged: Judged, now: Timestamp) -> Row {
+    Row {
+        word: words::state(&judged.standing, |at| when::clock(at, now)),
+        reason: words::reason(&judged.standing.reason),
+        as_of: judged.standing.as_of.map(|at| When::new(at, now)),
+        state: judged.standing.state,
+        shape: Shape(judged.standing.state),
+        gateway: judged.gateway,
+        placement: judged.placement,
+        connected: judged.connected,
+    }
+}

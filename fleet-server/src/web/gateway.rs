@@ -1,0 +1,301 @@
+//! Shell: one gateway from all sides, and what an operator may do to it.
+
+use askama::Template;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use axum::{Extension, Form};
+use homeward_protocol::id::{GatewayId, PlacementId};
+use homeward_protocol::posture::PostureReport;
+use homeward_protocol::time::Timestamp;
+use serde::Deserialize;
+
+use super::Desk;
+use super::error::Failure;
+use super::frame::{Frame, Shape, go, page};
+use super::guard::Visitor;
+use super::when::{self, When};
+use super::words as plain;
+use crate::access::Sight;
+use crate::bus::Event;
+use crate::care::{self, Lifecycle, Standing, words};
+use crate::device::register::{Approving, Revoking, approve as let_in, revoke as shut_out};
+use crate::store::care::{known_of, place as put, placements};
+use crate::store::console::{self, AlarmEvent, Certificate, Claimed, Gap, Gateway, Sensor, Shown, Stretch};
+use crate::store::{StoreError, Tx};
+
+/// Most characters of a reason.
+const MAX_REASON: usize = 200;
+
+/// All that is known of one gateway.
+struct Whole {
+    gateway: Gateway,
+    standing: Standing,
+    posture: Option<(PostureReport, Timestamp)>,
+    sensors: Vec<Sensor>,
+    latest: Vec<Shown>,
+    gaps: Vec<Gap>,
+    alarms: Vec<AlarmEvent>,
+    connections: Vec<Stretch>,
+    outages: Vec<Stretch>,
+    certificates: Vec<Certificate>,
+    homes: Vec<PlacementId>,
+}
+
+#[derive(Template)]
+#[template(path = "gateway.html")]
+struct Page {
+    frame: Frame,
+    whole: Whole,
+    word: String,
+    reason: String,
+    action: &'static str,
+}
+
+/// One value of a sensor, as it is said.
+struct Line {
+    kind: &'static str,
+    value: String,
+    quality: &'static str,
+    grade: &'static str,
+    taken: When,
+    received: When,
+}
+
+impl Page {
+    fn shape(&self) -> Shape {
+        Shape(self.whole.standing.state)
+    }
+
+    fn of(&self, sensor: &Sensor) -> Vec<Line> {
+        let own = self.whole.latest.iter().filter(|r| r.sensor == sensor.sensor);
+        let line = |r: &Shown| Line {
+            kind: r.kind.name(),
+            value: plain::value(r.kind, r.value),
+            quality: plain::quality(r.quality),
+            grade: plain::grade(r.grade),
+            taken: When::new(r.taken_at, self.frame.now),
+            received: When::new(r.received_at, self.frame.now),
+        };
+        own.map(line).collect()
+    }
+
+    fn gap(&self, gap: &Gap) -> String {
+        format!("{} ({})", plain::gap(&gap.cause, gap.missing), gap.lane)
+    }
+
+    fn lifecycle(&self) -> &'static str {
+        plain::lifecycle(self.whole.gateway.lifecycle)
+    }
+
+    fn clock(&self, report: &PostureReport) -> &'static str {
+        plain::clock(report.clock.trust)
+    }
+
+    fn disk(&self, report: &PostureReport) -> String {
+        let disk = report.disk;
+        let [free, total, outbox] = [disk.free_bytes, disk.total_bytes, disk.outbox_bytes].map(plain::bytes);
+        format!("{free} free of {total}; the outbox takes {outbox}")
+    }
+
+    fn is_in(&self, home: &PlacementId) -> bool {
+        self.whole.gateway.placement.as_ref() == Some(home)
+    }
+
+    fn running(&self) -> String {
+        let uptime = self
+            .whole
+            .posture
+            .as_ref()
+            .map_or(0, |(report, _)| report.uptime.0 / 1000);
+        when::lasting(uptime)
+    }
+}
+
+#[derive(Template)]
+#[template(path = "approve.html")]
+struct Approval {
+    frame: Frame,
+    claim: Claimed,
+    fingerprint: String,
+}
+
+#[derive(Template)]
+#[template(path = "revoke.html")]
+struct Revocation {
+    frame: Frame,
+    gateway: Gateway,
+}
+
+/// The key that the operator has compared.
+#[derive(Deserialize)]
+pub struct Compared {
+    fingerprint: String,
+}
+
+/// Why a gateway is shut out.
+#[derive(Deserialize)]
+pub struct Why {
+    reason: String,
+}
+
+/// Which home a gateway is in; empty for none.
+#[derive(Deserialize)]
+pub struct Where {
+    placement: String,
+}
+
+fn id(text: &str) -> Result<GatewayId, Failure> {
+    text.parse().map_err(|_| Failure::NothingHere)
+}
+
+/// The page.
+pub async fn get(
+    State(desk): State<Desk>,
+    Extension(visitor): Extension<Visitor>,
+    Path(gateway): Path<String>,
+) -> Result<Response, Failure> {
+    let (gateway, now) = (id(&gateway)?, desk.clock.now());
+    let whole = desk
+        .store
+        .read(move |tx| whole(tx, &gateway, now))
+        .await?
+        .ok_or(Failure::NothingHere)?;
+    Ok(page(&Page {
+        frame: Frame::new("Gateway", "/fleet", &visitor, now),
+        word: words::state(&whole.standing, |at| when::clock(at, now)),
+        reason: words::reason(&whole.standing.reason),
+        action: words::action(&whole.standing.reason),
+        whole,
+    }))
+}
+
+fn whole(tx: &mut dyn Tx, id: &GatewayId, now: Timestamp) -> Result<Option<Whole>, StoreError> {
+    let (Some(gateway), Some(known)) = (console::gateway(tx, id)?, known_of(tx, id, now)?) else {
+        return Ok(None);
+    };
+    Ok(Some(Whole {
+        gateway,
+        standing: care::standing(&known.facts, now),
+        posture: console::posture(tx, id)?,
+        sensors: console::sensors(tx, id)?,
+        latest: console::latest(tx, id)?,
+        gaps: console::gaps(tx, id)?,
+        alarms: console::alarms(tx, id)?,
+        connections: console::connections(tx, id)?,
+        outages: console::outages(tx, id)?,
+        certificates: console::certificates(tx, id)?,
+        homes: placements(tx, &Sight::Fleet)?.into_iter().map(|p| p.id).collect(),
+    }))
+}
+
+/// Asks whether to let it in, and shows the key to compare.
+pub async fn confirm_approval(
+    State(desk): State<Desk>,
+    Extension(visitor): Extension<Visitor>,
+    Path(gateway): Path<String>,
+) -> Result<Response, Failure> {
+    let gateway = id(&gateway)?;
+    let waiting = desk.store.read(|tx| console::waiting(tx)).await?;
+    let claim = waiting
+        .into_iter()
+        .find(|c| c.gateway == gateway)
+        .ok_or(Failure::NothingHere)?;
+    Ok(page(&Approval {
+        frame: Frame::new("Approve", "/approvals", &visitor, desk.clock.now()),
+        fingerprint: claim.fingerprint(),
+        claim,
+    }))
+}
+
+/// Lets it in.
+pub async fn approve(
+    State(desk): State<Desk>,
+    Extension(visitor): Extension<Visitor>,
+    Path(gateway): Path<String>,
+    Form(given): Form<Compared>,
+) -> Result<Response, Failure> {
+    let (gateway, now) = (id(&gateway)?, desk.clock.now());
+    let (which, by, print) = (gateway.clone(), visitor.user, given.fingerprint);
+    let done = desk
+        .store
+        .write(move |tx| let_in(tx, &which, Some(&print), by.as_str(), now))
+        .await?;
+    match done {
+        Approving::Approved | Approving::Already => {}
+        Approving::NoClaim | Approving::NotUsed => return Err(Failure::NothingHere),
+        Approving::Revoked => return Err(Failure::Refused("it was taken out of service meanwhile".into())),
+        Approving::OtherKey(_) => return Err(Failure::Refused("another key is waiting now".into())),
+    }
+    desk.bus.publish(Event::Changed(gateway));
+    Ok(go("/approvals"))
+}
+
+/// Asks whether to shut it out, and why.
+pub async fn confirm_revocation(
+    State(desk): State<Desk>,
+    Extension(visitor): Extension<Visitor>,
+    Path(gateway): Path<String>,
+) -> Result<Response, Failure> {
+    let gateway = id(&gateway)?;
+    let gateway = desk.store.read(move |tx| console::gateway(tx, &gateway)).await?;
+    let gateway = gateway
+        .filter(|g| g.lifecycle != Lifecycle::Revoked)
+        .ok_or(Failure::NothingHere)?;
+    Ok(page(&Revocation {
+        frame: Frame::new("Take out of service", "/fleet", &visitor, desk.clock.now()),
+        gateway,
+    }))
+}
+
+/// Shuts it out for good.
+pub async fn revoke(
+    State(desk): State<Desk>,
+    Extension(visitor): Extension<Visitor>,
+    Path(gateway): Path<String>,
+    Form(given): Form<Why>,
+) -> Result<Response, Failure> {
+    let (gateway, now) = (id(&gateway)?, desk.clock.now());
+    let reason: String = given.reason.trim().chars().take(MAX_REASON).collect();
+    if reason.is_empty() {
+        return Err(Failure::Form(
+            "A reason is needed: it stands in the audit trail.".into(),
+        ));
+    }
+    let which = gateway.clone();
+    let done = desk
+        .store
+        .write(move |tx| shut_out(tx, &which, &reason, visitor.user.as_str(), now))
+        .await?;
+    if done == Revoking::Unknown {
+        return Err(Failure::NothingHere);
+    }
+    desk.bus.publish(Event::Changed(gateway.clone()));
+    Ok(go(&format!("/gateways/{gateway}")))
+}
+
+/// Puts it into a home.
+pub async fn place(
+    State(desk): State<Desk>,
+    Extension(visitor): Extension<Visitor>,
+    Path(gateway): Path<String>,
+    Form(given): Form<Where>,
+) -> Result<Response, Failure> {
+    let (gateway, now) = (id(&gateway)?, desk.clock.now());
+    let placement: Option<PlacementId> = match given.placement.as_str() {
+        "" => None,
+        text => Some(
+            text.parse()
+                .map_err(|e| Failure::Form(format!("The home is not taken: {e}.")))?,
+        ),
+    };
+    let which = gateway.clone();
+    let by = visitor.user;
+    let done = desk
+        .store
+        .write(move |tx| put(tx, &which, placement.as_ref(), by.as_str(), now));
+    if !done.await? {
+        return Err(Failure::NothingHere);
+    }
+    desk.bus.publish(Event::Changed(gateway.clone()));
+    Ok(go(&format!("/gateways/{gateway}")))
+}

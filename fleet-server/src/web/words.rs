@@ -1,0 +1,124 @@
+//! The operator's words for what is kept as a short name.
+
+use homeward_protocol::grade::Grade;
+use homeward_protocol::reading::{Kind, Quality, Value};
+use homeward_protocol::time::ClockTrust;
+
+use crate::care::Lifecycle;
+
+/// A value with its unit.
+pub fn value(kind: Kind, value: Value) -> String {
+    match value {
+        Value::Number(number) => {
+            let symbol = kind.unit().symbol();
+            format!("{number} {symbol}").trim_end().to_owned()
+        }
+        Value::State(state) => state.name().to_owned(),
+        Value::Absent => "no value".to_owned(),
+    }
+}
+
+/// What is known of a value.
+pub fn quality(quality: Quality) -> &'static str {
+    match quality {
+        Quality::Good => "",
+        Quality::OutOfRange => "out of range",
+        Quality::Doubtful => "doubtful",
+    }
+}
+
+/// How sure we are of the device.
+pub fn grade(grade: Grade) -> &'static str {
+    match grade {
+        Grade::Unverified => "unverified",
+        Grade::Associated => "associated",
+        Grade::Verified => "verified",
+    }
+}
+
+/// How far a gateway's life has come.
+pub fn lifecycle(lifecycle: Lifecycle) -> &'static str {
+    match lifecycle {
+        Lifecycle::Expected => "expected: its claim has not been used yet",
+        Lifecycle::Waiting => "waiting for approval",
+        Lifecycle::Enrolled => "in service",
+        Lifecycle::Revoked => "out of service",
+    }
+}
+
+/// How far the gateway's clock is trusted.
+pub fn clock(trust: ClockTrust) -> &'static str {
+    match trust {
+        ClockTrust::Synced => "right: confirmed by a time source",
+        ClockTrust::Unsynced => "runs, but no time source has confirmed it since the boot",
+        ClockTrust::Floor => "wrong: it stands before a moment that has passed",
+    }
+}
+
+/// What became of records that are missing.
+pub fn gap(cause: &str, missing: i64) -> String {
+    let records = match missing {
+        1 => "1 record is".to_owned(),
+        n => format!("{n} records are"),
+    };
+    match cause {
+        "quota" => {
+            format!("{records} missing: the box's disk quota was reached, and it gave up the least important")
+        }
+        "disk-refused" => format!("{records} missing: the box's disk did not take them"),
+        "damaged" => format!("{records} missing: they were damaged on the box's disk"),
+        "not-held" => format!("{records} missing: the box no longer has them, and nobody can say why"),
+        "chain-broken" => "The chain of records does not fit together here; what came is kept".to_owned(),
+        "fork" => {
+            "The box sent other records under numbers that were taken: its disk was put back".to_owned()
+        }
+        other => format!("{records} missing: {other}"),
+    }
+}
+
+/// A condition that a gateway reported.
+pub fn condition(condition: &str) -> &str {
+    match condition {
+        "sensor-silent" => "device does not answer",
+        "device-alarm" => "the device's own alarm",
+        "records-lost" => "records given up",
+        other => other,
+    }
+}
+
+/// Why a connection ended or was missing.
+pub fn why(cause: &str) -> &str {
+    match cause {
+        "unreachable" => "the network or the server did not answer",
+        "untrusted" => "a certificate was not accepted",
+        "closed" => "the server closed the connection",
+        "not-running" => "the agent was not running",
+        other => other,
+    }
+}
+
+/// Bytes as people say them.
+pub fn bytes(n: u64) -> String {
+    match n {
+        0..10_000 => format!("{n} bytes"),
+        10_000..10_000_000 => format!("{} kB", n / 1000),
+        10_000_000..10_000_000_000 => format!("{} MB", n / 1_000_000),
+        _ => format!("{} GB", n / 1_000_000_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use homeward_protocol::reading::State;
+    use homeward_protocol::unit::Decimal;
+
+    #[test]
+    fn values_carry_their_unit() {
+        let number = |m, e| Value::Number(Decimal::new(m, e).expect("fits"));
+        assert_eq!(value(Kind::OxygenConcentration, number(931, -1)), "93.1 %");
+        assert_eq!(value(Kind::Door, Value::State(State::Open)), "open");
+        assert_eq!(value(Kind::Running, number(1, 0)), "1");
+        assert_eq!(value(Kind::BatteryCharge, Value::Absent), "no value");
+    }
+}
