@@ -107,11 +107,33 @@ const FRONTS: [(&str, &str); 1] = [(
 )];
 
 /// Shells that know another noun's shell, and why. (importing noun, imported noun, reason)
-const MAY_KNOW: [(&str, &str, &str); 1] = [(
-    "enrol",
-    "identity",
-    "enrolment makes the key and speaks as the identity that it is for",
-)];
+const MAY_KNOW: [(&str, &str, &str); 5] = [
+    (
+        "enrol",
+        "identity",
+        "enrolment makes the key and speaks as the identity that it is for",
+    ),
+    (
+        "web",
+        "access",
+        "the console checks passwords and sessions where the command line makes them",
+    ),
+    (
+        "web",
+        "device",
+        "the console hands out claims as the command line does",
+    ),
+    (
+        "api",
+        "access",
+        "the API checks tokens where the command line makes them",
+    ),
+    (
+        "api",
+        "device",
+        "the API hands out claims as the command line does",
+    ),
+];
 
 struct Source {
     /// From the root of the repository, with `/`.
