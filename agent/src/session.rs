@@ -31,6 +31,9 @@ const WINDOW: [usize; 3] = [32, 24, 8];
 /// A lane with an envelope under way sends another one only when so many records wait.
 const WORTH_IT: u64 = 64;
 
+/// How long small runs wait for the acknowledgement before them. One that was lost costs a lane this long only.
+const LINGER: Duration = Duration::from_millis(500);
+
 /// How patient the session is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -89,6 +92,8 @@ pub struct Online {
     flights: VecDeque<Flight>,
     /// What each lane sends next.
     cursors: [Seq; 3],
+    /// When each lane sent last.
+    sent_at: [Uptime; 3],
     /// A [`Effect::Send`] is being carried out.
     sending: bool,
     /// When something was last acknowledged, or the first of `flights` was sent.
@@ -206,7 +211,11 @@ impl Session {
             State::Offline { retry_at } => Some(*retry_at),
             State::Online(online) => {
                 let stall = (!online.flights.is_empty()).then(|| online.progress_at.plus(self.limits.ack));
-                online.doubts.iter().copied().flatten().chain(stall).min()
+                let linger = (!online.sending)
+                    .then(|| online.lingering(&self.ledger))
+                    .flatten();
+                let doubts = online.doubts.iter().copied().flatten();
+                doubts.chain(stall).chain(linger).min()
             }
             State::Dialing | State::Stopped => None,
         }
@@ -216,7 +225,7 @@ impl Session {
     pub fn handle(&mut self, input: Input, now: Moment) -> Vec<Effect> {
         if let Input::Outbox(ledger) = input {
             self.ledger = ledger;
-            return self.pump();
+            return self.pump(now);
         }
         match (&mut self.state, input) {
             (State::Stopped, _) => Vec::new(),
@@ -240,10 +249,11 @@ impl Session {
                 if stalled {
                     return self.lost(Cause::Unreachable, now);
                 }
-                self.rewind_doubted(now.uptime)
+                self.rewind_doubted(now)
             }
             (State::Online(online), Input::Sent { lane, epoch, last }) => {
                 online.sending = false;
+                online.sent_at[lane as usize] = now.uptime;
                 if online.flights.is_empty() {
                     online.progress_at = now.uptime;
                 }
@@ -251,12 +261,12 @@ impl Session {
                     online.flights.push_back(Flight { lane, last });
                     online.cursors[lane as usize] = last.next();
                 }
-                self.pump()
+                self.pump(now)
             }
             (State::Online(online), Input::NothingToSend(lane)) => {
                 online.sending = false;
                 online.cursors[lane as usize] = self.ledger.lane(lane).next;
-                self.pump()
+                self.pump(now)
             }
             (State::Online(_), Input::Ack(ack)) => vec![Effect::Settle(ack)],
             (State::Online(_), Input::Settled(ack, settled)) => self.settled(ack, settled, now),
@@ -282,6 +292,7 @@ impl Session {
             since: now.at,
             flights: VecDeque::new(),
             cursors: Lane::ALL.map(|lane| self.ledger.lane(lane).oldest),
+            sent_at: [now.uptime; 3],
             sending: false,
             progress_at: now.uptime,
             doubts: [None; 3],
@@ -296,7 +307,7 @@ impl Session {
                 cause,
             }));
         }
-        effects.extend(self.pump());
+        effects.extend(self.pump(now));
         effects
     }
 
@@ -355,22 +366,22 @@ impl Session {
                 }
             }
         }
-        self.pump()
+        self.pump(now)
     }
 
-    fn rewind_doubted(&mut self, now: Uptime) -> Vec<Effect> {
+    fn rewind_doubted(&mut self, now: Moment) -> Vec<Effect> {
         let State::Online(online) = &mut self.state else {
             return Vec::new();
         };
         for lane in Lane::ALL {
             let i = lane as usize;
-            if online.doubts[i].is_some_and(|at| now >= at) {
+            if online.doubts[i].is_some_and(|at| now.uptime >= at) {
                 online.doubts[i] = None;
                 online.flights.retain(|flight| flight.lane != lane);
                 online.cursors[i] = self.ledger.lane(lane).oldest;
             }
         }
-        self.pump()
+        self.pump(now)
     }
 
     fn hint(&mut self, word: &[u8]) -> Vec<Effect> {
@@ -385,7 +396,7 @@ impl Session {
     }
 
     /// The next envelope, if one may go: the most important lane first.
-    fn pump(&mut self) -> Vec<Effect> {
+    fn pump(&mut self, now: Moment) -> Vec<Effect> {
         let State::Online(online) = &mut self.state else {
             return Vec::new();
         };
@@ -393,15 +404,39 @@ impl Session {
             return Vec::new();
         }
         let next = Lane::ALL.into_iter().find(|lane| {
-            let i = *lane as usize;
-            let waiting = self.ledger.lane(*lane).next.0.saturating_sub(online.cursors[i].0);
-            let under_way = online.flights.iter().any(|flight| flight.lane == *lane);
-            let worth_it = *lane == Lane::Urgent || !under_way || waiting >= WORTH_IT;
-            waiting > 0 && worth_it && online.flights.len() < WINDOW[i]
+            let waiting = online.waiting(*lane, &self.ledger);
+            let worth_it = *lane == Lane::Urgent
+                || !online.under_way(*lane)
+                || waiting >= WORTH_IT
+                || now.uptime >= online.sent_at[*lane as usize].plus(LINGER);
+            waiting > 0 && worth_it && online.has_room(*lane)
         });
         next.map_or_else(Vec::new, |lane| {
             online.sending = true;
             vec![Effect::Send(lane, online.cursors[lane as usize])]
         })
+    }
+}
+
+impl Online {
+    /// Records of a lane that were not sent on this connection.
+    fn waiting(&self, lane: Lane, ledger: &Ledger) -> u64 {
+        let next = ledger.lane(lane).next.0;
+        next.saturating_sub(self.cursors[lane as usize].0)
+    }
+
+    fn under_way(&self, lane: Lane) -> bool {
+        self.flights.iter().any(|flight| flight.lane == lane)
+    }
+
+    fn has_room(&self, lane: Lane) -> bool {
+        self.flights.len() < WINDOW[lane as usize]
+    }
+
+    /// When a small run goes out although the one before it was not acknowledged.
+    fn lingering(&self, ledger: &Ledger) -> Option<Uptime> {
+        let waits = |lane: &Lane| self.waiting(*lane, ledger) > 0 && self.has_room(*lane);
+        let lanes = Lane::ALL.into_iter().filter(waits);
+        lanes.map(|lane| self.sent_at[lane as usize].plus(LINGER)).min()
     }
 }

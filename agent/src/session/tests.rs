@@ -77,6 +77,18 @@ fn a_trickle_waits_for_the_acknowledgement_before_it() {
 }
 
 #[test]
+fn a_lost_acknowledgement_holds_a_trickle_up_for_half_a_second_only() {
+    let (mut session, _) = online([0, 1, 0]);
+    session.handle(sent(Lane::Vital, 1), moment(2));
+    session.handle(Input::Outbox(ledger([0, 2, 0])), moment(3));
+    assert_eq!(session.deadline(), Some(Uptime(502)));
+    assert_eq!(
+        session.handle(Input::Tick, moment(502)),
+        [Effect::Send(Lane::Vital, Seq(2))]
+    );
+}
+
+#[test]
 fn no_acknowledgement_for_thirty_seconds_means_a_dead_connection() {
     let (mut session, _) = online([0, 1, 0]);
     session.handle(sent(Lane::Vital, 1), moment(2));
