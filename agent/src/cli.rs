@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use homeward_protocol::id::SensorId;
 
 /// The agent on a home gateway: reads the home's devices, and keeps every value until the server has it.
 #[derive(Debug, Parser)]
@@ -62,9 +63,43 @@ pub enum Command {
     /// Say how the agent is: the link, what waits, the sensors, the certificate.
     #[command(after_help = "Example:\n  homeward-agent --data DIR --json status")]
     Status,
-    /// Check agent.toml and say everything that is wrong with it.
+    /// Check agent.toml and the profiles, and say everything that is wrong with them.
     #[command(after_help = "Example:\n  homeward-agent --data DIR check")]
     Check,
+    /// Ask sensors.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  homeward-agent --data DIR sensor read ups-bedroom"
+    )]
+    Sensor(SensorCommand),
+    /// Work with device profiles.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  homeward-agent --data DIR profile check my-ups.toml"
+    )]
+    Profile(ProfileCommand),
+}
+
+/// Ask sensors.
+#[derive(Debug, Subcommand)]
+pub enum SensorCommand {
+    /// Ask one configured sensor now, and show its values. Nothing is stored or sent.
+    #[command(after_help = "Example:\n  homeward-agent --data DIR sensor read ups-bedroom")]
+    Read {
+        /// Which sensor, as agent.toml names it.
+        sensor: SensorId,
+    },
+}
+
+/// Work with device profiles.
+#[derive(Debug, Subcommand)]
+pub enum ProfileCommand {
+    /// Check a profile and describe it in plain words.
+    #[command(after_help = "Example:\n  homeward-agent --data DIR profile check my-ups.toml")]
+    Check {
+        /// The profile, a TOML file.
+        file: PathBuf,
+    },
 }
 
 #[cfg(test)]

@@ -5,14 +5,16 @@
 use std::fmt;
 use std::time::Duration;
 
+use homeward_devices::profile::Profile;
+use homeward_protocol::time::Uptime;
 use serde::Deserialize;
 
 use crate::outbox::DEFAULT_QUOTA;
 use crate::posture::DEFAULT_INTERVAL;
+use crate::sense::{Sensor, SensorConfig, SensorFault, lines};
 use crate::session::Limits;
 
-/// Longest file, bytes: a home with the most sensors that a report can list is far below it.
-pub const MAX_FILE: u64 = 256 * 1024;
+pub mod load;
 
 /// The file as written.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -24,6 +26,8 @@ struct Raw {
     server: RawServer,
     #[serde(default)]
     posture: RawPosture,
+    #[serde(default)]
+    sensor: Vec<SensorConfig>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -63,6 +67,8 @@ pub struct Config {
     pub limits: Limits,
     /// How often the posture is reported when nothing changed.
     pub posture_interval: Duration,
+    /// The sensors as configured; [`Config::sensors`] joins them with their profiles.
+    pub sensor: Vec<SensorConfig>,
 }
 
 /// What is wrong with a configuration.
@@ -77,6 +83,8 @@ pub enum Fault {
         /// What would be right.
         rule: &'static str,
     },
+    /// A `[[sensor]]` makes no sense.
+    Sensor(SensorFault),
 }
 
 impl fmt::Display for Fault {
@@ -84,6 +92,7 @@ impl fmt::Display for Fault {
         match self {
             Fault::Syntax(text) => f.write_str(text.trim_end()),
             Fault::Value { key, rule } => write!(f, "{key}: {rule}"),
+            Fault::Sensor(fault) => fault.fmt(f),
         }
     }
 }
@@ -154,7 +163,28 @@ impl Config {
                 ..usual
             },
             posture_interval,
+            sensor: raw.sensor,
         })
+    }
+
+    /// The sensors, joined with the profiles of this box's `own` and the shipped ones.
+    pub fn sensors(&self, own: &[Profile]) -> Result<Vec<Sensor>, Faults> {
+        let mut sensors = Vec::new();
+        let mut faults = Vec::new();
+        for sensor in &self.sensor {
+            match sensor.resolve(own) {
+                Ok(sensor) => sensors.push(sensor),
+                Err(fault) => faults.push(Fault::Sensor(fault)),
+            }
+        }
+        if let Err(more) = lines(sensors.clone(), Uptime::default()) {
+            faults.extend(more.into_iter().map(Fault::Sensor));
+        }
+        if faults.is_empty() {
+            Ok(sensors)
+        } else {
+            Err(Faults(faults))
+        }
     }
 }
 
@@ -173,6 +203,14 @@ mod tests {
         let error = Config::parse("[outbox]\nquota_kib = 512\nquotas = 1\n").expect_err("is wrong");
         let text = error.to_string();
         assert!(text.contains("line 3") && text.contains("quotas"), "{text}");
+    }
+
+    #[test]
+    fn a_sensor_without_a_profile_is_refused_with_its_name() {
+        let text = "[[sensor]]\nid = \"ups\"\nprofile = \"no-such-one\"\naddress = \"192.0.2.1:502\"\n";
+        let config = Config::parse(text).expect("reads");
+        let error = config.sensors(&[]).expect_err("is wrong").to_string();
+        assert!(error.contains("ups") && error.contains("no-such-one"), "{error}");
     }
 
     #[test]

@@ -8,12 +8,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser as _;
-use homeward_agent::cli::{Cli, Command};
+use homeward_agent::cli::{Cli, Command, ProfileCommand, SensorCommand};
 use homeward_agent::clock::Clock;
+use homeward_agent::config::load;
 use homeward_agent::enrol::est::{Progress, enrol};
 use homeward_agent::identity::keys::Folder;
-use homeward_agent::{log, run, status};
+use homeward_agent::{log, run, sense, status};
 use homeward_protocol::claim::{Claim, MAX_CLAIM};
+use homeward_protocol::id::SensorId;
 use tokio::runtime::{Builder, Runtime};
 
 type Failure = Box<dyn Error>;
@@ -36,8 +38,20 @@ fn act(cli: &Cli) -> Result<(), Failure> {
         Command::Run => Ok(runtime()?.block_on(run::run(&cli.data))?),
         Command::Status => show_status(cli),
         Command::Check => {
-            run::load_config(&cli.data)?;
-            print(cli, "agent.toml is right", &serde_json::json!({"ok": true}));
+            let count = load::load(&cli.data)?.sensors.len();
+            let text = format!("The configuration is right; it has {count} sensors.");
+            print(cli, &text, &serde_json::json!({"ok": true, "sensors": count}));
+            Ok(())
+        }
+        Command::Sensor(SensorCommand::Read { sensor }) => runtime()?.block_on(read_sensor(cli, sensor)),
+        Command::Profile(ProfileCommand::Check { file }) => {
+            let profile = load::profile(file)?;
+            let text = sense::describe(&profile);
+            print(
+                cli,
+                text.trim_end(),
+                &serde_json::json!({"ok": true, "profile": profile.id.as_str()}),
+            );
             Ok(())
         }
     }
@@ -83,6 +97,26 @@ fn read_claim(from: &Path) -> Result<String, Failure> {
             .map_err(|error| format!("could not read the claim at {}: {error}", from.display()))?;
     }
     Ok(text)
+}
+
+async fn read_sensor(cli: &Cli, id: &SensorId) -> Result<(), Failure> {
+    let sensors = load::load(&cli.data)?.sensors;
+    let known: Vec<&str> = sensors.iter().map(|sensor| sensor.id.as_str()).collect();
+    let found = sensors.iter().find(|sensor| sensor.id == *id);
+    let sensor =
+        found.ok_or_else(|| format!("agent.toml has no sensor {id}; it has: {}", known.join(", ")))?;
+    let outcome = sense::poll::once(sensor).await;
+    let now = Clock::with_floor(Folder::within(&cli.data).floor()).now();
+    let readings = outcome.readings(sensor, now);
+    print(
+        cli,
+        sense::values(&readings).trim_end(),
+        &serde_json::to_value(&readings)?,
+    );
+    match outcome.error {
+        Some(error) => Err(format!("{id}: {error}. Check its address, its cable and its unit number").into()),
+        None => Ok(()),
+    }
 }
 
 fn show_status(cli: &Cli) -> Result<(), Failure> {

@@ -2,7 +2,6 @@
 #![expect(clippy::disallowed_methods, reason = "shell: starts and stops everything")]
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +19,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::config::{Config, Faults, MAX_FILE};
+use crate::config::Config;
+use crate::config::load::{LoadError, Loaded, load};
 use crate::enrol::renew::{Held, Renewal};
 use crate::identity::keys::{DeviceKey, Folder, KeyError, Server};
 use crate::identity::tls::{TlsError, verified};
@@ -29,6 +29,7 @@ use crate::outbox::keeper::{Keeper, Outbox, Place};
 use crate::outbox::sqlite::{Opened, OutboxError};
 use crate::outbox::{Ledger, intake};
 use crate::posture::report::Reporter;
+use crate::sense::{Heard, Line, lines, poll};
 use crate::session::mqtt::{Credentials, Door, Link, Wish};
 use crate::session::{Moment, Session};
 use crate::status::file::Writer;
@@ -44,22 +45,9 @@ const WISHES: usize = 8;
 /// Why the agent does not run, or stopped running.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The configuration file could not be read.
-    #[error("could not read {path}")]
-    Config {
-        /// Which file.
-        path: PathBuf,
-        /// What the file system said.
-        source: std::io::Error,
-    },
-    /// The configuration is wrong.
-    #[error("{path} is wrong:\n{faults}")]
-    Faults {
-        /// Which file.
-        path: PathBuf,
-        /// All that is wrong.
-        faults: Faults,
-    },
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] LoadError),
     /// Another agent has the data folder.
     #[error("another agent runs with the data folder {0}. Stop it first")]
     Taken(PathBuf),
@@ -232,6 +220,25 @@ impl Agent {
         })
     }
 
+    /// Polls the sensors of `lines`. Without any, the senders are kept, so that nothing looks finished.
+    fn watch(
+        &mut self,
+        lines: Vec<Line>,
+        records: mpsc::Sender<Vec<Item>>,
+        sensors: watch::Sender<Vec<SensorHeard>>,
+        clock: &Arc<Clock>,
+    ) {
+        let (heard_tx, heard) = mpsc::channel(RECORDS);
+        for line in lines {
+            let clock = Arc::clone(clock);
+            let both: poll::Clock = Arc::new(move || (clock.now(), clock.uptime()));
+            let polling = poll::run(line, both, heard_tx.clone(), self.stop.clone());
+            self.tasks.spawn(done("sensors", polling));
+        }
+        let telling = tell(heard, heard_tx, records, sensors, self.stop.clone());
+        self.tasks.spawn(done("heard", telling));
+    }
+
     /// Waits for the first task that ends by itself; when all were asked to stop, for all of them.
     pub async fn ended(&mut self) -> Result<(), RunError> {
         while let Some(ended) = self.tasks.join_next().await {
@@ -325,23 +332,11 @@ async fn dispatch(
     }
 }
 
-/// Reads and checks `agent.toml`; without one, everything is as usual.
-pub fn load_config(data: &Path) -> Result<Config, RunError> {
-    let path = data.join("agent.toml");
-    let mut text = String::new();
-    match std::fs::File::open(&path).and_then(|file| file.take(MAX_FILE).read_to_string(&mut text)) {
-        Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(source) => return Err(RunError::Config { path, source }),
-    }
-    Config::parse(&text).map_err(|faults| RunError::Faults { path, faults })
-}
-
 /// Runs the agent of a data folder until SIGTERM or Ctrl-C.
 pub async fn run(data: &Path) -> Result<(), RunError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::System)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::System)?;
-    let config = load_config(data)?;
+    let Loaded { config, sensors } = load(data)?;
     let folder = Folder::within(data);
     let identity = folder.load()?;
     let _lock = lock(data)?;
@@ -349,7 +344,8 @@ pub async fn run(data: &Path) -> Result<(), RunError> {
     let last_alive = file::read(data).ok().map(|status| status.as_of);
     let outbox = open_outbox(data, config.quota, &clock).await?;
     let (records_tx, records) = mpsc::channel(RECORDS);
-    let (sensors_tx, sensors) = watch::channel(Vec::new());
+    let lines = lines(sensors, clock.uptime()).unwrap_or_default();
+    let (sensors_tx, sensors) = watch::channel(lines.iter().flat_map(Line::state).collect());
     let stop = CancellationToken::new();
     let parts = Parts {
         server: identity.server,
@@ -365,7 +361,7 @@ pub async fn run(data: &Path) -> Result<(), RunError> {
         last_alive,
     };
     let mut agent = Agent::start(parts, stop.clone())?;
-    let _kept = (records_tx, sensors_tx);
+    agent.watch(lines, records_tx, sensors_tx, &clock);
     notify(NotifyState::Ready);
     tracing::info!("the agent runs with the data folder {}", data.display());
     let result = tokio::select! {
@@ -379,6 +375,33 @@ pub async fn run(data: &Path) -> Result<(), RunError> {
     agent.stop().await;
     outbox.close().await;
     result
+}
+
+/// Parts what is heard: records to the outbox, the sensors' state to reports. `_open` keeps the inbox open.
+async fn tell(
+    mut heard: mpsc::Receiver<Heard>,
+    _open: mpsc::Sender<Heard>,
+    records: mpsc::Sender<Vec<Item>>,
+    sensors: watch::Sender<Vec<SensorHeard>>,
+    stop: CancellationToken,
+) {
+    while let Some(Some(one)) = stop.run_until_cancelled(heard.recv()).await {
+        sensors.send_modify(
+            |all| match all.iter_mut().find(|s| s.sensor == one.state.sensor) {
+                Some(known) => *known = one.state,
+                None => all.push(one.state),
+            },
+        );
+        if !one.items.is_empty() && records.send(one.items).await.is_err() {
+            return;
+        }
+    }
+    heard.close();
+    while let Some(one) = heard.recv().await {
+        if records.send(one.items).await.is_err() {
+            return;
+        }
+    }
 }
 
 async fn open_outbox(data: &Path, quota: u64, clock: &Clock) -> Result<Outbox, RunError> {
