@@ -118,7 +118,7 @@ pub enum Input {
     /// Dialing failed, or the connection ended.
     Lost(Cause),
     /// The outbox changed.
-    Outbox(Ledger),
+    Outbox(Box<Ledger>),
     /// [`Effect::Send`] is done.
     Sent {
         /// Which lane.
@@ -224,7 +224,7 @@ impl Session {
     /// The only way the state moves.
     pub fn handle(&mut self, input: Input, now: Moment) -> Vec<Effect> {
         if let Input::Outbox(ledger) = input {
-            self.ledger = ledger;
+            self.ledger = *ledger;
             return self.pump(now);
         }
         match (&mut self.state, input) {

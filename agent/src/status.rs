@@ -92,48 +92,44 @@ impl Backlog {
 impl Status {
     /// For a person, as of `now`.
     pub fn tell(&self, now: Timestamp) -> String {
-        let mut out = format!("Gateway {}, agent {}\n", self.gateway, self.version);
+        let mut lines = vec![format!("Gateway {}, agent {}", self.gateway, self.version)];
         let age = now.ms.saturating_sub(self.as_of.ms);
         if age > STALE_MS {
-            out += &format!(
-                "The agent is not running: last sign of life {} ({} ago). Start it with `homeward-agent run`.\n",
+            lines.push(format!(
+                "The agent is not running: last sign of life {} ({} ago). Start it with `homeward-agent run`.",
                 self.as_of,
                 Span(age)
-            );
+            ));
         }
-        out += &format!("Server:      {}\n", self.link.tell(now));
-        let waiting: u64 = self.backlog.iter().map(|lane| lane.records).sum();
-        if waiting == 0 {
-            out += "Waiting:     nothing; the server has every record\n";
-        } else {
-            let lanes: Vec<String> = self
-                .backlog
-                .iter()
-                .filter(|lane| lane.records > 0)
-                .map(|lane| format!("{} {}", lane.records, lane.lane))
-                .collect();
-            let kib = self.backlog.iter().map(|lane| lane.size_bytes).sum::<u64>() / 1024;
-            out += &format!(
-                "Waiting:     {waiting} records ({}), {kib} KiB\n",
-                lanes.join(", ")
-            );
-        }
+        lines.push(format!("Server:      {}", self.link.tell(now)));
+        lines.push(format!("Waiting:     {}", self.waiting()));
         if self.lost > 0 {
-            out += &format!(
-                "Lost:        {} records were given up for want of room; the server is told\n",
+            lines.push(format!(
+                "Lost:        {} records were given up for want of room; the server is told",
                 self.lost
-            );
+            ));
         }
         if let Some(certificate) = &self.certificate {
-            out += &format!("Certificate: {}\n", certificate.tell(now));
+            lines.push(format!("Certificate: {}", certificate.tell(now)));
         }
         if self.sensors.is_empty() {
-            out += "Sensors:     none configured\n";
+            lines.push("Sensors:     none configured".to_owned());
         }
         for sensor in &self.sensors {
-            out += &format!("Sensor {}: {}\n", sensor.sensor, heard(sensor, now));
+            lines.push(format!("Sensor {}: {}", sensor.sensor, heard(sensor, now)));
         }
-        out
+        lines.join("\n")
+    }
+
+    fn waiting(&self) -> String {
+        let held = self.backlog.iter().filter(|lane| lane.records > 0);
+        let lanes: Vec<String> = held.map(|lane| format!("{} {}", lane.records, lane.lane)).collect();
+        if lanes.is_empty() {
+            return "nothing; the server has every record".to_owned();
+        }
+        let records: u64 = self.backlog.iter().map(|lane| lane.records).sum();
+        let kib = self.backlog.iter().map(|lane| lane.size_bytes).sum::<u64>() / 1024;
+        format!("{records} records ({}), {kib} KiB", lanes.join(", "))
     }
 }
 

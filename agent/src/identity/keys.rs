@@ -314,9 +314,9 @@ mod tests {
     fn a_key_is_kept_before_it_is_used_and_only_for_its_owner() {
         let dir = tempfile::tempdir().expect("a directory");
         let folder = Folder::within(dir.path());
-        let made = folder.key_or_new().expect("a key").public().expect("a point");
+        let first = folder.key_or_new().expect("a key").public().expect("a point");
         let again = folder.key_or_new().expect("a key").public().expect("a point");
-        assert_eq!(made, again);
+        assert_eq!(first, again);
         let mode = |path: &str| {
             fs::metadata(dir.path().join(path))
                 .expect("is there")

@@ -63,9 +63,9 @@ impl Server {
             Some(&batch.prev),
             "the chain is broken"
         );
-        let (mut at, mut head) = (batch.first.0, batch.prev);
+        let (mut at, mut chain) = (batch.first.0, batch.prev);
         for entry in &batch.entries {
-            head = head.after(entry);
+            chain = chain.after(entry);
             let end = at + entry.span() - 1;
             if end > held.up_to {
                 match entry {
@@ -77,8 +77,8 @@ impl Server {
                     Entry::Lost(_) => self.lost += end - at.max(held.up_to + 1) + 1,
                 }
                 held.up_to = end;
-                held.heads.insert(end, head);
-            } else if held.heads.get(&end).is_some_and(|known| *known != head) {
+                held.heads.insert(end, chain);
+            } else if held.heads.get(&end).is_some_and(|known| *known != chain) {
                 self.forks += 1;
                 ack.next = Next::NewEpoch;
                 return ack;

@@ -145,7 +145,7 @@ impl Link {
             inputs.push_back(match woken {
                 Woken::Stop => Input::Stop,
                 Woken::Tick => Input::Tick,
-                Woken::Outbox => Input::Outbox(*ledger.borrow_and_update()),
+                Woken::Outbox => Input::Outbox(Box::new(*ledger.borrow_and_update())),
                 Woken::Credentials => Input::NewCertificate,
                 Woken::Wire(events, Ok(event)) => {
                     if let Some(wire) = &mut wire {
@@ -196,7 +196,7 @@ impl Link {
                         Settled::Later
                     }
                 };
-                inputs.push_back(Input::Outbox(*self.outbox.ledger().borrow()));
+                inputs.push_back(Input::Outbox(Box::new(*self.outbox.ledger().borrow())));
                 inputs.push_back(Input::Settled(ack, settled));
                 self.status.send_modify(|status| {
                     status.last_ack = Some(self.clock.now());

@@ -50,7 +50,7 @@ fn ack(lane: Lane, up_to: u64) -> Ack {
 fn alarms_overtake_readings() {
     let (mut session, effects) = online([0, 500, 3]);
     assert_eq!(effects, [Effect::Subscribe, Effect::Send(Lane::Vital, Seq(1))]);
-    let none = session.handle(Input::Outbox(ledger([1, 500, 3])), moment(2));
+    let none = session.handle(Input::Outbox(Box::new(ledger([1, 500, 3]))), moment(2));
     assert!(none.is_empty(), "one envelope at a time is made");
     let next = session.handle(sent(Lane::Vital, 200), moment(3));
     assert_eq!(next, [Effect::Send(Lane::Urgent, Seq(1))]);
@@ -64,7 +64,7 @@ fn a_trickle_waits_for_the_acknowledgement_before_it() {
     assert!(session.handle(sent(Lane::Vital, 1), moment(2)).is_empty());
     assert!(
         session
-            .handle(Input::Outbox(ledger([0, 3, 0])), moment(3))
+            .handle(Input::Outbox(Box::new(ledger([0, 3, 0]))), moment(3))
             .is_empty()
     );
     let word = ack(Lane::Vital, 1);
@@ -80,7 +80,7 @@ fn a_trickle_waits_for_the_acknowledgement_before_it() {
 fn a_lost_acknowledgement_holds_a_trickle_up_for_half_a_second_only() {
     let (mut session, _) = online([0, 1, 0]);
     session.handle(sent(Lane::Vital, 1), moment(2));
-    session.handle(Input::Outbox(ledger([0, 2, 0])), moment(3));
+    session.handle(Input::Outbox(Box::new(ledger([0, 2, 0]))), moment(3));
     assert_eq!(session.deadline(), Some(Uptime(502)));
     assert_eq!(
         session.handle(Input::Tick, moment(502)),
@@ -182,7 +182,7 @@ fn after_a_rebase_every_lane_begins_again() {
     for _ in 0..5 {
         new.number(Lane::Vital, b"record");
     }
-    session.handle(Input::Outbox(new), moment(3));
+    session.handle(Input::Outbox(Box::new(new)), moment(3));
     let effects = session.handle(Input::Settled(ack(Lane::Vital, 0), Settled::Rebased), moment(3));
     assert_eq!(effects, [Effect::Send(Lane::Vital, Seq(1))]);
 }
@@ -193,7 +193,7 @@ fn any_input() -> impl Strategy<Value = Input> {
         Just(Input::Tick),
         Just(Input::Admitted),
         Just(Input::Lost(Cause::Closed)),
-        (0..300u64, 0..300u64).prop_map(|(a, b)| Input::Outbox(ledger([a % 3, b, a]))),
+        (0..300u64, 0..300u64).prop_map(|(a, b)| Input::Outbox(Box::new(ledger([a % 3, b, a])))),
         (lane.clone(), 1..300u64).prop_map(|(lane, last)| sent(lane, last)),
         lane.clone().prop_map(Input::NothingToSend),
         (lane.clone(), 0..300u64).prop_map(|(lane, n)| Input::Ack(ack(lane, n))),

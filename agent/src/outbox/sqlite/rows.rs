@@ -369,9 +369,9 @@ pub(super) fn replace_damaged(
             Ok((row.get(0)?, hash(row.get_ref(1)?.as_blob()?)?))
         })?;
     ledger.lost += 1;
-    let held = ledger.lane_mut(lane);
-    held.items = held.items.saturating_sub(1);
-    held.bytes = held.bytes.saturating_sub(uint(size));
+    let state = ledger.lane_mut(lane);
+    state.items = state.items.saturating_sub(1);
+    state.bytes = state.bytes.saturating_sub(uint(size));
     let lost = Lost {
         count: 1,
         cause: LossCause::Damaged,
@@ -405,11 +405,11 @@ pub(super) fn forget(conn: &Connection, ledger: &mut Ledger, lane: Lane, up_to: 
         .query_row(with, |row| Ok((row.get(0)?, row.get(1)?)))?;
     conn.prepare_cached("DELETE FROM rows WHERE lane = $1 AND first < $2")?
         .execute(with)?;
-    let held = ledger.lane_mut(lane);
-    held.items -= uint(items);
-    held.bytes -= uint(bytes);
-    held.base = base;
-    held.oldest = end;
+    let state = ledger.lane_mut(lane);
+    state.items -= uint(items);
+    state.bytes -= uint(bytes);
+    state.base = base;
+    state.oldest = end;
     Ok(())
 }
 
@@ -427,19 +427,19 @@ pub(super) fn rebase(conn: &Connection, old: &Ledger, epoch: Epoch) -> rusqlite:
     ledger.losing = old.losing;
     for lane in Lane::ALL {
         let mut at = old.lane(lane).oldest;
-        let held = ledger.lane_mut(lane);
-        held.items = old.lane(lane).items;
-        held.bytes = old.lane(lane).bytes;
+        let state = ledger.lane_mut(lane);
+        state.items = old.lane(lane).items;
+        state.bytes = old.lane(lane).bytes;
         while at < old.lane(lane).next {
             let (span, head, body): (i64, Vec<u8>, Option<Vec<u8>>) = conn
                 .prepare_cached("SELECT span, head, body FROM rows WHERE lane = $1 AND first = $2")?
                 .query_row(params![lane as i64, int(at.0)], |row| {
                     Ok((row.get(0)?, row.get(1)?, row.get(2)?))
                 })?;
-            held.head = held.head.then(body.as_deref().unwrap_or(&head));
+            state.head = state.head.then(body.as_deref().unwrap_or(&head));
             conn.prepare_cached("UPDATE rows SET first = $1, head = $2 WHERE lane = $3 AND first = $4")?
-                .execute(params![int(held.next.0), held.head.0, lane as i64, int(at.0)])?;
-            held.next = held.next.plus(uint(span));
+                .execute(params![int(state.next.0), state.head.0, lane as i64, int(at.0)])?;
+            state.next = state.next.plus(uint(span));
             at = at.plus(uint(span));
         }
     }
