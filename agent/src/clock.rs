@@ -50,7 +50,6 @@ impl Clock {
     }
 
     /// Time since the boot, also counting sleep.
-    #[expect(clippy::unused_self, reason = "one door to both clocks")]
     pub fn uptime(&self) -> Uptime {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         let secs = u64::try_from(time.tv_sec).unwrap_or(0);

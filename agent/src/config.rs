@@ -138,7 +138,7 @@ impl Config {
             .map_or(usual.max_wait, Duration::from_millis);
         check(min_wait.as_millis() >= 10, "server.retry_min_ms", "at least 10");
         check(
-            (min_wait..=Duration::from_secs(86_400)).contains(&max_wait),
+            (min_wait..=Duration::from_hours(24)).contains(&max_wait),
             "server.retry_max_ms",
             "at least retry_min_ms, at most 86400000 (a day)",
         );

@@ -273,7 +273,10 @@ mod tests {
         let (ours, pin) = root("ours");
         let (theirs, other) = root("theirs");
         assert_eq!(pinned(&[theirs.clone(), ours.clone()], &pin), Ok(ours.clone()));
-        assert_eq!(pinned(&[ours.clone()], &other), Err(Refusal::WrongPin));
+        assert_eq!(
+            pinned(std::slice::from_ref(&ours), &other),
+            Err(Refusal::WrongPin)
+        );
         assert_eq!(
             anchors(&[theirs.clone(), ours.clone()], &pin),
             Ok(vec![ours, theirs])

@@ -18,6 +18,7 @@ pub mod intake;
 pub mod keeper;
 pub mod sqlite;
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests: damage a file")]
 mod tests;
 
 /// What the records of an outbox may take when nothing is configured: two weeks of a home with ten sensors

@@ -13,7 +13,7 @@ pub mod facts;
 pub mod report;
 
 /// How often a report goes out when nothing changed, unless configured.
-pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+pub const DEFAULT_INTERVAL: Duration = Duration::from_hours(24);
 /// A change of free room below this part of the disk is noise.
 const DISK_PART: u64 = 10;
 

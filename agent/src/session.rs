@@ -51,7 +51,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             min_wait: Duration::from_secs(1),
-            max_wait: Duration::from_secs(300),
+            max_wait: Duration::from_mins(5),
             ack: Duration::from_secs(30),
             doubt: Duration::from_secs(2),
         }

@@ -19,7 +19,7 @@ pub mod file;
 
 /// A running agent writes its status at least this often; one that is three times as old says that the agent
 /// does not run.
-pub const EVERY: Duration = Duration::from_secs(60);
+pub const EVERY: Duration = Duration::from_mins(1);
 /// Three times that, milliseconds.
 const STALE_MS: i64 = 180_000;
 
@@ -123,7 +123,9 @@ impl Status {
 
     fn waiting(&self) -> String {
         let held = self.backlog.iter().filter(|lane| lane.records > 0);
-        let lanes: Vec<String> = held.map(|lane| format!("{} {}", lane.records, lane.lane)).collect();
+        let lanes: Vec<String> = held
+            .map(|lane| format!("{} {}", lane.records, lane.lane))
+            .collect();
         if lanes.is_empty() {
             return "nothing; the server has every record".to_owned();
         }

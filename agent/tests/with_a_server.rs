@@ -32,7 +32,7 @@ use homeward_protocol::unit::Decimal;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-const LONG: Duration = Duration::from_secs(14 * 86_400);
+const LONG: Duration = Duration::from_hours(336);
 
 fn clock() -> Arc<Clock> {
     Arc::new(Clock::with_floor(0))

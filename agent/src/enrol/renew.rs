@@ -19,7 +19,7 @@ use crate::identity::tls::verified;
 use crate::identity::{Door, Life, Plan, read_leaf};
 
 /// Longest sleep: the wall clock may be put right meanwhile.
-const LONGEST_SLEEP: Duration = Duration::from_secs(600);
+const LONGEST_SLEEP: Duration = Duration::from_mins(10);
 
 /// What renewal needs.
 pub struct Renewal {

@@ -46,7 +46,7 @@ pub async fn run(
                 refused = true;
             }
             Err(OutboxError::Encode(error)) => {
-                tracing::error!(error = %error, "a record could not be encoded")
+                tracing::error!(error = %error, "a record could not be encoded");
             }
             Err(error) => return Err(error),
         }

@@ -29,7 +29,7 @@ fn dated(life: Duration) -> CertificateParams {
 impl Authority {
     pub(crate) fn new() -> Authority {
         let key = KeyPair::generate().expect("a key");
-        let mut params = dated(Duration::from_secs(365 * 86_400));
+        let mut params = dated(Duration::from_hours(8760));
         params.distinguished_name.push(DnType::CommonName, "test root");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
@@ -63,7 +63,7 @@ impl Authority {
     /// TLS for a listener on 127.0.0.1.
     pub(crate) fn listener(&self, require_client: bool) -> Arc<rustls::ServerConfig> {
         let key = KeyPair::generate().expect("a key");
-        let mut params = dated(Duration::from_secs(86_400));
+        let mut params = dated(Duration::from_hours(24));
         params.subject_alt_names = vec![rcgen::SanType::IpAddress([127, 0, 0, 1].into())];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let issuer = Issuer::from_params(&self.params, &self.key);

@@ -180,12 +180,12 @@ fn handle(packet: Packet, key: &PublicKey, state: &Mutex<State>, out: &mut Bytes
         Packet::Publish(publish) => {
             state.publishes += 1;
             let n = state.publishes;
-            if state.cut_each > 0 && n % state.cut_each == 0 {
+            if state.cut_each > 0 && n.is_multiple_of(state.cut_each) {
                 return false;
             }
             let ack = state.take(&publish.payload, key);
             PubAck::new(publish.pkid).write(out).expect("fits");
-            let Some(ack) = ack.filter(|_| state.lose_acks == 0 || n % state.lose_acks != 0) else {
+            let Some(ack) = ack.filter(|_| state.lose_acks == 0 || !n.is_multiple_of(state.lose_acks)) else {
                 return true;
             };
             let topic = Topic::Ack("gw-test".parse().expect("an id")).to_string();

@@ -1,6 +1,9 @@
 //! Shell: the statements. Each works within a transaction of its caller and moves the ledger with the rows.
 
-use super::*;
+use super::{
+    Bytes, ChainHash, ClockTrust, Connection, Entry, Epoch, GiveUp, Lane, Ledger, LossCause, Lost,
+    OptionalExtension, OutboxError, Seq, Timestamp, params,
+};
 
 /// One row.
 pub(super) struct Row {
