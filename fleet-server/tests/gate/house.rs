@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -116,16 +117,8 @@ impl House {
 
     /// A client's configuration with a new certificate for this gateway. It keeps TLS tickets.
     pub(crate) fn credentials(&self, gateway: &str) -> Arc<ClientConfig> {
-        let gateway = gateway.parse().expect("a gateway id");
         let key = KeyPair::generate().expect("a key");
-        let spki = PublicKey::from_spki(&key.subject_public_key_info()).expect("P-256");
-        let now = Clock::system().now();
-        let serial = serial().expect("randomness");
-        let issued = self
-            .authority
-            .issue_gateway(&spki, &gateway, serial, now)
-            .expect("a certificate");
-        self.client_config(vec![issued.der], &key)
+        credentials(&self.authority, gateway, &key)
     }
 
     /// A client's configuration with this certificate.
@@ -134,7 +127,7 @@ impl House {
         chain: Vec<CertificateDer<'static>>,
         key: &KeyPair,
     ) -> Arc<ClientConfig> {
-        self.client_of(ALL_VERSIONS, Some((chain, key)))
+        client_config(&self.authority, ALL_VERSIONS, Some((chain, key)))
     }
 
     /// A client's configuration with these TLS versions, and a certificate if it has one.
@@ -143,23 +136,12 @@ impl House {
         versions: &[&'static SupportedProtocolVersion],
         certificate: Option<(Vec<CertificateDer<'static>>, &KeyPair)>,
     ) -> Arc<ClientConfig> {
-        let mut roots = RootCertStore::empty();
-        for root in self.authority.trust_bundle() {
-            roots.add(root).expect("a root");
-        }
-        let client = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-            .with_protocol_versions(versions)
-            .expect("versions")
-            .with_root_certificates(roots);
-        let mut config = match certificate {
-            None => client.with_no_client_auth(),
-            Some((chain, key)) => {
-                let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
-                client.with_client_auth_cert(chain, key).expect("a client")
-            }
-        };
-        config.resumption = Resumption::in_memory_sessions(4);
-        Arc::new(config)
+        client_config(&self.authority, versions, certificate)
+    }
+
+    /// Where the authority's keys are.
+    pub(crate) fn authority_folder(&self) -> PathBuf {
+        self.folder.path().join("ca")
     }
 
     /// Loads a revocation list with these certificates' serial numbers.
@@ -251,6 +233,40 @@ pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// A client's configuration with a new certificate for this gateway over this key.
+pub(crate) fn credentials(authority: &Authority, gateway: &str, key: &KeyPair) -> Arc<ClientConfig> {
+    let gateway = gateway.parse().expect("a gateway id");
+    let spki = PublicKey::from_spki(&key.subject_public_key_info()).expect("P-256");
+    let (now, serial) = (Clock::system().now(), serial().expect("randomness"));
+    let issued = authority.issue_gateway(&spki, &gateway, serial, now);
+    let chain = vec![issued.expect("a certificate").der];
+    client_config(authority, ALL_VERSIONS, Some((chain, key)))
+}
+
+fn client_config(
+    authority: &Authority,
+    versions: &[&'static SupportedProtocolVersion],
+    certificate: Option<(Vec<CertificateDer<'static>>, &KeyPair)>,
+) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    for root in authority.trust_bundle() {
+        roots.add(root).expect("a root");
+    }
+    let client = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_protocol_versions(versions)
+        .expect("versions")
+        .with_root_certificates(roots);
+    let mut config = match certificate {
+        None => client.with_no_client_auth(),
+        Some((chain, key)) => {
+            let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+            client.with_client_auth_cert(chain, key).expect("a client")
+        }
+    };
+    config.resumption = Resumption::in_memory_sessions(4);
+    Arc::new(config)
+}
+
 async fn store(
     mut incoming: mpsc::Receiver<Uplink>,
     stored: Arc<Mutex<HashMap<GatewayId, Vec<Bytes>>>>,
@@ -272,7 +288,7 @@ async fn store(
 
 fn config(
     authority: &Authority,
-    folder: &std::path::Path,
+    folder: &Path,
     tickets: &Arc<dyn ProducesTickets>,
     revoked: &[homeward_fleet::ca::Revoked],
 ) -> Arc<ServerConfig> {

@@ -11,6 +11,7 @@ mod client;
 mod crowds;
 mod delivery;
 mod house;
+mod memory;
 mod packets;
 mod rights;
 mod sequences;

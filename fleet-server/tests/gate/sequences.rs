@@ -277,7 +277,8 @@ fn connect(version: u8) -> BytesMut {
 
 #[derive(Deserialize)]
 struct Group {
-    group: String,
+    #[serde(rename = "group")]
+    name: String,
     ver: u8,
     connect: Option<bool>,
     tests: Vec<Test>,
@@ -365,7 +366,7 @@ fn case(group: &Group, test: &Test, ours: bool) -> Case {
     Case {
         name: format!(
             "{} / {}{}",
-            group.group,
+            group.name,
             test.name,
             if ours { " (with our names)" } else { "" }
         ),
