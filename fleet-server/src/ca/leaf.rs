@@ -5,6 +5,7 @@ use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::Timestamp;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
+use x509_parser::x509::AttributeTypeAndValue;
 
 use super::{Serial, TrustDomain};
 
@@ -95,7 +96,7 @@ fn name(cert: &X509Certificate<'_>, domain: &TrustDomain) -> Result<GatewayId, L
         .ok_or(LeafError::Name("another fleet or another kind"))?;
     let gateway: GatewayId = id.parse().map_err(|_| LeafError::Name("no gateway id"))?;
     let mut common = cert.subject().iter_common_name();
-    match (common.next().map(|cn| cn.as_str()), common.next()) {
+    match (common.next().map(AttributeTypeAndValue::as_str), common.next()) {
         (Some(Ok(cn)), None) if cn == gateway.as_str() => Ok(gateway),
         _ => Err(LeafError::CommonName),
     }

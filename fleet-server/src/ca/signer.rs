@@ -70,7 +70,8 @@ impl Authority {
         }
         // Last, because its presence says that all of it is there.
         write(dir, "root.crt", &pem(&root))?;
-        Authority::open(dir)
+        let opened = Authority::open(dir)?;
+        Ok(Authority { domain, ..opened })
     }
 
     /// Opens the authority in `dir`. The roots' keys need not be there.
@@ -171,12 +172,12 @@ fn key() -> Result<KeyPair, CaError> {
 }
 
 fn issuing(dir: &Path, name: &str) -> Result<Issuing, CaError> {
-    let crt = format!("{name}.crt");
-    let cert = cert(dir, &crt)?;
+    let file = format!("{name}.crt");
+    let cert = cert(dir, &file)?;
     let path = dir.join(format!("{name}.key"));
     let text = String::from_utf8(read(&path)?).map_err(|_| damaged(&path, "not text"))?;
     let key = KeyPair::from_pem(&text).map_err(|e| damaged(&path, &e.to_string()))?;
-    let issuer = issuer(&cert, key, &crt)?;
+    let issuer = issuer(&cert, key, &file)?;
     Ok(Issuing { cert, issuer })
 }
 

@@ -8,6 +8,8 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
+use SanKind::{Dns, Uri};
+
 use super::*;
 
 const NOW: Timestamp = Timestamp::synced(1_795_000_000_000);
@@ -76,7 +78,6 @@ fn certificates_with_other_names_are_nobodys() {
             .expect("signed");
         gateway_of(cert.der(), domain)
     };
-    use SanKind::{Dns, Uri};
     assert_eq!(
         make("gw-1", &[Uri("spiffe://homeward/gateway/gw-1")]),
         Ok(id("gw-1"))

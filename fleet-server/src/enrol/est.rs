@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
@@ -40,6 +40,8 @@ use crate::ca::{Authority, Leaf, Serial};
 use crate::clock::Clock;
 use crate::https::{Peer, origin};
 use crate::store::{Store, StoreError};
+
+const BASIC: &str = "Basic realm=\"homeward enrolment\", charset=\"UTF-8\"";
 
 /// What the enrolment listeners work with; cheap to clone.
 #[derive(Clone)]
@@ -198,10 +200,7 @@ async fn at_desk(
 
 /// Takes HTTP Basic apart (RFC 7617).
 fn credentials(headers: &HeaderMap) -> Result<(GatewayId, Code), Failure> {
-    let wrong = |says: &str| {
-        let challenge = "Basic realm=\"homeward enrolment\", charset=\"UTF-8\"";
-        Failure::new(StatusCode::UNAUTHORIZED, says).challenge(challenge)
-    };
+    let wrong = |says: &str| Failure::new(StatusCode::UNAUTHORIZED, says).challenge(BASIC);
     let given = headers
         .get(AUTHORIZATION)
         .ok_or_else(|| wrong("send the gateway id and the claim's code by HTTP Basic"))?;
@@ -241,10 +240,7 @@ fn respond(id: &GatewayId, what: &str, answer: Answer) -> Result<Response, Failu
 fn refused(why: Refusal) -> Failure {
     let says = why.to_string();
     match why {
-        Refusal::WrongCode => {
-            let challenge = "Basic realm=\"homeward enrolment\", charset=\"UTF-8\"";
-            Failure::new(StatusCode::UNAUTHORIZED, &says).challenge(challenge)
-        }
+        Refusal::WrongCode => Failure::new(StatusCode::UNAUTHORIZED, &says).challenge(BASIC),
         Refusal::TooMany => Failure::new(StatusCode::TOO_MANY_REQUESTS, &says).after(86_400),
         Refusal::Locked
         | Refusal::Expired
@@ -263,11 +259,21 @@ fn certificates(kind: &'static str, certs: &[&[u8]]) -> Response {
 }
 
 /// An answer that says what went wrong and what to do.
-struct Failure(Response);
+struct Failure {
+    status: StatusCode,
+    says: String,
+    retry_after_s: Option<u32>,
+    challenge: Option<&'static str>,
+}
 
 impl Failure {
     fn new(status: StatusCode, says: &str) -> Failure {
-        Failure((status, format!("{says}\n")).into_response())
+        Failure {
+            status,
+            says: says.to_owned(),
+            retry_after_s: None,
+            challenge: None,
+        }
     }
 
     /// A fault of ours, not of the one who asked.
@@ -280,20 +286,32 @@ impl Failure {
         .after(30)
     }
 
-    fn after(mut self, seconds: u32) -> Failure {
-        self.0.headers_mut().insert(RETRY_AFTER, seconds.into());
-        self
+    fn after(self, seconds: u32) -> Failure {
+        Failure {
+            retry_after_s: Some(seconds),
+            ..self
+        }
     }
 
-    fn challenge(mut self, scheme: &'static str) -> Failure {
-        let value = axum::http::HeaderValue::from_static(scheme);
-        self.0.headers_mut().insert(WWW_AUTHENTICATE, value);
-        self
+    fn challenge(self, scheme: &'static str) -> Failure {
+        Failure {
+            challenge: Some(scheme),
+            ..self
+        }
     }
 }
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        self.0
+        let mut response = (self.status, format!("{}\n", self.says)).into_response();
+        if let Some(seconds) = self.retry_after_s {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
+        if let Some(scheme) = self.challenge {
+            response
+                .headers_mut()
+                .insert(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+        }
+        response
     }
 }

@@ -1,8 +1,3 @@
-#![expect(
-    clippy::disallowed_methods,
-    reason = "tests: a folder to make an authority in, and waiting"
-)]
-
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::Timestamp;
