@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "test: damages a file, starts threads")]
 
 mod copies;
+mod identity;
 mod kept;
 mod server;
 mod statements;
@@ -75,6 +76,9 @@ promises![
     every_table_has_said_how_long_it_keeps_its_rows,
     old_rows_go_in_bounded_steps_and_the_newest_envelopes_stay,
     a_check_finds_what_was_changed_behind_the_streams_back,
+    a_claim_is_bound_once_approved_once_and_void_when_claimed_anew,
+    a_revoked_gateway_takes_its_certificates_along_and_stays_so,
+    an_incident_stands_once_until_a_person_closes_it,
 ];
 
 #[test]
@@ -210,6 +214,7 @@ const NOW: Timestamp = Timestamp::synced(1_795_000_000_000);
 mod promise {
     use super::*;
 
+    pub(super) use super::identity::*;
     pub(super) use super::kept::*;
 
     pub(super) fn a_committed_write_is_seen_after_reopening(home: &Home) {
