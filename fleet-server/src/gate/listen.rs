@@ -50,13 +50,18 @@ pub async fn serve(
 ) {
     let door = Arc::new(Door::new(gate, tls));
     let sockets = TaskTracker::new();
+    let mut short_of_sockets = false;
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((tcp, address)) => {
+                short_of_sockets = false;
                 sockets.spawn(attend(Arc::clone(&door), tcp, address));
             }
             Err(error) => {
-                warn!(error = %error, "the gate could not take a socket; is the limit of open files too low?");
+                // Once a shortage, not fifty times a second.
+                if !std::mem::replace(&mut short_of_sockets, true) {
+                    warn!(error = %error, "the gate gets no more sockets; is the limit of open files too low?");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -13,6 +13,7 @@ mod delivery;
 mod house;
 mod memory;
 mod packets;
+mod peers;
 mod rights;
 mod sequences;
 mod shutting_out;

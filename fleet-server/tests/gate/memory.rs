@@ -18,11 +18,14 @@ use tokio::task::JoinSet;
 
 use crate::client::Client;
 use crate::house::{House, credentials, until};
+use crate::packets::ask_for_twenty_thousand_filters;
 
 const NAME: &str = "memory::a_connection_costs_little_and_a_second_storm_nothing_more";
 const ROLE: &str = "HOMEWARD_GATE_TEST_ROLE";
 const ADDRESS: &str = "HOMEWARD_GATE_TEST_ADDRESS";
 const AUTHORITY: &str = "HOMEWARD_GATE_TEST_AUTHORITY";
+/// The broker behind the gate keeps 116 MiB for 20,000 filters.
+const FILTERS_KIB: usize = 9 * 1024;
 const COUNT: usize = 1000;
 /// KiB a connection. The target of a release build is 17; a build without optimisation moves larger futures.
 const MOST_KIB: usize = if cfg!(debug_assertions) { 24 } else { 17 };
@@ -54,6 +57,15 @@ async fn gate() {
     };
     let house = House::with(limits, 2 * COUNT).await;
     house.serves_an_honest_gateway().await;
+    let empty = resident_kib();
+    ask_for_twenty_thousand_filters(&house).await;
+    let after = resident_kib();
+    // The asking client is counted too.
+    assert!(
+        after < empty + FILTERS_KIB,
+        "20,000 filters took {} KiB",
+        after - empty
+    );
     let (before, began) = (resident_kib(), cpu_ms());
     let first = storm(&house).await;
     let (during, worked) = (resident_kib(), cpu_ms());
