@@ -95,8 +95,9 @@ fn units_run_the_commands_there_are() {
 
 /// The example with its keys switched on: `#key = value` is a key, `# words` are words.
 fn switched_on(text: &str) -> String {
-    let is_key =
-        |line: &str| line.starts_with('#') && line[1..].starts_with(|c: char| c.is_ascii_lowercase());
+    let is_key = |line: &str| {
+        line.starts_with('#') && line[1..].starts_with(|c: char| c.is_ascii_lowercase() || c == '[')
+    };
     text.lines().fold(String::new(), |all, line| {
         all + if is_key(line) { &line[1..] } else { line } + "\n"
     })
@@ -116,6 +117,24 @@ fn keys(source: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// Every key of the raw shapes in `sources` stands in the example.
+fn says_every_key(example: &str, sources: &[&str]) {
+    let table: toml::Table = switched_on(example).parse().expect("TOML");
+    let mut shown: BTreeSet<String> = table.keys().cloned().collect();
+    let lists = table.values().filter_map(toml::Value::as_array).flatten();
+    let inner = table.values().chain(lists).filter_map(toml::Value::as_table);
+    shown.extend(inner.flat_map(|t| t.keys().cloned()));
+    let text = |path: &&str| read(&shared::workspace().join(path));
+    let known: BTreeSet<String> = sources
+        .iter()
+        .map(text)
+        .flat_map(|source| keys(&source))
+        .collect();
+    assert!(known.len() > 5, "the raw shapes were not found: {known:?}");
+    let unsaid: Vec<_> = known.difference(&shown).collect();
+    assert!(unsaid.is_empty(), "the example does not show {unsaid:?}");
+}
+
 #[test]
 fn the_servers_example_says_every_key_and_its_default() {
     let text = read(&packaging("fleet/fleet.toml"));
@@ -131,16 +150,26 @@ fn the_servers_example_says_every_key_and_its_default() {
     let expected = (&default.names, default.listen, default.retention, default.gate);
     assert_eq!(defaults, expected, "what the example shows is the default");
 
-    let table: toml::Table = switched_on(&text).parse().expect("TOML");
-    let mut shown: BTreeSet<String> = table.keys().cloned().collect();
-    shown.extend(
-        table
-            .values()
-            .filter_map(|v| v.as_table())
-            .flat_map(|t| t.keys().cloned()),
+    says_every_key(&text, &["fleet-server/src/config.rs"]);
+}
+
+#[test]
+fn the_agents_example_says_every_key_and_its_default() {
+    use homeward_agent::config::Config;
+    let text = read(&packaging("agent/agent.toml"));
+    let default = Config::parse("").expect("nothing is needed");
+    assert_eq!(Config::parse(&text).expect("the example is accepted"), default);
+
+    let on = Config::parse(&switched_on(&text)).expect("every key of the example exists");
+    let sensors = on.sensors(&[]).expect("the example's sensors have profiles");
+    assert_eq!(sensors.len(), 2);
+    assert_eq!(
+        Config {
+            sensor: Vec::new(),
+            ..on
+        },
+        default,
+        "what the example shows is the default"
     );
-    let known = keys(&read(&shared::workspace().join("fleet-server/src/config.rs")));
-    assert!(known.len() > 10, "the raw shapes were not found: {known:?}");
-    let unsaid: Vec<_> = known.difference(&shown).collect();
-    assert!(unsaid.is_empty(), "the example does not show {unsaid:?}");
+    says_every_key(&text, &["agent/src/config.rs", "agent/src/sense/config.rs"]);
 }
