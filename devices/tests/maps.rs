@@ -7,11 +7,19 @@
     reason = "shell: tests read the maps from the disk"
 )]
 
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use homeward_devices::exact::decimal;
+use homeward_devices::link::Registers;
+use homeward_devices::modbus::serial::{Open, Rtu};
+use homeward_devices::modbus::{requests, samples};
 use homeward_devices::profile::{Format, Meaning, Profile, Register, WordOrder, shipped, shipped_ids};
+use homeward_protocol::reading::Value as Measured;
+use homeward_protocol::unit::Decimal;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 fn maps() -> Option<Value> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -159,4 +167,55 @@ fn the_shipped_profiles_say_what_the_makers_maps_say() {
             .collect();
         assert!(more.is_empty(), "{id}: not in the map: {more:?}");
     }
+}
+
+/// A line whose other end the test holds; it is opened once.
+struct Held(Option<DuplexStream>);
+
+impl Open for Held {
+    type Stream = DuplexStream;
+
+    fn open(&mut self) -> io::Result<DuplexStream> {
+        self.0.take().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    fn name(&self) -> &'static str {
+        "the held line"
+    }
+}
+
+/// The octets of a printed frame, by the start of what it means.
+fn frame(maps: &Value, meaning: &str) -> Vec<u8> {
+    let vectors = maps["rtu_vectors"].as_array().expect("vectors");
+    let vector = vectors.iter().find(|v| text(v, "meaning").starts_with(meaning));
+    let digits = text(vector.expect("the vector is there"), "frame");
+    let octet = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).expect("ASCII"), 16);
+    digits
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| octet(pair).expect("hexadecimal"))
+        .collect()
+}
+
+#[tokio::test]
+async fn the_printed_question_leaves_and_the_printed_answer_is_read() {
+    let Some(maps) = maps() else { return };
+    let (question, answer) = (
+        frame(&maps, "Senseair S8 read CO2"),
+        frame(&maps, "answer 904 ppm"),
+    );
+    let (near, mut far) = tokio::io::duplex(64);
+    let device = tokio::spawn(async move {
+        let mut asked = [0; 8];
+        far.read_exact(&mut asked).await.expect("a question");
+        far.write_all(&answer).await.expect("the line is open");
+        (asked.to_vec(), far)
+    });
+    let profile = shipped("senseair-s8").expect("shipped");
+    let mut line = Rtu::new(Held(Some(near)), Duration::from_secs(5));
+    let request = requests(&profile)[0];
+    let words = line.read(profile.unit, request).await.expect("answers");
+    let decoded = samples(&profile, request, &words).expect("the right count");
+    assert_eq!(decoded.samples[0].value, Measured::Number(Decimal::whole(904)));
+    assert_eq!(device.await.expect("the device plays to its end").0, question);
 }
