@@ -55,7 +55,9 @@ impl Renewal {
         stop: CancellationToken,
     ) {
         let mut last_try = None;
+        let mut floor = 0;
         loop {
+            self.keep_floor(&mut floor);
             let current = held.borrow().clone();
             let at = self.clock.now();
             if let Plan::Wait(until) = current.life.plan(self.dice, last_try, at) {
@@ -82,6 +84,18 @@ impl Renewal {
                         "the certificate could not be renewed; trying again later");
                 }
             }
+        }
+    }
+
+    /// Keeps the clock's floor when it rose: server certificates raise it too.
+    fn keep_floor(&self, kept: &mut i64) {
+        let floor = self.clock.floor_ms();
+        let Some(folder) = self.folder.as_ref().filter(|_| floor > *kept) else {
+            return;
+        };
+        match folder.keep_floor(floor) {
+            Ok(()) => *kept = floor,
+            Err(error) => tracing::warn!(error = %error, "could not keep the clock's floor"),
         }
     }
 

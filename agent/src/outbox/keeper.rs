@@ -237,17 +237,21 @@ fn serve(mut inbox: mpsc::Receiver<Call>) {
         {
             calls.push(next);
         }
+        let mut waiting = Vec::new();
         for call in calls {
-            take(&mut open, &mut next_id, call);
+            waiting.extend(take(&mut open, &mut next_id, call));
         }
-        for outbox in open.values_mut() {
-            outbox.flush();
+        for id in waiting {
+            if let Some(outbox) = open.get_mut(&id) {
+                outbox.flush();
+            }
         }
     }
 }
 
-/// Records wait for the end of the round; every other call finds those before it on the disk.
-fn take(open: &mut HashMap<u64, Open>, next_id: &mut u64, call: Call) {
+/// Records wait for the end of the round, and their outbox is named; every other call finds those before it on
+/// the disk.
+fn take(open: &mut HashMap<u64, Open>, next_id: &mut u64, call: Call) -> Option<u64> {
     let (id, call) = match call {
         Call::Open {
             place,
@@ -258,23 +262,21 @@ fn take(open: &mut HashMap<u64, Open>, next_id: &mut u64, call: Call) {
         } => {
             *next_id += 1;
             let _nobody = reply.send(begin(open, *next_id, place, quota, epoch, now));
-            return;
+            return None;
         }
         Call::Close { id } => {
             if let Some(mut outbox) = open.remove(&id) {
                 outbox.flush();
             }
-            return;
+            return None;
         }
         Call::For { id, call } => (id, call),
     };
-    let Some(outbox) = open.get_mut(&id) else {
-        return;
-    };
+    let outbox = open.get_mut(&id)?;
     match call {
         Task::Push { bodies, now, reply } => {
             outbox.waiting.push(Waiting { bodies, now, reply });
-            return;
+            return Some(id);
         }
         Task::Batch {
             lane,
@@ -296,6 +298,7 @@ fn take(open: &mut HashMap<u64, Open>, next_id: &mut u64, call: Call) {
         }
     }
     outbox.tell();
+    None
 }
 
 fn begin(
