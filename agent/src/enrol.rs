@@ -9,7 +9,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use homeward_protocol::claim::{Claim, Pin};
+use homeward_protocol::claim::{Claim, ClaimError, Pin};
 use homeward_protocol::time::Timestamp;
 use x509_parser::asn1_rs::{Any, Class, FromDer as _, Tag};
 use x509_parser::certificate::X509Certificate;
@@ -77,6 +77,18 @@ pub enum Answer {
     Issued(Vec<Vec<u8>>),
     /// Ask again after so many seconds: an operator has to approve, or the server is busy.
     Wait(u64),
+}
+
+/// Reads a claim as a line, as JSON, or as the JSON that the server's `claim new --json` prints around it.
+pub fn read_claim(text: &str) -> Result<Claim, ClaimError> {
+    #[derive(serde::Deserialize)]
+    struct Printed {
+        claim: Claim,
+    }
+    match serde_json::from_str(text) {
+        Ok(Printed { claim }) => Ok(claim),
+        Err(_) => text.parse(),
+    }
 }
 
 /// Refuses a claim that is over. A clock that nobody vouched for may be wrong: then the server decides.
@@ -266,6 +278,23 @@ mod tests {
         let list = vec![a, b];
         assert_eq!(certs_only(&message(&list)), Ok(list));
         assert!(certs_only(&message(&[])).is_err());
+    }
+
+    #[test]
+    fn a_claim_is_read_in_each_form_it_is_printed_in() {
+        let claim = Claim {
+            server: "fleet.example:8443".parse().expect("an endpoint"),
+            pin: Pin([7; 32]),
+            gateway: "gw-7f3k".parse().expect("an id"),
+            code: homeward_protocol::claim::Code::from_random([1; 10]),
+            expires: 1_795_000_000,
+        };
+        let line = claim.to_string();
+        let json = serde_json::to_string(&claim).expect("encodes");
+        let printed = format!("{{\"line\": \"{line}\", \"claim\": {json}}}");
+        for text in [line, json, printed] {
+            assert_eq!(read_claim(&text), Ok(claim.clone()));
+        }
     }
 
     #[test]

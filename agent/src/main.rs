@@ -12,9 +12,10 @@ use homeward_agent::cli::{Cli, Command, ProfileCommand, SensorCommand};
 use homeward_agent::clock::Clock;
 use homeward_agent::config::load;
 use homeward_agent::enrol::est::{Progress, enrol};
+use homeward_agent::enrol::read_claim;
 use homeward_agent::identity::keys::Folder;
 use homeward_agent::{log, run, sense, status};
-use homeward_protocol::claim::{Claim, MAX_CLAIM};
+use homeward_protocol::claim::MAX_CLAIM;
 use homeward_protocol::id::SensorId;
 use tokio::runtime::{Builder, Runtime};
 
@@ -63,9 +64,8 @@ fn runtime() -> Result<Runtime, Failure> {
 }
 
 async fn enrolment(cli: &Cli, claim: &Path) -> Result<(), Failure> {
-    let text = read_claim(claim)?;
-    let claim: Claim = text
-        .parse()
+    let text = claim_text(claim)?;
+    let claim = read_claim(&text)
         .map_err(|error| format!("this is not a claim: {error}. Copy the whole line, or the JSON"))?;
     let folder = Folder::within(&cli.data);
     let clock = Arc::new(Clock::with_floor(folder.floor()));
@@ -86,8 +86,9 @@ async fn enrolment(cli: &Cli, claim: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn read_claim(from: &Path) -> Result<String, Failure> {
-    let limit = MAX_CLAIM as u64 + 1;
+fn claim_text(from: &Path) -> Result<String, Failure> {
+    // The server's JSON holds the claim twice, and a little more.
+    let limit = 4 * MAX_CLAIM as u64;
     let mut text = String::new();
     if from == Path::new("-") {
         std::io::stdin().take(limit).read_to_string(&mut text)?;

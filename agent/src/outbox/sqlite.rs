@@ -1,6 +1,7 @@
 //! Shell: the outbox as a SQLite file. Every change is one transaction; what a call returned is on the disk.
 #![expect(clippy::disallowed_methods, reason = "shell: the outbox is a file")]
 
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use homeward_protocol::ack::Ack;
@@ -43,6 +44,14 @@ pub enum OutboxError {
         path: PathBuf,
         /// What SQLite said.
         source: rusqlite::Error,
+    },
+    /// The file could not be made.
+    #[error("could not make the outbox at {path}: is the directory there and writable for this user?")]
+    Make {
+        /// Which file.
+        path: PathBuf,
+        /// What the file system said.
+        source: std::io::Error,
     },
     /// A damaged file could not be moved out of the way.
     #[error("the outbox at {path} is damaged and could not be moved aside")]
@@ -102,11 +111,15 @@ impl Db {
     /// Opens `path`, or begins a new outbox there under `epoch`. A damaged file is moved aside.
     pub fn open(path: &Path, quota: u64, epoch: Epoch, now: Timestamp) -> Result<(Db, Opened), OutboxError> {
         let existed = path.exists();
+        if !existed {
+            make_private(path)?;
+        }
         match Self::load(path, quota, epoch) {
             Ok(db) if existed => Ok((db, Opened::Resumed)),
             Ok(db) => Ok((db, Opened::Fresh)),
             Err(error) if existed && damaged(&error) => {
                 let aside = move_aside(path, now)?;
+                make_private(path)?;
                 let mut db = Self::load(path, quota, epoch)?;
                 db.raise_alarm(now)?;
                 Ok((db, Opened::Replaced(aside)))
@@ -417,6 +430,21 @@ fn opening(path: &Path, source: rusqlite::Error) -> OutboxError {
         path: path.to_owned(),
         source,
     }
+}
+
+/// An empty file of the owner's alone: readings are nobody else's. SQLite gives its other files the same mode.
+fn make_private(path: &Path) -> Result<(), OutboxError> {
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
+        .map_err(|source| OutboxError::Make {
+            path: path.to_owned(),
+            source,
+        })
 }
 
 fn damaged(error: &OutboxError) -> bool {
