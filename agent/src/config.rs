@@ -199,30 +199,6 @@ mod tests {
     }
 
     #[test]
-    fn the_example_is_accepted_as_it_is_and_with_every_key_switched_on() {
-        let example = include_str!("../../packaging/agent/agent.toml");
-        assert_eq!(Config::parse(example), Config::parse(""));
-        let on: String = example
-            .lines()
-            .map(|line| match line.strip_prefix('#') {
-                Some(key) if !key.starts_with(' ') => format!("{key}\n"),
-                _ => format!("{line}\n"),
-            })
-            .collect();
-        let config = Config::parse(&on).expect("every key of the example exists");
-        assert!(!config.sensor.is_empty());
-        let usual = Config::parse("").expect("is right");
-        assert_eq!(
-            Config {
-                sensor: Vec::new(),
-                ..config
-            },
-            usual,
-            "what the example shows is the default"
-        );
-    }
-
-    #[test]
     fn an_unknown_key_is_refused_with_its_line() {
         let error = Config::parse("[outbox]\nquota_kib = 512\nquotas = 1\n").expect_err("is wrong");
         let text = error.to_string();
