@@ -10,7 +10,8 @@
 //! # Design
 //! A resumed session does not run the client verifier (seen with rustls 0.23, TLS 1.2 and 1.3): a gateway that was
 //! revoked in between comes back in. So where a certificate renews there is no resumption at all, each door has a
-//! ticket key of its own, and whoever lets a client in holds its certificate against the store after the handshake.
+//! ticket key of its own, the gate takes a new ticket key whenever a number joins the revocation list, and whoever
+//! lets a client in holds its certificate against the store after the handshake.
 //!
 //! The one anchor for clients is the intermediate that issues gateways' certificates: a client may send its own
 //! certificate alone, and a certificate from any other branch of the tree leads nowhere. Enrolment allows TLS 1.2
@@ -19,6 +20,7 @@
 pub mod doors;
 pub mod late;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
@@ -30,7 +32,7 @@ use rustls::time_provider::TimeProvider;
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
-use crate::ca::{Authority, CaError, Identity, LATE_DAYS, Revoked};
+use crate::ca::{Authority, CaError, Identity, LATE_DAYS, Revoked, Serial};
 
 /// A clock that the TLS library can ask; [`crate::clock::Clock`] is one.
 pub trait Time: TimeProvider + Clone + 'static {}
@@ -57,6 +59,8 @@ pub struct Trust {
     pub issuer: CertificateDer<'static>,
     /// Its revocation list.
     pub crl: CertificateRevocationListDer<'static>,
+    /// The numbers on that list.
+    pub revoked: HashSet<Serial>,
 }
 
 impl Trust {
@@ -69,6 +73,7 @@ impl Trust {
         Ok(Trust {
             issuer: authority.gateway_issuer().clone(),
             crl: authority.crl(revoked, now).map_err(TlsError::List)?,
+            revoked: revoked.iter().map(|gone| gone.serial).collect(),
         })
     }
 }

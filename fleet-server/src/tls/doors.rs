@@ -1,6 +1,7 @@
 //! Shell: what each listener's TLS is at the moment; whoever serves one watches it.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateRevocationListDer;
@@ -8,7 +9,7 @@ use rustls::server::ProducesTickets;
 use tokio::sync::watch;
 
 use super::{TlsError, Trust, enrol, gate, renewal, tickets, web};
-use crate::ca::Identity;
+use crate::ca::{Identity, Serial};
 use crate::clock::Clock;
 
 /// The configurations of all listeners, each behind a `watch`, and what they are remade from.
@@ -18,9 +19,26 @@ pub struct Doors {
     renewal: watch::Sender<Arc<ServerConfig>>,
     web: watch::Sender<Arc<ServerConfig>>,
     crl: watch::Sender<CertificateRevocationListDer<'static>>,
-    gate_tickets: Arc<dyn ProducesTickets>,
+    gate_tickets: Mutex<GateTickets>,
     web_tickets: Arc<dyn ProducesTickets>,
     clock: Clock,
+}
+
+/// The gate's ticket key, and the revocation list that held for every ticket made with it.
+struct GateTickets {
+    key: Arc<dyn ProducesTickets>,
+    revoked: HashSet<Serial>,
+}
+
+impl GateTickets {
+    /// A new key when the list has grown: old tickets would bring a revoked client in without being verified.
+    fn after(&mut self, trust: &Trust) -> Result<Arc<dyn ProducesTickets>, TlsError> {
+        if !trust.revoked.is_subset(&self.revoked) {
+            self.key = tickets()?;
+        }
+        self.revoked.clone_from(&trust.revoked);
+        Ok(Arc::clone(&self.key))
+    }
 }
 
 impl Doors {
@@ -38,7 +56,10 @@ impl Doors {
             renewal: watch::Sender::new(renewal(identity, trust, clock)?),
             web: watch::Sender::new(web(console, &web_tickets, clock)?),
             crl: watch::Sender::new(trust.crl.clone()),
-            gate_tickets,
+            gate_tickets: Mutex::new(GateTickets {
+                key: gate_tickets,
+                revoked: trust.revoked.clone(),
+            }),
             web_tickets,
             clock: clock.clone(),
         })
@@ -47,7 +68,8 @@ impl Doors {
     /// Puts new certificates or a new revocation list in force for all connections from now on.
     pub fn refresh(&self, identity: &Identity, console: &Identity, trust: &Trust) -> Result<(), TlsError> {
         let clock = &self.clock;
-        let new_gate = gate(identity, trust, &self.gate_tickets, clock)?;
+        let mut tickets = self.gate_tickets.lock().unwrap_or_else(PoisonError::into_inner);
+        let new_gate = gate(identity, trust, &tickets.after(trust)?, clock)?;
         let new_enrol = enrol(identity, trust, clock)?;
         let new_renewal = renewal(identity, trust, clock)?;
         let new_web = web(console, &self.web_tickets, clock)?;

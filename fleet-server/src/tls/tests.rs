@@ -2,8 +2,9 @@ use homeward_protocol::id::GatewayId;
 use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::Timestamp;
 use rcgen::KeyPair;
-use rustls::ClientConfig;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, HandshakeKind};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::doors::Doors;
@@ -68,13 +69,7 @@ impl World {
         Trust::of(&self.authority, &gone, now).expect("a list")
     }
 
-    /// What the server thinks of a handshake with this client.
-    async fn meet(
-        &self,
-        server: Arc<ServerConfig>,
-        client: Option<&Client>,
-        now: Timestamp,
-    ) -> Result<(), String> {
+    fn config(&self, client: Option<&Client>, now: Timestamp) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         for root in self.authority.trust_bundle() {
             roots.add(root).expect("a root");
@@ -83,19 +78,36 @@ impl World {
             .with_safe_default_protocol_versions()
             .expect("versions")
             .with_root_certificates(roots);
-        let config = match client {
+        Arc::new(match client {
             None => builder.with_no_client_auth(),
             Some(c) => builder
                 .with_client_auth_cert(c.chain.clone(), c.key.clone_key())
                 .expect("a certificate"),
-        };
-        let (here, there) = tokio::io::duplex(64 * 1024);
-        let name = ServerName::try_from("localhost").expect("a name");
-        let connector = TlsConnector::from(Arc::new(config));
-        let acceptor = TlsAcceptor::from(server);
-        let (accepted, _connected) = tokio::join!(acceptor.accept(here), connector.connect(name, there));
-        accepted.map(drop).map_err(|e| e.to_string())
+        })
     }
+
+    /// What the server thinks of a handshake with this client.
+    async fn meet(
+        &self,
+        server: Arc<ServerConfig>,
+        client: Option<&Client>,
+        now: Timestamp,
+    ) -> Result<(), String> {
+        handshake(server, self.config(client, now)).await.map(drop)
+    }
+}
+
+/// One connection: how the server saw the handshake. A byte goes to the client, so that it sees its tickets.
+async fn handshake(server: Arc<ServerConfig>, client: Arc<ClientConfig>) -> Result<HandshakeKind, String> {
+    let (here, there) = tokio::io::duplex(64 * 1024);
+    let name = ServerName::try_from("localhost").expect("a name");
+    let (acceptor, connector) = (TlsAcceptor::from(server), TlsConnector::from(client));
+    let (accepted, connected) = tokio::join!(acceptor.accept(here), connector.connect(name, there));
+    let mut accepted = accepted.map_err(|e| e.to_string())?;
+    accepted.write_all(b"x").await.expect("written");
+    accepted.flush().await.expect("written");
+    connected.expect("connected").read_u8().await.expect("a byte");
+    Ok(accepted.get_ref().1.handshake_kind().expect("known"))
 }
 
 fn at(now: Timestamp) -> Clock {
@@ -202,4 +214,48 @@ fn a_new_list_holds_from_the_next_connection() {
     let after = Arc::clone(&gate.borrow_and_update());
     assert!(Arc::ptr_eq(&before.ticketer, &after.ticketer));
     assert!(!Arc::ptr_eq(&before, &after));
+}
+
+#[tokio::test]
+async fn a_ticket_resumes_until_somebody_is_revoked() {
+    let world = World::new();
+    let now = NOW.plus_ms(181 * DAY_MS);
+    let (client, other) = (world.client(now), world.client(now));
+    let trust = world.trust(&[], now);
+    let id = &world.identity;
+    let doors = Doors::open(id, id, &trust, &at(now)).expect("doors");
+    let config = world.config(Some(&client), now);
+    let meet = || handshake(Arc::clone(&doors.gate().borrow()), Arc::clone(&config));
+    assert_eq!(meet().await, Ok(HandshakeKind::Full));
+    assert_eq!(meet().await, Ok(HandshakeKind::Resumed));
+    doors.refresh(id, id, &world.trust(&[], now)).expect("refreshed");
+    assert_eq!(meet().await, Ok(HandshakeKind::Resumed));
+    doors
+        .refresh(id, id, &world.trust(&[&other], now))
+        .expect("refreshed");
+    assert_eq!(meet().await, Ok(HandshakeKind::Full));
+    assert_eq!(meet().await, Ok(HandshakeKind::Resumed));
+    doors
+        .refresh(id, id, &world.trust(&[&other, &client], now))
+        .expect("refreshed");
+    let refused = meet().await.expect_err("refused");
+    assert!(refused.contains("Revoked"), "{refused}");
+}
+
+#[tokio::test]
+async fn where_certificates_renew_nothing_resumes() {
+    let world = World::new();
+    let now = NOW.plus_ms(181 * DAY_MS);
+    let client = world.client(now);
+    let trust = world.trust(&[], now);
+    for door in [
+        enrol(&world.identity, &trust, &at(now)),
+        renewal(&world.identity, &trust, &at(now)),
+    ] {
+        let (door, config) = (door.expect("a configuration"), world.config(Some(&client), now));
+        for _ in 0..3 {
+            let kind = handshake(Arc::clone(&door), Arc::clone(&config)).await;
+            assert_eq!(kind, Ok(HandshakeKind::Full));
+        }
+    }
 }

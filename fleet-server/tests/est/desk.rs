@@ -171,12 +171,12 @@ fn renewal_without_a_certificate_is_unauthorised() {
     }
     let world = World::new();
     let device = world.device(&[]);
-    let url = world.est(world.enrol, "simplereenroll");
+    let url = World::est(world.enrol, "simplereenroll");
     let reply = world.post(&[], &device.base64, &url).expect("an answer");
     assert_eq!(reply.status, 401);
     assert!(reply.text().contains("certificate"), "{}", reply.text());
     // The renewal listener does not even finish the handshake.
-    let url = world.est(world.renewal, "simplereenroll");
+    let url = World::est(world.renewal, "simplereenroll");
     assert!(world.post(&[], &device.base64, &url).is_err());
 }
 

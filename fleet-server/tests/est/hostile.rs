@@ -31,7 +31,7 @@ fn bad_bodies_get_a_sentence_and_harm_nobody() {
     let (_, user) = world.claim(Approval::Automatic);
     let device = world.device(&[]);
     let der = fs::read(&device.request).expect("there");
-    let url = world.est(world.enrol, "simpleenroll");
+    let url = World::est(world.enrol, "simpleenroll");
     let table: [(&[u8], u16, &str); 8] = [
         (b"", 400, "PKCS #10"),
         (b"hello", 400, "base64"),
@@ -110,7 +110,7 @@ fn silent_and_slow_sockets_delay_nobody_and_are_closed() {
         })
         .collect();
     let begun = Instant::now();
-    let url = world.est(world.enrol, "cacerts");
+    let url = World::est(world.enrol, "cacerts");
     assert_eq!(world.curl(&[&url]).expect("an answer").status, 200);
     assert!(
         begun.elapsed() < Duration::from_secs(3),
@@ -118,14 +118,20 @@ fn silent_and_slow_sockets_delay_nobody_and_are_closed() {
         begun.elapsed()
     );
     for mut socket in silent.into_iter().chain(half_hello) {
-        let _ = socket.read_to_end(&mut Vec::new()).map_err(refuse_timeout);
+        let _ = socket
+            .read_to_end(&mut Vec::new())
+            .map_err(|error| refuse_timeout(&error));
     }
     for mut stream in half_head {
-        let _ = stream.read_to_end(&mut Vec::new()).map_err(refuse_timeout);
+        let _ = stream
+            .read_to_end(&mut Vec::new())
+            .map_err(|error| refuse_timeout(&error));
     }
     for mut stream in half_body {
         let mut said = Vec::new();
-        let _ = stream.read_to_end(&mut said).map_err(refuse_timeout);
+        let _ = stream
+            .read_to_end(&mut said)
+            .map_err(|error| refuse_timeout(&error));
         let said = String::from_utf8_lossy(&said);
         assert!(
             said.starts_with("HTTP/1.1 400") && said.contains("too slowly"),
@@ -173,8 +179,12 @@ fn a_listener_stops_within_five_seconds_whoever_is_connected() {
     slow.flush().expect("sent");
     assert!(world.stop() < Duration::from_secs(1), "still accepts");
     let begun = Instant::now();
-    let _ = idle.read_to_end(&mut Vec::new()).map_err(refuse_timeout);
-    let _ = slow.read_to_end(&mut Vec::new()).map_err(refuse_timeout);
+    let _ = idle
+        .read_to_end(&mut Vec::new())
+        .map_err(|error| refuse_timeout(&error));
+    let _ = slow
+        .read_to_end(&mut Vec::new())
+        .map_err(|error| refuse_timeout(&error));
     assert!(
         begun.elapsed() < Duration::from_secs(6),
         "took {:?}",
@@ -183,7 +193,7 @@ fn a_listener_stops_within_five_seconds_whoever_is_connected() {
 }
 
 /// A read that timed out means that the server left the socket open; any other end is a close.
-fn refuse_timeout(error: std::io::Error) {
+fn refuse_timeout(error: &std::io::Error) {
     let kind = error.kind();
     assert!(
         kind != std::io::ErrorKind::WouldBlock && kind != std::io::ErrorKind::TimedOut,

@@ -20,7 +20,7 @@ fn curl_and_openssl_enrol_and_renew() {
     let world = World::new();
     // The bundle holds a root with the claim's pin.
     let reply = world
-        .curl(&[&world.est(world.enrol, "cacerts")])
+        .curl(&[&World::est(world.enrol, "cacerts")])
         .expect("an answer");
     assert_eq!(reply.status, 200);
     assert!(

@@ -255,7 +255,7 @@ impl World {
         Device { key, request, base64 }
     }
 
-    pub(crate) fn est(&self, at: SocketAddr, what: &str) -> String {
+    pub(crate) fn est(at: SocketAddr, what: &str) -> String {
         format!("https://localhost:{}/.well-known/est/{what}", at.port())
     }
 
@@ -286,7 +286,7 @@ impl World {
 
     /// Asks for a first certificate.
     pub(crate) fn simpleenroll(&self, user: &str, request: &Path) -> Reply {
-        let url = self.est(self.enrol, "simpleenroll");
+        let url = World::est(self.enrol, "simpleenroll");
         self.post(&["-u", user], request, &url).expect("an answer")
     }
 
@@ -298,7 +298,7 @@ impl World {
         cert: &Path,
         request: &Path,
     ) -> Result<Reply, String> {
-        let url = self.est(at, "simplereenroll");
+        let url = World::est(at, "simplereenroll");
         self.post(&["--key", &text(key), "--cert", &text(cert)], request, &url)
     }
 
