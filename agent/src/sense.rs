@@ -236,10 +236,12 @@ impl Watched {
         self.alarms.extend(read);
     }
 
+    /// Doubles from the interval, or from a minute when that is shorter, to the longer of the two.
     fn backoff(&self) -> Duration {
+        let interval = self.sensor.interval;
         let doublings = self.failures.saturating_sub(1).min(MOST_DOUBLINGS);
-        let wanted = self.sensor.interval.saturating_mul(1 << doublings);
-        wanted.min(LONGEST_BACKOFF.max(self.sensor.interval))
+        let wanted = interval.min(LONGEST_BACKOFF).saturating_mul(1 << doublings);
+        wanted.min(interval.max(LONGEST_BACKOFF))
     }
 
     /// When it becomes silent; none when it already is.

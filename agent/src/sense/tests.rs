@@ -178,6 +178,20 @@ fn a_dead_unit_gets_fewer_turns_and_the_living_keep_theirs() {
 }
 
 #[test]
+fn a_sensor_that_is_rarely_asked_is_tried_again_within_a_minute() {
+    let mut config = config("ups", UPS, "127.0.0.1:502");
+    config.interval_ms = Some(3_600_000);
+    let mut line = line(vec![config.resolve(&[]).expect("a sensor")]);
+    let mut tries = Vec::new();
+    for _ in 0..4 {
+        let up = line.deadline().expect("always one");
+        tries.push(up.0 / 1000);
+        line.handle(0, &nothing(), stamp(up), up);
+    }
+    assert_eq!(tries, [0, 60, 180, 420]);
+}
+
+#[test]
 fn turns_keep_their_rhythm_and_missed_ones_stay_missed() {
     let every = Duration::from_secs(10);
     assert_eq!(next_turn(Uptime(0), every, Uptime(20)), Uptime(10_000));
