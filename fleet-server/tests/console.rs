@@ -4,6 +4,9 @@
 #[path = "support/scenario.rs"]
 mod scenario;
 
+#[path = "console/api.rs"]
+mod api;
+
 use std::path::PathBuf;
 
 use axum::body::Body;

@@ -12,7 +12,8 @@ use serde::de::{DeserializeOwned, IntoDeserializer};
 use super::{Row, StoreError, Tx, audit};
 use crate::access::Sight;
 use crate::audit::Action;
-use crate::care::{ActiveAlarm, Dependency, Facts, GAP_WINDOW_MS, Newest, SensorFacts};
+use crate::care::list::Judged;
+use crate::care::{ActiveAlarm, Dependency, Facts, GAP_WINDOW_MS, Newest, SensorFacts, standing};
 
 /// Most teams and placements that are listed.
 const MOST: i64 = 10_000;
@@ -136,6 +137,27 @@ pub fn known(tx: &mut dyn Tx, sight: &Sight, now: Timestamp) -> Result<Vec<Known
 /// What is known of one gateway.
 pub fn known_of(tx: &mut dyn Tx, id: &GatewayId, now: Timestamp) -> Result<Option<Known>, StoreError> {
     Ok(gather(tx, "", id.as_str(), now)?.into_iter().next())
+}
+
+/// The whole fleet with its judgements, by id.
+pub fn judged(tx: &mut dyn Tx, now: Timestamp) -> Result<Vec<Judged>, StoreError> {
+    let all = known(tx, &Sight::Fleet, now)?;
+    Ok(all.into_iter().map(|known| judge(known, now)).collect())
+}
+
+/// One gateway with its judgement.
+pub fn judged_of(tx: &mut dyn Tx, id: &GatewayId, now: Timestamp) -> Result<Option<Judged>, StoreError> {
+    Ok(known_of(tx, id, now)?.map(|known| judge(known, now)))
+}
+
+fn judge(known: Known, now: Timestamp) -> Judged {
+    Judged {
+        standing: standing(&known.facts, now),
+        lifecycle: known.facts.lifecycle,
+        gateway: known.gateway,
+        placement: known.placement,
+        connected: known.connected,
+    }
 }
 
 /// The team to filter by: empty for all, `None` for nothing at all.

@@ -13,10 +13,10 @@ use super::error::Failure;
 use super::frame::{Frame, Shape, page};
 use super::guard::Visitor;
 use super::when::{self, When};
-use crate::access::Sight;
 use crate::care::list::{self, Filter, Judged};
-use crate::care::{self, Counts, State as Word, words};
-use crate::store::{StoreError, Tx, care::known, console};
+use crate::care::{Counts, State as Word, words};
+use crate::store::care::judged;
+use crate::store::console;
 
 /// What stands behind the `?`. What cannot be read counts as not given.
 #[derive(Deserialize)]
@@ -182,19 +182,6 @@ async fn look(desk: &Desk, visitor: &Visitor, asked: Asked) -> Result<Rows, Fail
         q: filter.text,
         state: filter.state,
     })
-}
-
-/// The whole fleet with its judgements.
-pub fn judged(tx: &mut dyn Tx, now: Timestamp) -> Result<Vec<Judged>, StoreError> {
-    let all = known(tx, &Sight::Fleet, now)?.into_iter();
-    let judge = |k: crate::store::care::Known| Judged {
-        standing: care::standing(&k.facts, now),
-        lifecycle: k.facts.lifecycle,
-        gateway: k.gateway,
-        placement: k.placement,
-        connected: k.connected,
-    };
-    Ok(all.map(judge).collect())
 }
 
 fn row(judged: Judged, now: Timestamp) -> Row {

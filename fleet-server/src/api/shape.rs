@@ -1,0 +1,165 @@
+//! The shapes of the API's answers, apart from what they are kept as.
+
+use homeward_protocol::reading::{Quality, Value};
+use homeward_protocol::time::{ClockTrust, Timestamp};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::care::list::Judged;
+use crate::care::{Counts, Standing, words};
+use crate::store::console;
+
+/// A judgement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct StandingShape {
+    /// `needs-action`, `not-heard`, `check-today` or `all-working`.
+    #[schema(example = "not-heard")]
+    pub state: &'static str,
+    /// Why, in plain English.
+    pub reason: String,
+    /// The one thing to do.
+    pub action: &'static str,
+    /// Since when, where that is known.
+    #[schema(example = "2026-11-18T12:10:00Z")]
+    pub since: Option<String>,
+    /// The newest moment of which anything is known.
+    pub as_of: Option<String>,
+}
+
+impl From<&Standing> for StandingShape {
+    fn from(standing: &Standing) -> StandingShape {
+        StandingShape {
+            state: standing.state.name(),
+            reason: words::reason(&standing.reason),
+            action: words::action(&standing.reason),
+            since: standing.since.map(moment),
+            as_of: standing.as_of.map(moment),
+        }
+    }
+}
+
+/// A gateway in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct GatewayShape {
+    /// Its id.
+    #[schema(example = "gw-7f3k2m9xqa")]
+    pub id: String,
+    /// The home it is in.
+    pub placement: Option<String>,
+    /// `expected`, `waiting`, `enrolled` or `revoked`.
+    pub lifecycle: &'static str,
+    /// Whether it has a connection now.
+    pub connected: bool,
+    /// The judgement.
+    pub standing: StandingShape,
+}
+
+impl From<&Judged> for GatewayShape {
+    fn from(judged: &Judged) -> GatewayShape {
+        GatewayShape {
+            id: judged.gateway.to_string(),
+            placement: judged.placement.as_ref().map(ToString::to_string),
+            lifecycle: judged.lifecycle.name(),
+            connected: judged.connected,
+            standing: (&judged.standing).into(),
+        }
+    }
+}
+
+/// How many gateways are in each state; they sum to `total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct CountsShape {
+    /// All of them.
+    pub total: usize,
+    /// Someone must do something now.
+    pub needs_action: usize,
+    /// Nothing is known.
+    pub not_heard: usize,
+    /// Can wait for the next visit.
+    pub check_today: usize,
+    /// Every device heard on time.
+    pub all_working: usize,
+}
+
+impl From<Counts> for CountsShape {
+    fn from(counts: Counts) -> CountsShape {
+        CountsShape {
+            total: counts.total(),
+            needs_action: counts.needs_action,
+            not_heard: counts.not_heard,
+            check_today: counts.check_today,
+            all_working: counts.all_working,
+        }
+    }
+}
+
+/// One value from one sensor at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ReadingShape {
+    /// Which sensor.
+    pub sensor: String,
+    /// What was measured.
+    #[schema(example = "oxygen-concentration")]
+    pub kind: String,
+    /// A number as the device resolved it; missing when the value is a state or absent.
+    #[schema(example = "93.1")]
+    pub number: Option<String>,
+    /// The number's unit, UCUM.
+    #[schema(example = "%")]
+    pub unit: Option<&'static str>,
+    /// A named state; missing when the value is a number or absent.
+    pub state: Option<String>,
+    /// `good`, `out-of-range` or `doubtful`.
+    pub quality: &'static str,
+    /// How sure we are of the device: `unverified`, `associated` or `verified`.
+    pub grade: String,
+    /// When the gateway took it.
+    pub taken_at: String,
+    /// How far the gateway's clock was trusted: `synced`, `unsynced` or `floor`.
+    pub clock: &'static str,
+    /// When the server stored it.
+    pub received_at: String,
+}
+
+impl From<&console::Shown> for ReadingShape {
+    fn from(shown: &console::Shown) -> ReadingShape {
+        let (number, state) = match shown.value {
+            Value::Number(number) => (Some(number.to_string()), None),
+            Value::State(state) => (None, Some(wire_name(&state))),
+            Value::Absent => (None, None),
+        };
+        ReadingShape {
+            sensor: shown.sensor.to_string(),
+            kind: wire_name(&shown.kind),
+            unit: number.as_ref().map(|_| shown.kind.unit().ucum()),
+            number,
+            state,
+            quality: match shown.quality {
+                Quality::Good => "good",
+                Quality::OutOfRange => "out-of-range",
+                Quality::Doubtful => "doubtful",
+            },
+            grade: wire_name(&shown.grade),
+            taken_at: moment(shown.taken_at),
+            clock: match shown.taken_at.trust {
+                ClockTrust::Synced => "synced",
+                ClockTrust::Unsynced => "unsynced",
+                ClockTrust::Floor => "floor",
+            },
+            received_at: moment(shown.received_at),
+        }
+    }
+}
+
+/// RFC 3339 in UTC. How far its clock is trusted stands beside it where it may be in doubt.
+pub fn moment(at: Timestamp) -> String {
+    Timestamp::synced(at.ms).to_string()
+}
+
+/// The name that an enumeration of the contract travels under.
+fn wire_name(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(name)) => name,
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,46 @@
+//! Shell: the API's description, made from its handlers.
+
+use axum::Json;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+use super::{care, fleet, readings};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Homeward fleet server", description = "What the console shows, for programs with a token."),
+    paths(
+        fleet::health,
+        fleet::list,
+        fleet::one,
+        fleet::approve,
+        fleet::revoke,
+        fleet::claim,
+        readings::latest,
+        readings::range,
+        care::placements,
+        care::incidents
+    ),
+    modifiers(&Tokens)
+)]
+struct Spec;
+
+struct Tokens;
+
+impl Modify for Tokens {
+    fn modify(&self, spec: &mut utoipa::openapi::OpenApi) {
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        let components = spec.components.get_or_insert_default();
+        components.add_security_scheme("token", SecurityScheme::Http(bearer));
+    }
+}
+
+/// The description.
+pub fn document() -> utoipa::openapi::OpenApi {
+    Spec::openapi()
+}
+
+/// The description, `OpenAPI` 3.1.
+pub async fn get() -> Json<utoipa::openapi::OpenApi> {
+    Json(document())
+}

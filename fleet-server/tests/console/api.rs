@@ -1,0 +1,227 @@
+//! The API through its router.
+
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode, header};
+use homeward_fleet::access::{self, Needs, Scope, Verb};
+use homeward_fleet::api;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::golden;
+use super::scenario::{NOW, World, filled, token};
+
+const ALL: &str = "hw_ALL";
+const NONE: &str = "hw_NONE";
+
+async fn world() -> World {
+    let world = filled().await;
+    token(&world, ALL, Scope::ALL.to_vec()).await;
+    world
+}
+
+async fn ask(
+    world: &World,
+    method: Method,
+    path: &str,
+    bearer: &str,
+    body: Value,
+) -> (StatusCode, Value, String) {
+    let desk = api::Desk {
+        store: world.desk.store.clone(),
+        clock: world.desk.clock.clone(),
+        bus: world.desk.bus.clone(),
+        invitations: world.desk.invitations.clone(),
+    };
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::AUTHORIZATION, format!("Bearer {bearer}"))
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from(body.to_string()));
+    let response = api::router(desk)
+        .oneshot(request.expect("a request"))
+        .await
+        .expect("an answer");
+    let status = response.status();
+    let kind = response
+        .headers()
+        .get("content-type")
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
+    let kind = kind.to_owned();
+    let bytes = response.into_body().collect().await.expect("a body").to_bytes();
+    (
+        status,
+        serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+        kind,
+    )
+}
+
+async fn get(world: &World, path: &str) -> (StatusCode, Value) {
+    let (status, body, _) = ask(world, Method::GET, path, ALL, Value::Null).await;
+    (status, body)
+}
+
+#[test]
+fn every_endpoint_is_in_the_table_and_every_line_of_the_table_is_an_endpoint() {
+    let served: Vec<(Verb, &str)> = api::endpoints()
+        .into_iter()
+        .map(|(verb, path, _)| (verb, path))
+        .collect();
+    let listed = access::ROUTES.iter().filter(|r| r.path.starts_with("/api/"));
+    let listed: Vec<(Verb, &str)> = listed.map(|r| (r.verb, r.path)).collect();
+    assert_eq!(served, listed);
+}
+
+#[test]
+fn the_description_is_the_one_that_was_agreed_and_knows_every_endpoint() {
+    let spec = serde_json::to_value(api::spec::document()).expect("is JSON");
+    assert!(
+        spec["openapi"].as_str().is_some_and(|v| v.starts_with("3.1")),
+        "{spec}"
+    );
+    for route in access::ROUTES
+        .iter()
+        .filter(|r| r.path.starts_with("/api/") && r.path != "/api/v1/openapi.json")
+    {
+        let described = &spec["paths"][route.path][route.verb.name().to_lowercase()];
+        assert!(
+            described.is_object(),
+            "{} {} is not described",
+            route.verb.name(),
+            route.path
+        );
+        if let Needs::Token(scope) = route.needs {
+            assert_eq!(
+                described["security"],
+                json!([{ "token": [scope.name()] }]),
+                "{}",
+                route.path
+            );
+        }
+    }
+    golden(
+        "openapi.json",
+        &(serde_json::to_string_pretty(&spec).expect("prints") + "\n"),
+    );
+}
+
+#[tokio::test]
+async fn each_token_gets_exactly_what_its_scopes_say() {
+    let world = world().await;
+    token(&world, "hw_FLEETREAD", vec![Scope::FleetRead]).await;
+    token(&world, "hw_FLEETWRITE", vec![Scope::FleetWrite]).await;
+    token(&world, "hw_CAREREAD", vec![Scope::CareRead]).await;
+    let tokens = [
+        (NONE, None),
+        ("hw_FLEETREAD", Some(Scope::FleetRead)),
+        ("hw_FLEETWRITE", Some(Scope::FleetWrite)),
+        ("hw_CAREREAD", Some(Scope::CareRead)),
+    ];
+    for route in access::ROUTES.iter().filter(|r| r.path.starts_with("/api/")) {
+        let path = route.path.replace("{gateway}", "gw-none");
+        let method = if route.verb == Verb::Get {
+            Method::GET
+        } else {
+            Method::POST
+        };
+        for (text, has) in tokens {
+            let (status, _, kind) = ask(&world, method.clone(), &path, text, Value::Null).await;
+            let expected = match (route.needs, has) {
+                (Needs::Token(_), None) => Some(StatusCode::UNAUTHORIZED),
+                (Needs::Token(needed), Some(scope)) if needed != scope => Some(StatusCode::FORBIDDEN),
+                _ => None,
+            };
+            let shut = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status);
+            assert_eq!(expected.is_some(), shut, "{path} {text}: {status}");
+            assert!(expected.is_none_or(|e| e == status), "{path} {text}: {status}");
+            assert!(!shut || kind == "application/problem+json", "{path}: {kind}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn expired_and_revoked_tokens_are_refused() {
+    let world = world().await;
+    assert_eq!(get(&world, "/api/v1/gateways").await.0, StatusCode::OK);
+    let mut later = filled().await;
+    token(&later, ALL, Scope::ALL.to_vec()).await;
+    later.desk.clock = homeward_fleet::clock::Clock::from_fn(|| super::at(-90_000));
+    assert_eq!(get(&later, "/api/v1/gateways").await.0, StatusCode::UNAUTHORIZED);
+    let end = world
+        .desk
+        .store
+        .write(|tx| homeward_fleet::store::tokens::revoke(tx, ALL, "olga", super::at(0)));
+    assert!(end.await.expect("ends"));
+    assert_eq!(get(&world, "/api/v1/gateways").await.0, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn the_list_says_what_the_page_says() {
+    let world = world().await;
+    let (status, body) = get(&world, "/api/v1/gateways").await;
+    assert_eq!(status, StatusCode::OK);
+    let counts = &body["counts"];
+    let sum: i64 = ["needs_action", "not_heard", "check_today", "all_working"]
+        .iter()
+        .filter_map(|k| counts[*k].as_i64())
+        .sum();
+    assert_eq!(counts["total"].as_i64(), Some(sum));
+    assert_eq!(body["gateways"][0]["standing"]["state"], "needs-action");
+    let (_, one) = get(&world, "/api/v1/gateways/gw-01aaaa").await;
+    assert_eq!(one["agent"], "0.1.0");
+    assert_eq!(one["gaps"][0]["missing"], 12);
+    let (status, body) = get(&world, "/api/v1/gateways?state=green").await;
+    assert_eq!(
+        (status, body["status"].as_i64()),
+        (StatusCode::UNPROCESSABLE_ENTITY, Some(422))
+    );
+}
+
+#[tokio::test]
+async fn a_reading_keeps_the_digits_of_its_device_and_its_unit() {
+    let world = world().await;
+    let (_, body) = get(&world, "/api/v1/gateways/gw-90bbbb/latest").await;
+    let reading = &body["readings"][0];
+    assert_eq!(
+        (&reading["number"], &reading["unit"], &reading["kind"]),
+        (&json!("-21.4"), &json!("Cel"), &json!("storage-temperature"))
+    );
+    let path = format!("/api/v1/gateways/gw-90bbbb/readings?sensor=freezer&from_ms=0&until_ms={NOW}&limit=1");
+    let (_, body) = get(&world, &path).await;
+    assert_eq!(body["readings"].as_array().map(Vec::len), Some(1));
+    let (status, _) = get(&world, &path.replace("limit=1", "limit=1001")).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
+async fn a_program_makes_a_claim_and_revokes_under_its_own_name() {
+    let world = world().await;
+    let claim = json!({ "gateway": "gw-api1", "placement": "home-11" });
+    let (status, body, _) = ask(&world, Method::POST, "/api/v1/claims", ALL, claim).await;
+    assert_eq!(status, StatusCode::CREATED);
+    let line = body["claim"].as_str().expect("a line");
+    assert_eq!(
+        line.parse::<homeward_protocol::claim::Claim>()
+            .expect("a claim")
+            .gateway
+            .as_str(),
+        "gw-api1"
+    );
+    let revoke = json!({ "reason": "a test" });
+    let path = "/api/v1/gateways/gw-api1/revoke";
+    let (status, ..) = ask(&world, Method::POST, path, ALL, revoke.clone()).await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    let (status, _, kind) = ask(&world, Method::POST, path, ALL, json!({ "why": 1 })).await;
+    assert_eq!(
+        (status, kind.as_str()),
+        (StatusCode::UNPROCESSABLE_ENTITY, "application/problem+json")
+    );
+    let trail = world
+        .desk
+        .store
+        .read(|tx| homeward_fleet::store::audit::list(tx, i64::MAX, 1))
+        .await;
+    assert_eq!(trail.expect("reads")[0].actor, "token:hw_ALL");
+}

@@ -1,0 +1,189 @@
+//! Every page of the console in a real browser: no axe-core violation, no complaint of the browser, nothing wider
+//! than the window; with and without scripts; on a phone, on a desk, and on paper.
+#![expect(clippy::disallowed_methods, reason = "tests: a listener, pictures")]
+
+#[path = "../../fleet-server/tests/support/scenario.rs"]
+#[expect(dead_code, reason = "shared with the console's own tests")]
+mod scenario;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use homeward_fleet::https::{Limits, serve::serve};
+use homeward_fleet::web;
+use homeward_tests::browser::{Page, Seen, SignIn, Visit, visit};
+use rustls::ServerConfig;
+use rustls::pki_types::PrivateKeyDer;
+use scenario::{PASSWORD, filled};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+const WIDTHS: [u32; 2] = [390, 1280];
+const OPERATOR: [&str; 13] = [
+    "/fleet",
+    "/fleet?state=not-heard",
+    "/care",
+    "/gateways/gw-01aaaa",
+    "/gateways/gw-12aaaa/approve",
+    "/gateways/gw-12aaaa/revoke",
+    "/claims",
+    "/approvals",
+    "/incidents",
+    "/placements",
+    "/users",
+    "/audit",
+    "/nowhere",
+];
+
+/// A served console; it ends with the runtime.
+struct Console {
+    runtime: tokio::runtime::Runtime,
+    url: String,
+    stop: CancellationToken,
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn console() -> Console {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let runtime = runtime.expect("a runtime");
+    let stop = CancellationToken::new();
+    let (url, served) = runtime.block_on(async {
+        let world = filled().await;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("listens");
+        let url = format!(
+            "https://localhost:{}",
+            listener.local_addr().expect("an address").port()
+        );
+        let (keep, tls) = watch::channel(tls());
+        let router = web::router(world.desk.clone());
+        let served = serve(listener, tls, router, Limits::default(), stop.clone());
+        (url, async move {
+            let _kept = (world, keep);
+            served.await
+        })
+    });
+    runtime.spawn(served);
+    Console { runtime, url, stop }
+}
+
+fn tls() -> Arc<ServerConfig> {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key);
+    Arc::new(config.expect("a configuration"))
+}
+
+fn sign_in(console: &Console, name: &str) -> SignIn {
+    let fields = [("name", name), ("password", PASSWORD)].map(|(k, v)| (k.to_owned(), v.to_owned()));
+    SignIn {
+        url: format!("{}/sign-in", console.url),
+        fields: fields.into(),
+    }
+}
+
+/// Where pictures go, to be looked at.
+fn picture(name: &str) -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || homeward_tests::shared::workspace().join("target"),
+        PathBuf::from,
+    );
+    let folder = target.join("screens");
+    std::fs::create_dir_all(&folder).expect("a folder for pictures");
+    folder.join(format!("{name}.png"))
+}
+
+fn page(console: &Console, path: &str, width: u32, who: &str) -> Page {
+    let name = path.trim_start_matches('/').replace(['/', '?', '='], "-");
+    Page {
+        picture: Some(picture(&format!("{who}-{name}-{width}"))),
+        ..Page::new(format!("{}{path}", console.url), width)
+    }
+}
+
+fn check(seen: &[Seen]) {
+    for page in seen {
+        assert!(page.violations.is_empty(), "{}: {:#?}", page.url, page.violations);
+        let complaints: Vec<&String> = page.complaints.iter().filter(|c| !c.contains("404")).collect();
+        assert!(complaints.is_empty(), "{}: {complaints:#?}", page.url);
+        assert!(!page.overflows, "{} is wider than its window", page.url);
+    }
+}
+
+fn look(console: &Console, order: &Visit) -> Option<Vec<Seen>> {
+    let _guard = console.runtime.enter();
+    visit(order)
+}
+
+#[test]
+fn no_page_has_an_axe_violation_on_a_phone_or_a_desk() {
+    let console = console();
+    let pages = |paths: &[&str], who: &str| -> Vec<Page> {
+        let each = |path: &&str| WIDTHS.map(|width| page(&console, path, width, who));
+        paths.iter().flat_map(each).collect()
+    };
+    let orders = [
+        (None, pages(&["/sign-in"], "anybody")),
+        (
+            Some(sign_in(&console, "nina")),
+            pages(&["/care", "/fleet"], "nurse"),
+        ),
+        (Some(sign_in(&console, "olga")), pages(&OPERATOR, "operator")),
+    ];
+    for (sign_in, pages) in orders {
+        let count = pages.len();
+        let order = Visit {
+            sign_in,
+            scripts: true,
+            pages,
+        };
+        let Some(seen) = look(&console, &order) else {
+            return;
+        };
+        assert_eq!(seen.len(), count);
+        check(&seen.into_iter().filter(|s| s.status != 403).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn the_nurses_page_works_without_scripts_and_on_paper() {
+    let console = console();
+    let paper = Page {
+        print: true,
+        ..page(&console, "/care", 800, "paper")
+    };
+    let order = Visit {
+        sign_in: Some(sign_in(&console, "nina")),
+        scripts: false,
+        pages: vec![
+            page(&console, "/care", 390, "plain"),
+            page(&console, "/care?q=home-02", 390, "plain"),
+            paper,
+        ],
+    };
+    let Some(seen) = look(&console, &order) else {
+        return;
+    };
+    check(&seen);
+    assert_eq!(seen[0].heading, "2 people's devices need you");
+    assert!(seen[1].text.contains("Not heard since 12:10"), "{}", seen[1].text);
+    assert!(
+        seen[2].text.contains("home-04"),
+        "a printed round sheet names every home: {}",
+        seen[2].text
+    );
+}
