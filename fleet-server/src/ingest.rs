@@ -5,11 +5,16 @@
 //! is on record with its cause.
 //!
 //! # Design
-//! Vital data fails open: a broken chain is put on record and the records are taken. The acknowledgement always
-//! moves or says what to do, so that no gateway waits for ever: records that the gateway no longer holds become a
-//! gap, and records that contradict what is stored (a disk that was put back) get a new epoch, where nothing
-//! contradicts them. Turned down: refusing a broken chain (a fault in a box's disk would silence a patient), and
-//! asking again for records below the gateway's `oldest` (they cannot come).
+//! Vital data fails open, and the acknowledgement always moves or says what to do, so that no gateway waits for
+//! ever. Records that the gateway no longer holds become a gap. Records that contradict what is stored (a disk that
+//! was put back) are answered with a new epoch, where nothing contradicts them: the gateway keeps everything and
+//! numbers anew, and the old epoch is closed, because the word to renumber may be lost while other words arrive.
+//! An acknowledgement therefore never covers more than was compared. A broken chain counts as such a contradiction while the gateway holds records from before the
+//! break, because an acknowledgement would delete those, and they may be others than the stored ones (a simulated
+//! agent found this); when it holds none, the break is put on record and the records are taken.
+//!
+//! Turned down: refusing a broken chain (a fault in a box's disk would silence a patient), and asking again for
+//! records below the gateway's `oldest` (they cannot come).
 
 pub mod consume;
 #[cfg(test)]
@@ -27,6 +32,8 @@ pub struct Stream {
     pub up_to: Seq,
     /// The chain there.
     pub head: ChainHash,
+    /// It forked: the gateway has to take a new epoch, and nothing more is taken under this one.
+    pub closed: bool,
 }
 
 impl Stream {
@@ -35,6 +42,7 @@ impl Stream {
         Stream {
             up_to: Seq::ZERO,
             head: ChainHash::start(epoch, lane),
+            closed: false,
         }
     }
 }
@@ -140,12 +148,24 @@ impl Arrived {
 
     /// The number that a stored envelope has to cover so that [`decide`] can compare; `None` when it needs none.
     pub fn wants(&self, stream: Option<&Stream>) -> Option<Seq> {
-        let stream = stream?;
-        if self.first > stream.up_to {
-            return None;
-        }
+        let stream = stream.filter(|stream| self.first <= stream.up_to)?;
         let meeting = self.known_up_to(stream.up_to);
         (meeting != Seq::ZERO && meeting != stream.up_to).then_some(meeting)
+    }
+
+    /// Whether it begins in what is stored.
+    pub fn overlaps(&self, stream: Option<&Stream>) -> bool {
+        stream.is_some_and(|stream| self.first <= stream.up_to)
+    }
+
+    /// Whether it holds records where `gap` says that there are none, or reaches back over a broken chain.
+    fn contradicts(&self, gap: &Gap) -> bool {
+        if gap.missing == 0 {
+            return gap.cause == Cause::ChainBroken && gap.from > self.first;
+        }
+        let within = |place: &&Place| place.first >= gap.from && place.first <= gap.to;
+        let held = |place: &Place| !matches!(place.content, Content::Lost(_));
+        self.places.iter().filter(within).any(held)
     }
 
     fn ack(&self, up_to: Seq, next: Next) -> Ack {
@@ -193,6 +213,21 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// All of them.
+    pub const ALL: [Cause; 6] = [
+        Cause::Quota,
+        Cause::DiskRefused,
+        Cause::Damaged,
+        Cause::NotHeld,
+        Cause::ChainBroken,
+        Cause::Fork,
+    ];
+
+    /// The cause of that name.
+    pub fn from_name(name: &str) -> Option<Cause> {
+        Cause::ALL.into_iter().find(|cause| cause.name() == name)
+    }
+
     /// The name in the table.
     pub const fn name(self) -> &'static str {
         match self {
@@ -267,11 +302,13 @@ pub enum Decision {
     /// It, or its end, is new.
     Accepted(Accepted),
     /// All of it is stored.
-    Duplicate(Seq),
-    /// Records before it are missing, and the gateway still holds them: it sends from here on again.
+    Duplicate,
+    /// Records before it are missing, and the gateway still holds them: it sends them again when it connects anew.
     Rewind(Seq),
     /// It contradicts what is stored up to there; the gap puts that on record.
     Fork(Seq, Gap),
+    /// Its stream forked earlier.
+    Closed(Seq),
 }
 
 impl Decision {
@@ -279,18 +316,22 @@ impl Decision {
     pub const fn name(&self) -> &'static str {
         match self {
             Decision::Accepted(_) => "accepted",
-            Decision::Duplicate(_) => "duplicate",
+            Decision::Duplicate => "duplicate",
             Decision::Rewind(_) => "rewind",
             Decision::Fork(..) => "fork",
+            Decision::Closed(_) => "closed",
         }
     }
 
     /// What the gateway is told after the commit.
     pub fn ack(&self, arrived: &Arrived) -> Ack {
         match self {
-            Decision::Accepted(accepted) => arrived.ack(accepted.stream.up_to, Next::Continue),
-            Decision::Duplicate(up_to) | Decision::Rewind(up_to) => arrived.ack(*up_to, Next::Continue),
-            Decision::Fork(up_to, _) => arrived.ack(*up_to, Next::NewEpoch),
+            Decision::Accepted(_) | Decision::Duplicate => arrived.ack(arrived.last(), Next::Continue),
+            Decision::Rewind(up_to) => {
+                let not_held = Seq(arrived.oldest.0.saturating_sub(1));
+                arrived.ack(not_held.min(*up_to), Next::Continue)
+            }
+            Decision::Fork(up_to, _) | Decision::Closed(up_to) => arrived.ack(*up_to, Next::NewEpoch),
         }
     }
 }
@@ -302,40 +343,64 @@ impl Arrived {
     }
 }
 
-/// What becomes of an envelope, given how far its stream is stored and, when [`Arrived::wants`] asked for one, the
-/// stored envelope that covers that number.
-pub fn decide(arrived: &Arrived, stream: Option<&Stream>, covering: Option<&Arrived>) -> Decision {
+/// What is stored in the place of an envelope that [overlaps](Arrived::overlaps).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Known {
+    /// The stored envelope that covers the number that [`Arrived::wants`] names.
+    pub covering: Option<Arrived>,
+    /// Gaps and broken chains on record from the envelope's first number up to its last.
+    pub gaps: Vec<Gap>,
+}
+
+/// What becomes of an envelope, given how far its stream is stored and what is stored in its place.
+pub fn decide(arrived: &Arrived, stream: Option<&Stream>, known: &Known) -> Decision {
     let start = Stream::start(arrived.epoch, arrived.lane);
     let stream = stream.unwrap_or(&start);
     let (first, up_to) = (arrived.first, stream.up_to);
+    let fork = || Decision::Fork(up_to, Gap::fault(first, Cause::Fork));
+    let holds_earlier = arrived.oldest < first;
     let mut gaps = Vec::new();
+    if stream.closed {
+        return Decision::Closed(up_to);
+    }
     if first <= up_to {
-        let meeting = arrived.known_up_to(up_to);
-        let stored = match meeting {
-            Seq::ZERO => Some(start.head),
-            meeting if meeting == up_to => Some(stream.head),
-            meeting => covering.and_then(|covering| covering.chain_at(meeting)),
-        };
-        if stored.is_none() || stored != arrived.chain_at(meeting) {
-            return Decision::Fork(up_to, Gap::fault(first, Cause::Fork));
+        if !agrees(arrived, stream, &start, known) {
+            return fork();
         }
         if arrived.last() <= up_to {
-            return Decision::Duplicate(up_to);
+            return Decision::Duplicate;
         }
     } else if first == up_to.next() {
+        if arrived.prev != stream.head && holds_earlier {
+            return fork();
+        }
         if arrived.prev != stream.head {
             gaps.push(Gap::fault(first, Cause::ChainBroken));
         }
-    } else if first == arrived.oldest {
-        gaps.push(Gap::missing(
-            up_to.next(),
-            Seq(first.0.saturating_sub(1)),
-            Cause::NotHeld,
-        ));
-    } else {
+    } else if holds_earlier {
         return Decision::Rewind(up_to);
+    } else {
+        let last = Seq(first.0.saturating_sub(1));
+        gaps.push(Gap::missing(up_to.next(), last, Cause::NotHeld));
     }
     accept(arrived, up_to, gaps)
+}
+
+/// Whether the part of an envelope that is stored already is what is stored: the chains are equal at the last number
+/// where both are known, and nothing on record between says that they were not equal before.
+fn agrees(arrived: &Arrived, stream: &Stream, start: &Stream, known: &Known) -> bool {
+    let meeting = arrived.known_up_to(stream.up_to);
+    let stored = match meeting {
+        Seq::ZERO => Some(start.head),
+        meeting if meeting == stream.up_to => Some(stream.head),
+        meeting => known
+            .covering
+            .as_ref()
+            .and_then(|covering| covering.chain_at(meeting)),
+    };
+    stored.is_some()
+        && stored == arrived.chain_at(meeting)
+        && !known.gaps.iter().any(|gap| arrived.contradicts(gap))
 }
 
 fn accept(arrived: &Arrived, up_to: Seq, mut gaps: Vec<Gap>) -> Decision {
@@ -350,6 +415,7 @@ fn accept(arrived: &Arrived, up_to: Seq, mut gaps: Vec<Gap>) -> Decision {
     let stream = Stream {
         up_to: arrived.last(),
         head: arrived.head(),
+        closed: false,
     };
     Decision::Accepted(Accepted { stream, gaps, known })
 }

@@ -65,6 +65,7 @@ CREATE TABLE streams (
   lane TEXT NOT NULL,
   up_to BIGINT NOT NULL,
   head BYTEA NOT NULL,
+  closed BIGINT NOT NULL DEFAULT 0,               -- 1 when it forked: its gateway takes a new epoch
   started_at BIGINT NOT NULL,
   updated_at BIGINT NOT NULL,
   PRIMARY KEY (gateway, epoch, lane)

@@ -326,10 +326,11 @@ fn health(failed: &[(GatewayId, StoreError)]) -> Health {
     }
 }
 
-/// The later one counts, but a word to take a new epoch is not taken back by what was already on its way.
+/// The one that reaches further counts, but a word to take a new epoch is not taken back by what was on its way.
 fn merge(entry: Entry<'_, (GatewayId, Lane), Ack>, ack: Ack) {
     let kept = entry.or_insert(ack);
-    if kept.next == Next::Continue || kept.epoch != ack.epoch {
+    let further = kept.next == Next::Continue && (ack.next == Next::NewEpoch || ack.up_to > kept.up_to);
+    if kept.epoch != ack.epoch || further {
         *kept = ack;
     }
 }

@@ -60,6 +60,7 @@ fn stored(up_to: u64) -> Stream {
     Stream {
         up_to: Seq(up_to),
         head: chain(up_to),
+        closed: false,
     }
 }
 
@@ -71,7 +72,11 @@ fn judge(envelope: Envelope, stream: Option<Stream>, covering: Option<Envelope>)
         covering.is_some(),
         "asked for a stored envelope: {wanted}"
     );
-    decide(&arrived, stream.as_ref(), covering.map(Arrived::new).as_ref())
+    let known = Known {
+        covering: covering.map(Arrived::new),
+        gaps: Vec::new(),
+    };
+    decide(&arrived, stream.as_ref(), &known)
 }
 
 fn accepted(decision: Decision) -> Accepted {
@@ -102,7 +107,7 @@ fn what_continues_a_stream_is_accepted_without_a_gap() {
 #[test]
 fn what_overlaps_is_taken_from_where_it_is_new() {
     let arrived = Arrived::new(records(3, 3, 8));
-    let accepted = accepted(decide(&arrived, Some(&stored(5)), None));
+    let accepted = accepted(decide(&arrived, Some(&stored(5)), &Known::default()));
     let fresh: Vec<u64> = arrived.fresh(&accepted).iter().map(|p| p.first.0).collect();
     assert_eq!((fresh, accepted.stream), (vec![6, 7, 8], stored(8)));
 }
@@ -111,12 +116,12 @@ fn what_overlaps_is_taken_from_where_it_is_new() {
 fn what_is_stored_already_is_a_duplicate_by_its_chain() {
     assert_eq!(
         judge(records(1, 1, 5), Some(stored(5)), None),
-        Decision::Duplicate(Seq(5))
+        Decision::Duplicate
     );
     let covering = records(1, 2, 6);
     assert_eq!(
         judge(records(1, 1, 4), Some(stored(9)), Some(covering)),
-        Decision::Duplicate(Seq(9))
+        Decision::Duplicate
     );
 }
 
@@ -153,18 +158,45 @@ fn other_records_under_stored_numbers_are_a_fork_and_get_a_new_epoch() {
 }
 
 #[test]
+fn an_acknowledgement_covers_what_was_compared_and_no_more() {
+    // A disk that was put back to record 4 and went on with others: 5 and up are not the stored ones.
+    let arrived = Arrived::new(records(3, 3, 4));
+    let known = Known {
+        covering: Some(Arrived::new(records(1, 1, 9))),
+        gaps: Vec::new(),
+    };
+    let ack = decide(&arrived, Some(&stored(9)), &known).ack(&arrived);
+    assert_eq!((ack.up_to, ack.next), (Seq(4), Next::Continue));
+}
+
+#[test]
+fn a_stream_that_forked_takes_nothing_more() {
+    let closed = Stream {
+        closed: true,
+        ..stored(5)
+    };
+    let arrived = Arrived::new(records(6, 6, 7));
+    let decision = decide(&arrived, Some(&closed), &Known::default());
+    assert_eq!(decision.ack(&arrived).next, Next::NewEpoch);
+    assert_eq!(decision, Decision::Closed(Seq(5)));
+}
+
+#[test]
 fn a_stored_envelope_that_is_gone_cannot_prove_a_duplicate() {
     let arrived = Arrived::new(records(1, 2, 3));
     assert_eq!(arrived.wants(Some(&stored(9))), Some(Seq(3)));
-    assert_eq!(decide(&arrived, Some(&stored(9)), None).name(), "fork");
+    assert_eq!(
+        decide(&arrived, Some(&stored(9)), &Known::default()).name(),
+        "fork"
+    );
 }
 
 #[test]
 fn records_that_are_still_held_are_asked_for_again() {
     let arrived = Arrived::new(records(4, 9, 9));
-    let decision = decide(&arrived, Some(&stored(5)), None);
+    let decision = decide(&arrived, Some(&stored(5)), &Known::default());
     assert_eq!(decision, Decision::Rewind(Seq(5)));
-    assert_eq!(decision.ack(&arrived).up_to, Seq(5));
+    assert_eq!(decision.ack(&arrived).up_to, Seq(3), "4 and 5 were not compared");
     assert_eq!(judge(records(1, 2, 2), None, None), Decision::Rewind(Seq::ZERO));
 }
 
@@ -179,7 +211,7 @@ fn records_that_are_not_held_any_more_become_a_gap_and_the_run_goes_on() {
 
 #[test]
 fn a_broken_chain_is_put_on_record_and_the_records_are_taken() {
-    let mut envelope = records(1, 6, 7);
+    let mut envelope = records(6, 6, 7);
     envelope.prev = chain(2);
     let broken = accepted(judge(envelope, Some(stored(5)), None));
     assert_eq!(causes(&broken), [(Cause::ChainBroken, 6, 6, 0)]);
@@ -190,6 +222,43 @@ fn a_broken_chain_is_put_on_record_and_the_records_are_taken() {
         causes(&accepted(judge(first, None, None))),
         [(Cause::ChainBroken, 1, 1, 0)]
     );
+}
+
+#[test]
+fn a_broken_chain_is_a_fork_while_records_from_before_it_are_held() {
+    // An acknowledgement of 6 would delete records 4 and 5 of the gateway, which are others than the stored ones.
+    let mut envelope = records(4, 6, 6);
+    envelope.prev = chain(2);
+    assert_eq!(judge(envelope, Some(stored(5)), None).name(), "fork");
+}
+
+#[test]
+fn records_under_numbers_that_are_on_record_as_missing_are_a_fork() {
+    let gap = |from, to, missing, cause| Known {
+        covering: None,
+        gaps: vec![Gap {
+            from: Seq(from),
+            to: Seq(to),
+            missing,
+            cause,
+        }],
+    };
+    let items = Arrived::new(records(3, 3, 5));
+    let loss = Arrived::new(send(3, 3, vec![lost(2, chain(4)), Entry::Item(body(5))]));
+    for (arrived, known, said) in [
+        (&items, gap(1, 4, 4, Cause::NotHeld), "fork"),
+        (&loss, gap(3, 4, 2, Cause::Quota), "duplicate"),
+        (&loss, gap(5, 5, 1, Cause::Quota), "fork"),
+        (&items, gap(4, 4, 0, Cause::ChainBroken), "fork"),
+        (&items, gap(3, 3, 0, Cause::ChainBroken), "duplicate"),
+        (&items, gap(4, 4, 0, Cause::Fork), "duplicate"),
+    ] {
+        assert_eq!(
+            decide(arrived, Some(&stored(5)), &known).name(),
+            said,
+            "{known:?}"
+        );
+    }
 }
 
 #[test]
@@ -218,7 +287,7 @@ fn a_stated_loss_counts_only_what_is_not_stored() {
 #[test]
 fn an_unreadable_record_counts_as_stored() {
     let arrived = Arrived::new(records(1, 1, 2));
-    let accepted = accepted(decide(&arrived, None, None));
+    let accepted = accepted(decide(&arrived, None, &Known::default()));
     let unreadable = |place: &Place| matches!(place.content, Content::Unreadable { .. });
     assert!(arrived.fresh(&accepted).iter().all(unreadable));
     assert_eq!(accepted.stream.up_to, Seq(2));

@@ -278,12 +278,7 @@ fn describe(folder: &Path, name: &str) -> Result<Copied, CopyError> {
     Ok(Copied {
         name: name.to_owned(),
         bytes,
-        sha256: hash
-            .finish()
-            .as_ref()
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect(),
+        sha256: super::hex(hash.finish().as_ref()),
     })
 }
 

@@ -7,7 +7,7 @@
 
 mod copies;
 mod identity;
-mod kept;
+pub(crate) mod kept;
 mod server;
 mod statements;
 

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use homeward_protocol::alarm::Alarm;
 use homeward_protocol::envelope::{Item, Lane, MAX_ITEM};
-use homeward_protocol::id::{GatewayId, Seq};
+use homeward_protocol::id::{GatewayId, SensorId, Seq};
 use homeward_protocol::link::Outage;
-use homeward_protocol::posture::PostureReport;
+use homeward_protocol::posture::{PostureReport, ShortText};
 use homeward_protocol::reading::{Reading, Value as Given};
 use homeward_protocol::time::Timestamp;
 use homeward_protocol::wire;
@@ -226,7 +226,7 @@ fn put_sensors(tx: &mut dyn Tx, at: &Origin<'_>, report: &PostureReport) -> Resu
                 sensor.profile.as_str().into(),
                 i64::from(sensor.interval_s).into(),
                 i64::from(sensor.failures).into(),
-                sensor.last_error.as_ref().map(|e| e.as_str()).into(),
+                sensor.last_error.as_ref().map(ShortText::as_str).into(),
                 sensor.last_heard.map(|at| at.ms).into(),
                 at.now.ms.into(),
             ],
@@ -243,7 +243,7 @@ fn put_alarm(tx: &mut dyn Tx, at: &Origin<'_>, seq: Seq, alarm: &Alarm) -> Resul
             at.gateway.into(),
             at.epoch.into(),
             number(seq).into(),
-            alarm.sensor.as_ref().map(|s| s.as_str()).into(),
+            alarm.sensor.as_ref().map(SensorId::as_str).into(),
             (&word(&alarm.condition)).into(),
             i64::from(alarm.active).into(),
             alarm.at.ms.into(),
@@ -298,7 +298,7 @@ fn quarantine(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let hash = ring::digest::digest(&ring::digest::SHA256, bytes);
-    let digest: String = hash.as_ref().iter().map(|b| format!("{b:02x}")).collect();
+    let digest = super::hex(hash.as_ref());
     let new = tx.execute(
         "INSERT INTO quarantine (gateway, digest, received_at, why, bytes) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT DO NOTHING",

@@ -50,7 +50,7 @@ pub fn connect(path: &Path, read_only: bool) -> Result<Connection, StoreError> {
 }
 
 /// One connection; also what the command line's checks run on.
-pub(super) struct Sqlite {
+pub(crate) struct Sqlite {
     db: Connection,
     fatal: Option<String>,
 }
@@ -165,5 +165,24 @@ pub(super) fn failed(step: &'static str, error: &rusqlite::Error) -> StoreError 
             step,
             why: error.to_string(),
         },
+    }
+}
+
+#[cfg(test)]
+impl Sqlite {
+    /// A migrated database of its own in memory, for tests that need no threads.
+    pub(crate) fn in_memory() -> Sqlite {
+        let mut db = Connection::open_in_memory().expect("memory");
+        super::migrate::sqlite(&mut db).expect("migrates");
+        Sqlite::new(db)
+    }
+
+    /// The same content, apart.
+    pub(crate) fn copy(&self) -> Sqlite {
+        let mut copy = Connection::open_in_memory().expect("memory");
+        let backup = rusqlite::backup::Backup::new(&self.db, &mut copy).expect("a backup");
+        backup.step(-1).expect("copied");
+        drop(backup);
+        Sqlite::new(copy)
     }
 }

@@ -8,7 +8,7 @@ use homeward_protocol::time::Timestamp;
 
 use super::records::{self, Origin};
 use super::{Row, StoreError, Tx};
-use crate::ingest::{Arrived, Decision, Gap, Stream, decide};
+use crate::ingest::{Arrived, Cause, Decision, Gap, Known, Stream, decide};
 
 /// What was done with an envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,11 +39,8 @@ pub fn take(
         now,
     };
     let stream = lock(tx, &at)?;
-    let covering = match arrived.wants(stream.as_ref()) {
-        Some(seq) => covering(tx, &at, seq)?,
-        None => None,
-    };
-    let decision = decide(arrived, stream.as_ref(), covering.as_ref());
+    let known = known(tx, &at, arrived, stream.as_ref())?;
+    let decision = decide(arrived, stream.as_ref(), &known);
     let (mut readings, mut unreadable) = (0, 0);
     match &decision {
         Decision::Accepted(accepted) => {
@@ -52,8 +49,11 @@ pub fn take(
             gaps(tx, &at, &accepted.gaps)?;
             (readings, unreadable) = records::keep(tx, &at, arrived.fresh(accepted))?;
         }
-        Decision::Fork(_, gap) => gaps(tx, &at, std::slice::from_ref(gap))?,
-        Decision::Duplicate(_) | Decision::Rewind(_) => {}
+        Decision::Fork(_, gap) => {
+            gaps(tx, &at, std::slice::from_ref(gap))?;
+            close(tx, &at)?;
+        }
+        Decision::Duplicate | Decision::Rewind(_) | Decision::Closed(_) => {}
     }
     records::heard(tx, &at)?;
     Ok(Outcome {
@@ -67,7 +67,8 @@ pub fn take(
 /// How far a stream is stored. Updates it first, which takes its lock against other processes.
 fn lock(tx: &mut dyn Tx, at: &Origin<'_>) -> Result<Option<Stream>, StoreError> {
     let rows = tx.rows(
-        "UPDATE streams SET updated_at = $1 WHERE gateway = $2 AND epoch = $3 AND lane = $4 RETURNING up_to, head",
+        "UPDATE streams SET updated_at = $1 WHERE gateway = $2 AND epoch = $3 AND lane = $4
+         RETURNING up_to, head, closed",
         &[
             at.now.ms.into(),
             at.gateway.into(),
@@ -83,6 +84,7 @@ fn stream(row: &Row, column: usize) -> Result<Stream, StoreError> {
     Ok(Stream {
         up_to: seq(row, column)?,
         head: head.ok_or_else(|| row.corrupt(column + 1, "not 32 bytes"))?,
+        closed: row.int(column + 2)? != 0,
     })
 }
 
@@ -118,6 +120,14 @@ fn put(tx: &mut dyn Tx, at: &Origin<'_>, known: bool, stream: &Stream) -> Result
     Ok(())
 }
 
+fn close(tx: &mut dyn Tx, at: &Origin<'_>) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE streams SET closed = 1 WHERE gateway = $1 AND epoch = $2 AND lane = $3",
+        &[at.gateway.into(), at.epoch.into(), at.lane.name().into()],
+    )?;
+    Ok(())
+}
+
 fn keep_envelope(
     tx: &mut dyn Tx,
     at: &Origin<'_>,
@@ -138,6 +148,46 @@ fn keep_envelope(
         ],
     )?;
     Ok(())
+}
+
+/// What is stored in the place of an envelope; nothing is read when it is all new.
+fn known(
+    tx: &mut dyn Tx,
+    at: &Origin<'_>,
+    arrived: &Arrived,
+    stream: Option<&Stream>,
+) -> Result<Known, StoreError> {
+    let mut known = Known::default();
+    if arrived.overlaps(stream) {
+        known.gaps = gaps_between(tx, at, arrived.first(), arrived.last())?;
+    }
+    if let Some(seq) = arrived.wants(stream) {
+        known.covering = covering(tx, at, seq)?;
+    }
+    Ok(known)
+}
+
+fn gaps_between(tx: &mut dyn Tx, at: &Origin<'_>, first: Seq, last: Seq) -> Result<Vec<Gap>, StoreError> {
+    let rows = tx.rows(
+        "SELECT from_seq, to_seq, missing, cause FROM gaps
+         WHERE gateway = $1 AND epoch = $2 AND lane = $3 AND to_seq >= $4 AND from_seq <= $5 LIMIT 1000",
+        &[
+            at.gateway.into(),
+            at.epoch.into(),
+            at.lane.name().into(),
+            number(first).into(),
+            number(last).into(),
+        ],
+    )?;
+    let gap = |row: &Row| {
+        Ok(Gap {
+            from: seq(row, 0)?,
+            to: seq(row, 1)?,
+            missing: seq(row, 2)?.0,
+            cause: Cause::from_name(row.text(3)?).ok_or_else(|| row.corrupt(3, "not a cause"))?,
+        })
+    };
+    rows.iter().map(gap).collect()
 }
 
 /// The stored envelope that covers number `seq`.
@@ -216,7 +266,7 @@ pub fn list(tx: &mut dyn Tx, after: Option<&Named>, limit: i64) -> Result<Vec<Na
         )
     });
     let rows = tx.rows(
-        "SELECT gateway, epoch, lane, up_to, head FROM streams WHERE (gateway, epoch, lane) > ($1, $2, $3)
+        "SELECT gateway, epoch, lane, up_to, head, closed FROM streams WHERE (gateway, epoch, lane) > ($1, $2, $3)
          ORDER BY gateway, epoch, lane LIMIT $4",
         &[(&gateway).into(), (&epoch).into(), lane.into(), limit.into()],
     )?;

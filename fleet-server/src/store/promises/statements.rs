@@ -38,10 +38,9 @@ fn first_uses(statement: &str) -> Vec<usize> {
     let mut seen = Vec::new();
     for part in statement.split('$').skip(1) {
         let digits: String = part.chars().take_while(char::is_ascii_digit).collect();
-        if let Ok(n) = digits.parse() {
-            if !seen.contains(&n) {
-                seen.push(n);
-            }
+        match digits.parse() {
+            Ok(n) if !seen.contains(&n) => seen.push(n),
+            _ => {}
         }
     }
     seen
