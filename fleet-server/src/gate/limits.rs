@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use homeward_protocol::id::GatewayId;
 use homeward_protocol::time::Uptime;
 
 /// The gate's limits. The defaults fit a server for tens of thousands of gateways.
@@ -180,6 +182,71 @@ impl Allowance {
     }
 }
 
+/// One gateway's allowance, shared by its connections: connecting anew brings no new burst.
+#[derive(Debug, Clone)]
+pub struct SharedAllowance(Arc<Mutex<Allowance>>);
+
+impl SharedAllowance {
+    /// See [`Allowance::spend`].
+    pub fn spend(&self, bytes: usize, now: Uptime) {
+        self.with(|allowance| allowance.spend(bytes, now));
+    }
+
+    /// See [`Allowance::ready_at`].
+    pub fn ready_at(&self) -> Uptime {
+        self.with(|allowance| allowance.ready_at())
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Allowance) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether a new one would be no better: full, and nobody holds it.
+    fn is_idle(&self, now: Uptime) -> bool {
+        let full = |allowance: &mut Allowance| {
+            allowance.spend(0, now);
+            allowance.left >= allowance.burst.into()
+        };
+        Arc::strong_count(&self.0) == 1 && self.with(full)
+    }
+}
+
+/// The allowances of the gateways that are connected, or were a few seconds ago.
+#[derive(Debug)]
+pub struct Allowances {
+    rate: u32,
+    burst: u32,
+    known: HashMap<GatewayId, SharedAllowance>,
+    /// Tidied up when this many are known.
+    tidy_at: usize,
+}
+
+/// Fewest allowances that are tidied up.
+const TIDY: usize = 1024;
+
+impl Allowances {
+    /// None yet.
+    pub fn new(limits: &Limits) -> Allowances {
+        Allowances {
+            rate: limits.rate,
+            burst: limits.burst,
+            known: HashMap::new(),
+            tidy_at: TIDY,
+        }
+    }
+
+    /// The allowance of this gateway.
+    pub fn of(&mut self, gateway: &GatewayId, now: Uptime) -> SharedAllowance {
+        if self.known.len() >= self.tidy_at {
+            self.known.retain(|_, allowance| !allowance.is_idle(now));
+            self.tidy_at = TIDY.max(self.known.len() * 2);
+        }
+        let known = self.known.entry(gateway.clone());
+        let new = || SharedAllowance(Arc::new(Mutex::new(Allowance::new(self.rate, self.burst, now))));
+        known.or_insert_with(new).clone()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,5 +317,29 @@ mod tests {
             allowance.spend(0, Uptime(ms));
         }
         assert_eq!(allowance.left, 10);
+    }
+
+    #[test]
+    fn an_allowance_outlives_its_connection_until_it_is_full_again() {
+        let mut allowances = Allowances::new(&Limits {
+            rate: 1000,
+            burst: 1000,
+            ..Limits::default()
+        });
+        let gateway: GatewayId = "gw-1".parse().expect("an id");
+        allowances.of(&gateway, Uptime(0)).spend(2000, Uptime(0));
+        assert_eq!(allowances.of(&gateway, Uptime(10)).ready_at(), Uptime(1000));
+        let _held = allowances.of(&"gw-held".parse().expect("an id"), Uptime(10));
+        for n in 0..TIDY {
+            allowances.of(&format!("gw-{n}-x").parse().expect("an id"), Uptime(10));
+        }
+        assert!(allowances.known.contains_key(&gateway), "it is in debt");
+        allowances.tidy_at = 0;
+        allowances.of(&gateway, Uptime(3000));
+        assert_eq!(
+            allowances.known.len(),
+            2,
+            "the one that is held, and the one just asked for"
+        );
     }
 }

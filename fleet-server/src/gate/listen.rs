@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use homeward_protocol::id::GatewayId;
 use homeward_protocol::time::Uptime;
 use rustls::ServerConfig;
 use rustls::server::Acceptor;
@@ -24,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use super::limits::Lobby;
+use super::limits::{Allowances, Lobby, SharedAllowance};
 use super::session::{Effect, Input, Session};
 use super::socket::Socket;
 use super::{Full, Gate, Passage, Place, Why, codec};
@@ -83,6 +84,7 @@ pub(super) struct Door {
     pub(super) room: Arc<Semaphore>,
     tls: watch::Receiver<Arc<ServerConfig>>,
     lobby: Mutex<Lobby<oneshot::Sender<()>>>,
+    allowances: Mutex<Allowances>,
     handshakes: Semaphore,
     began: Instant,
 }
@@ -105,6 +107,7 @@ impl Door {
             room: Arc::new(Semaphore::new(gate.limits.in_flight_bytes)),
             tls,
             lobby: Mutex::new(Lobby::new(&gate.limits)),
+            allowances: Mutex::new(Allowances::new(&gate.limits)),
             handshakes: Semaphore::new(gate.limits.handshakes),
             began: Instant::now(),
             gate,
@@ -119,6 +122,12 @@ impl Door {
     /// The moment as the runtime's timers count.
     pub(super) fn instant(&self, at: Uptime) -> Instant {
         self.began + Duration::from_millis(at.0)
+    }
+
+    /// What this gateway may send.
+    pub(super) fn allowance(&self, gateway: &GatewayId) -> SharedAllowance {
+        let mut allowances = self.allowances.lock().unwrap_or_else(PoisonError::into_inner);
+        allowances.of(gateway, self.now())
     }
 
     fn lobby(&self) -> MutexGuard<'_, Lobby<oneshot::Sender<()>>> {

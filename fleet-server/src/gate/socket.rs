@@ -24,7 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::{Sleep, timeout};
 use tokio_rustls::server::TlsStream;
 
-use super::limits::{Allowance, PACKET_COST};
+use super::limits::{PACKET_COST, SharedAllowance};
 use super::listen::Door;
 use super::session::{Effect, Input, Session};
 use super::{Passage, Place, Uplink, Why, codec};
@@ -51,7 +51,7 @@ pub(super) struct Socket {
     paused: bool,
     /// Publishes on their way to the store, in the order they came: PUBACKs leave in the same order.
     storing: VecDeque<(u16, oneshot::Receiver<()>)>,
-    allowance: Allowance,
+    allowance: SharedAllowance,
     timer: Pin<Box<Sleep>>,
     timer_at: Uptime,
     announced: bool,
@@ -75,9 +75,8 @@ impl Socket {
         inbox: BytesMut,
     ) -> Socket {
         let now = door.now();
-        let limits = &door.gate.limits;
         Socket {
-            allowance: Allowance::new(limits.rate, limits.burst, now),
+            allowance: door.allowance(session.gateway()),
             timer: Box::pin(tokio::time::sleep_until(door.instant(now))),
             timer_at: now,
             door,

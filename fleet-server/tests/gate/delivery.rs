@@ -1,6 +1,6 @@
 //! What is acknowledged is stored, in order, however slow the store is.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use homeward_fleet::gate::{Limits, Sent, Why};
@@ -100,21 +100,27 @@ async fn a_flood_is_slowed_to_its_allowance_and_loses_nothing() {
         ..Limits::default()
     };
     let house = House::with(limits, 10).await;
-    let mut client = house.connect("gw-1").await;
-    let mut all = BytesMut::new();
-    for id in 1..=50 {
-        all.extend_from_slice(&bytes_of(&publish(TOPIC, id, &[7; 500])));
-    }
-    let began = std::time::Instant::now();
-    client.send_bytes(&all).await.expect("sent");
-    for id in 1..=50 {
-        assert_eq!(client.next_puback().await, id);
-    }
-    // 50 times 525 bytes and 256 for each packet, less the burst of 20,000, at 20,000 a second.
-    assert!(
-        began.elapsed() > Duration::from_millis(700),
-        "took {:?}",
+    let flood = async |count: u16| {
+        let mut client = house.connect("gw-1").await;
+        let mut all = BytesMut::new();
+        for id in 1..=count {
+            all.extend_from_slice(&bytes_of(&publish(TOPIC, id, &[7; 500])));
+        }
+        let began = Instant::now();
+        client.send_bytes(&all).await.expect("sent");
+        for id in 1..=count {
+            assert_eq!(client.next_puback().await, id);
+        }
         began.elapsed()
+    };
+    // 50 times 525 bytes and 256 for each packet, less the burst of 20,000, at 20,000 a second.
+    let took = flood(50).await;
+    assert!(took > Duration::from_millis(700), "took {took:?}");
+    // 20 times the same, and no new burst for a new connection.
+    let took = flood(20).await;
+    assert!(
+        took > Duration::from_millis(400),
+        "took {took:?} after connecting anew"
     );
     house.serves_an_honest_gateway().await;
 }

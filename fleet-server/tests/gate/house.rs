@@ -193,28 +193,22 @@ impl House {
             .sum()
     }
 
-    /// Waits until a gateway's connection is said to have ended, and says why.
+    /// Waits for the next end of a gateway's connection that was not asked for yet, and says why.
     pub(crate) async fn left(&self, gateway: &str) -> Why {
         let gateway: GatewayId = gateway.parse().expect("an id");
-        let why = |passage: &Passage| match passage {
-            Passage::Left {
-                gateway: who, why, ..
-            } if *who == gateway => Some(*why),
-            _ => None,
-        };
         let mut found = None;
         until("the connection ended", || {
-            found = self
-                .passages
-                .lock()
-                .expect("unpoisoned")
-                .iter()
-                .rev()
-                .find_map(why);
+            let mut passages = self.passages.lock().expect("unpoisoned");
+            let ended =
+                |passage: &Passage| matches!(passage, Passage::Left { gateway: who, .. } if *who == gateway);
+            found = passages.iter().position(ended).map(|at| passages.remove(at));
             found.is_some()
         })
         .await;
-        found.expect("just found")
+        match found {
+            Some(Passage::Left { why, .. }) => why,
+            other => panic!("just found: {other:?}"),
+        }
     }
 }
 

@@ -77,6 +77,7 @@ async fn mosquittos_publisher_delivers_to_its_own_topic_only() {
         let run = tokio::task::spawn_blocking(move || publisher.status().expect("started"));
         assert_eq!(run.await.expect("ended").success(), delivers, "{topic}");
     }
+    assert_eq!(house.left("gw-1").await, Why::Disconnected);
     assert_eq!(house.left("gw-1").await, Why::Topic);
     assert_eq!(house.stored("gw-1"), ["reading"]);
     assert_eq!(house.stored_in_all(), 1);

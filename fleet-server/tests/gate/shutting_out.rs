@@ -50,6 +50,7 @@ async fn a_revoked_gateway_is_cut_off_and_stays_out_also_when_it_resumes() {
     assert!(house.connections.kick(&gateway));
     assert!(second.closed().await);
     assert!(began.elapsed() < AT_ONCE);
+    assert_eq!(house.left("gw-1").await, Why::Replaced);
     assert_eq!(house.left("gw-1").await, Why::Kicked);
     for _ in 0..3 {
         assert!(!is_let_in(&house, &credentials, "gw-1").await);
