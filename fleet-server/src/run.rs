@@ -224,20 +224,21 @@ pub async fn serve(place: &Place, clock: Clock) -> Result<(), RunError> {
         "the local listener",
         local::serve(listeners.local, own_listener),
     );
-    let look = Look {
-        store: store.clone(),
-        connections,
-        revoked,
-        bus: bus.clone(),
-    };
-    parts.spawn(named("the watch for changes", look.run(stop.clone())));
-    let tend = Tend {
+    let tend = Arc::new(Tend {
         store: store.clone(),
         authority,
         doors,
         keys: door_keys,
         clock: clock.clone(),
+    });
+    let look = Look {
+        store: store.clone(),
+        connections,
+        revoked,
+        bus: bus.clone(),
+        tend: Arc::clone(&tend),
     };
+    parts.spawn(named("the watch for changes", look.run(stop.clone())));
     parts.spawn(named("the care for certificates", tend.run(stop.clone())));
     parts.spawn(named(
         "the retention",
@@ -380,6 +381,7 @@ struct Look {
     connections: Connections,
     revoked: Revoked,
     bus: Bus,
+    tend: Arc<Tend>,
 }
 
 impl Look {
@@ -409,6 +411,9 @@ impl Look {
             if let Some(last) = signals.last() {
                 seen = last.id;
                 self.act().await;
+                if signals.iter().any(|s| s.kind == store::signals::Kind::Gateway) {
+                    self.tend.now().await;
+                }
                 for gateway in signals.iter().filter_map(|s| s.subject.parse().ok()) {
                     self.bus.publish(Event::Changed(gateway));
                 }
@@ -472,15 +477,20 @@ struct Tend {
 }
 
 impl Tend {
-    async fn run(self, stop: CancellationToken) -> Result<(), String> {
+    async fn run(self: Arc<Self>, stop: CancellationToken) -> Result<(), String> {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(TEND) => {}
                 () = stop.cancelled() => return Ok(()),
             }
-            if let Err(failed) = self.once().await {
-                error!("the certificates of the listeners could not be renewed: {failed}");
-            }
+            self.now().await;
+        }
+    }
+
+    /// Does it now: a gateway changed, so the revocation list may have grown.
+    async fn now(&self) {
+        if let Err(failed) = self.once().await {
+            error!("the certificates of the listeners could not be renewed: {failed}");
         }
     }
 
