@@ -40,7 +40,7 @@ fn act(cli: &Cli) -> Result<(), Failure> {
         Command::Status => show_status(cli),
         Command::Check => {
             let count = load::load(&cli.data)?.sensors.len();
-            let text = format!("The configuration is right; it has {count} sensors.");
+            let text = format!("The configuration is right. Sensors: {count}");
             print(cli, &text, &serde_json::json!({"ok": true, "sensors": count}));
             Ok(())
         }
@@ -67,6 +67,9 @@ async fn enrolment(cli: &Cli, claim: &Path) -> Result<(), Failure> {
     let text = claim_text(claim)?;
     let claim = read_claim(&text)
         .map_err(|error| format!("this is not a claim: {error}. Copy the whole line, or the JSON"))?;
+    std::fs::create_dir_all(&cli.data)
+        .map_err(|error| format!("could not make the data folder {}: {error}", cli.data.display()))?;
+    let _lock = run::lock(&cli.data)?;
     let folder = Folder::within(&cli.data);
     let clock = Arc::new(Clock::with_floor(folder.floor()));
     let tell = |progress| match progress {
@@ -109,13 +112,15 @@ async fn read_sensor(cli: &Cli, id: &SensorId) -> Result<(), Failure> {
     let outcome = sense::poll::once(sensor).await;
     let now = Clock::with_floor(Folder::within(&cli.data).floor()).now();
     let readings = outcome.readings(sensor, now);
-    print(
-        cli,
-        sense::values(&readings).trim_end(),
-        &serde_json::to_value(&readings)?,
-    );
+    if cli.json || !readings.is_empty() {
+        print(
+            cli,
+            sense::values(&readings).trim_end(),
+            &serde_json::to_value(&readings)?,
+        );
+    }
     match outcome.error {
-        Some(error) => Err(format!("{id}: {error}. Check its address, its cable and its unit number").into()),
+        Some(error) => Err(format!("{id}: {error}").into()),
         None => Ok(()),
     }
 }

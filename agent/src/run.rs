@@ -423,8 +423,8 @@ async fn open_outbox(data: &Path, quota: u64, clock: &Clock) -> Result<Outbox, R
     Ok(outbox)
 }
 
-/// One agent a data folder: two would number records twice.
-fn lock(data: &Path) -> Result<std::fs::File, RunError> {
+/// One agent a data folder: two would number records twice. Free again when the file is dropped.
+pub fn lock(data: &Path) -> Result<std::fs::File, RunError> {
     let path = data.join("lock");
     let file = std::fs::File::create(&path).map_err(|source| RunError::Data {
         path: data.to_owned(),

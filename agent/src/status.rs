@@ -146,16 +146,23 @@ impl LinkStatus {
         match (self.connected_since, self.down) {
             (Some(since), _) => format!("connected since {since}{acked}"),
             (None, Some((at, cause))) => {
-                let why = match cause {
-                    Cause::Unreachable => "the network or the server does not answer",
-                    Cause::Untrusted => "a certificate was not accepted; if this stays, enrol again",
-                    Cause::Closed => "the server closed the connection",
-                    Cause::NotRunning => "the agent was not running",
-                };
-                format!("no connection since {at}: {why}{acked}. Records are kept here")
+                format!(
+                    "no connection since {at}: {}{acked}. Records are kept here",
+                    words(cause)
+                )
             }
             (None, None) => "connecting".to_owned(),
         }
+    }
+}
+
+/// Why there is no connection, in plain words.
+pub const fn words(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Unreachable => "the network or the server does not answer",
+        Cause::Untrusted => "a certificate was not accepted (if this stays: enrol again)",
+        Cause::Closed => "the server closed the connection (if this stays: ask whether this box is shut out)",
+        Cause::NotRunning => "the agent was not running",
     }
 }
 

@@ -147,6 +147,33 @@ async fn enrols_after_an_operator_approved_and_again_without_asking() {
 }
 
 #[tokio::test]
+async fn a_new_claim_gives_a_new_key_and_a_refused_one_changes_nothing() {
+    let authority = Arc::new(Authority::new());
+    let est = Est::start(Arc::clone(&authority), LONG).await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let folder = Folder::within(dir.path());
+    enrolled(dir.path(), &est, &authority).await;
+    let key = || folder.load().expect("loads").key.public().expect("a point");
+    let first = key();
+    let mut claim = claim(&est, &authority);
+    claim.code = Code::from_random([8; 10]);
+    est.script(&[401]);
+    enrol(&claim, &folder, &clock(), &|_| {})
+        .await
+        .expect_err("refused");
+    assert_eq!(key(), first);
+    enrol(&claim, &folder, &clock(), &|_| {})
+        .await
+        .expect("enrols again");
+    assert_ne!(key(), first);
+    claim.gateway = "gw-other".parse().expect("an id");
+    let error = enrol(&claim, &folder, &clock(), &|_| {})
+        .await
+        .expect_err("another gateway");
+    assert!(error.to_string().contains("remove its data folder"), "{error}");
+}
+
+#[tokio::test]
 async fn a_server_with_another_key_than_the_pinned_one_gets_nothing() {
     let authority = Arc::new(Authority::new());
     let est = Est::start(Arc::clone(&authority), LONG).await;

@@ -16,7 +16,8 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::{
-    Answer, Refusal, anchors, basic, certs_only, check_age, leaf_first, pinned, read_answer, request_body,
+    Answer, Refusal, anchors, basic, certs_only, check_age, leaf_first, mark, pinned, read_answer,
+    request_body,
 };
 use crate::clock::Clock;
 use crate::identity::keys::{Folder, KeyError, Server};
@@ -76,7 +77,8 @@ pub enum EstError {
     Tls(#[from] TlsError),
     /// The box is another gateway already.
     #[error(
-        "this box is enrolled as {0} already. To make it another gateway, remove the folder `identity` first"
+        "this box is enrolled as {0} already. To make it another gateway, remove its data folder first: what waits \
+         in it belongs to {0}"
     )]
     OtherGateway(homeward_protocol::id::GatewayId),
 }
@@ -102,19 +104,40 @@ pub(super) struct Response {
 }
 
 /// Enrols by `claim`, or goes on where an earlier try stopped. Gives the server's doors.
+///
+/// A box that is enrolled already and gets a new claim for the same gateway gets a new key too; what it has stays
+/// in use until everything new is there.
 pub async fn enrol(
     claim: &Claim,
     folder: &Folder,
     clock: &Arc<Clock>,
     tell: &(dyn Fn(Progress) + Sync),
 ) -> Result<Server, EstError> {
-    if folder.is_enrolled() {
-        let identity = folder.load()?;
-        return if identity.server.gateway == claim.gateway {
-            Ok(identity.server)
-        } else {
-            Err(EstError::OtherGateway(identity.server.gateway))
-        };
+    if !folder.is_enrolled() {
+        return enrol_into(folder, claim, clock, tell).await;
+    }
+    let identity = folder.load()?;
+    if identity.server.gateway != claim.gateway {
+        return Err(EstError::OtherGateway(identity.server.gateway));
+    }
+    if folder.enrolled_by(&mark(claim))? {
+        return Ok(identity.server);
+    }
+    let next = folder.next();
+    let server = enrol_into(&next, claim, clock, tell).await?;
+    next.take_the_place_of(folder)?;
+    Ok(server)
+}
+
+async fn enrol_into(
+    folder: &Folder,
+    claim: &Claim,
+    clock: &Arc<Clock>,
+    tell: &(dyn Fn(Progress) + Sync),
+) -> Result<Server, EstError> {
+    let mark = mark(claim);
+    if folder.is_enrolled() && folder.enrolled_by(&mark)? {
+        return Ok(folder.load()?.server);
     }
     check_age(claim, clock.now())?;
     // 1. Anchors from a connection that is not believed; only the one that the claim names is kept.
@@ -156,6 +179,7 @@ pub async fn enrol(
     folder.keep_trust(&trust)?;
     folder.keep_chain(&chain)?;
     folder.keep_floor(clock.floor_ms())?;
+    folder.keep_claim(&mark)?;
     folder.keep_server(&server)?;
     Ok(server)
 }

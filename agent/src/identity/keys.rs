@@ -6,6 +6,7 @@
 //! | `identity/certificate.pem` | our certificate, then its intermediates |
 //! | `identity/trust.pem` | the trust anchors of the fleet |
 //! | `identity/server.json` | our name, where to enrol again, and where the server's doors are |
+//! | `identity/claim` | a hash that tells by which claim |
 //! | `identity/floor` | the newest moment that is known to have passed, milliseconds since 1970 |
 //!
 //! Each is replaced as a whole: a power cut leaves the old one or the new one.
@@ -227,6 +228,37 @@ impl Folder {
         let text =
             serde_json::to_string_pretty(server).map_err(|error| malformed(&path, &error.to_string()))?;
         self.replace("server.json", &text)
+    }
+
+    /// Keeps the mark of the claim that led here.
+    pub fn keep_claim(&self, mark: &str) -> Result<(), KeyError> {
+        self.replace("claim", mark)
+    }
+
+    /// Whether the claim with this mark led here.
+    pub fn enrolled_by(&self, mark: &str) -> Result<bool, KeyError> {
+        Ok(self.read("claim")?.is_some_and(|kept| kept == mark))
+    }
+
+    /// A folder beside this one, for an identity that is to follow it.
+    pub fn next(&self) -> Folder {
+        Folder(self.0.with_extension("next"))
+    }
+
+    /// Puts this folder in the place of `old`. What was there is removed: a key that is not used is only a risk.
+    pub fn take_the_place_of(&self, old: &Folder) -> Result<(), KeyError> {
+        let gone = old.0.with_extension("old");
+        let io = |source| KeyError::Io {
+            path: old.0.clone(),
+            source,
+        };
+        if gone.exists() {
+            fs::remove_dir_all(&gone).map_err(io)?;
+        }
+        fs::rename(&old.0, &gone)
+            .and_then(|()| fs::rename(&self.0, &old.0))
+            .and_then(|()| fs::remove_dir_all(&gone))
+            .map_err(io)
     }
 
     /// The clock's floor, milliseconds since 1970; 0 when none is kept.

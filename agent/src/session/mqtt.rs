@@ -28,7 +28,7 @@ use super::{Effect, Input, Moment, Session, State};
 use crate::clock::Clock;
 use crate::outbox::Settled;
 use crate::outbox::keeper::Outbox;
-use crate::status::LinkStatus;
+use crate::status::{LinkStatus, words};
 
 /// Largest packet either way: the gate's limit.
 const MAX_PACKET: usize = 64 * 1024;
@@ -160,7 +160,7 @@ impl Link {
                     wire = None;
                     let cause = cause(&error);
                     tracing::info!(link.cause = ?cause, error = %chain(&error),
-                        "no connection to {}:{}: {}", self.door.host, self.door.port, chain(&error));
+                        "no connection to {}:{}: {}; trying again", self.door.host, self.door.port, words(cause));
                     Input::Lost(cause)
                 }
             });
