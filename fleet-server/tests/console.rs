@@ -11,10 +11,13 @@ use std::path::PathBuf;
 
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
+use homeward_fleet::access::Sight;
 use homeward_fleet::access::{self, Needs, Role, Verb};
 use homeward_fleet::clock::Clock;
+use homeward_fleet::store::care::{Known, known, placements};
 use homeward_fleet::store::users;
 use homeward_fleet::web;
+use homeward_protocol::id::TeamId;
 use http_body_util::BodyExt;
 use scenario::{PASSWORD, World, at, csrf, empty, filled, session};
 use tower::ServiceExt;
@@ -431,6 +434,39 @@ async fn a_nurse_sees_the_homes_of_the_own_team_and_no_other() {
             assert!(text.contains(own), "{nurse} does not see {own} on {path}");
             assert!(!text.contains(other), "{nurse} sees {other} on {path}");
         }
+    }
+}
+
+#[tokio::test]
+async fn however_homes_are_shared_out_a_team_sees_exactly_its_own() {
+    let world = filled().await;
+    for round in 0u64..20 {
+        let share = world.desk.store.write(move |tx| {
+            let homes = placements(tx, &Sight::Fleet)?;
+            for (n, home) in homes.iter().enumerate() {
+                let bits = (round * 7919 + 1).wrapping_mul(n as u64 * 104_729 + 17);
+                let team = if bits >> 7 & 1 == 0 { "north" } else { "south" };
+                let with = [team.into(), home.id.as_str().into()];
+                tx.execute("UPDATE placements SET team = $1 WHERE id = $2", &with)?;
+            }
+            let teams = ["north", "south"].map(|t| t.parse::<TeamId>().expect("an id"));
+            let all = (placements(tx, &Sight::Fleet)?, known(tx, &Sight::Fleet, at(0))?);
+            for team in teams {
+                let sight = Sight::Team(team.clone());
+                let own: Vec<_> = all.0.iter().filter(|p| p.team == team).cloned().collect();
+                let in_own = |k: &&Known| {
+                    k.placement
+                        .as_ref()
+                        .is_some_and(|p| own.iter().any(|o| o.id == *p))
+                };
+                let boxes: Vec<_> = all.1.iter().filter(in_own).cloned().collect();
+                assert_eq!(placements(tx, &sight)?, own);
+                assert_eq!(known(tx, &sight, at(0))?, boxes);
+            }
+            assert_eq!(known(tx, &Sight::Nobody, at(0))?, Vec::new());
+            Ok(())
+        });
+        share.await.expect("holds");
     }
 }
 

@@ -50,6 +50,8 @@ pub struct Which {
     /// Part of a gateway's or a placement's id.
     #[serde(default)]
     q: String,
+    /// `serving` (default) or `retired`.
+    among: Option<String>,
     /// One state only.
     state: Option<String>,
     /// `next` of the page before.
@@ -60,7 +62,8 @@ pub struct Which {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Gateways {
     /// Worst first.
-    gateways: Vec<GatewayShape>,
+    #[serde(rename = "gateways")]
+    page: Vec<GatewayShape>,
     /// Of everything that `q` finds.
     counts: CountsShape,
     /// Where the next page begins; missing on the last one.
@@ -76,7 +79,13 @@ pub async fn list(
 ) -> Result<Json<Gateways>, Problem> {
     let Query(which) = which.map_err(|e| Problem::wrong(e.body_text()))?;
     let wrong = |e: &dyn std::fmt::Display| Problem::wrong(e.to_string());
+    let among = which
+        .among
+        .map(|a| a.parse())
+        .transpose()
+        .map_err(|e| wrong(&e))?;
     let filter = Filter {
+        among: among.unwrap_or_default(),
         text: which.q,
         state: which
             .state
@@ -93,7 +102,7 @@ pub async fn list(
     let all = desk.store.read(move |tx| judged(tx, now)).await?;
     let page = list::page(all, &filter);
     Ok(Json(Gateways {
-        gateways: page.rows.iter().map(GatewayShape::from).collect(),
+        page: page.rows.iter().map(GatewayShape::from).collect(),
         counts: page.counts.into(),
         next: page.next.map(|after| after.to_string()),
     }))

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use homeward_protocol::id::{GatewayId, PlacementId};
 
-use super::{Counts, Lifecycle, Standing, State};
+use super::{Counts, Lifecycle, Standing, State, UnknownName};
 
 /// Rows on one page.
 pub const PAGE: usize = 50;
@@ -58,9 +58,44 @@ impl fmt::Display for After {
     }
 }
 
+/// Which gateways a list is about. Those out of service would outrank everything for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Among {
+    /// Those that serve, or will.
+    #[default]
+    Serving,
+    /// Those out of service.
+    Retired,
+}
+
+impl Among {
+    /// As it stands in addresses.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Among::Serving => "serving",
+            Among::Retired => "retired",
+        }
+    }
+}
+
+impl FromStr for Among {
+    type Err = UnknownName;
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        let found = [Among::Serving, Among::Retired]
+            .into_iter()
+            .find(|a| a.name() == text);
+        found.ok_or_else(|| UnknownName {
+            given: text.to_owned(),
+            names: "serving, retired",
+        })
+    }
+}
+
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Filter {
+    /// Serving or retired.
+    pub among: Among,
     /// Part of a gateway's or a placement's id; empty for all.
     pub text: String,
     /// One state only.
@@ -78,6 +113,8 @@ pub struct Page {
     pub next: Option<After>,
     /// Of everything the search finds, before the filter by state.
     pub counts: Counts,
+    /// How many gateways are out of service, whatever is asked for.
+    pub retired: usize,
 }
 
 /// Cuts the page that `filter` asks for.
@@ -93,6 +130,8 @@ pub fn page(mut all: Vec<Judged>, filter: &Filter) -> Page {
         let placement = j.placement.as_ref().map_or("", PlacementId::as_str);
         text.is_empty() || j.gateway.as_str().contains(&text) || placement.contains(&text)
     };
+    let retired = all.iter().filter(|j| j.lifecycle == Lifecycle::Revoked).count();
+    all.retain(|j| (j.lifecycle == Lifecycle::Revoked) == (filter.among == Among::Retired));
     all.retain(matches);
     let counts = Counts::of(all.iter().map(|j| j.standing.state));
     all.retain(|j| filter.state.is_none_or(|s| j.standing.state == s));
@@ -107,7 +146,12 @@ pub fn page(mut all: Vec<Judged>, filter: &Filter) -> Page {
         state: last.standing.state,
         gateway: last.gateway.clone(),
     });
-    Page { rows, next, counts }
+    Page {
+        rows,
+        next,
+        counts,
+        retired,
+    }
 }
 
 fn order(judged: &Judged) -> (std::cmp::Reverse<State>, &str) {
@@ -165,12 +209,25 @@ mod tests {
         let filter = Filter {
             text: " HOME-3".into(),
             state: Some(State::NotHeard),
-            after: None,
+            ..Filter::default()
         };
         let page = page(fleet(), &filter);
         assert!(page.rows.iter().all(|j| j.standing.state == State::NotHeard));
         assert_eq!(page.counts.in_state(State::NotHeard), page.rows.len());
         assert_eq!(page.counts.total(), 25);
+    }
+
+    #[test]
+    fn what_is_out_of_service_is_a_list_of_its_own() {
+        let mut all = fleet();
+        all[0].lifecycle = Lifecycle::Revoked;
+        let serving = page(all.clone(), &Filter::default());
+        assert_eq!((serving.counts.total(), serving.retired), (172, 1));
+        let retired = Filter {
+            among: Among::Retired,
+            ..Filter::default()
+        };
+        assert_eq!(page(all, &retired).rows.len(), 1);
     }
 
     #[test]

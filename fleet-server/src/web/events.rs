@@ -19,7 +19,7 @@ use crate::bus;
 /// A page is told at most this often.
 const AT_MOST_EVERY: Duration = Duration::from_secs(3);
 /// A stream ends after this long; the page comes back, and the guard asks again who it is.
-const LASTS: Duration = Duration::from_secs(600);
+const LASTS: Duration = Duration::from_mins(10);
 /// A word now and then keeps proxies from cutting a quiet stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 

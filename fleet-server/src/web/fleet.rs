@@ -13,7 +13,7 @@ use super::error::Failure;
 use super::frame::{Frame, Shape, page};
 use super::guard::Visitor;
 use super::when::{self, When};
-use crate::care::list::{self, Filter, Judged};
+use crate::care::list::{self, Among, Filter, Judged};
 use crate::care::{Counts, State as Word, words};
 use crate::store::care::judged;
 use crate::store::console;
@@ -27,6 +27,8 @@ pub struct Asked {
     state: String,
     #[serde(default)]
     after: String,
+    #[serde(default)]
+    among: String,
 }
 
 /// One gateway.
@@ -55,13 +57,15 @@ struct Page {
 struct Rows {
     frame: Frame,
     counts: Counts,
-    rows: Vec<Row>,
+    list: Vec<Row>,
     next: Option<String>,
     waiting: i64,
     incidents: i64,
     q: String,
     state: Option<Word>,
     after: String,
+    among: Among,
+    retired: usize,
 }
 
 /// A way to look at one state only.
@@ -78,10 +82,13 @@ impl Rows {
     /// What is asked for, for the next look at the same thing.
     fn here(&self) -> String {
         let after = (!self.after.is_empty()).then_some(self.after.as_str());
-        address(&self.q, self.state, after)
+        address(self.among, &self.q, self.state, after)
     }
 
     fn heading(&self) -> String {
+        if self.among == Among::Retired {
+            return format!("{} out of service", self.counts.total());
+        }
         match (
             self.counts.total(),
             self.counts.needs_action,
@@ -96,7 +103,7 @@ impl Rows {
 
     fn filters(&self) -> Vec<Choice> {
         let all = Choice {
-            query: address(&self.q, None, None),
+            query: address(self.among, &self.q, None, None),
             title: "All",
             class: "",
             shape: None,
@@ -104,7 +111,7 @@ impl Rows {
             chosen: self.state.is_none(),
         };
         let one = |state: Word| Choice {
-            query: address(&self.q, Some(state), None),
+            query: address(self.among, &self.q, Some(state), None),
             title: words::title(state),
             class: state.name(),
             shape: Some(Shape(state)),
@@ -118,8 +125,9 @@ impl Rows {
 }
 
 /// `/fleet` with what is asked for behind it. A search is cut down to what ids can hold, so nothing needs escaping.
-fn address(q: &str, state: Option<Word>, after: Option<&str>) -> String {
+fn address(among: Among, q: &str, state: Option<Word>, after: Option<&str>) -> String {
     let parts = [
+        (among != Among::Serving).then(|| format!("among={}", among.name())),
         (!q.is_empty()).then(|| format!("q={q}")),
         state.map(|s| format!("state={s}")),
         after.map(|a| format!("after={a}")),
@@ -160,6 +168,7 @@ async fn look(desk: &Desk, visitor: &Visitor, asked: Asked) -> Result<Rows, Fail
     let (all, (waiting, incidents)) = read.await?;
     let q = asked.q.trim().to_lowercase();
     let filter = Filter {
+        among: asked.among.parse().unwrap_or_default(),
         text: q
             .chars()
             .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
@@ -172,15 +181,17 @@ async fn look(desk: &Desk, visitor: &Visitor, asked: Asked) -> Result<Rows, Fail
     Ok(Rows {
         frame: Frame::new("Fleet", "/fleet", visitor, now),
         counts: page.counts,
-        rows: page.rows.into_iter().map(|j| row(j, now)).collect(),
+        list: page.rows.into_iter().map(|j| row(j, now)).collect(),
         next: page
             .next
-            .map(|after| address(&filter.text, filter.state, Some(&after.to_string()))),
+            .map(|after| address(filter.among, &filter.text, filter.state, Some(&after.to_string()))),
         waiting,
         incidents,
         after: filter.after.map(|a| a.to_string()).unwrap_or_default(),
         q: filter.text,
         state: filter.state,
+        among: filter.among,
+        retired: page.retired,
     })
 }
 

@@ -79,7 +79,7 @@ impl Page {
         own.map(line).collect()
     }
 
-    fn gap(&self, gap: &Gap) -> String {
+    fn gap(gap: &Gap) -> String {
         format!("{} ({})", plain::gap(&gap.cause, gap.missing), gap.lane)
     }
 
@@ -87,11 +87,11 @@ impl Page {
         plain::lifecycle(self.whole.gateway.lifecycle)
     }
 
-    fn clock(&self, report: &PostureReport) -> &'static str {
+    fn clock(report: &PostureReport) -> &'static str {
         plain::clock(report.clock.trust)
     }
 
-    fn disk(&self, report: &PostureReport) -> String {
+    fn disk(report: &PostureReport) -> String {
         let disk = report.disk;
         let [free, total, outbox] = [disk.free_bytes, disk.total_bytes, disk.outbox_bytes].map(plain::bytes);
         format!("{free} free of {total}; the outbox takes {outbox}")
