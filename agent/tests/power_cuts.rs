@@ -120,7 +120,7 @@ fn contents(path: &Path) -> (Vec<i64>, u64, u64) {
         from = batch.last.next();
         for entry in batch.entries {
             match entry {
-                Entry::Lost(loss) => lost += loss.count,
+                Entry::Lost(stated) => lost += stated.count,
                 Entry::Item(body) => match Item::decode(&body).expect("decodes") {
                     Item::Reading(Reading {
                         value: Value::Number(n),

@@ -241,6 +241,7 @@ impl Folder {
     }
 
     /// A folder beside this one, for an identity that is to follow it.
+    #[must_use]
     pub fn next(&self) -> Folder {
         Folder(self.0.with_extension("next"))
     }
