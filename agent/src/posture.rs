@@ -14,7 +14,7 @@ pub mod report;
 
 /// How often a report goes out when nothing changed, unless configured.
 pub const DEFAULT_INTERVAL: Duration = Duration::from_hours(24);
-/// A change of free room below this part of the disk is noise.
+/// A change of free room by less than this part of the disk (a tenth) since the last report is noise.
 const DISK_PART: u64 = 10;
 
 /// What was found on the box.
@@ -58,7 +58,7 @@ impl Facts {
 /// going do not count; a sensor that began or stopped answering does.
 pub fn changed(old: &PostureReport, new: &PostureReport) -> bool {
     let software = |report: &PostureReport| (report.agent.clone(), report.os.clone(), report.kernel.clone());
-    let state = |report: &PostureReport| (report.boot.clone(), report.clock.trust, tenths(report.disk));
+    let state = |report: &PostureReport| (report.boot.clone(), report.clock.trust);
     let sensors = |report: &PostureReport| -> Vec<_> {
         let essence = |s: &SensorHeard| {
             (
@@ -72,12 +72,11 @@ pub fn changed(old: &PostureReport, new: &PostureReport) -> bool {
         };
         report.sensors.iter().map(essence).collect()
     };
-    software(old) != software(new) || state(old) != state(new) || sensors(old) != sensors(new)
-}
-
-/// The free room in tenths of the disk.
-fn tenths(disk: Disk) -> u64 {
-    disk.free_bytes / (disk.total_bytes / DISK_PART).max(1)
+    let moved = old.disk.free_bytes.abs_diff(new.disk.free_bytes);
+    software(old) != software(new)
+        || state(old) != state(new)
+        || sensors(old) != sensors(new)
+        || moved > new.disk.total_bytes / DISK_PART
 }
 
 #[cfg(test)]
