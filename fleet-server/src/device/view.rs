@@ -72,7 +72,8 @@ mod tests {
     #[test]
     fn the_longest_claim_still_fits_a_qr_code() {
         let long = claim(&"a".repeat(253));
-        assert!(qr_terminal(&long).expect("fits").contains('█'));
+        // The quiet zone is light, so on a dark terminal it is what is drawn.
+        assert!(qr_terminal(&long).expect("fits").starts_with('█'));
         let svg = qr_svg(&long).expect("fits");
         assert!(svg.contains("<svg") && svg.contains("viewBox"));
     }
