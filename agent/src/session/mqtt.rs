@@ -198,8 +198,10 @@ impl Link {
                 };
                 inputs.push_back(Input::Outbox(Box::new(*self.outbox.ledger().borrow())));
                 inputs.push_back(Input::Settled(ack, settled));
-                self.status.send_modify(|status| {
+                // Not news by itself: the status file is not written for each acknowledgement.
+                self.status.send_if_modified(|status| {
                     status.last_ack = Some(self.clock.now());
+                    false
                 });
             }
             Effect::Report(outage) => {
