@@ -3,6 +3,8 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -77,7 +79,7 @@ impl Fleet {
         serde_json::from_str(&text).unwrap_or_else(|e| panic!("not JSON: {e}\n{text}"))
     }
 
-    /// Starts serving and waits until the ports are known.
+    /// Starts serving and waits until it says that it is ready.
     ///
     /// # Panics
     /// When it ends or is not ready in time.
@@ -85,15 +87,35 @@ impl Fleet {
         // What a killed server left says nothing about this one.
         let _ = fs::remove_file(self.ports_file());
         let mut program = Program::start("fleet", self.command().arg("serve").args(args));
-        wait_for("the fleet server's ports.json", READY, || {
+        wait_for("the fleet server to be ready", READY, || {
             assert!(
                 program.runs(),
                 "homeward-fleet serve ended:\n{}",
                 program.said().join("\n")
             );
-            self.ports_file().is_file().then_some(())
+            self.is_ready().then_some(())
         });
         self.serving = Some(program);
+    }
+
+    /// Whether `/readyz` on the local listener says so.
+    fn is_ready(&self) -> bool {
+        let ask = || -> Option<bool> {
+            let mut line = TcpStream::connect(("127.0.0.1", self.known_port("local")?)).ok()?;
+            line.set_read_timeout(Some(COMMAND)).ok()?;
+            line.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                .ok()?;
+            let mut answer = String::new();
+            line.read_to_string(&mut answer).ok()?;
+            Some(answer.starts_with("HTTP/1.1 200"))
+        };
+        ask().unwrap_or(false)
+    }
+
+    fn known_port(&self, listener: &str) -> Option<u16> {
+        let text = fs::read_to_string(self.ports_file()).ok()?;
+        let ports: Value = serde_json::from_str(&text).ok()?;
+        ports.get(listener)?.as_u64()?.try_into().ok()
     }
 
     fn ports_file(&self) -> PathBuf {
@@ -105,13 +127,8 @@ impl Fleet {
     /// # Panics
     /// When `ports.json` does not name it.
     pub fn port(&self, listener: &str) -> u16 {
-        let text = fs::read_to_string(self.ports_file()).unwrap_or_default();
-        let ports: Value = serde_json::from_str(&text).unwrap_or_default();
-        let port = ports
-            .get(listener)
-            .and_then(Value::as_u64)
-            .and_then(|p| u16::try_from(p).ok());
-        port.unwrap_or_else(|| panic!("ports.json does not name {listener}: {text}"))
+        let port = self.known_port(listener);
+        port.unwrap_or_else(|| panic!("ports.json does not name {listener}"))
     }
 
     /// The running server.
