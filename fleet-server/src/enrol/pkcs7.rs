@@ -54,8 +54,8 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_one_is_what_openssl_writes() {
-        // openssl crl2pkcs7 -nocrl -outform DER, without -certfile, and an empty certificate set.
+    fn the_layout_is_that_of_rfc_5652() {
+        // As `openssl crl2pkcs7 -nocrl -outform DER` writes it, but for the empty set of certificates (a0 00).
         let expected = [
             &[0x30, 0x25][..],
             SIGNED_DATA,
