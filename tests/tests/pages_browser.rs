@@ -6,12 +6,16 @@
 #[expect(dead_code, reason = "shared with the console's own tests")]
 mod scenario;
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 
+use homeward_fleet::bus::Event;
 use homeward_fleet::https::{Limits, serve::serve};
 use homeward_fleet::web;
 use homeward_tests::browser::{Page, Seen, SignIn, Visit, visit};
+use homeward_tests::shared;
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use scenario::{PASSWORD, filled};
@@ -39,6 +43,7 @@ const OPERATOR: [&str; 13] = [
 struct Console {
     runtime: tokio::runtime::Runtime,
     url: String,
+    desk: web::Desk,
     stop: CancellationToken,
 }
 
@@ -55,7 +60,7 @@ fn console() -> Console {
         .build();
     let runtime = runtime.expect("a runtime");
     let stop = CancellationToken::new();
-    let (url, served) = runtime.block_on(async {
+    let (url, desk, served) = runtime.block_on(async {
         let world = filled().await;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await
@@ -67,13 +72,19 @@ fn console() -> Console {
         let (keep, tls) = watch::channel(tls());
         let router = web::router(world.desk.clone());
         let served = serve(listener, tls, router, Limits::default(), stop.clone());
-        (url, async move {
+        let desk = world.desk.clone();
+        (url, desk, async move {
             let _kept = (world, keep);
             served.await
         })
     });
     runtime.spawn(served);
-    Console { runtime, url, stop }
+    Console {
+        runtime,
+        url,
+        desk,
+        stop,
+    }
 }
 
 fn tls() -> Arc<ServerConfig> {
@@ -186,4 +197,96 @@ fn the_nurses_page_works_without_scripts_and_on_paper() {
         "a printed round sheet names every home: {}",
         seen[2].text
     );
+}
+
+/// A browser that is led line by line.
+struct Led {
+    child: Child,
+    answers: std::io::Lines<BufReader<ChildStdout>>,
+}
+
+impl Led {
+    fn start(script: &str) -> Option<Led> {
+        let chromium = shared::debian("chromium", "chromium")?;
+        let node = shared::debian("node", "nodejs")?;
+        let modules = shared::tools().join("node/node_modules");
+        if !modules.join("playwright-core").is_dir() {
+            shared::missing("playwright-core", "run tests/run --install");
+            return None;
+        }
+        let mut command = Command::new(node);
+        command.arg(shared::workspace().join("tests/browser").join(script));
+        command
+            .env("NODE_PATH", modules)
+            .env("HOMEWARD_CHROMIUM", chromium);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("starts");
+        let answers = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        Some(Led { child, answers })
+    }
+
+    fn tell(&mut self, line: &str) {
+        let pipe = self.child.stdin.as_mut().expect("a pipe");
+        writeln!(pipe, "{line}").expect("the browser listens");
+    }
+
+    fn hear(&mut self) -> String {
+        let line = self
+            .answers
+            .next()
+            .expect("the browser ended; see above")
+            .expect("a line");
+        serde_json::from_str(&line).expect("a text")
+    }
+}
+
+impl Drop for Led {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn the_nurses_page_follows_what_happens_and_never_looks_fine_when_it_is_old() {
+    let console = console();
+    let Some(mut browser) = Led::start("live.cjs") else {
+        return;
+    };
+    let heading = "2 people's devices need you";
+    let order =
+        serde_json::json!({ "url": console.url, "name": "nina", "password": PASSWORD, "heading": heading });
+    browser.tell(&order.to_string());
+    assert_eq!(browser.hear(), heading);
+
+    let desk = console.desk.clone();
+    let end = desk
+        .store
+        .write(|tx| tx.execute("UPDATE alarms SET active = 0", &[]));
+    console.runtime.block_on(end).expect("ends the alarm");
+    let tell = desk.bus.clone();
+    let gateway: homeward_protocol::id::GatewayId = "gw-01aaaa".parse().expect("an id");
+    let stop = CancellationToken::new();
+    let telling = stop.clone();
+    console.runtime.spawn(async move {
+        // A hint may come before the page listens, and a lost hint costs time only: say it until it was seen.
+        while !telling.is_cancelled() {
+            tell.publish(Event::Stored(gateway.clone()));
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    });
+    browser.tell("changed");
+    assert_eq!(browser.hear(), "1 person's devices need you");
+    stop.cancel();
+    assert_eq!(browser.hear(), "Showing 1 of 12, found by “home-02”. Show all");
+
+    console.stop.cancel();
+    browser.tell("gone");
+    assert_eq!(browser.hear(), "Showing 14:49. Reconnecting…");
+    let old = browser.hear();
+    assert!(old.contains("Not up to date: this was known at 14:49"), "{old}");
+    assert!(!old.contains("All working"), "an old page looks fine: {old}");
 }

@@ -108,6 +108,28 @@ fn the_description_is_the_one_that_was_agreed_and_knows_every_endpoint() {
 }
 
 #[tokio::test]
+async fn console_and_api_stand_behind_one_door() {
+    let world = world().await;
+    let desk = api::Desk {
+        store: world.desk.store.clone(),
+        clock: world.desk.clock.clone(),
+        bus: world.desk.bus.clone(),
+        invitations: world.desk.invitations.clone(),
+    };
+    let both = homeward_fleet::web::router(world.desk.clone()).merge(api::router(desk));
+    for (path, status) in [
+        ("/sign-in", 200),
+        ("/api/v1/health", 200),
+        ("/api/v1/gateways", 401),
+        ("/api/v2", 404),
+    ] {
+        let request = Request::get(path).body(Body::empty()).expect("a request");
+        let answer = both.clone().oneshot(request).await.expect("an answer");
+        assert_eq!(answer.status().as_u16(), status, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn each_token_gets_exactly_what_its_scopes_say() {
     let world = world().await;
     token(&world, "hw_FLEETREAD", vec![Scope::FleetRead]).await;
