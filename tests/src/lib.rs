@@ -5,8 +5,11 @@
 //! with a limit.
 
 pub mod browser;
+pub mod homes;
 pub mod load;
 pub mod peers;
+pub mod prepared;
 pub mod programs;
 pub mod proxy;
 pub mod shared;
+pub mod tally;

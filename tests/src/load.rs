@@ -24,16 +24,6 @@ pub type LoadError = String;
 /// Longest answer this client takes.
 const MAX_PACKET: usize = 64 * 1024;
 
-/// One client's name and key.
-pub struct Identity {
-    /// Its client id.
-    pub id: String,
-    /// Its certificate and intermediates.
-    pub chain: Vec<CertificateDer<'static>>,
-    /// Its key.
-    pub key: PrivateKeyDer<'static>,
-}
-
 /// A server to load.
 #[derive(Clone)]
 pub struct Target {
@@ -47,13 +37,17 @@ pub struct Target {
 
 impl Target {
     /// The TLS 1.3 client configuration of one identity, without resumption: every connect is a full handshake.
-    pub fn tls(&self, identity: &Identity) -> Result<Arc<rustls::ClientConfig>, LoadError> {
+    pub fn tls(
+        &self,
+        chain: &[CertificateDer<'static>],
+        key: &PrivateKeyDer<'static>,
+    ) -> Result<Arc<rustls::ClientConfig>, LoadError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|e| e.to_string())?
             .with_root_certificates(Arc::clone(&self.roots))
-            .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())
+            .with_client_auth_cert(chain.to_vec(), key.clone_key())
             .map_err(|e| e.to_string())?;
         config.resumption = rustls::client::Resumption::disabled();
         Ok(Arc::new(config))

@@ -196,7 +196,8 @@ fn cert(dir: &Path, name: &str) -> Result<CertificateDer<'static>, CaError> {
     CertificateDer::from_pem_slice(&read(&path)?).map_err(|e| damaged(&path, &e.to_string()))
 }
 
-fn pem(cert: &CertificateDer<'_>) -> String {
+/// A certificate as PEM (RFC 7468).
+pub fn pem(cert: &CertificateDer<'_>) -> String {
     use base64::Engine as _;
     let text = base64::engine::general_purpose::STANDARD.encode(cert);
     let lines: Vec<&str> = (0..text.len())

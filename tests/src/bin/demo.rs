@@ -1,2 +1,337 @@
-//! The homeward demo and swarm begin here.
-fn main() {}
+//! `cargo demo`: a fleet server and three homes, on this machine, with nothing to set up.
+//!
+//! North Lane works. Mill Road loses its link and comes back. Old Quay is shut out by the operator. Without
+//! `--once` it runs until Ctrl-C; with it the story is played to its end and every reading is accounted for.
+#![expect(clippy::disallowed_methods, reason = "shell: a program that starts programs")]
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use homeward_devices::simulated::Behaviour;
+use homeward_tests::homes::{Home, Plan};
+use homeward_tests::programs::fleet::Fleet;
+use homeward_tests::proxy::Link;
+use homeward_tests::tally::{Tally, compare};
+use serde::Serialize;
+
+/// A fleet server and three homes with simulated devices, on this machine.
+#[derive(Debug, Parser)]
+#[command(after_help = "Examples:\n  cargo demo\n  cargo demo -- --once --json")]
+struct Cli {
+    /// Play the story to its end, account for every reading, and exit with 0 when none is missing.
+    #[arg(long)]
+    once: bool,
+    /// With --once: print only the summary, as JSON.
+    #[arg(long, requires = "once")]
+    json: bool,
+    /// Keep the data in this folder (it must not exist) instead of a temporary one.
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+}
+
+const TEAM: &str = "north";
+const PLANS: [Plan<'static>; 3] = [
+    Plan {
+        placement: "north-lane-4",
+        team: TEAM,
+        profile: "tsi-pressura-rpc30",
+        interval_ms: 1000,
+        seed: 4,
+    },
+    Plan {
+        placement: "mill-road-12",
+        team: TEAM,
+        profile: "tripp-lite-modbuscard",
+        interval_ms: 1000,
+        seed: 12,
+    },
+    Plan {
+        placement: "old-quay-7",
+        team: TEAM,
+        profile: "comet-tx5xx",
+        interval_ms: 1000,
+        seed: 7,
+    },
+];
+/// Which home loses its link, and which is shut out.
+const LOSES_LINK: usize = 1;
+const SHUT_OUT: usize = 2;
+
+/// What `--once --json` prints.
+#[derive(Debug, Serialize)]
+struct Summary {
+    /// Readings that the gateways committed, without those that the shut-out box keeps.
+    produced: u64,
+    stored: u64,
+    missing: u64,
+    duplicates: u64,
+    /// Readings that the shut-out box still keeps: they are nobody's loss, and nobody's to send.
+    kept_by_shut_out: u64,
+    gateways: usize,
+    duration_ms: u128,
+    ok: bool,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(e) => return fail(&format!("no runtime: {e}")),
+    };
+    match runtime.block_on(play(&cli)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => fail(&why),
+    }
+}
+
+fn fail(why: &str) -> ExitCode {
+    eprintln!("demo: {why}");
+    ExitCode::FAILURE
+}
+
+async fn play(cli: &Cli) -> Result<bool, String> {
+    build(cli.json)?;
+    let temporary = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let folder = match &cli.keep {
+        Some(folder) => {
+            std::fs::create_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+            folder.clone()
+        }
+        None => temporary.path().to_owned(),
+    };
+    let begun = Instant::now();
+    let say = |text: &str| {
+        if !cli.json {
+            println!("{text}");
+        }
+    };
+    let mut fleet = Fleet::init(&folder.join("fleet"), &["--name", "localhost", "--trial"]);
+    let nothing: [&str; 0] = [];
+    fleet.serve(&nothing);
+    let password = sign_in(&fleet)?;
+    say("Three boxes are claimed and enrolled …");
+    let mut homes = Vec::new();
+    for plan in PLANS {
+        homes.push(Home::settle(&fleet, &folder, plan).await);
+    }
+    for home in &mut homes {
+        home.run();
+    }
+    if !cli.json {
+        where_to_look(&fleet, &password, &folder);
+    }
+    if cli.once {
+        story(&fleet, &homes, &say).await?;
+        let summary = account(fleet, homes, &folder, begun)?;
+        print(&summary, cli.json);
+        return Ok(summary.ok);
+    }
+    live(&fleet, &homes).await?;
+    println!("\nStopping …");
+    for home in &mut homes {
+        home.agent.stop();
+    }
+    fleet.stop();
+    Ok(true)
+}
+
+/// Builds the two programs; says nothing when only JSON is wanted.
+fn build(quiet: bool) -> Result<(), String> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let mut command = Command::new(cargo);
+    command.args(["build", "-p", "homeward-agent", "-p", "homeward-fleet"]);
+    command.current_dir(homeward_tests::shared::workspace());
+    if quiet {
+        command.arg("--quiet");
+    } else {
+        println!("Building homeward-agent and homeward-fleet …");
+    }
+    let built = command
+        .status()
+        .map_err(|e| format!("cargo could not be started: {e}"))?;
+    if built.success() {
+        Ok(())
+    } else {
+        Err("the programs do not build".into())
+    }
+}
+
+/// Makes an operator and a nurse with a password of this run.
+fn sign_in(fleet: &Fleet) -> Result<String, String> {
+    let random: [u8; 10] = homeward_fleet::ca::signer::random().map_err(|e| e.to_string())?;
+    let password = homeward_protocol::claim::Code::from_random(random)
+        .to_string()
+        .to_lowercase();
+    fleet
+        .tell(&["user", "add", "olivia", "--role", "operator"], &password)
+        .ok();
+    fleet
+        .tell(
+            &["user", "add", "nora", "--role", "nurse", "--team", TEAM],
+            &password,
+        )
+        .ok();
+    Ok(password)
+}
+
+fn where_to_look(fleet: &Fleet, password: &str, folder: &Path) {
+    let port = fleet.port("console");
+    println!("\n  Nurse's page    https://localhost:{port}/care    sign in as  nora");
+    println!("  Fleet console   https://localhost:{port}/fleet   sign in as  olivia");
+    println!("  Password        {password}   (both, made for this run)");
+    println!("  The browser warns once: the certificate is from this run's own authority.");
+    println!("  Data            {}\n", folder.display());
+}
+
+/// The story of `--once`: a link lost and back, a box shut out, then everything has time to arrive.
+async fn story(fleet: &Fleet, homes: &[Home], say: &dyn Fn(&str)) -> Result<(), String> {
+    pause(6).await;
+    say("Mill Road loses its link.");
+    homes[LOSES_LINK].set_link(Link::Down);
+    pause(8).await;
+    say("Mill Road's link is back; Old Quay is shut out by the operator.");
+    homes[LOSES_LINK].set_link(Link::Clear);
+    shut_out(fleet, &homes[SHUT_OUT]);
+    pause(6).await;
+    say("The devices fall silent; what waits has time to arrive.");
+    for home in homes {
+        home.set_device(Behaviour::Silent);
+    }
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        pause(1).await;
+        let waiting: u64 = homes.iter().take(SHUT_OUT).map(Home::waiting).sum();
+        if waiting == 0 {
+            return Ok(());
+        }
+        if Instant::now() > until {
+            return Err(format!("{waiting} records have not arrived after a minute"));
+        }
+    }
+}
+
+fn shut_out(fleet: &Fleet, home: &Home) {
+    fleet
+        .run(&[
+            "gateway",
+            "revoke",
+            home.gateway.as_str(),
+            "--reason",
+            "the demo's story",
+        ])
+        .ok();
+}
+
+async fn pause(seconds: u64) {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+}
+
+/// Stops everything and compares each outbox with the database.
+fn account(mut fleet: Fleet, homes: Vec<Home>, folder: &Path, begun: Instant) -> Result<Summary, String> {
+    let (mut all, mut kept) = (Tally::default(), 0);
+    let gateways = homes.len();
+    let mut outboxes = Vec::new();
+    for mut home in homes {
+        home.agent.stop();
+        outboxes.push((home.agent.dir().join("outbox.db"), home.gateway.clone()));
+    }
+    fleet.stop();
+    for (n, (outbox, gateway)) in outboxes.into_iter().enumerate() {
+        let tally = compare(&outbox, &folder.join("fleet/fleet.db"), &gateway)?;
+        if n == SHUT_OUT {
+            kept = tally.held;
+        }
+        all = all.plus(tally);
+    }
+    let produced = all.produced - kept;
+    Ok(Summary {
+        produced,
+        stored: all.stored,
+        missing: produced.saturating_sub(all.stored),
+        duplicates: all.duplicates,
+        kept_by_shut_out: kept,
+        gateways,
+        duration_ms: begun.elapsed().as_millis(),
+        ok: produced > 0 && kept > 0 && produced == all.stored && all.duplicates == 0,
+    })
+}
+
+fn print(summary: &Summary, as_json: bool) {
+    if as_json {
+        println!("{}", serde_json::to_string(summary).unwrap_or_default());
+        return;
+    }
+    println!(
+        "\n{} readings produced by {} gateways, {} stored, {} missing, {} twice; the shut-out box keeps {}.",
+        summary.produced,
+        summary.gateways,
+        summary.stored,
+        summary.missing,
+        summary.duplicates,
+        summary.kept_by_shut_out,
+    );
+    println!(
+        "{}",
+        if summary.ok {
+            "Every reading is accounted for."
+        } else {
+            "This is not right."
+        }
+    );
+}
+
+/// The live view: one line a home, until Ctrl-C; the link of Mill Road comes and goes, Old Quay is shut out once.
+async fn live(fleet: &Fleet, homes: &[Home]) -> Result<(), String> {
+    let redraw = std::io::stdout().is_terminal();
+    let mut drawn = false;
+    for second in 0u64.. {
+        match second % 60 {
+            20 => homes[LOSES_LINK].set_link(Link::Down),
+            40 => homes[LOSES_LINK].set_link(Link::Clear),
+            _ => {}
+        }
+        if second == 30 {
+            shut_out(fleet, &homes[SHUT_OUT]);
+        }
+        if redraw || second % 5 == 0 {
+            if redraw && drawn {
+                print!("\x1b[{}A", homes.len());
+            }
+            for home in homes {
+                println!("{}{}", if redraw { "\x1b[2K" } else { "" }, line(home));
+            }
+            drawn = true;
+            std::io::stdout().flush().map_err(|e| e.to_string())?;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            _ = tokio::signal::ctrl_c() => break,
+        }
+    }
+    Ok(())
+}
+
+fn line(home: &Home) -> String {
+    let status = home.agent.status();
+    let connected = !status["link"]["connected_since"].is_null();
+    let link = if connected {
+        "● connected   "
+    } else {
+        "○ no connection"
+    };
+    let waiting = home.waiting();
+    let note = if connected || waiting == 0 {
+        String::new()
+    } else {
+        format!(", {waiting} records kept safe")
+    };
+    format!("  {:<14} {} {link}{note}", home.placement, home.gateway)
+}

@@ -1,0 +1,137 @@
+//! Shell: homes for stories and the demo: a simulated device on the network, a faulty link, and a real agent.
+#![expect(clippy::disallowed_methods, reason = "shell: starts devices and agents")]
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use homeward_devices::profile::shipped;
+use homeward_devices::simulated::serve::Device;
+use homeward_devices::simulated::{Behaviour, Simulated};
+use homeward_protocol::claim::Claim;
+use homeward_protocol::id::GatewayId;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::programs::agent::Agent;
+use crate::programs::fleet::Fleet;
+use crate::proxy::{Link, Proxy};
+
+/// One home.
+pub struct Home {
+    /// Which placement it is.
+    pub placement: String,
+    /// Its box.
+    pub gateway: GatewayId,
+    /// The agent on the box.
+    pub agent: Agent,
+    /// The way from the box to the server.
+    pub link: Proxy,
+    device: watch::Sender<Behaviour>,
+}
+
+/// What a home is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan<'a> {
+    /// Its placement.
+    pub placement: &'a str,
+    /// Its care team.
+    pub team: &'a str,
+    /// The shipped profile of its device.
+    pub profile: &'a str,
+    /// How often the device is asked, milliseconds.
+    pub interval_ms: u32,
+    /// What its device's values are made from.
+    pub seed: u64,
+}
+
+impl Home {
+    /// Claims, enrols and configures a box, and starts its device; the agent does not run yet.
+    ///
+    /// # Panics
+    /// When one of the programs refuses: a story cannot begin without its homes.
+    pub async fn settle(fleet: &Fleet, folder: &Path, plan: Plan<'_>) -> Home {
+        let claim = fleet.json(&[
+            "claim",
+            "new",
+            "--no-approval",
+            "--placement",
+            plan.placement,
+            "--team",
+            plan.team,
+        ]);
+        let claim: Claim = serde_json::from_value(claim["claim"].clone()).expect("a claim");
+        let dir = folder.join(plan.placement);
+        fs::create_dir_all(&dir).expect("a folder for the agent");
+        let (address, device) = device(plan).await;
+        let gate = SocketAddr::from(([127, 0, 0, 1], fleet.port("gate")));
+        let link = Proxy::start(gate, plan.seed).await;
+        let agent = Agent::at(&dir);
+        agent.enrol(&claim.to_string(), Duration::from_secs(60)).ok();
+        fs::write(
+            dir.join("agent.toml"),
+            configuration(plan, address, link.address()),
+        )
+        .expect("agent.toml");
+        Home {
+            placement: plan.placement.to_owned(),
+            gateway: claim.gateway,
+            agent,
+            link,
+            device,
+        }
+    }
+
+    /// Starts the agent.
+    pub fn run(&mut self) {
+        let nothing: [&str; 0] = [];
+        self.agent.run(&nothing);
+    }
+
+    /// Sets how the way to the server is.
+    pub fn set_link(&self, link: Link) {
+        self.link.set(link);
+    }
+
+    /// Sets how the device behaves.
+    pub fn set_device(&self, behaviour: Behaviour) {
+        self.device.send_replace(behaviour);
+    }
+
+    /// Records that wait in the outbox, as the agent last said.
+    pub fn waiting(&self) -> u64 {
+        let status = self.agent.status();
+        let lanes = status["backlog"].as_array().cloned().unwrap_or_default();
+        lanes.iter().filter_map(|lane| lane["records"].as_u64()).sum()
+    }
+}
+
+fn configuration(plan: Plan<'_>, device: SocketAddr, gate: SocketAddr) -> String {
+    format!(
+        "[server]\ngate = \"localhost:{}\"\n\n[session]\nretry_min_ms = 200\nretry_max_ms = 2000\n\n\
+         [[sensor]]\nid = \"{}\"\nprofile = \"{}\"\naddress = \"{device}\"\ninterval_ms = {}\n",
+        gate.port(),
+        plan.profile,
+        plan.profile,
+        plan.interval_ms,
+    )
+}
+
+async fn device(plan: Plan<'_>) -> (SocketAddr, watch::Sender<Behaviour>) {
+    let profile = shipped(plan.profile).expect("a shipped profile");
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("loopback has a free port");
+    let address = listener.local_addr().expect("a listener has an address");
+    let (behaviour, now) = watch::channel(Behaviour::Well);
+    let begun = Instant::now();
+    let device = Device {
+        simulated: Simulated::new(profile, plan.seed),
+        elapsed: Arc::new(move || begun.elapsed()),
+        behaviour: now,
+    };
+    tokio::spawn(device.serve(listener));
+    (address, behaviour)
+}

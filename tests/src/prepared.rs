@@ -1,0 +1,238 @@
+//! Shell: a fleet whose gateways are enrolled without asking the server: for loads that start at the gate.
+//!
+//! The authority is the server's own, opened from its folder; rows are written by the server's own store.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "shell: prepares files and starts the server"
+)]
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use homeward_fleet::ca::{Authority, Issued, signer};
+use homeward_fleet::clock::Clock;
+use homeward_fleet::device::State;
+use homeward_fleet::place::Place;
+use homeward_fleet::store::certificates::Timing;
+use homeward_fleet::store::{self, Store, StoreConfig};
+use homeward_protocol::envelope::{ChainHash, Entry, Envelope, Item, Lane};
+use homeward_protocol::grade::Grade;
+use homeward_protocol::id::{Epoch, GatewayId, Seq};
+use homeward_protocol::reading::{Kind, Quality, Reading, Value};
+use homeward_protocol::signed::{PublicKey, Signed, Signer};
+use homeward_protocol::time::Timestamp;
+use homeward_protocol::unit::Decimal;
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+
+use crate::load::{LoadError, Target};
+use crate::programs::Program;
+use crate::programs::fleet::Fleet;
+
+/// One enrolled gateway with its key.
+#[derive(Debug)]
+pub struct Member {
+    /// Its name.
+    pub id: GatewayId,
+    /// Its certificate and the intermediate.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// Its key for TLS.
+    pub key: PrivateKeyDer<'static>,
+    signer: Arc<Key>,
+}
+
+impl Clone for Member {
+    fn clone(&self) -> Self {
+        Member {
+            id: self.id.clone(),
+            chain: self.chain.clone(),
+            key: self.key.clone_key(),
+            signer: Arc::clone(&self.signer),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Key {
+    pair: EcdsaKeyPair,
+    random: SystemRandom,
+}
+
+impl Signer for Key {
+    fn sign(&self, message: &[u8]) -> Result<[u8; 64], String> {
+        let signature = self.pair.sign(&self.random, message).map_err(|e| e.to_string())?;
+        signature
+            .as_ref()
+            .try_into()
+            .map_err(|_| "a signature has 64 bytes".to_owned())
+    }
+}
+
+impl Member {
+    /// Signed envelopes of one reading each, in order, without end, signed as they are asked for.
+    pub fn envelopes(&self) -> impl Iterator<Item = Vec<u8>> + use<> {
+        let (epoch, lane) = (Epoch(fresh_epoch()), Lane::Vital);
+        let (gateway, signer) = (self.id.clone(), Arc::clone(&self.signer));
+        let mut head = ChainHash::start(epoch, lane);
+        let start = Clock::system().now();
+        (1u64..).map(move |n| {
+            let at = start.plus_ms(i64::try_from(n).unwrap_or(0));
+            let body = Item::Reading(reading(n, at))
+                .encode()
+                .expect("a reading is short");
+            let prev = head;
+            head = head.then(&body.0);
+            let envelope = Envelope {
+                gateway: gateway.clone(),
+                epoch,
+                lane,
+                oldest: Seq(1),
+                first: Seq(n),
+                prev,
+                sent_at: at,
+                entries: vec![Entry::Item(body)],
+            };
+            Signed::seal(&envelope, &*signer).expect("an envelope of one reading is valid")
+        })
+    }
+}
+
+fn fresh_epoch() -> u64 {
+    signer::random()
+        .map(u64::from_be_bytes)
+        .expect("the system has randomness")
+}
+
+fn reading(n: u64, at: Timestamp) -> Reading {
+    Reading {
+        sensor: "room".parse().expect("an id"),
+        kind: Kind::AirTemperature,
+        value: Value::Number(Decimal::new(200 + i64::try_from(n % 50).unwrap_or(0), -1).expect("in range")),
+        taken_at: at,
+        quality: Quality::Good,
+        grade: Grade::Associated,
+    }
+}
+
+/// A server's folder with enrolled gateways, not yet running.
+pub struct Prepared {
+    fleet: Fleet,
+    place: Place,
+    authority: Authority,
+    members: Vec<Member>,
+}
+
+impl Prepared {
+    /// Makes the folder and `members` gateways.
+    pub fn new(folder: &Path, members: usize) -> Result<Prepared, LoadError> {
+        let fleet = Fleet::init(folder, &["--name", "localhost"]);
+        let place = Place::at(folder);
+        let authority = Authority::open(&place.authority()).map_err(|e| e.to_string())?;
+        let now = Clock::system().now();
+        let made: Result<Vec<(Member, Issued)>, LoadError> =
+            (0..members).map(|n| member(&authority, n, now)).collect();
+        let (members, issued): (Vec<Member>, Vec<Issued>) = made?.into_iter().unzip();
+        let rows: Vec<_> = members.iter().map(|m| m.id.clone()).zip(issued).collect();
+        let store = store::open(&StoreConfig::Sqlite(place.database())).map_err(|e| e.to_string())?;
+        enrol(&store, rows, now)?;
+        Ok(Prepared {
+            fleet,
+            place,
+            authority,
+            members,
+        })
+    }
+
+    /// The gateways.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// The server's folder.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Starts the server and waits until it listens.
+    pub fn start(&mut self) -> &mut Program {
+        let nothing: [&str; 0] = [];
+        self.fleet.serve(&nothing);
+        self.fleet.program()
+    }
+
+    /// Ends the server.
+    pub fn stop(&mut self) {
+        self.fleet.stop();
+    }
+
+    /// The running server's gate.
+    pub fn gate(&self) -> Result<Target, LoadError> {
+        self.target(self.fleet.port("gate"))
+    }
+
+    /// Whatever listens on `port` of this machine with a certificate of the same authority.
+    pub fn target(&self, port: u16) -> Result<Target, LoadError> {
+        let mut roots = rustls::RootCertStore::empty();
+        for root in self.authority.trust_bundle() {
+            roots.add(root).map_err(|e| e.to_string())?;
+        }
+        Ok(Target {
+            address: SocketAddr::from(([127, 0, 0, 1], port)),
+            name: ServerName::try_from("localhost").map_err(|e| e.to_string())?,
+            roots: Arc::new(roots),
+        })
+    }
+
+    /// Everything that verifies gateways, as one PEM text: for a broker that is to admit the same ones.
+    pub fn trust_pem(&self) -> String {
+        let [root, next] = self.authority.trust_bundle();
+        let all = [self.authority.gateway_issuer().clone(), root, next];
+        all.iter().map(signer::pem).collect()
+    }
+}
+
+fn member(authority: &Authority, n: usize, now: Timestamp) -> Result<(Member, Issued), LoadError> {
+    let random = SystemRandom::new();
+    let pkcs8 =
+        EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).map_err(|e| e.to_string())?;
+    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &random)
+        .map_err(|e| e.to_string())?;
+    let public = PublicKey::from_point(pair.public_key().as_ref()).ok_or("no P-256 point")?;
+    let id: GatewayId = format!("gw-load-{n:05}").parse().map_err(|e| format!("{e}"))?;
+    let serial = signer::serial().map_err(|e| e.to_string())?;
+    let issued = authority
+        .issue_gateway(&public, &id, serial, now)
+        .map_err(|e| e.to_string())?;
+    let chain = vec![issued.der.clone(), authority.gateway_issuer().clone()];
+    let key = PrivateKeyDer::Pkcs8(pkcs8.as_ref().to_vec().into());
+    let signer = Arc::new(Key { pair, random });
+    Ok((
+        Member {
+            id,
+            chain,
+            key,
+            signer,
+        },
+        issued,
+    ))
+}
+
+/// Writes the rows that an enrolment writes.
+fn enrol(store: &Store, rows: Vec<(GatewayId, Issued)>, now: Timestamp) -> Result<(), LoadError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .map_err(|e| e.to_string())?;
+    let written = store.write(move |tx| {
+        for (id, issued) in rows {
+            store::gateways::add(tx, &id, None, now)?;
+            store::certificates::add(tx, &id, &issued, Timing::InTime, now)?;
+            store::gateways::advance(tx, &id, State::Expected, State::Enrolled, now)?;
+        }
+        Ok(())
+    });
+    std::thread::scope(|scope| scope.spawn(|| runtime.block_on(written)).join())
+        .map_err(|_| "the writer panicked".to_owned())?
+        .map_err(|e| e.to_string())
+}
