@@ -250,3 +250,18 @@ fn password() -> Result<String, AdminError> {
     read.map_err(|e| AdminError::Asked(format!("no password on standard input: {e}")))?;
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
+
+/// An error and what caused it, in one line a step, without saying a cause twice.
+pub fn told(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text.push_str("\n  because: ");
+            text.push_str(&said);
+        }
+        next = cause.source();
+    }
+    text
+}

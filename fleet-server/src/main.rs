@@ -21,7 +21,7 @@ fn main() -> ExitCode {
         let place = place::Place::at(&cli.data);
         return match runtime.block_on(run::serve(&place, Clock::system())) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&chain(&error), 1),
+            Err(error) => fail(&admin::told(&error), 1),
         };
     }
     match runtime.block_on(admin::run(&cli, &Clock::system())) {
@@ -29,26 +29,11 @@ fn main() -> ExitCode {
             said.print(cli.json);
             ExitCode::SUCCESS
         }
-        Err(error) => fail(&chain(&error), error.code()),
+        Err(error) => fail(&admin::told(&error), error.code()),
     }
 }
 
 fn fail(why: &str, code: u8) -> ExitCode {
     eprintln!("homeward-fleet: {why}");
     ExitCode::from(code)
-}
-
-/// An error and what caused it, in one line a step, without saying a cause twice.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let said = cause.to_string();
-        if !text.contains(&said) {
-            text.push_str("\n  because: ");
-            text.push_str(&said);
-        }
-        next = cause.source();
-    }
-    text
 }

@@ -23,17 +23,20 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::access::password::Passwords;
 use crate::bus::{Bus, Event};
 use crate::ca::{self, Authority, Identity, signer};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::device::invite::Invitations;
 use crate::gate::{Connections, Passage, Revoked};
 use crate::local::Local;
 use crate::place::{Place, Ports};
 use crate::store::{Store, StoreError};
 use crate::tls::Trust;
 use crate::tls::doors::Doors;
-use crate::{admin, gate, https, ingest, local, store};
+use crate::web::Desk;
+use crate::{admin, gate, https, ingest, local, store, web};
 
 /// How long open work may take to end after the server was asked to stop.
 const GRACE: Duration = Duration::from_secs(4);
@@ -41,6 +44,8 @@ const GRACE: Duration = Duration::from_secs(4);
 const LOOK: Duration = Duration::from_millis(250);
 /// How often certificates and the revocation list are looked at.
 const TEND: Duration = Duration::from_secs(3600);
+/// How long a claim that is made in the console can be used, days.
+const CLAIM_DAYS: i64 = 7;
 /// Records on their way from the gate to the store.
 const UPLINKS: usize = 4096;
 
@@ -208,7 +213,17 @@ pub async fn serve(place: &Place, clock: Clock) -> Result<(), RunError> {
             stop.clone(),
         ),
     );
-    let pages = axum::Router::new();
+    let invitations = Invitations {
+        server: config.door(config.public.enrol.as_ref(), ports.enrol),
+        pin: authority.pin().map_err(RunError::Certificate)?,
+        lasts_ms: CLAIM_DAYS * ca::DAY_MS,
+    };
+    let passwords = Passwords::new().map_err(|e| RunError::Process {
+        step: "hash a password",
+        why: e.to_string(),
+    })?;
+    let desk = Desk::new(store.clone(), clock.clone(), bus.clone(), invitations, passwords);
+    let pages = web::router(desk);
     part(
         &mut parts,
         "the console",

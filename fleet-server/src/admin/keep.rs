@@ -23,7 +23,7 @@ pub async fn check(place: &Place) -> Result<Said, AdminError> {
         copy::quick_check(&place.database())?;
     }
     let report = store.read(check::check).await?;
-    let text = told(&report);
+    let text = summary(&report);
     if !report.faults.is_empty() {
         return Err(AdminError::Found(text));
     }
@@ -37,7 +37,7 @@ pub async fn check(place: &Place) -> Result<Said, AdminError> {
     Ok(Said::new(text, &json))
 }
 
-fn told(report: &Report) -> String {
+fn summary(report: &Report) -> String {
     if report.faults.is_empty() {
         return format!(
             "All is well.\n  audit trail  {} rows, unbroken; its head is {}\n  streams      {} of gateways, {} \
