@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use homeward_devices::profile::Profile;
+use homeward_protocol::claim::Endpoint;
 use homeward_protocol::time::Uptime;
 use serde::Deserialize;
 
@@ -41,6 +42,9 @@ struct RawOutbox {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawServer {
+    /// The gate as HOST:PORT, when this box must go another way than the server says (a forwarder in the home).
+    /// The certificate must name this host. Default: what the server said at enrolment.
+    gate: Option<Endpoint>,
     /// Longest silence before the agent asks whether the server is still there, seconds, 5 to 1200. Default 60.
     keep_alive_s: Option<u64>,
     /// Longest first wait after a lost connection, milliseconds, from 10. Default 1000.
@@ -61,6 +65,8 @@ struct RawPosture {
 pub struct Config {
     /// Most that waiting records may take, bytes.
     pub quota: u64,
+    /// The gate, when it is not the one that the server said.
+    pub gate: Option<Endpoint>,
     /// Longest silence before a ping.
     pub keep_alive: Duration,
     /// How patient the session is.
@@ -156,6 +162,7 @@ impl Config {
         }
         Ok(Config {
             quota,
+            gate: raw.server.gate,
             keep_alive: Duration::from_secs(keep_alive),
             limits: Limits {
                 min_wait,

@@ -153,10 +153,11 @@ impl Agent {
         let keeping = intake::run(records, outbox.clone(), Arc::clone(&clock), stop.clone());
         tasks.spawn(async { ("records", keeping.await.map_err(RunError::from)) });
 
+        let gate = config.gate.as_ref().unwrap_or(&server.doors.gate);
         let wire = Link {
             door: Door {
-                host: server.doors.gate.host.clone(),
-                port: server.doors.gate.port,
+                host: gate.host.clone(),
+                port: gate.port,
                 gateway: server.gateway.clone(),
                 keep_alive: config.keep_alive,
             },

@@ -110,7 +110,7 @@ impl Home {
 
 fn configuration(plan: Plan<'_>, device: SocketAddr, gate: SocketAddr) -> String {
     format!(
-        "[server]\ngate = \"localhost:{}\"\n\n[session]\nretry_min_ms = 200\nretry_max_ms = 2000\n\n\
+        "[server]\ngate = \"localhost:{}\"\nretry_min_ms = 200\nretry_max_ms = 2000\n\n\
          [[sensor]]\nid = \"{}\"\nprofile = \"{}\"\naddress = \"{device}\"\ninterval_ms = {}\n",
         gate.port(),
         plan.profile,

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use homeward_agent::identity::keys::DeviceKey;
 use homeward_fleet::ca::{Authority, Issued, signer};
 use homeward_fleet::clock::Clock;
 use homeward_fleet::device::State;
@@ -20,61 +21,31 @@ use homeward_protocol::envelope::{ChainHash, Entry, Envelope, Item, Lane};
 use homeward_protocol::grade::Grade;
 use homeward_protocol::id::{Epoch, GatewayId, Seq};
 use homeward_protocol::reading::{Kind, Quality, Reading, Value};
-use homeward_protocol::signed::{PublicKey, Signed, Signer};
+use homeward_protocol::signed::Signed;
 use homeward_protocol::time::Timestamp;
 use homeward_protocol::unit::Decimal;
-use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, ServerName};
 
 use crate::load::{LoadError, Target};
 use crate::programs::Program;
 use crate::programs::fleet::Fleet;
 
 /// One enrolled gateway with its key.
-#[derive(Debug)]
+#[derive(Clone)]
 pub struct Member {
     /// Its name.
     pub id: GatewayId,
     /// Its certificate and the intermediate.
     pub chain: Vec<CertificateDer<'static>>,
-    /// Its key for TLS.
-    pub key: PrivateKeyDer<'static>,
-    signer: Arc<Key>,
-}
-
-impl Clone for Member {
-    fn clone(&self) -> Self {
-        Member {
-            id: self.id.clone(),
-            chain: self.chain.clone(),
-            key: self.key.clone_key(),
-            signer: Arc::clone(&self.signer),
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Key {
-    pair: EcdsaKeyPair,
-    random: SystemRandom,
-}
-
-impl Signer for Key {
-    fn sign(&self, message: &[u8]) -> Result<[u8; 64], String> {
-        let signature = self.pair.sign(&self.random, message).map_err(|e| e.to_string())?;
-        signature
-            .as_ref()
-            .try_into()
-            .map_err(|_| "a signature has 64 bytes".to_owned())
-    }
+    /// Its key.
+    pub key: Arc<DeviceKey>,
 }
 
 impl Member {
     /// Signed envelopes of one reading each, in order, without end, signed as they are asked for.
     pub fn envelopes(&self) -> impl Iterator<Item = Vec<u8>> + use<> {
         let (epoch, lane) = (Epoch(fresh_epoch()), Lane::Vital);
-        let (gateway, signer) = (self.id.clone(), Arc::clone(&self.signer));
+        let (gateway, key) = (self.id.clone(), Arc::clone(&self.key));
         let mut head = ChainHash::start(epoch, lane);
         let start = Clock::system().now();
         (1u64..).map(move |n| {
@@ -94,7 +65,7 @@ impl Member {
                 sent_at: at,
                 entries: vec![Entry::Item(body)],
             };
-            Signed::seal(&envelope, &*signer).expect("an envelope of one reading is valid")
+            Signed::seal(&envelope, &*key).expect("an envelope of one reading is valid")
         })
     }
 }
@@ -105,7 +76,8 @@ fn fresh_epoch() -> u64 {
         .expect("the system has randomness")
 }
 
-fn reading(n: u64, at: Timestamp) -> Reading {
+/// A plausible reading, different for each `n` of a run.
+pub fn reading(n: u64, at: Timestamp) -> Reading {
     Reading {
         sensor: "room".parse().expect("an id"),
         kind: Kind::AirTemperature,
@@ -185,6 +157,16 @@ impl Prepared {
         })
     }
 
+    /// What gateways trust.
+    pub fn trust(&self) -> Vec<CertificateDer<'static>> {
+        self.authority.trust_bundle().to_vec()
+    }
+
+    /// The running server's port at one of its doors.
+    pub fn port(&self, door: &str) -> u16 {
+        self.fleet.port(door)
+    }
+
     /// Everything that verifies gateways, as one PEM text: for a broker that is to admit the same ones.
     pub fn trust_pem(&self) -> String {
         let [root, next] = self.authority.trust_bundle();
@@ -194,29 +176,20 @@ impl Prepared {
 }
 
 fn member(authority: &Authority, n: usize, now: Timestamp) -> Result<(Member, Issued), LoadError> {
-    let random = SystemRandom::new();
-    let pkcs8 =
-        EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).map_err(|e| e.to_string())?;
-    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &random)
-        .map_err(|e| e.to_string())?;
-    let public = PublicKey::from_point(pair.public_key().as_ref()).ok_or("no P-256 point")?;
+    let key = DeviceKey::make().map_err(|e| e.to_string())?;
     let id: GatewayId = format!("gw-load-{n:05}").parse().map_err(|e| format!("{e}"))?;
     let serial = signer::serial().map_err(|e| e.to_string())?;
+    let public = key.public().map_err(|e| e.to_string())?;
     let issued = authority
         .issue_gateway(&public, &id, serial, now)
         .map_err(|e| e.to_string())?;
     let chain = vec![issued.der.clone(), authority.gateway_issuer().clone()];
-    let key = PrivateKeyDer::Pkcs8(pkcs8.as_ref().to_vec().into());
-    let signer = Arc::new(Key { pair, random });
-    Ok((
-        Member {
-            id,
-            chain,
-            key,
-            signer,
-        },
-        issued,
-    ))
+    let member = Member {
+        id,
+        chain,
+        key: Arc::new(key),
+    };
+    Ok((member, issued))
 }
 
 /// Writes the rows that an enrolment writes.

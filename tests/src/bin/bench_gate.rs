@@ -181,7 +181,7 @@ async fn connects(cli: &Cli, prepared: &Prepared, target: &Target, pid: u32) -> 
         tasks.spawn(async move {
             for turn in 0..turns {
                 let member = &members[(first + turn * TASKS) % members.len()];
-                let tls = target.tls(&member.chain, &member.key)?;
+                let tls = target.tls(&member.chain, &member.key.for_tls())?;
                 Connection::open(&target, tls, member.id.as_str())
                     .await?
                     .close()
@@ -202,7 +202,7 @@ async fn idle(cli: &Cli, prepared: &Prepared, target: &Target, pid: u32) -> Resu
     let before = load::rss_kib(pid)?;
     let mut open = Vec::new();
     for member in prepared.members().iter().take(cli.idle) {
-        let tls = target.tls(&member.chain, &member.key)?;
+        let tls = target.tls(&member.chain, &member.key.for_tls())?;
         open.push(Connection::open(target, tls, member.id.as_str()).await?);
     }
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -224,7 +224,7 @@ async fn publishes(cli: &Cli, prepared: &Prepared, target: &Target) -> Result<Ve
         let (target, begin, window) = (target.clone(), Arc::clone(&begin), cli.window);
         let seconds = Duration::from_secs(cli.seconds);
         tasks.spawn(async move {
-            let tls = target.tls(&member.chain, &member.key)?;
+            let tls = target.tls(&member.chain, &member.key.for_tls())?;
             let mut connection = Connection::open(&target, tls, member.id.as_str()).await?;
             let topic = format!("hw1/{}/up/vital", member.id);
             let mut envelopes = member.envelopes();

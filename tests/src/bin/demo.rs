@@ -147,7 +147,17 @@ async fn play(cli: &Cli) -> Result<bool, String> {
 fn build(quiet: bool) -> Result<(), String> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut command = Command::new(cargo);
-    command.args(["build", "-p", "homeward-agent", "-p", "homeward-fleet"]);
+    // All three, as `cargo run` for this program resolved them: nothing is built twice.
+    command.args([
+        "build",
+        "--bins",
+        "-p",
+        "homeward-tests",
+        "-p",
+        "homeward-agent",
+        "-p",
+        "homeward-fleet",
+    ]);
     command.current_dir(homeward_tests::shared::workspace());
     if quiet {
         command.arg("--quiet");
