@@ -246,7 +246,7 @@ pub fn open(config: &StoreConfig) -> Result<Store, StoreError> {
 /// A handle on a running engine; cheap to clone. The engine ends when the last one is dropped.
 #[derive(Clone)]
 pub struct Store {
-    engine: Arc<dyn Engine>,
+    pub(crate) engine: Arc<dyn Engine>,
 }
 
 impl std::fmt::Debug for Store {

@@ -36,7 +36,7 @@ use crate::bus::{Bus, Event};
 use crate::clock::Clock;
 use crate::gate::{Connections, Uplink};
 use crate::store::streams::Outcome;
-use crate::store::{Pending, Store, StoreError, Tx, records, streams};
+use crate::store::{Pending, Store, StoreError, Tx, certificates, records, streams};
 
 /// Envelopes in one verification task: a few milliseconds of one core.
 const CHUNK: usize = 32;
@@ -190,7 +190,7 @@ impl Keys {
 
     async fn load(&self, gateway: &GatewayId) -> Result<Arc<[PublicKey]>, Fault> {
         let of = gateway.clone();
-        let loaded = self.store.read(move |tx| streams::keys(tx, &of)).await;
+        let loaded = self.store.read(move |tx| certificates::keys(tx, &of)).await;
         let keys: Arc<[PublicKey]> = loaded.map_err(Fault::Store)?.into();
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.insert(gateway.clone(), Arc::clone(&keys));

@@ -1,6 +1,8 @@
 //! Decisions by table, and whole stories: a simulated agent against the real statements, with losses, duplicates,
 //! restarts, and databases and disks that were put back.
+#![expect(clippy::disallowed_methods, reason = "test: tasks, keys, and a stopwatch")]
 
+mod delivery;
 mod story;
 
 use homeward_protocol::ack::Next;

@@ -3,7 +3,7 @@
 use homeward_protocol::ack::Ack;
 use homeward_protocol::envelope::{ChainHash, Envelope, Lane};
 use homeward_protocol::id::{Epoch, GatewayId, Seq};
-use homeward_protocol::signed::{PublicKey, Signed};
+use homeward_protocol::signed::Signed;
 use homeward_protocol::time::Timestamp;
 
 use super::records::{self, Origin};
@@ -228,19 +228,6 @@ fn gaps(tx: &mut dyn Tx, at: &Origin<'_>, gaps: &[Gap]) -> Result<(), StoreError
         )?;
     }
     Ok(())
-}
-
-/// The public keys that a gateway may sign with: those of its certificates that are not revoked, newest first.
-pub fn keys(tx: &mut dyn Tx, gateway: &GatewayId) -> Result<Vec<PublicKey>, StoreError> {
-    let rows = tx.rows(
-        "SELECT point, max(issued_at) AS newest FROM certificates WHERE gateway = $1 AND revoked_at IS NULL
-         GROUP BY point ORDER BY newest DESC LIMIT 4",
-        &[gateway.as_str().into()],
-    )?;
-    let key = |row: &Row| {
-        PublicKey::from_point(row.blob(0)?).ok_or_else(|| row.corrupt(0, "not an uncompressed P-256 point"))
-    };
-    rows.iter().map(key).collect()
 }
 
 /// One stream's name and state.
