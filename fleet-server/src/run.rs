@@ -36,7 +36,7 @@ use crate::store::{Store, StoreError};
 use crate::tls::Trust;
 use crate::tls::doors::Doors;
 use crate::web::Desk;
-use crate::{admin, gate, https, ingest, local, store, web};
+use crate::{admin, api, gate, https, ingest, local, store, web};
 
 /// How long open work may take to end after the server was asked to stop.
 const GRACE: Duration = Duration::from_secs(4);
@@ -222,8 +222,14 @@ pub async fn serve(place: &Place, clock: Clock) -> Result<(), RunError> {
         step: "hash a password",
         why: e.to_string(),
     })?;
+    let programs = api::Desk {
+        store: store.clone(),
+        clock: clock.clone(),
+        bus: bus.clone(),
+        invitations: invitations.clone(),
+    };
     let desk = Desk::new(store.clone(), clock.clone(), bus.clone(), invitations, passwords);
-    let pages = web::router(desk);
+    let pages = web::router(desk).merge(api::router(programs));
     part(
         &mut parts,
         "the console",
