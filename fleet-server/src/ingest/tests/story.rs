@@ -100,7 +100,7 @@ impl Outbox {
         let (Some(first), Some(last)) = (gone.first(), gone.last()) else {
             return Vec::new();
         };
-        let lost = Lost {
+        let loss = Lost {
             count: last.last - first.first + 1,
             cause: LossCause::Quota,
             head: last.head,
@@ -111,7 +111,7 @@ impl Outbox {
             first: first.first,
             last: last.last,
             head: last.head,
-            entry: Entry::Lost(lost),
+            entry: Entry::Lost(loss),
             ids: ids.clone(),
         });
         ids
