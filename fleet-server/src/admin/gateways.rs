@@ -1,6 +1,7 @@
 //! Shell: `gateway list|show|approve|revoke`.
 
 use homeward_protocol::id::GatewayId;
+use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::Timestamp;
 use serde_json::{Value, json};
 
@@ -92,7 +93,7 @@ async fn show(store: &Store, id: &GatewayId, now: Timestamp) -> Result<Said, Adm
             .claim
             .as_ref()
             .and_then(|c| c.key.as_ref())
-            .map(|k| k.fingerprint())
+            .map(PublicKey::fingerprint)
     );
     json["certificates"] = shown
         .certificates
