@@ -69,7 +69,7 @@ impl Home {
         let gate = SocketAddr::from(([127, 0, 0, 1], fleet.port("gate")));
         let link = Proxy::start(gate, plan.seed).await;
         let agent = Agent::at(&dir);
-        agent.enrol(&claim.to_string(), Duration::from_secs(60)).ok();
+        agent.enrol(&claim.to_string(), Duration::from_mins(1)).ok();
         fs::write(
             dir.join("agent.toml"),
             configuration(plan, address, link.address()),

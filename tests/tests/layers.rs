@@ -73,7 +73,11 @@ const SPAWNS: [&str; 6] = [
 ];
 
 /// Who beside `run.rs` may start a task or a thread, and why.
-const MAY_SPAWN: [(&str, &str); 6] = [
+const MAY_SPAWN: [(&str, &str); 7] = [
+    (
+        "fleet-server/src/run/supervise.rs",
+        "the set of long tasks that run.rs starts and stops as one",
+    ),
     (
         "fleet-server/src/https/serve.rs",
         "an accept loop starts one task a connection, on a JoinSet of its own",

@@ -215,7 +215,7 @@ async fn story(fleet: &Fleet, homes: &[Home], say: &dyn Fn(&str)) -> Result<(), 
     for home in homes {
         home.set_device(Behaviour::Silent);
     }
-    let until = Instant::now() + Duration::from_secs(60);
+    let until = Instant::now() + Duration::from_mins(1);
     loop {
         pause(1).await;
         let waiting: u64 = homes.iter().take(SHUT_OUT).map(Home::waiting).sum();

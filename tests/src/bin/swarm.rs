@@ -35,7 +35,7 @@ const KEEPERS: usize = 4;
 /// Outbox quota of one agent, bytes.
 const QUOTA: u64 = 1 << 20;
 /// How long everything may take to connect, or to be acknowledged at the end.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Drives thousands of real agent cores against a real server.
 #[derive(Debug, Parser)]
