@@ -35,11 +35,28 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Connects to the server at `url`, brings its schema to the newest and starts the threads.
 pub fn open(url: &str) -> Result<Store, StoreError> {
     let config = parse(url)?;
-    let mut writer = Postgres::new(config.clone());
-    writer.ready()?;
-    super::migrate::postgres(writer.client()?)?;
+    let writer = begin(config.clone())?;
     let readers = (0..READERS).map(|_| Postgres::new(config.clone())).collect();
     Ok(Store::new(Arc::new(Threads::start(writer, readers)?)))
+}
+
+/// The first connection, with the newest schema behind it.
+///
+/// On a thread of its own, as all later ones: the driver blocks on a runtime inside it, which it may not do on a
+/// thread of ours that runs tasks.
+fn begin(config: Config) -> Result<Postgres, StoreError> {
+    let connecting = std::thread::spawn(move || {
+        let mut writer = Postgres::new(config);
+        writer.ready()?;
+        super::migrate::postgres(writer.client()?)?;
+        Ok(writer)
+    });
+    connecting.join().unwrap_or_else(|_| {
+        Err(StoreError::Unavailable {
+            step: "connecting",
+            why: "the thread for it panicked".into(),
+        })
+    })
 }
 
 fn parse(url: &str) -> Result<Config, StoreError> {
