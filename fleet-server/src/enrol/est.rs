@@ -242,12 +242,10 @@ fn refused(why: Refusal) -> Failure {
     match why {
         Refusal::WrongCode => Failure::new(StatusCode::UNAUTHORIZED, &says).challenge(BASIC),
         Refusal::TooMany => Failure::new(StatusCode::TOO_MANY_REQUESTS, &says).after(86_400),
-        Refusal::Locked
-        | Refusal::Expired
-        | Refusal::OtherKey
-        | Refusal::Revoked
-        | Refusal::Unknown
-        | Refusal::NotCurrent => Failure::new(StatusCode::FORBIDDEN, &says),
+        Refusal::OtherKey => Failure::new(StatusCode::CONFLICT, &says),
+        Refusal::Locked | Refusal::Expired | Refusal::Revoked | Refusal::Unknown | Refusal::NotCurrent => {
+            Failure::new(StatusCode::FORBIDDEN, &says)
+        }
     }
 }
 

@@ -57,7 +57,7 @@ fn a_second_key_is_refused_and_a_person_is_told_once() {
     assert_eq!(world.simpleenroll(&user, &first.base64).status, 200);
     for _ in 0..3 {
         let reply = world.simpleenroll(&user, &second.base64);
-        assert_eq!(reply.status, 403);
+        assert_eq!(reply.status, 409);
         assert!(reply.text().contains("another box"), "{}", reply.text());
     }
     let open = world.write(|tx, _| incidents::open(tx, 10));
