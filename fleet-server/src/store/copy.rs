@@ -51,6 +51,9 @@ pub enum CopyError {
     /// Nothing is overwritten without being asked.
     #[error("{} is there already; choose another folder, or move it away first", .0.display())]
     Exists(PathBuf),
+    /// A data folder is in use already.
+    #[error("{} is there already; restore into an empty folder, or add --replace to put the backup in its place", .0.display())]
+    InTheWay(PathBuf),
     /// Not a folder that `backup` made.
     #[error("{} is not a whole backup: {why}", path.display())]
     Manifest {
@@ -177,7 +180,7 @@ pub fn restore(from: &Path, into: &Path, existing: Existing) -> Result<Manifest,
             .map(|copied| into.join(&copied.name))
             .find(|path| path.exists());
         if let Some(path) = there {
-            return Err(CopyError::Exists(path));
+            return Err(CopyError::InTheWay(path));
         }
     }
     make_dir(into)?;
