@@ -74,8 +74,8 @@ pub fn write(data: &Path, status: &Status) -> Result<(), StatusError> {
         .map_err(|source| StatusError::Io { path, source })
 }
 
-/// Writes the status of a running agent for ever: at each change of the link (at most once a second), and at
-/// least once a minute.
+/// Writes the status of a running agent for ever: at each change of the link or the outbox (at most once a second),
+/// and at least once a minute.
 pub struct Writer {
     /// The data folder.
     pub data: PathBuf,
@@ -102,6 +102,7 @@ impl Writer {
                 () = stop.cancelled() => break,
                 () = sleep(EVERY) => {}
                 changed = self.link.changed() => if changed.is_err() { break },
+                changed = self.ledger.changed() => if changed.is_err() { break },
             }
             if stop
                 .run_until_cancelled(sleep(Duration::from_secs(1)))
@@ -115,7 +116,7 @@ impl Writer {
     }
 
     fn write(&mut self) {
-        let ledger = *self.ledger.borrow();
+        let ledger = *self.ledger.borrow_and_update();
         let status = Status {
             as_of: self.clock.now(),
             gateway: self.gateway.clone(),
