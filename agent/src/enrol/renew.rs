@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use homeward_protocol::claim::Endpoint;
+use homeward_protocol::time::Timestamp;
 use hyper::Method;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::watch;
@@ -79,11 +80,22 @@ impl Renewal {
                     );
                     held.send_replace(new);
                 }
-                Some(Err(error)) => {
-                    tracing::warn!(error = %error, source = ?std::error::Error::source(&error).map(ToString::to_string),
-                        "the certificate could not be renewed; trying again later");
-                }
+                Some(Err(error)) => self.tell_failure(&current, &error),
             }
+        }
+    }
+
+    /// Says why there is no new certificate, and what a person can do when the old one is over.
+    fn tell_failure(&self, held: &Held, error: &EstError) {
+        let source = std::error::Error::source(error).map(ToString::to_string);
+        match held.life.door(self.clock.now()) {
+            Door::Usual => tracing::warn!(error = %error, source = ?source,
+                "the certificate could not be renewed; trying again later"),
+            Door::Late => tracing::error!(error = %error, source = ?source,
+                "the certificate expired {} and could not be renewed; trying again later. If the server is reachable, \
+                 the certificate is too old for it: ask the operator for a new claim for {} and run `enrol` with it. \
+                 What waits here is kept",
+                Timestamp::synced(held.life.not_after_ms), self.server.gateway),
         }
     }
 
