@@ -124,6 +124,10 @@ pub enum ClaimCommand {
 /// A new claim.
 #[derive(Debug, Args)]
 pub struct ClaimNew {
+    /// A known gateway whose box gets a new certificate: its own is too old, or the box was replaced. It stays where
+    /// it is, and the box keeps the records that wait on it.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["placement", "team"])]
+    pub gateway: Option<GatewayId>,
     /// The placement the box is for.
     #[arg(long, value_name = "ID")]
     pub placement: Option<PlacementId>,

@@ -8,6 +8,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use homeward_protocol::claim::Claim;
+use homeward_protocol::id::GatewayId;
 use serde_json::json;
 
 use super::{AdminError, BY, Said};
@@ -17,7 +18,7 @@ use crate::clock::Clock;
 use crate::device::invite::{Invitations, InviteError, Wanted};
 use crate::device::{Approval, view};
 use crate::place::Place;
-use crate::store::{Store, StoreError, care};
+use crate::store::{Store, StoreError, care, gateways};
 
 /// Runs `claim new`.
 pub async fn run(
@@ -38,6 +39,7 @@ pub async fn run(
         pin: Authority::open(&place.authority())?.pin()?,
         lasts_ms: i64::from(new.days) * DAY_MS,
     };
+    ensure_known(&store, new.gateway.as_ref()).await?;
     ensure_place(&store, new, clock).await?;
     let approval = if new.no_approval {
         Approval::Automatic
@@ -45,7 +47,7 @@ pub async fn run(
         Approval::Operator
     };
     let wanted = Wanted {
-        gateway: None,
+        gateway: new.gateway.clone(),
         placement: new.placement.clone(),
         approval,
     };
@@ -69,6 +71,16 @@ pub async fn run(
     );
     let json = json!({ "claim": claim, "line": claim.to_string(), "approval": approval.name() });
     Ok(Said::new(text, &json))
+}
+
+/// Refuses a claim for a named gateway that there is not: a mistyped name would become a second gateway.
+async fn ensure_known(store: &Store, gateway: Option<&GatewayId>) -> Result<(), AdminError> {
+    let Some(id) = gateway.cloned() else {
+        return Ok(());
+    };
+    let wanted = id.clone();
+    let known = store.read(move |tx| gateways::get(tx, &wanted)).await?;
+    known.map(drop).ok_or_else(|| super::gateways::unknown(&id))
 }
 
 /// Makes the team and the placement when a team was named.

@@ -236,7 +236,8 @@ async fn revoke(
     }
 }
 
-fn unknown(id: &GatewayId) -> AdminError {
+/// A gateway was named that there is not.
+pub(super) fn unknown(id: &GatewayId) -> AdminError {
     AdminError::Asked(format!("there is no gateway {id}; `gateway list` shows all"))
 }
 
