@@ -1,6 +1,7 @@
 //! Shell: homes for stories and the demo: a simulated device on the network, a faulty link, and a real agent.
 #![expect(clippy::disallowed_methods, reason = "shell: starts devices and agents")]
 
+use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -53,6 +54,19 @@ impl Home {
     /// # Panics
     /// When one of the programs refuses: a story cannot begin without its homes.
     pub async fn settle(fleet: &Fleet, folder: &Path, plan: Plan<'_>) -> Home {
+        Home::settle_in(fleet, folder, plan, &[]).await
+    }
+
+    /// The same, for an agent with an environment of its own, such as another clock.
+    ///
+    /// # Panics
+    /// As [`Home::settle`].
+    pub async fn settle_in(
+        fleet: &Fleet,
+        folder: &Path,
+        plan: Plan<'_>,
+        surroundings: &[(OsString, OsString)],
+    ) -> Home {
         let claim = fleet.json(&[
             "claim",
             "new",
@@ -68,7 +82,8 @@ impl Home {
         let (address, device) = device(plan).await;
         let gate = SocketAddr::from(([127, 0, 0, 1], fleet.port("gate")));
         let link = Proxy::start(gate, plan.seed).await;
-        let agent = Agent::at(&dir);
+        let mut agent = Agent::at(&dir);
+        agent.surround(surroundings);
         agent.enrol(&claim.to_string(), Duration::from_mins(1)).ok();
         fs::write(
             dir.join("agent.toml"),

@@ -5,6 +5,7 @@
 //! with a limit.
 
 pub mod browser;
+pub mod console;
 pub mod homes;
 pub mod load;
 pub mod peers;
@@ -13,3 +14,4 @@ pub mod programs;
 pub mod proxy;
 pub mod shared;
 pub mod tally;
+pub mod wall;

@@ -82,3 +82,17 @@ pub fn compare(outbox: &Path, database: &Path, gateway: &GatewayId) -> Result<Ta
         lost: given_up,
     })
 }
+
+/// One whole number from the server's database, also while the server runs; 0 for NULL.
+///
+/// # Panics
+/// When the database cannot be read or the question is wrong.
+pub fn number(database: &Path, question: &str) -> i64 {
+    let server = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY);
+    let answer = server.and_then(|db| {
+        db.busy_timeout(std::time::Duration::from_secs(10))?;
+        db.query_row(question, (), |row| row.get::<_, Option<i64>>(0))
+    });
+    let answer = answer.unwrap_or_else(|e| panic!("{}: {question}: {e}", database.display()));
+    answer.unwrap_or(0)
+}

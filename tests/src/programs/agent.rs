@@ -1,7 +1,7 @@
 //! Shell: a real `homeward-agent` on a folder of its own.
 #![expect(clippy::disallowed_methods, reason = "shell: starts processes")]
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -19,6 +19,7 @@ const STOP: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Agent {
     dir: PathBuf,
+    surroundings: Vec<(OsString, OsString)>,
     running: Option<Program>,
 }
 
@@ -27,8 +28,14 @@ impl Agent {
     pub fn at(dir: &Path) -> Agent {
         Agent {
             dir: dir.to_owned(),
+            surroundings: Vec::new(),
             running: None,
         }
+    }
+
+    /// Sets the environment that its next commands get beside the test's own.
+    pub fn surround(&mut self, environment: &[(OsString, OsString)]) {
+        self.surroundings = environment.to_vec();
     }
 
     /// Its folder.
@@ -39,6 +46,7 @@ impl Agent {
     fn command(&self) -> Command {
         let mut command = Command::new(binary("homeward-agent"));
         command.arg("--data").arg(&self.dir);
+        command.envs(self.surroundings.iter().cloned());
         command
     }
 

@@ -1,7 +1,7 @@
 //! Shell: a real `homeward-fleet` on a folder of its own.
 #![expect(clippy::disallowed_methods, reason = "shell: starts processes, reads files")]
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -24,6 +24,7 @@ const STOP: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Fleet {
     dir: PathBuf,
+    surroundings: Vec<(OsString, OsString)>,
     serving: Option<Program>,
 }
 
@@ -33,10 +34,7 @@ impl Fleet {
     /// # Panics
     /// When `init` fails.
     pub fn init<S: AsRef<OsStr>>(dir: &Path, args: &[S]) -> Fleet {
-        let fleet = Fleet {
-            dir: dir.to_owned(),
-            serving: None,
-        };
+        let fleet = Fleet::at(dir);
         finish(fleet.command().arg("init").args(args), b"", COMMAND).ok();
         fleet
     }
@@ -45,8 +43,14 @@ impl Fleet {
     pub fn at(dir: &Path) -> Fleet {
         Fleet {
             dir: dir.to_owned(),
+            surroundings: Vec::new(),
             serving: None,
         }
+    }
+
+    /// Sets the environment that its next commands get beside the test's own.
+    pub fn surround(&mut self, environment: &[(OsString, OsString)]) {
+        self.surroundings = environment.to_vec();
     }
 
     /// Its folder.
@@ -57,6 +61,7 @@ impl Fleet {
     fn command(&self) -> Command {
         let mut command = Command::new(binary("homeward-fleet"));
         command.arg("--data").arg(&self.dir);
+        command.envs(self.surroundings.iter().cloned());
         command
     }
 

@@ -93,7 +93,7 @@ fn restoring_overwrites_nothing_unless_asked_and_leaves_no_part_of_the_old_datab
     let before = sums(&store);
     backup(&home, Some("fleet.db"), &["ca"], &copy, NOW).expect("a backup");
     let again = backup(&home, Some("fleet.db"), &["ca"], &copy, NOW);
-    assert!(matches!(again, Err(CopyError::InTheWay(_))), "{again:?}");
+    assert!(matches!(again, Err(CopyError::Exists(_))), "{again:?}");
     block(store.write(|tx| tx.execute("DELETE FROM readings", &[]))).expect("changed");
     let refused = restore(&copy, &home, Existing::Refuse);
     assert!(matches!(refused, Err(CopyError::InTheWay(_))), "{refused:?}");
