@@ -86,8 +86,9 @@ pub enum Settle {
     Ignore,
     /// Forget this lane's rows up to here.
     Delete(Seq),
-    /// The server holds other records under these numbers: keep all, take a new epoch, number anew.
-    Rebase,
+    /// The server holds other records under these numbers: forget this lane's rows up to here, which are alike on
+    /// both sides, keep all others, take a new epoch, number anew.
+    Rebase(Seq),
 }
 
 /// What became of an acknowledgement.
@@ -210,8 +211,10 @@ impl Ledger {
         let held = self.lane(ack.lane);
         if ack.epoch != self.epoch {
             Settle::Ignore
-        } else if ack.next == Next::NewEpoch || ack.up_to >= held.next {
-            Settle::Rebase
+        } else if ack.up_to >= held.next {
+            Settle::Rebase(Seq::ZERO)
+        } else if ack.next == Next::NewEpoch {
+            Settle::Rebase(ack.up_to)
         } else if ack.up_to >= held.oldest {
             Settle::Delete(ack.up_to)
         } else {

@@ -168,6 +168,29 @@ impl Arrived {
         self.places.iter().filter(within).any(held)
     }
 
+    /// Up to which number it holds what is stored, although it forks from it further on. `stored` are the stored
+    /// envelopes that cover its numbers, `gaps` what is on record there. 0 when nothing can be proved.
+    ///
+    /// A box whose disk was put back often still holds records that it delivered before: under new numbers they would
+    /// be stored twice.
+    pub fn agreed(&self, stored: &[Arrived], gaps: &[Gap]) -> Seq {
+        if self.oldest < self.first {
+            return Seq::ZERO; // what lies before it was not compared
+        }
+        let is_stored = |place: &&Place| {
+            let there = stored.iter().find_map(|envelope| envelope.chain_at(place.last));
+            there == Some(place.head)
+        };
+        let end = self
+            .places
+            .iter()
+            .rev()
+            .find(is_stored)
+            .map_or(Seq::ZERO, |place| place.last);
+        let doubtful = gaps.iter().any(|gap| gap.from <= end && self.contradicts(gap));
+        if doubtful { Seq::ZERO } else { end }
+    }
+
     fn ack(&self, up_to: Seq, next: Next) -> Ack {
         Ack {
             epoch: self.epoch,
@@ -305,10 +328,11 @@ pub enum Decision {
     Duplicate,
     /// Records before it are missing, and the gateway still holds them: it sends them again when it connects anew.
     Rewind(Seq),
-    /// It contradicts what is stored up to there; the gap puts that on record.
+    /// It contradicts what is stored; the gap puts that on record. Up to the number it is proved to be what is stored:
+    /// see [`Arrived::agreed`].
     Fork(Seq, Gap),
     /// Its stream forked earlier.
-    Closed(Seq),
+    Closed,
 }
 
 impl Decision {
@@ -319,7 +343,7 @@ impl Decision {
             Decision::Duplicate => "duplicate",
             Decision::Rewind(_) => "rewind",
             Decision::Fork(..) => "fork",
-            Decision::Closed(_) => "closed",
+            Decision::Closed => "closed",
         }
     }
 
@@ -331,7 +355,9 @@ impl Decision {
                 let not_held = Seq(arrived.oldest.0.saturating_sub(1));
                 arrived.ack(not_held.min(*up_to), Next::Continue)
             }
-            Decision::Fork(up_to, _) | Decision::Closed(up_to) => arrived.ack(*up_to, Next::NewEpoch),
+            Decision::Fork(agreed, _) => arrived.ack(*agreed, Next::NewEpoch),
+            // Nothing was compared.
+            Decision::Closed => arrived.ack(Seq::ZERO, Next::NewEpoch),
         }
     }
 }
@@ -357,11 +383,11 @@ pub fn decide(arrived: &Arrived, stream: Option<&Stream>, known: &Known) -> Deci
     let start = Stream::start(arrived.epoch, arrived.lane);
     let stream = stream.unwrap_or(&start);
     let (first, up_to) = (arrived.first, stream.up_to);
-    let fork = || Decision::Fork(up_to, Gap::fault(first, Cause::Fork));
+    let fork = || Decision::Fork(Seq::ZERO, Gap::fault(first, Cause::Fork));
     let holds_earlier = arrived.oldest < first;
     let mut gaps = Vec::new();
     if stream.closed {
-        return Decision::Closed(up_to);
+        return Decision::Closed;
     }
     if first <= up_to {
         if !agrees(arrived, stream, &start, known) {

@@ -16,7 +16,7 @@ pub enum Next {
     /// Go on after `up_to`; what was sent beyond it and not acknowledged has to be sent again.
     Continue,
     /// The server holds other records under these numbers (the gateway's disk was put back to an older state):
-    /// keep everything, take a new epoch and number anew.
+    /// forget what is alike up to `up_to`, keep everything else, take a new epoch and number anew.
     NewEpoch,
 }
 
@@ -28,7 +28,8 @@ pub struct Ack {
     pub epoch: Epoch,
     /// Which lane.
     pub lane: Lane,
-    /// The end of the run that is stored or accounted for; 0 when nothing is.
+    /// The end of the run that is stored or accounted for; 0 when nothing is. With [`Next::NewEpoch`] the end of what
+    /// was compared and is alike on both sides.
     pub up_to: Seq,
     /// What to do next.
     pub next: Next,

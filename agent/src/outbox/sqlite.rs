@@ -357,7 +357,7 @@ impl Db {
             Settle::Delete(up_to) => self
                 .forget(ack.lane, up_to, now)
                 .map(|()| Settled::Deleted(up_to)),
-            Settle::Rebase => self.rebase(epoch).map(|()| Settled::Rebased),
+            Settle::Rebase(alike) => self.rebase(epoch, ack.lane, alike).map(|()| Settled::Rebased),
         };
         match done {
             Err(OutboxError::Write(error)) if refused(&error) => Ok(Settled::Later),
@@ -383,9 +383,13 @@ impl Db {
         Ok(())
     }
 
-    fn rebase(&mut self, epoch: Epoch) -> Result<(), OutboxError> {
+    fn rebase(&mut self, epoch: Epoch, lane: Lane, alike: Seq) -> Result<(), OutboxError> {
+        let mut ledger = self.ledger;
         let tx = self.conn.transaction().map_err(OutboxError::Write)?;
-        let ledger = rows::rebase(&tx, &self.ledger, epoch).map_err(OutboxError::Write)?;
+        if alike >= ledger.lane(lane).oldest {
+            rows::forget(&tx, &mut ledger, lane, alike).map_err(OutboxError::Write)?;
+        }
+        let ledger = rows::rebase(&tx, &ledger, epoch).map_err(OutboxError::Write)?;
         rows::save(&tx, &ledger).map_err(OutboxError::Write)?;
         tx.commit().map_err(OutboxError::Write)?;
         tracing::warn!(outbox.epoch = %epoch, outbox.items = ledger.items(),

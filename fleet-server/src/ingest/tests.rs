@@ -172,6 +172,28 @@ fn an_acknowledgement_covers_what_was_compared_and_no_more() {
 }
 
 #[test]
+fn what_is_alike_before_a_fork_is_acknowledged_and_nothing_else() {
+    // Records 3 to 6 are stored; the box holds 3 and 4 of them, and others as 5 and 6.
+    let mut envelope = records(3, 3, 6);
+    envelope.entries[2] = Entry::Item(body(98));
+    envelope.entries[3] = Entry::Item(body(99));
+    let arrived = Arrived::new(envelope.clone());
+    let stored = [Arrived::new(records(1, 1, 3)), Arrived::new(records(1, 4, 9))];
+    assert_eq!(arrived.agreed(&stored, &[]), Seq(4));
+    assert_eq!(arrived.agreed(&stored[..1], &[]), Seq(3));
+    assert_eq!(arrived.agreed(&[], &[]), Seq::ZERO);
+    let hole = Gap {
+        from: Seq(3),
+        to: Seq(3),
+        missing: 1,
+        cause: Cause::NotHeld,
+    };
+    assert_eq!(arrived.agreed(&stored, &[hole]), Seq::ZERO);
+    envelope.oldest = Seq(2);
+    assert_eq!(Arrived::new(envelope).agreed(&stored, &[]), Seq::ZERO);
+}
+
+#[test]
 fn a_stream_that_forked_takes_nothing_more() {
     let closed = Stream {
         closed: true,
@@ -180,7 +202,8 @@ fn a_stream_that_forked_takes_nothing_more() {
     let arrived = Arrived::new(records(6, 6, 7));
     let decision = decide(&arrived, Some(&closed), &Known::default());
     assert_eq!(decision.ack(&arrived).next, Next::NewEpoch);
-    assert_eq!(decision, Decision::Closed(Seq(5)));
+    assert_eq!(decision, Decision::Closed);
+    assert_eq!(decision.ack(&arrived).up_to, Seq::ZERO, "nothing was compared");
 }
 
 #[test]

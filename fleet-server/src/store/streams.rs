@@ -40,7 +40,23 @@ pub fn take(
     };
     let stream = lock(tx, &at)?;
     let known = known(tx, &at, arrived, stream.as_ref())?;
-    let decision = decide(arrived, stream.as_ref(), &known);
+    let mut decision = decide(arrived, stream.as_ref(), &known);
+    if let (Decision::Fork(agreed, _), Some(stream)) = (&mut decision, stream) {
+        let of = Named {
+            gateway: gateway.clone(),
+            epoch: arrived.epoch,
+            lane: arrived.lane,
+            stream,
+        };
+        let before = Seq(arrived.first().0.saturating_sub(1));
+        let stored = envelopes(
+            tx,
+            &of,
+            before,
+            number(arrived.last()).saturating_sub(number(before)),
+        )?;
+        *agreed = arrived.agreed(&stored, &known.gaps);
+    }
     let (mut readings, mut unreadable) = (0, 0);
     match &decision {
         Decision::Accepted(accepted) => {
@@ -53,7 +69,7 @@ pub fn take(
             gaps(tx, &at, std::slice::from_ref(gap))?;
             close(tx, &at)?;
         }
-        Decision::Duplicate | Decision::Rewind(_) | Decision::Closed(_) => {}
+        Decision::Duplicate | Decision::Rewind(_) | Decision::Closed => {}
     }
     records::heard(tx, &at)?;
     Ok(Outcome {
