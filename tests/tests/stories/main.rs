@@ -1,0 +1,17 @@
+//! The stories: the two programs, real devices, people at the console, and what goes wrong in the years of a home.
+//!
+//! Each module is one story, each test one promise. They share this binary because they share the harness.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "shell: stories with real processes, files and time"
+)]
+
+mod bad_input;
+mod clocks;
+mod full_disk;
+mod nurse;
+mod put_back;
+mod restored;
+mod revoked;
+mod service;
+mod stage;

@@ -1,0 +1,71 @@
+//! The server's disk breaks and an older backup takes its place.
+
+use homeward_devices::simulated::Behaviour;
+use homeward_tests::console::Person;
+use homeward_tests::programs::wait_for;
+use homeward_tests::tally::number;
+
+use super::stage::{PASSWORD, PLAIN, SOON, Stage, all_arrived};
+
+/// How far the readings of the one gateway are stored.
+const UP_TO: &str = "SELECT max(up_to) FROM streams WHERE lane = 'vital'";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restored_server_shows_the_hole_and_goes_on() {
+    let mut stage = Stage::new();
+    stage.operator("olivia");
+    stage.nurse("nora", "north");
+    let mut home = stage.home("mill-road-12").await;
+    home.run();
+    stage.more_readings(10);
+    let backup = stage.path().join("backup");
+    let backup = backup.to_str().expect("a path of letters");
+    stage.fleet.run(&["backup", backup]).ok();
+    let kept = number(&stage.path().join("backup/fleet.db"), UP_TO);
+    stage.more_readings(20);
+    home.set_device(Behaviour::Silent);
+    all_arrived(&home);
+    stage.fleet.stop();
+    let reached = stage.number(UP_TO);
+    assert!(kept > 0 && reached >= kept + 20, "{kept} and {reached}");
+
+    let refused = stage.fleet.run(&["restore", backup]).failed();
+    assert!(refused.contains("--replace"), "{refused}");
+    stage.fleet.run(&["restore", backup, "--replace"]).ok();
+    stage.fleet.serve(&PLAIN);
+    assert_eq!(stage.number(UP_TO), kept, "the older backup is in place");
+    home.set_device(Behaviour::Well);
+    wait_for("readings to go on", SOON, || {
+        (stage.number(UP_TO) > reached + 10).then_some(())
+    });
+
+    let hole = "FROM gaps WHERE lane = 'vital' AND cause = 'not-held'";
+    assert_eq!(stage.number(&format!("SELECT count(*) {hole}")), 1);
+    assert_eq!(stage.number(&format!("SELECT from_seq {hole}")), kept + 1);
+    assert_eq!(stage.number(&format!("SELECT to_seq {hole}")), reached);
+    assert_eq!(stage.number(&format!("SELECT missing {hole}")), reached - kept);
+    if let Some(olivia) = Person::at(&stage.fleet, stage.path(), "olivia") {
+        let page = olivia.signed_in("olivia", PASSWORD);
+        let page = page.get(&format!("/gateways/{}", home.gateway)).text;
+        let words = format!("{} records are missing", reached - kept);
+        assert!(page.contains(&words), "{page}");
+    }
+    if let Some(nora) = Person::at(&stage.fleet, stage.path(), "nora") {
+        let page = nora.signed_in("nora", PASSWORD).get("/care").text;
+        assert!(!page.contains("home all-working"), "a hole is not fine: {page}");
+    }
+
+    home.set_device(Behaviour::Silent);
+    all_arrived(&home);
+    home.agent.stop();
+    stage.fleet.stop();
+    let stored =
+        "SELECT count(*) FROM readings WHERE seq <= (SELECT max(up_to) FROM streams WHERE lane = 'vital')";
+    let end = stage.number(UP_TO);
+    assert_eq!(
+        stage.number(stored),
+        end - (reached - kept),
+        "each number is stored or in the hole"
+    );
+    stage.fleet.run(&["check"]).ok();
+}
