@@ -11,7 +11,7 @@ use homeward_protocol::id::{GatewayId, SensorId, Seq};
 use homeward_protocol::link::Outage;
 use homeward_protocol::posture::{PostureReport, ShortText};
 use homeward_protocol::reading::{Reading, Value as Given};
-use homeward_protocol::time::Timestamp;
+use homeward_protocol::time::{ClockTrust, Timestamp};
 use homeward_protocol::wire;
 use serde::Serialize;
 
@@ -41,8 +41,29 @@ pub fn word(value: &impl Serialize) -> String {
     quoted.trim_matches('"').to_owned()
 }
 
+/// Whether a gateway's records may come a second time under other numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Past {
+    /// Never.
+    Straight,
+    /// Its disk was put back once: what it held then was numbered anew, also what it had delivered before.
+    Forked,
+}
+
+impl Past {
+    /// By the number of its streams that forked.
+    pub(super) const fn of(closed: i64) -> Past {
+        if closed == 0 { Past::Straight } else { Past::Forked }
+    }
+}
+
 /// Stores what the places hold; gives how many readings, and how many records that could not be read.
-pub(super) fn keep(tx: &mut dyn Tx, at: &Origin<'_>, places: &[Place]) -> Result<(u64, u64), StoreError> {
+pub(super) fn keep(
+    tx: &mut dyn Tx,
+    at: &Origin<'_>,
+    places: &[Place],
+    past: Past,
+) -> Result<(u64, u64), StoreError> {
     let (mut readings, mut unreadable) = (0, 0);
     let mut latest: BTreeMap<(&str, String), Columns> = BTreeMap::new();
     for Place {
@@ -52,6 +73,9 @@ pub(super) fn keep(tx: &mut dyn Tx, at: &Origin<'_>, places: &[Place]) -> Result
         match content {
             Content::Record(Item::Reading(reading)) => {
                 let columns = Columns::of(reading);
+                if past == Past::Forked && reading.taken_at.trust != ClockTrust::Floor {
+                    take_back(tx, at, reading, &columns)?;
+                }
                 put_reading(tx, at, *seq, reading, &columns)?;
                 latest.insert((reading.sensor.as_str(), columns.kind.clone()), columns);
                 readings += 1;
@@ -122,6 +146,33 @@ impl Columns {
             (&self.clock).into(),
         ]
     }
+}
+
+/// Removes this very reading from the epochs that ended in a fork: it stands in its gateway's new epoch from now on.
+/// Below the clock's floor all readings carry one moment, so there nothing is taken for the same.
+fn take_back(
+    tx: &mut dyn Tx,
+    at: &Origin<'_>,
+    reading: &Reading,
+    columns: &Columns,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "DELETE FROM readings WHERE gateway = $1 AND sensor = $2 AND kind = $3 AND taken_at = $4
+           AND mantissa IS NOT DISTINCT FROM $5 AND exponent IS NOT DISTINCT FROM $6
+           AND state IS NOT DISTINCT FROM $7 AND epoch <> $8
+           AND epoch IN (SELECT epoch FROM streams WHERE gateway = $1 AND closed = 1)",
+        &[
+            at.gateway.into(),
+            reading.sensor.as_str().into(),
+            (&columns.kind).into(),
+            columns.taken_at.into(),
+            columns.mantissa.into(),
+            columns.exponent.into(),
+            columns.state.as_deref().into(),
+            at.epoch.into(),
+        ],
+    )?;
+    Ok(())
 }
 
 fn put_reading(

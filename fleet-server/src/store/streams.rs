@@ -6,7 +6,7 @@ use homeward_protocol::id::{Epoch, GatewayId, Seq};
 use homeward_protocol::signed::Signed;
 use homeward_protocol::time::Timestamp;
 
-use super::records::{self, Origin};
+use super::records::{self, Origin, Past};
 use super::{Row, StoreError, Tx};
 use crate::ingest::{Arrived, Cause, Decision, Gap, Known, Stream, decide};
 
@@ -38,7 +38,7 @@ pub fn take(
         lane: arrived.lane,
         now,
     };
-    let stream = lock(tx, &at)?;
+    let (stream, past) = lock(tx, &at)?;
     let known = known(tx, &at, arrived, stream.as_ref())?;
     let mut decision = decide(arrived, stream.as_ref(), &known);
     if let (Decision::Fork(agreed, _), Some(stream)) = (&mut decision, stream) {
@@ -63,7 +63,7 @@ pub fn take(
             put(tx, &at, stream.is_some(), &accepted.stream)?;
             keep_envelope(tx, &at, arrived, signed)?;
             gaps(tx, &at, &accepted.gaps)?;
-            (readings, unreadable) = records::keep(tx, &at, arrived.fresh(accepted))?;
+            (readings, unreadable) = records::keep(tx, &at, arrived.fresh(accepted), past)?;
         }
         Decision::Fork(_, gap) => {
             gaps(tx, &at, std::slice::from_ref(gap))?;
@@ -80,11 +80,13 @@ pub fn take(
     })
 }
 
-/// How far a stream is stored. Updates it first, which takes its lock against other processes.
-fn lock(tx: &mut dyn Tx, at: &Origin<'_>) -> Result<Option<Stream>, StoreError> {
+/// How far a stream is stored, and whether its gateway ever forked. Updates it first, which takes its lock against
+/// other processes.
+fn lock(tx: &mut dyn Tx, at: &Origin<'_>) -> Result<(Option<Stream>, Past), StoreError> {
     let rows = tx.rows(
         "UPDATE streams SET updated_at = $1 WHERE gateway = $2 AND epoch = $3 AND lane = $4
-         RETURNING up_to, head, closed",
+         RETURNING up_to, head, closed,
+                   (SELECT count(*) FROM streams o WHERE o.gateway = streams.gateway AND o.closed = 1)",
         &[
             at.now.ms.into(),
             at.gateway.into(),
@@ -92,7 +94,16 @@ fn lock(tx: &mut dyn Tx, at: &Origin<'_>) -> Result<Option<Stream>, StoreError> 
             at.lane.name().into(),
         ],
     )?;
-    rows.first().map(|row| stream(row, 0)).transpose()
+    match rows.first() {
+        Some(row) => Ok((Some(stream(row, 0)?), Past::of(row.int(3)?))),
+        None => {
+            let row = tx.row(
+                "SELECT count(*) FROM streams WHERE gateway = $1 AND closed = 1",
+                &[at.gateway.into()],
+            )?;
+            Ok((None, Past::of(row.map_or(Ok(0), |row| row.int(0))?)))
+        }
+    }
 }
 
 fn stream(row: &Row, column: usize) -> Result<Stream, StoreError> {

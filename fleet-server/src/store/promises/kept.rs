@@ -124,6 +124,36 @@ pub(super) fn an_envelope_is_stored_once_and_its_reading_is_the_latest(home: &Ho
     assert_eq!(store_at(&reopened, first, NOW).decision, "duplicate");
 }
 
+pub(super) fn a_reading_that_comes_again_after_a_fork_stands_in_the_new_epoch_only(home: &Home) {
+    let store = home.open();
+    let lane = Lane::Vital;
+    let vital = |epoch, items: &[Item]| envelope(epoch, lane, 1, start(epoch, lane), items);
+    let floored = |n| match reading(500, n) {
+        Item::Reading(mut reading) => {
+            reading.taken_at.trust = ClockTrust::Floor;
+            Item::Reading(reading)
+        }
+        other => other,
+    };
+    let old = [reading(1000, 20), reading(2000, 21), floored(5)];
+    store_at(&store, vital(1, &old), NOW);
+    let other = store_at(&store, vital(1, &[reading(1000, 20), reading(2500, 22)]), NOW);
+    assert_eq!(
+        (other.decision, other.ack.next, other.ack.up_to),
+        ("fork", Next::NewEpoch, Seq(1))
+    );
+    // The word to forget the first was lost: the box sends all that it holds, and one value below its clock's floor.
+    let again = [reading(1000, 20), reading(2000, 7), reading(2500, 22), floored(5)];
+    store_at(&store, vital(2, &again), NOW);
+    let kept = read(&store, |tx| {
+        let rows = tx.rows("SELECT epoch, seq FROM readings ORDER BY epoch, seq", &[])?;
+        rows.iter()
+            .map(|row| Ok((u64::from_str_radix(row.text(0)?, 16).expect("hex"), row.int(1)?)))
+            .collect::<Result<Vec<_>, StoreError>>()
+    });
+    assert_eq!(kept, [(1, 2), (1, 3), (2, 1), (2, 2), (2, 3), (2, 4)]);
+}
+
 pub(super) fn what_cannot_be_read_is_kept_up_to_a_bound_and_counted(home: &Home) {
     let store = home.open();
     for n in 0..40u8 {
