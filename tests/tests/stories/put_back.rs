@@ -86,3 +86,8 @@ async fn put_back(held: bool) {
 async fn a_put_back_disk_takes_a_new_epoch_and_loses_nothing() {
     put_back(false).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_put_back_disk_holds_a_second_time_is_not_stored_twice() {
+    put_back(true).await;
+}
