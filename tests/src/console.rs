@@ -1,4 +1,5 @@
 //! Shell: people and programs at the console, by curl: TLS against the fleet's own root, cookies, forms.
+#![expect(clippy::disallowed_methods, reason = "shell: starts curl")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use homeward_protocol::claim::Claim;
-use homeward_tests::console::Person;
+use homeward_tests::console::{Person, csrf};
 use homeward_tests::peers::Pymodbus;
 use homeward_tests::programs::agent::Agent;
 use homeward_tests::programs::fleet::Fleet;
@@ -83,6 +83,56 @@ fn says(line: &str, text: &str) -> bool {
     })
 }
 
+/// Enrols a box, first with a wrong code, and tells it of the device. Gives what the box said.
+fn enrol(agent: &Agent, claim: &Claim, port: u16) -> Vec<String> {
+    let wrong = claim.to_string().replace("&c=", "&c=QQ");
+    let refused = agent.enrol(&wrong, SOON);
+    let enrolled = agent.enrol(&claim.to_string(), SOON);
+    assert!(enrolled.status.success(), "{}", enrolled.stderr);
+    let config = format!(
+        "[server]\nretry_min_ms = 100\nretry_max_ms = 500\n[[sensor]]\nid = \"room\"\nprofile = \
+         \"comet-tx5xx\"\naddress = \"127.0.0.1:{port}\"\ninterval_ms = 200\n"
+    );
+    fs::write(agent.dir().join("agent.toml"), config).expect("the story's folder");
+    vec![refused.stdout, refused.stderr, enrolled.stdout, enrolled.stderr]
+}
+
+/// People and a program look at everything, and one guesses a password. Gives the secrets that passed.
+fn at_the_console(fleet: &Fleet, folder: &Path, claim: &Claim) -> Option<Vec<Secret>> {
+    let stranger = Person::at(fleet, folder, "stranger")?;
+    let form = stranger.get("/sign-in").text;
+    let guess = [
+        ("csrf", csrf(&form)),
+        ("name", "olivia"),
+        ("password", "a-guess-that-is-wrong"),
+    ];
+    assert_eq!(stranger.post("/sign-in", &guess).status, 401);
+    let olivia = Person::at(fleet, folder, "olivia")?.signed_in("olivia", PASSWORD);
+    // What must not be logged is really there.
+    let gateway = format!("/gateways/{}", claim.gateway);
+    let page = wait_for("the values on the page", SOON, || {
+        let page = olivia.get(&gateway).text;
+        (page.contains("3133.7") && page.contains("2987.3")).then_some(page)
+    });
+    let token = fleet.json(&["token", "new", "reports", "--scope", "fleet:read"]);
+    let token = token["token"].as_str().expect("a token");
+    let api = format!("/api/v1/gateways/{}", claim.gateway);
+    let latest = olivia.api(&format!("{api}/latest"), token);
+    assert!(latest.text.contains("2987.3"), "{}", latest.text);
+    let wrong = olivia.api(&format!("{api}/readings?sensor=room&from_ms=x"), token);
+    assert_eq!(wrong.status, 422);
+    let jar = fs::read_to_string(olivia.jar()).expect("a jar of cookies");
+    let session = jar.lines().find_map(|line| line.split_once("__Host-hw\t"));
+    Some(vec![
+        secret("a password", PASSWORD),
+        secret("a wrong password", "a-guess-that-is-wrong"),
+        secret("a password's hash", "$argon2"),
+        secret("the token", token.trim()),
+        secret("the form's token", csrf(&page)),
+        secret("the session", session.expect("a session").1.trim()),
+    ])
+}
+
 #[test]
 fn logs_tell_no_secrets() {
     let Some(device) = Pymodbus::start(&REGISTERS) else {
@@ -96,35 +146,14 @@ fn logs_tell_no_secrets() {
         .tell(&["user", "add", "olivia", "--role", "operator"], PASSWORD)
         .ok();
     fleet.serve(&PLAIN);
-    let made = fleet.json(&[
-        "claim",
-        "new",
-        "--no-approval",
-        "--placement",
-        "home-1",
-        "--team",
-        "north",
-    ]);
+    let place = ["--placement", "home-1", "--team", "north"];
+    let made = fleet.json(&[&["claim", "new", "--no-approval"][..], &place].concat());
     let claim: Claim = serde_json::from_value(made["claim"].clone()).expect("a claim");
-    let mut logs: Vec<String> = Vec::new();
-
     let dir = folder.path().join("box");
     fs::create_dir(&dir).expect("the story's folder");
     let mut agent = Agent::at(&dir);
     agent.surround(&talkative);
-    let wrong = claim.to_string().replace("&c=", "&c=QQ");
-    let refused = agent.enrol(&wrong, SOON);
-    let enrolled = agent.enrol(&claim.to_string(), SOON);
-    assert!(enrolled.status.success(), "{}", enrolled.stderr);
-    for said in [refused, enrolled] {
-        logs.extend([said.stdout, said.stderr]);
-    }
-    let config = format!(
-        "[server]\nretry_min_ms = 100\nretry_max_ms = 500\n[[sensor]]\nid = \"room\"\nprofile = \
-         \"comet-tx5xx\"\naddress = \"127.0.0.1:{}\"\ninterval_ms = 200\n",
-        device.port
-    );
-    fs::write(dir.join("agent.toml"), config).expect("the story's folder");
+    let mut logs = enrol(&agent, &claim, device.port);
     agent.run(&PLAIN);
     let database = fleet.dir().join("fleet.db");
     let stored = |least| {
@@ -133,46 +162,9 @@ fn logs_tell_no_secrets() {
         });
     };
     stored(10);
-
-    let Some(olivia) = Person::at(&fleet, folder.path(), "olivia") else {
+    let Some(mut secrets) = at_the_console(&fleet, folder.path(), &claim) else {
         return;
     };
-    let stranger = Person::at(&fleet, folder.path(), "stranger").expect("there is curl");
-    let form = stranger.get("/sign-in").text;
-    let guess = stranger.post(
-        "/sign-in",
-        &[
-            ("csrf", homeward_tests::console::csrf(&form)),
-            ("name", "olivia"),
-            ("password", "a-guess-that-is-wrong"),
-        ],
-    );
-    assert_eq!(guess.status, 401);
-    let olivia = olivia.signed_in("olivia", PASSWORD);
-    // What must not be logged is really there.
-    let gateway = format!("/gateways/{}", claim.gateway);
-    let page = wait_for("the values on the page", SOON, || {
-        let page = olivia.get(&gateway).text;
-        (page.contains("3133.7") && page.contains("2987.3")).then_some(page)
-    });
-    let session = homeward_tests::console::csrf(&page).to_owned();
-    let token = fleet.json(&["token", "new", "reports", "--scope", "fleet:read"]);
-    let token = token["token"].as_str().expect("a token").to_owned();
-    let path = format!("/api/v1/gateways/{}/latest", claim.gateway);
-    assert!(olivia.api(&path, &token).text.contains("2987.3"));
-    assert_eq!(
-        olivia
-            .api(
-                &format!(
-                    "/api/v1/gateways/{}/readings?sensor=room&from_ms=x",
-                    claim.gateway
-                ),
-                &token
-            )
-            .status
-            / 100,
-        4
-    );
 
     // Links break and things are refused: errors are where careless programs talk.
     logs.extend(fleet.program().said());
@@ -195,36 +187,26 @@ fn logs_tell_no_secrets() {
     logs.extend(agent.program().said());
     logs.extend(fleet.program().said());
 
-    let mut secrets = readings();
+    secrets.extend(readings());
     keys(fleet.dir(), &mut secrets);
     keys(agent.dir(), &mut secrets);
     assert!(secrets.iter().filter(|s| s.what == "a key").count() >= 5);
     let code = claim.code.to_string();
     secrets.push(secret("the claim's code", code.as_str()));
     secrets.push(secret("the claim's code", code.replace('-', "")));
-    secrets.push(secret("a password", PASSWORD));
-    secrets.push(secret("a wrong password", "a-guess-that-is-wrong"));
-    secrets.push(secret("a password's hash", "$argon2"));
-    secrets.push(secret("the token", token.trim()));
-    secrets.push(secret("the form's token", session));
-    let jar = fs::read_to_string(olivia.jar()).expect("a jar of cookies");
-    let cookie = jar
-        .lines()
-        .find_map(|line| line.split_once("__Host-hw\t"))
-        .expect("a session");
-    secrets.push(secret("the session", cookie.1.trim()));
+    search(&logs, &secrets, claim.gateway.as_str());
+}
 
-    let said = logs.iter().flat_map(|log| log.lines());
-    let lines: Vec<&str> = said.collect();
+/// Looks for each secret in each line, and for something that is no secret, so that it is known to find.
+fn search(logs: &[String], secrets: &[Secret], said: &str) {
+    let lines: Vec<&str> = logs.iter().flat_map(|log| log.lines()).collect();
     println!("{} lines searched for {} secrets", lines.len(), secrets.len());
-    assert!(
-        lines.iter().any(|line| line.contains("DEBUG")),
-        "the run was as talkative as it can be"
-    );
-    for Secret { what, text } in &secrets {
-        let told = lines
-            .iter()
-            .find(|line| says(&line.to_lowercase(), &text.to_lowercase()));
+    let talks = lines.iter().any(|line| line.contains("DEBUG"));
+    assert!(talks, "the run was as talkative as it can be");
+    assert!(lines.iter().any(|line| says(line, said)), "{said} is not found");
+    for Secret { what, text } in secrets {
+        let text = text.to_lowercase();
+        let told = lines.iter().find(|line| says(&line.to_lowercase(), &text));
         assert!(
             told.is_none(),
             "{what} ({text}) is in the log: {}",

@@ -94,16 +94,14 @@ fn lock(tx: &mut dyn Tx, at: &Origin<'_>) -> Result<(Option<Stream>, Past), Stor
             at.lane.name().into(),
         ],
     )?;
-    match rows.first() {
-        Some(row) => Ok((Some(stream(row, 0)?), Past::of(row.int(3)?))),
-        None => {
-            let row = tx.row(
-                "SELECT count(*) FROM streams WHERE gateway = $1 AND closed = 1",
-                &[at.gateway.into()],
-            )?;
-            Ok((None, Past::of(row.map_or(Ok(0), |row| row.int(0))?)))
-        }
+    if let Some(row) = rows.first() {
+        return Ok((Some(stream(row, 0)?), Past::of(row.int(3)?)));
     }
+    let row = tx.row(
+        "SELECT count(*) FROM streams WHERE gateway = $1 AND closed = 1",
+        &[at.gateway.into()],
+    )?;
+    Ok((None, Past::of(row.map_or(Ok(0), |row| row.int(0))?)))
 }
 
 fn stream(row: &Row, column: usize) -> Result<Stream, StoreError> {

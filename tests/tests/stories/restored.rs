@@ -39,11 +39,11 @@ async fn a_restored_server_shows_the_hole_and_goes_on() {
         (stage.number(UP_TO) > reached + 10).then_some(())
     });
 
-    let hole = "FROM gaps WHERE lane = 'vital' AND cause = 'not-held'";
-    assert_eq!(stage.number(&format!("SELECT count(*) {hole}")), 1);
-    assert_eq!(stage.number(&format!("SELECT from_seq {hole}")), kept + 1);
-    assert_eq!(stage.number(&format!("SELECT to_seq {hole}")), reached);
-    assert_eq!(stage.number(&format!("SELECT missing {hole}")), reached - kept);
+    let missing = "FROM gaps WHERE lane = 'vital' AND cause = 'not-held'";
+    assert_eq!(stage.number(&format!("SELECT count(*) {missing}")), 1);
+    assert_eq!(stage.number(&format!("SELECT from_seq {missing}")), kept + 1);
+    assert_eq!(stage.number(&format!("SELECT to_seq {missing}")), reached);
+    assert_eq!(stage.number(&format!("SELECT missing {missing}")), reached - kept);
     if let Some(olivia) = Person::at(&stage.fleet, stage.path(), "olivia") {
         let page = olivia.signed_in("olivia", PASSWORD);
         let page = page.get(&format!("/gateways/{}", home.gateway)).text;
