@@ -45,13 +45,14 @@ pub fn open(url: &str) -> Result<Store, StoreError> {
 /// On a thread of its own, as all later ones: the driver blocks on a runtime inside it, which it may not do on a
 /// thread of ours that runs tasks.
 fn begin(config: Config) -> Result<Postgres, StoreError> {
-    let connecting = std::thread::spawn(move || {
+    let connect = || {
         let mut writer = Postgres::new(config);
         writer.ready()?;
         super::migrate::postgres(writer.client()?)?;
         Ok(writer)
-    });
-    connecting.join().unwrap_or_else(|_| {
+    };
+    let connected = std::thread::scope(|threads| threads.spawn(connect).join());
+    connected.unwrap_or_else(|_| {
         Err(StoreError::Unavailable {
             step: "connecting",
             why: "the thread for it panicked".into(),
