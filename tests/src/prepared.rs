@@ -192,11 +192,8 @@ fn member(authority: &Authority, n: usize, now: Timestamp) -> Result<(Member, Is
     Ok((member, issued))
 }
 
-/// Writes the rows that an enrolment writes.
+/// Writes the rows that an enrolment writes. On a thread and a runtime of its own, so that it can be called anywhere.
 fn enrol(store: &Store, rows: Vec<(GatewayId, Issued)>, now: Timestamp) -> Result<(), LoadError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .map_err(|e| e.to_string())?;
     let written = store.write(move |tx| {
         for (id, issued) in rows {
             store::gateways::add(tx, &id, None, now)?;
@@ -205,7 +202,11 @@ fn enrol(store: &Store, rows: Vec<(GatewayId, Issued)>, now: Timestamp) -> Resul
         }
         Ok(())
     });
-    std::thread::scope(|scope| scope.spawn(|| runtime.block_on(written)).join())
-        .map_err(|_| "the writer panicked".to_owned())?
-        .map_err(|e| e.to_string())
+    let work = || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .map_err(|e| e.to_string())?;
+        runtime.block_on(written).map_err(|e| e.to_string())
+    };
+    std::thread::scope(|scope| scope.spawn(work).join()).map_err(|_| "the writer panicked".to_owned())?
 }

@@ -126,7 +126,7 @@ async fn swarm(cli: &Cli) -> Result<Figures, LoadError> {
     eprintln!("{} gateways are made …", cli.gateways);
     let data = folder.path().join("fleet");
     let gateways = cli.gateways;
-    let mut prepared = tokio::task::block_in_place(|| Prepared::new(&data, gateways))?;
+    let mut prepared = Prepared::new(&data, gateways)?;
     let pid = prepared.start().pid();
     let stop = CancellationToken::new();
 
