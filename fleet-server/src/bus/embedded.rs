@@ -118,7 +118,12 @@ impl Bus {
     }
 
     /// Says what happened, without waiting.
+    ///
+    /// Nothing is done while nobody listens: an event is a hint to look now, and there is nobody to look.
     pub fn publish(&self, event: Event) {
+        if self.0.live.receiver_count() == 0 {
+            return;
+        }
         // When the thread has ended, `dead` says so.
         if let Err(TrySendError::Full(_)) = self.0.outbox.try_send(event) {
             metrics::counter!("homeward_bus_dropped_total").increment(1);

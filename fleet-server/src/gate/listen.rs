@@ -23,7 +23,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::limits::{Allowances, Lobby, SharedAllowance};
 use super::session::{Effect, Input, Session};
@@ -310,7 +310,7 @@ async fn enter(door: Arc<Door>, admitted: Admitted, address: SocketAddr) {
     };
     let gateway = session.gateway().clone();
     let connected_at = door.gate.clock.now();
-    info!(gateway.id = %gateway, net.peer = %address, "gateway {gateway} connected");
+    debug!(gateway.id = %gateway, net.peer = %address, "gateway {gateway} connected");
     door.meters.connections.increment(1.0);
     let mut socket = Socket::new(Arc::clone(&door), stream, session, inbox);
     let why = socket.run(&place, address, connected_at).await;
@@ -319,7 +319,7 @@ async fn enter(door: Arc<Door>, admitted: Admitted, address: SocketAddr) {
     socket.close(why, GOODBYE).await;
     door.meters.connections.decrement(1.0);
     metrics::counter!("homeward_gate_left_total", "reason" => why.name()).increment(1);
-    info!(gateway.id = %gateway, why = %why, "gateway {gateway} left: {why}");
+    debug!(gateway.id = %gateway, why = %why, "gateway {gateway} left: {why}");
     if announced {
         let at = door.gate.clock.now();
         let left = Passage::Left {

@@ -16,21 +16,36 @@ use crate::store::{self, Store, StoreError};
 
 /// How often the server looks for what other processes changed: well inside "revoked within a second".
 const LOOK: Duration = Duration::from_millis(250);
+/// Comings and goings written down in one piece: a storm of them costs few commits.
+const AT_ONCE: usize = 256;
 
 /// Writes down who came and went, and tells the pages.
 pub(super) async fn write_passages(store: Store, mut passages: mpsc::Receiver<Passage>, bus: Bus) {
-    while let Some(passage) = passages.recv().await {
-        let event = match &passage {
-            Passage::Connected { gateway, .. } => Event::Connected(gateway.clone()),
-            Passage::Left { gateway, .. } => Event::Left(gateway.clone()),
-        };
-        if let Err(failed) = store
-            .write(move |tx| store::connections::note(tx, &passage))
-            .await
-        {
-            warn!("a connection could not be written down: {failed}");
+    let mut waiting = Vec::new();
+    while passages.recv_many(&mut waiting, AT_ONCE).await > 0 {
+        let noted = std::mem::take(&mut waiting);
+        let events: Vec<Event> = noted.iter().map(event).collect();
+        let written = store.write(move |tx| {
+            noted
+                .iter()
+                .try_for_each(|passage| store::connections::note(tx, passage))
+        });
+        if let Err(failed) = written.await {
+            warn!(
+                "{} comings and goings could not be written down: {failed}",
+                events.len()
+            );
         }
-        bus.publish(event);
+        for event in events {
+            bus.publish(event);
+        }
+    }
+}
+
+fn event(passage: &Passage) -> Event {
+    match passage {
+        Passage::Connected { gateway, .. } => Event::Connected(gateway.clone()),
+        Passage::Left { gateway, .. } => Event::Left(gateway.clone()),
     }
 }
 

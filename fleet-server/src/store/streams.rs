@@ -7,7 +7,7 @@ use homeward_protocol::signed::Signed;
 use homeward_protocol::time::Timestamp;
 
 use super::records::{self, Origin, Past};
-use super::{Row, StoreError, Tx};
+use super::{Row, StoreError, Tx, Value};
 use crate::ingest::{Arrived, Cause, Decision, Gap, Known, Stream, decide};
 
 /// What was done with an envelope.
@@ -38,7 +38,7 @@ pub fn take(
         lane: arrived.lane,
         now,
     };
-    let (stream, past) = lock(tx, &at)?;
+    let (stream, past) = find(tx, &at)?;
     let known = known(tx, &at, arrived, stream.as_ref())?;
     let mut decision = decide(arrived, stream.as_ref(), &known);
     if let (Decision::Fork(agreed, _), Some(stream)) = (&mut decision, stream) {
@@ -60,7 +60,7 @@ pub fn take(
     let (mut readings, mut unreadable) = (0, 0);
     match &decision {
         Decision::Accepted(accepted) => {
-            put(tx, &at, stream.is_some(), &accepted.stream)?;
+            put(tx, &at, stream.as_ref(), &accepted.stream)?;
             keep_envelope(tx, &at, arrived, signed)?;
             gaps(tx, &at, &accepted.gaps)?;
             (readings, unreadable) = records::keep(tx, &at, arrived.fresh(accepted), past)?;
@@ -80,19 +80,12 @@ pub fn take(
     })
 }
 
-/// How far a stream is stored, and whether its gateway ever forked. Updates it first, which takes its lock against
-/// other processes.
-fn lock(tx: &mut dyn Tx, at: &Origin<'_>) -> Result<(Option<Stream>, Past), StoreError> {
+/// How far a stream is stored, and whether its gateway ever forked.
+fn find(tx: &mut dyn Tx, at: &Origin<'_>) -> Result<(Option<Stream>, Past), StoreError> {
     let rows = tx.rows(
-        "UPDATE streams SET updated_at = $1 WHERE gateway = $2 AND epoch = $3 AND lane = $4
-         RETURNING up_to, head, closed,
-                   (SELECT count(*) FROM streams o WHERE o.gateway = streams.gateway AND o.closed = 1)",
-        &[
-            at.now.ms.into(),
-            at.gateway.into(),
-            at.epoch.into(),
-            at.lane.name().into(),
-        ],
+        "SELECT up_to, head, closed, (SELECT count(*) FROM streams o WHERE o.gateway = $1 AND o.closed = 1)
+         FROM streams WHERE gateway = $1 AND epoch = $2 AND lane = $3",
+        &[at.gateway.into(), at.epoch.into(), at.lane.name().into()],
     )?;
     if let Some(row) = rows.first() {
         return Ok((Some(stream(row, 0)?), Past::of(row.int(3)?)));
@@ -123,26 +116,32 @@ pub(super) fn number(seq: Seq) -> i64 {
     i64::try_from(seq.0).unwrap_or(i64::MAX)
 }
 
-fn put(tx: &mut dyn Tx, at: &Origin<'_>, known: bool, stream: &Stream) -> Result<(), StoreError> {
-    let sql = if known {
-        "UPDATE streams SET up_to = $1, head = $2, updated_at = $3 WHERE gateway = $4 AND epoch = $5 AND lane = $6"
+/// Moves a stream on from where it was found. Another process that moved it meanwhile is a conflict: nothing of the
+/// envelope is kept, and the gateway sends it again.
+fn put(tx: &mut dyn Tx, at: &Origin<'_>, from: Option<&Stream>, to: &Stream) -> Result<(), StoreError> {
+    let sql = if from.is_some() {
+        "UPDATE streams SET up_to = $1, head = $2, updated_at = $3
+         WHERE gateway = $4 AND epoch = $5 AND lane = $6 AND up_to = $7"
     } else {
-        // Another process that makes the same stream at the same moment is a conflict; the gateway sends again.
         "INSERT INTO streams (up_to, head, started_at, updated_at, gateway, epoch, lane)
          VALUES ($1, $2, $3, $3, $4, $5, $6)"
     };
-    tx.execute(
-        sql,
-        &[
-            number(stream.up_to).into(),
-            stream.head.0.as_slice().into(),
-            at.now.ms.into(),
-            at.gateway.into(),
-            at.epoch.into(),
-            at.lane.name().into(),
-        ],
-    )?;
-    Ok(())
+    let mut with = vec![
+        number(to.up_to).into(),
+        to.head.0.as_slice().into(),
+        at.now.ms.into(),
+        at.gateway.into(),
+        at.epoch.into(),
+        at.lane.name().into(),
+    ];
+    with.extend(from.map(|stream| Value::Int(number(stream.up_to))));
+    if tx.execute(sql, &with)? == 1 {
+        Ok(())
+    } else {
+        Err(StoreError::Conflict(
+            "another process moved this stream on".into(),
+        ))
+    }
 }
 
 fn close(tx: &mut dyn Tx, at: &Origin<'_>) -> Result<(), StoreError> {
