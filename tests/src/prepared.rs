@@ -42,30 +42,35 @@ pub struct Member {
 }
 
 impl Member {
-    /// Signed envelopes of one reading each, in order, without end, signed as they are asked for.
-    pub fn envelopes(&self) -> impl Iterator<Item = Vec<u8>> + use<> {
+    /// Signed envelopes of so many readings each, in order, without end, signed as they are asked for.
+    pub fn envelopes(&self, readings: u64) -> impl Iterator<Item = Vec<u8>> + use<> {
         let (epoch, lane) = (Epoch(fresh_epoch()), Lane::Vital);
         let (gateway, key) = (self.id.clone(), Arc::clone(&self.key));
         let mut head = ChainHash::start(epoch, lane);
         let start = Clock::system().now();
-        (1u64..).map(move |n| {
-            let at = start.plus_ms(i64::try_from(n).unwrap_or(0));
-            let body = Item::Reading(reading(n, at))
-                .encode()
-                .expect("a reading is short");
+        (0u64..).map(move |n| {
+            let first = n * readings + 1;
+            let at = start.plus_ms(i64::try_from(first).unwrap_or(0));
             let prev = head;
-            head = head.then(&body.0);
+            let entries = (first..first + readings)
+                .map(|n| {
+                    let reading = reading(n, start.plus_ms(i64::try_from(n).unwrap_or(0)));
+                    let body = Item::Reading(reading).encode().expect("a reading is short");
+                    head = head.then(&body.0);
+                    Entry::Item(body)
+                })
+                .collect();
             let envelope = Envelope {
                 gateway: gateway.clone(),
                 epoch,
                 lane,
                 oldest: Seq(1),
-                first: Seq(n),
+                first: Seq(first),
                 prev,
                 sent_at: at,
-                entries: vec![Entry::Item(body)],
+                entries,
             };
-            Signed::seal(&envelope, &*key).expect("an envelope of one reading is valid")
+            Signed::seal(&envelope, &*key).expect("an envelope of some readings is valid")
         })
     }
 }

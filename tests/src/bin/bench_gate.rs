@@ -33,6 +33,9 @@ struct Cli {
     /// Publishes that one connection may have un-acknowledged.
     #[arg(long, default_value_t = 16)]
     window: u16,
+    /// Readings in one publish, 1 to 100: one poll of a device gives about eight.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100))]
+    readings: u64,
     /// Seconds of publishing.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
@@ -140,7 +143,14 @@ fn print(cli: &Cli, ours: Figures, theirs: Figures) {
         f64::from(theirs.ack_p50_us) / 1e3,
         f64::from(theirs.ack_p99_us) / 1e3,
     );
-    println!("homeward stores and commits before it acknowledges; mosquitto keeps messages in memory only");
+    println!(
+        "{} readings in a publish: homeward stores {:.0} readings a second",
+        cli.readings,
+        ours.publishes_per_second * number(cli.readings),
+    );
+    println!(
+        "homeward checks a signature, stores and commits before it acknowledges; mosquitto keeps messages in memory only"
+    );
 }
 
 async fn measure(cli: &Cli, prepared: &Prepared, target: Target, pid: u32) -> Result<Figures, LoadError> {
@@ -164,8 +174,12 @@ async fn measure(cli: &Cli, prepared: &Prepared, target: Target, pid: u32) -> Re
     })
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts of a benchmark")]
 fn count(n: usize) -> f64 {
+    number(n as u64)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of a benchmark")]
+fn number(n: u64) -> f64 {
     n as f64
 }
 
@@ -221,13 +235,14 @@ async fn publishes(cli: &Cli, prepared: &Prepared, target: &Target) -> Result<Ve
     let mut tasks = tokio::task::JoinSet::new();
     let begin = Arc::new(tokio::sync::Barrier::new(cli.publishers));
     for member in prepared.members().iter().take(cli.publishers).cloned() {
-        let (target, begin, window) = (target.clone(), Arc::clone(&begin), cli.window);
+        let (target, begin) = (target.clone(), Arc::clone(&begin));
+        let (window, readings) = (cli.window, cli.readings);
         let seconds = Duration::from_secs(cli.seconds);
         tasks.spawn(async move {
             let tls = target.tls(&member.chain, &member.key.for_tls())?;
             let mut connection = Connection::open(&target, tls, member.id.as_str()).await?;
             let topic = format!("hw1/{}/up/vital", member.id);
-            let mut envelopes = member.envelopes();
+            let mut envelopes = member.envelopes(readings);
             begin.wait().await;
             let until = Instant::now() + seconds;
             connection.publish(&topic, &mut envelopes, window, until).await
