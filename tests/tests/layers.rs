@@ -73,7 +73,7 @@ const SPAWNS: [&str; 6] = [
 ];
 
 /// Who beside `run.rs` may start a task or a thread, and why.
-const MAY_SPAWN: [(&str, &str); 7] = [
+const MAY_SPAWN: [(&str, &str); 8] = [
     (
         "fleet-server/src/run/supervise.rs",
         "the set of long tasks that run.rs starts and stops as one",
@@ -89,6 +89,10 @@ const MAY_SPAWN: [(&str, &str); 7] = [
     (
         "fleet-server/src/store/group.rs",
         "database engines block, and have threads of their own: one writer, N readers",
+    ),
+    (
+        "fleet-server/src/store/postgres.rs",
+        "the driver blocks on a runtime inside it: the first connection is made on a thread that ends with it",
     ),
     (
         "fleet-server/src/bus/embedded.rs",
