@@ -70,7 +70,7 @@ pub enum StoreError {
 }
 
 /// Bytes as lower case hex.
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, b| {
         text.push(char::from_digit(u32::from(b >> 4), 16).unwrap_or('0'));
         text.push(char::from_digit(u32::from(b & 15), 16).unwrap_or('0'));

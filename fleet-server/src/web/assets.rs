@@ -58,3 +58,21 @@ pub async fn get(Path(file): Path<String>, headers: HeaderMap) -> Result<Respons
     }
     Ok((kept, [(header::CONTENT_TYPE, asset.kind)], asset.bytes).into_response())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// htmx 4.0.1 as published (`dist/htmx.min.js` of the package `htmx.org`), 0BSD; see `assets/htmx.LICENSE`.
+    const HTMX: &str = "a0abb04f2f45a1f89d1d4844023245537e5e6014c87b144553e0607b4cc32130";
+
+    #[test]
+    fn the_library_in_pages_is_the_one_that_was_published() {
+        let htmx = ASSETS
+            .iter()
+            .find(|asset| asset.name == "htmx.min.js")
+            .expect("htmx is built in");
+        let digest = ring::digest::digest(&ring::digest::SHA256, htmx.bytes);
+        assert_eq!(crate::store::hex(digest.as_ref()), HTMX);
+    }
+}
