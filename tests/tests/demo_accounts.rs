@@ -1,0 +1,44 @@
+//! The promise of the README's first command, by that command: the story is played to its end and every reading is
+//! accounted for.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a story that runs cargo as a new user would"
+)]
+
+use std::process::Command;
+use std::time::Duration;
+
+use homeward_tests::programs::{binary, finish};
+use homeward_tests::shared;
+
+/// The story takes 25 s; the rest is for a busy machine.
+const LIMIT: Duration = Duration::from_mins(5);
+
+#[test]
+fn the_demos_story_accounts_for_every_reading() {
+    // Built where this test was, so that nothing is built twice.
+    let built = binary("homeward-demo");
+    let target = built.ancestors().nth(2).expect("TARGET/debug/homeward-demo");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .current_dir(shared::workspace())
+        .env("CARGO_TARGET_DIR", target);
+    let said = finish(command.args(["demo", "--", "--once", "--json"]), b"", LIMIT).ok();
+    let line = said.lines().last().expect("a summary");
+    let summary: serde_json::Value =
+        serde_json::from_str(line).unwrap_or_else(|e| panic!("not JSON: {e}\n{said}"));
+    let number = |key: &str| {
+        summary[key]
+            .as_u64()
+            .unwrap_or_else(|| panic!("no {key} in {summary}"))
+    };
+    assert!(number("produced") > 100, "{summary}");
+    assert_eq!(number("stored"), number("produced"), "{summary}");
+    assert_eq!(
+        (number("missing"), number("duplicates"), number("gateways")),
+        (0, 0, 3),
+        "{summary}"
+    );
+    assert!(number("duration_ms") > 0, "{summary}");
+}
