@@ -42,6 +42,30 @@ pub fn wait_for<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option
     }
 }
 
+/// Cargo in the workspace, as from a fresh shell: what an outer cargo or nextest says of the package that it runs
+/// would make build scripts that listen to it (ring's) run anew, and all that stands on them with it.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(shared::workspace());
+    let of_a_package = [
+        "CARGO_PKG_",
+        "CARGO_MANIFEST_",
+        "CARGO_BIN_",
+        "CARGO_CRATE_",
+        "CARGO_PRIMARY_",
+        "OUT_DIR",
+    ];
+    for (name, _) in std::env::vars_os() {
+        if of_a_package
+            .iter()
+            .any(|start| name.to_string_lossy().starts_with(start))
+        {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
+}
+
 /// One of our own binaries, as this test run was built.
 ///
 /// `tests/run` builds them all and says where in `HOMEWARD_BIN`; without that cargo is asked once, so that a test
@@ -62,10 +86,8 @@ pub fn binary(name: &str) -> PathBuf {
         let folder = folder
             .expect("a test lies in target/debug or target/release")
             .to_owned();
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo
-            .current_dir(shared::workspace())
-            .args(["build", "--quiet", "--locked", "--bins"]);
+        let mut cargo = cargo();
+        cargo.args(["build", "--quiet", "--locked", "--bins"]);
         cargo.args([
             "-p",
             "homeward-agent",

@@ -1,15 +1,9 @@
 //! The promise of the README's first command, by that command: the story is played to its end and every reading is
 //! accounted for.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a story that runs cargo as a new user would"
-)]
 
-use std::process::Command;
 use std::time::Duration;
 
-use homeward_tests::programs::{binary, finish};
-use homeward_tests::shared;
+use homeward_tests::programs::{binary, cargo, finish};
 
 /// The story takes 25 s; the rest is for a busy machine.
 const LIMIT: Duration = Duration::from_mins(5);
@@ -19,11 +13,8 @@ fn the_demos_story_accounts_for_every_reading() {
     // Built where this test was, so that nothing is built twice.
     let built = binary("homeward-demo");
     let target = built.ancestors().nth(2).expect("TARGET/debug/homeward-demo");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command
-        .current_dir(shared::workspace())
-        .env("CARGO_TARGET_DIR", target);
+    let mut command = cargo();
+    command.env("CARGO_TARGET_DIR", target);
     let said = finish(command.args(["demo", "--", "--once", "--json"]), b"", LIMIT).ok();
     let line = said.lines().last().expect("a summary");
     let summary: serde_json::Value =

@@ -6,12 +6,13 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use homeward_devices::simulated::Behaviour;
 use homeward_tests::homes::{Home, Plan};
+use homeward_tests::programs::cargo;
 use homeward_tests::programs::fleet::Fleet;
 use homeward_tests::proxy::Link;
 use homeward_tests::tally::{Tally, compare};
@@ -145,8 +146,7 @@ async fn play(cli: &Cli) -> Result<bool, String> {
 
 /// Builds the two programs; says nothing when only JSON is wanted.
 fn build(quiet: bool) -> Result<(), String> {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let mut command = Command::new(cargo);
+    let mut command = cargo();
     // All three, as `cargo run` for this program resolved them: nothing is built twice.
     command.args([
         "build",
@@ -158,7 +158,6 @@ fn build(quiet: bool) -> Result<(), String> {
         "-p",
         "homeward-fleet",
     ]);
-    command.current_dir(homeward_tests::shared::workspace());
     if quiet {
         command.arg("--quiet");
     } else {
