@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use crate::programs::agent::Agent;
 use crate::programs::fleet::Fleet;
+use crate::programs::wait_for;
 use crate::proxy::{Link, Proxy};
 
 /// One home.
@@ -99,10 +100,14 @@ impl Home {
         }
     }
 
-    /// Starts the agent.
+    /// Starts the agent and waits until it says how it is.
     pub fn run(&mut self) {
         let nothing: [&str; 0] = [];
         self.agent.run(&nothing);
+        let status = self.agent.dir().join("status.json");
+        wait_for("the agent's first status", Duration::from_mins(1), || {
+            status.is_file().then_some(())
+        });
     }
 
     /// Sets how the way to the server is.
