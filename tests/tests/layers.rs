@@ -96,7 +96,7 @@ const MAY_SPAWN: [(&str, &str); 8] = [
     ),
     (
         "fleet-server/src/bus/embedded.rs",
-        "the router library brings threads; the watchdog restarts them",
+        "the router library brings threads; their death ends the server",
     ),
     (
         "fleet-server/src/ingest/consume.rs",
