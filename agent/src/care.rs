@@ -1,27 +1,127 @@
 //! Whose reading it is, and how sure we are of that.
 //!
 //! A gateway stands in one home and knows no names; a sensor in its configuration is one that an installer
-//! associated with that home. What remains to be judged is whether the answer comes from that device.
+//! associated with that home. What remains to be judged is whether the answer comes from that device, and whether
+//! this box and its clock can be believed.
 
 use homeward_devices::profile::Standing;
-use homeward_protocol::grade::Grade;
+use homeward_protocol::bond::{Bond, KeyClass};
+use homeward_protocol::grade::{Grade, Reason};
+use homeward_protocol::time::ClockTrust;
 
-/// Whether the registers that never change on this model say what its profile expects.
+/// Octets of a key that was not shortened. Source: Bluetooth Core, volume 3, part H, section 2.3.4.
+const FULL_KEY: u8 = 16;
+
+/// Whether what identifies the model (constant registers, device information) is as its profile expects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Identity {
-    /// They do, or the profile knows none.
+    /// It is, or the profile knows nothing of the kind.
     AsExpected,
-    /// They do not: another model, another device, or a setting the profile does not fit.
+    /// It is not: another model, another device, or a setting the profile does not fit.
     Unexpected,
 }
 
-/// The grade of a reading taken over Modbus.
+/// What the link proves of the device at its other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// Nothing: plain Modbus, or BLE values that are sent to anybody.
+    Nothing,
+    /// It holds the key of this bond, which is the one of the association.
+    Bonded(Bond),
+    /// There was a bond at the association, and this is not it: lost, replaced or weaker.
+    Broken,
+}
+
+/// Whether the device was associated with this placement when the value was measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Association {
+    /// It was.
+    Stands,
+    /// It was not: before the pairing, or after the end of it.
+    Outside,
+}
+
+/// How the server judges this gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gateway {
+    /// Its evidence is fresh and in order.
+    Trusted,
+    /// Nobody has judged it yet.
+    Unjudged,
+    /// Its evidence is stale or failed.
+    Doubted,
+}
+
+/// Everything that the grade of a reading hangs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Circumstances {
+    /// What the link proves.
+    pub proof: Proof,
+    /// Whose it was at the time.
+    pub association: Association,
+    /// Whether it looks like the model it is taken for.
+    pub identity: Identity,
+    /// How far its profile may be leaned on.
+    pub standing: Standing,
+    /// How this box is judged.
+    pub gateway: Gateway,
+    /// How far this box's clock was trusted.
+    pub clock: ClockTrust,
+}
+
+/// The grade, and what keeps it from a higher one (in the order of [`Reason`]; empty for [`Grade::Verified`] only).
 ///
-/// Plain Modbus proves nothing of the device, so [`Grade::Associated`] is the most it can have.
-pub const fn grade(standing: Standing, identity: Identity) -> Grade {
-    match (standing, identity) {
-        (Standing::Shape, _) | (_, Identity::Unexpected) => Grade::Unverified,
-        (Standing::FromManual | Standing::Tried, Identity::AsExpected) => Grade::Associated,
+/// Each reason alone says how far a reading can still be believed, and the lowest of them decides.
+pub fn judge(c: &Circumstances) -> (Grade, Vec<Reason>) {
+    let reasons: Vec<Reason> = against(c).collect();
+    let grade = reasons
+        .iter()
+        .map(|r| ceiling(*r))
+        .min()
+        .unwrap_or(Grade::Verified);
+    (grade, reasons)
+}
+
+fn against(c: &Circumstances) -> impl Iterator<Item = Reason> {
+    let bond = match c.proof {
+        Proof::Bonded(bond) => Some(bond),
+        Proof::Nothing | Proof::Broken => None,
+    };
+    let class = |class: KeyClass| bond.is_some_and(|b| b.class == class);
+    let unauthenticated = class(KeyClass::LegacyUnauthenticated) || class(KeyClass::SecureUnauthenticated);
+    // In the order of `Reason`.
+    [
+        (c.proof == Proof::Nothing, Reason::NoIdentity),
+        (unauthenticated, Reason::UnauthenticatedBond),
+        (class(KeyClass::LegacyAuthenticated), Reason::LegacyBond),
+        (bond.is_some_and(|b| b.key_size < FULL_KEY), Reason::ShortKey),
+        (class(KeyClass::Debug), Reason::DebugKey),
+        (c.proof == Proof::Broken, Reason::BondChanged),
+        (c.association == Association::Outside, Reason::NotAssociated),
+        (c.identity == Identity::Unexpected, Reason::OtherDevice),
+        (c.standing == Standing::Shape, Reason::ShapeOnly),
+        (c.gateway == Gateway::Unjudged, Reason::GatewayUnjudged),
+        (c.gateway == Gateway::Doubted, Reason::GatewayDoubted),
+        (c.clock != ClockTrust::Synced, Reason::ClockUntrusted),
+    ]
+    .into_iter()
+    .filter_map(|(holds, reason)| holds.then_some(reason))
+}
+
+/// The highest grade beside that reason.
+const fn ceiling(reason: Reason) -> Grade {
+    match reason {
+        Reason::NoIdentity | Reason::LegacyBond | Reason::GatewayUnjudged | Reason::ClockUntrusted => {
+            Grade::Associated
+        }
+        Reason::UnauthenticatedBond
+        | Reason::ShortKey
+        | Reason::DebugKey
+        | Reason::BondChanged
+        | Reason::NotAssociated
+        | Reason::OtherDevice
+        | Reason::ShapeOnly
+        | Reason::GatewayDoubted => Grade::Unverified,
     }
 }
 
@@ -29,15 +129,68 @@ pub const fn grade(standing: Standing, identity: Identity) -> Grade {
 mod tests {
     use super::*;
 
-    #[test]
-    fn nothing_read_over_modbus_grades_as_verified() {
-        for standing in [Standing::FromManual, Standing::Tried, Standing::Shape] {
-            for identity in [Identity::AsExpected, Identity::Unexpected] {
-                assert!(grade(standing, identity) <= Grade::Associated);
-            }
+    fn best() -> Circumstances {
+        Circumstances {
+            proof: Proof::Bonded(Bond {
+                class: KeyClass::SecureAuthenticated,
+                key_size: FULL_KEY,
+            }),
+            association: Association::Stands,
+            identity: Identity::AsExpected,
+            standing: Standing::Tried,
+            gateway: Gateway::Trusted,
+            clock: ClockTrust::Synced,
         }
-        assert_eq!(grade(Standing::Tried, Identity::AsExpected), Grade::Associated);
-        assert_eq!(grade(Standing::Tried, Identity::Unexpected), Grade::Unverified);
-        assert_eq!(grade(Standing::Shape, Identity::AsExpected), Grade::Unverified);
+    }
+
+    #[test]
+    fn only_an_authenticated_full_bond_with_nothing_against_it_is_verified() {
+        assert_eq!(judge(&best()), (Grade::Verified, Vec::new()));
+        let worse: [fn(&mut Circumstances); 7] = [
+            |c| c.proof = Proof::Nothing,
+            |c| c.proof = Proof::Broken,
+            |c| c.association = Association::Outside,
+            |c| c.identity = Identity::Unexpected,
+            |c| c.gateway = Gateway::Unjudged,
+            |c| c.gateway = Gateway::Doubted,
+            |c| c.clock = ClockTrust::Unsynced,
+        ];
+        for spoil in worse {
+            let mut c = best();
+            spoil(&mut c);
+            let (grade, reasons) = judge(&c);
+            assert!(grade < Grade::Verified && reasons.len() == 1, "{c:?}");
+        }
+    }
+
+    #[test]
+    fn just_works_and_plain_modbus_never_grade_as_verified() {
+        for class in [
+            KeyClass::Debug,
+            KeyClass::LegacyUnauthenticated,
+            KeyClass::SecureUnauthenticated,
+        ] {
+            let proof = Proof::Bonded(Bond {
+                class,
+                key_size: FULL_KEY,
+            });
+            assert_eq!(judge(&Circumstances { proof, ..best() }).0, Grade::Unverified);
+        }
+        let proof = Proof::Nothing;
+        assert_eq!(
+            judge(&Circumstances { proof, ..best() }),
+            (Grade::Associated, vec![Reason::NoIdentity])
+        );
+    }
+
+    #[test]
+    fn legacy_passkeys_are_associated_and_short_keys_are_not() {
+        let grade = |class, key_size| {
+            let proof = Proof::Bonded(Bond { class, key_size });
+            judge(&Circumstances { proof, ..best() }).0
+        };
+        assert_eq!(grade(KeyClass::LegacyAuthenticated, 16), Grade::Associated);
+        assert_eq!(grade(KeyClass::LegacyAuthenticated, 7), Grade::Unverified);
+        assert_eq!(grade(KeyClass::SecureAuthenticated, 15), Grade::Unverified);
     }
 }

@@ -19,13 +19,13 @@ use homeward_devices::modbus::{self, Decoded};
 use homeward_protocol::alarm::{Alarm, Condition};
 use homeward_protocol::envelope::Item;
 use homeward_protocol::posture::{SensorHeard, ShortText};
-use homeward_protocol::reading::{Quality, Reading};
+use homeward_protocol::reading::{Details, Quality, Reading};
 use homeward_protocol::time::{Timestamp, Uptime};
 
 pub use config::{Address, Sensor, SensorConfig, SensorFault, Way, lines};
 pub use show::{describe, values};
 
-use crate::care::{self, Identity};
+use crate::care::{self, Association, Circumstances, Gateway, Identity, Proof};
 
 /// The longest pause between two tries of a sensor that does not answer, unless its own interval is longer:
 /// how late a sensor that came back may be noticed.
@@ -53,7 +53,14 @@ impl Outcome {
         } else {
             Identity::Unexpected
         };
-        let grade = care::grade(sensor.profile.standing, identity);
+        let (grade, reasons) = care::judge(&Circumstances {
+            proof: Proof::Nothing,
+            association: Association::Stands,
+            identity,
+            standing: sensor.profile.standing,
+            gateway: Gateway::Unjudged,
+            clock: now.trust,
+        });
         let samples = self.answers.iter().flat_map(|a| &a.samples);
         samples
             .map(|sample| Reading {
@@ -66,6 +73,12 @@ impl Outcome {
                     (_, quality) => quality,
                 },
                 grade,
+                details: Details {
+                    reasons: reasons.clone(),
+                    marks: sample.marks.clone(),
+                    sensor_clock: None,
+                    sent: sample.sent,
+                },
             })
             .collect()
     }

@@ -13,7 +13,7 @@ use homeward_agent::outbox::sqlite::{Db, OutboxError};
 use homeward_protocol::envelope::{Entry, Item, Lane};
 use homeward_protocol::grade::Grade;
 use homeward_protocol::id::{Epoch, Seq};
-use homeward_protocol::reading::{Kind, Quality, Reading, Value};
+use homeward_protocol::reading::{Details, Kind, Quality, Reading, Value};
 use homeward_protocol::time::Timestamp;
 use homeward_protocol::unit::Decimal;
 
@@ -29,6 +29,7 @@ fn reading(n: i64) -> Item {
         taken_at: NOW,
         quality: Quality::Good,
         grade: Grade::Associated,
+        details: Details::default(),
     })
 }
 

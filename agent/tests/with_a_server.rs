@@ -26,7 +26,7 @@ use homeward_protocol::claim::{Claim, Code};
 use homeward_protocol::envelope::Item;
 use homeward_protocol::grade::Grade;
 use homeward_protocol::id::Epoch;
-use homeward_protocol::reading::{Kind, Quality, Reading, Value};
+use homeward_protocol::reading::{Details, Kind, Quality, Reading, Value};
 use homeward_protocol::time::Timestamp;
 use homeward_protocol::unit::Decimal;
 use tokio::sync::{mpsc, watch};
@@ -56,6 +56,7 @@ fn reading(n: i64) -> Item {
         taken_at: Timestamp::synced(n),
         quality: Quality::Good,
         grade: Grade::Associated,
+        details: Details::default(),
     })
 }
 

@@ -157,6 +157,8 @@ fn decode(register: &Register, words: &[u16], out: &mut Decoded) {
         kind: meaning.kind(),
         value,
         quality,
+        marks: Vec::new(),
+        sent: None,
     });
 }
 

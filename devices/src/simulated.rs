@@ -137,12 +137,8 @@ const fn usual(kind: Kind) -> (f64, f64) {
         Kind::TimeRemaining => (42.0, 4.0),
         Kind::OxygenConcentration => (20.9, 0.4),
         Kind::StorageTemperature => (5.0, 1.5),
-        Kind::TimeOnBattery
-        | Kind::Door
-        | Kind::Occupancy
-        | Kind::BatteryCondition
-        | Kind::BatteryActivity
-        | Kind::Running => (0.0, 0.0),
+        // States, counters, and what no register device gives.
+        _ => (0.0, 0.0),
     }
 }
 

@@ -24,6 +24,7 @@ use crate::posture::{MAX_SENSORS, PostureReport};
 use crate::reading::Reading;
 use crate::signed::Message;
 use crate::time::Timestamp;
+use crate::watch::{MAX_FINDINGS, WatchReport};
 use crate::wire::{self, Bytes, WireError};
 
 /// Most bytes of one envelope. With the signature and the MQTT header it stays below the gate's packet limit
@@ -147,13 +148,15 @@ pub enum Item {
     Alarm(Alarm),
     /// A stretch without connection ended.
     Outage(Outage),
+    /// What looks wrong about the sensors, and their bonds.
+    Watch(WatchReport),
 }
 
 impl Item {
     /// The lane it travels in.
     pub const fn lane(&self) -> Lane {
         match self {
-            Item::Alarm(_) | Item::Posture(_) => Lane::Urgent,
+            Item::Alarm(_) | Item::Posture(_) | Item::Watch(_) => Lane::Urgent,
             Item::Reading(_) => Lane::Vital,
             Item::Outage(_) => Lane::Routine,
         }
@@ -170,6 +173,11 @@ impl Item {
         match &item {
             Item::Posture(report) if report.sensors.len() > MAX_SENSORS => {
                 Err(WireError::Rule("a posture report lists too many sensors"))
+            }
+            Item::Watch(report)
+                if report.findings.len() > MAX_FINDINGS || report.devices.len() > MAX_SENSORS =>
+            {
+                Err(WireError::Rule("a watch report lists too much"))
             }
             _ => Ok(item),
         }

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// From least to most sure. The order is part of the contract: a check asks `grade >= Grade::Associated`.
 ///
-/// Plain Modbus has no identity of its own, so nothing read over it can grade above [`Grade::Associated`].
+/// Plain Modbus has no identity of its own, and a Just Works bond none that was checked, so nothing read over them
+/// can grade above [`Grade::Associated`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Grade {
@@ -12,6 +13,37 @@ pub enum Grade {
     Unverified,
     /// Came from the address an installer associated with the placement; the link itself proves nothing.
     Associated,
-    /// Came over an authenticated bond with that device, without a break since the association.
+    /// Came over an authenticated bond with that device, without a break since the association, by a gateway that
+    /// is trusted and whose clock is.
     Verified,
+}
+
+/// What keeps a reading from a higher grade. It travels, signed, beside the grade.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// The link has no identity: plain Modbus, or a BLE value that anybody may read and imitate.
+    NoIdentity,
+    /// The device is bonded, but nothing was checked when it was (Just Works).
+    UnauthenticatedBond,
+    /// The bond was authenticated by legacy pairing: who overheard it can compute its key.
+    LegacyBond,
+    /// The bond's key is shorter than 16 octets.
+    ShortKey,
+    /// The bond uses the key that is public for debugging.
+    DebugKey,
+    /// The bond is not the one of the association: lost, replaced or weaker.
+    BondChanged,
+    /// Nobody associated the device with this placement at the time of the reading.
+    NotAssociated,
+    /// Registers or device information that identify the model are not as expected.
+    OtherDevice,
+    /// Its profile has only the shape of such a device's.
+    ShapeOnly,
+    /// Nobody has judged the gateway yet.
+    GatewayUnjudged,
+    /// The gateway's evidence is stale or failed.
+    GatewayDoubted,
+    /// The gateway's clock was not disciplined.
+    ClockUntrusted,
 }

@@ -10,6 +10,7 @@
 
 pub mod ack;
 pub mod alarm;
+pub mod bond;
 pub mod claim;
 pub mod envelope;
 pub mod grade;
@@ -21,4 +22,5 @@ pub mod signed;
 pub mod time;
 pub mod topic;
 pub mod unit;
+pub mod watch;
 pub mod wire;

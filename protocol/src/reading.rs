@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::grade::Grade;
+use crate::grade::{Grade, Reason};
 use crate::id::SensorId;
 use crate::time::Timestamp;
 use crate::unit::{Decimal, Unit};
@@ -47,6 +47,58 @@ pub enum Kind {
     Running,
     /// Temperature inside a freezer or a fridge, degrees Celsius.
     StorageTemperature,
+    /// Heart rate from the heart's electricity or a chest strap, beats per minute.
+    HeartRate,
+    /// Pulse rate from a cuff or an oximeter, beats per minute.
+    PulseRate,
+    /// Systolic blood pressure, millimetres of mercury.
+    SystolicPressure,
+    /// Diastolic blood pressure, millimetres of mercury.
+    DiastolicPressure,
+    /// Mean arterial pressure, millimetres of mercury.
+    MeanPressure,
+    /// Pressure in the cuff while it measures, millimetres of mercury.
+    CuffPressure,
+    /// Temperature of the body, degrees Celsius.
+    BodyTemperature,
+    /// Oxygen saturation of the blood, per cent.
+    OxygenSaturation,
+    /// Pulse amplitude index of an oximeter, per cent.
+    PulseAmplitude,
+    /// Glucose in the blood, milligrams per decilitre.
+    BloodGlucose,
+    /// Glucose in interstitial fluid (CGM), milligrams per decilitre.
+    TissueGlucose,
+    /// How fast the tissue glucose changes, milligrams per decilitre and minute.
+    GlucoseTrend,
+    /// Glycated haemoglobin, per cent.
+    GlycatedHaemoglobin,
+    /// Carbohydrate eaten, grams.
+    Carbohydrate,
+    /// Weight of the body, kilograms.
+    BodyWeight,
+    /// Height of the body, metres.
+    BodyHeight,
+    /// Body mass index, kilograms per square metre.
+    BodyMassIndex,
+    /// Fat of the body, per cent.
+    BodyFat,
+    /// Muscle of the body, per cent.
+    MusclePercentage,
+    /// Muscle of the body, kilograms.
+    MuscleMass,
+    /// Mass of the body without fat, kilograms.
+    FatFreeMass,
+    /// Soft lean mass of the body, kilograms.
+    SoftLeanMass,
+    /// Water of the body, kilograms.
+    BodyWaterMass,
+    /// Impedance of the body, ohm.
+    BodyImpedance,
+    /// Basal metabolism of a day, kilojoules.
+    BasalMetabolism,
+    /// Energy expended since the last reset, kilojoules.
+    EnergyExpended,
 }
 
 impl Kind {
@@ -54,8 +106,34 @@ impl Kind {
     pub const fn unit(self) -> Unit {
         match self {
             Kind::RoomPressure => Unit::Pascal,
-            Kind::AirTemperature | Kind::DeviceTemperature | Kind::StorageTemperature => Unit::Celsius,
-            Kind::RelativeHumidity | Kind::BatteryCharge | Kind::OxygenConcentration => Unit::Percent,
+            Kind::HeartRate | Kind::PulseRate => Unit::PerMinute,
+            Kind::SystolicPressure | Kind::DiastolicPressure | Kind::MeanPressure | Kind::CuffPressure => {
+                Unit::MillimetreOfMercury
+            }
+            Kind::BloodGlucose | Kind::TissueGlucose => Unit::MilligramPerDecilitre,
+            Kind::GlucoseTrend => Unit::MilligramPerDecilitrePerMinute,
+            Kind::Carbohydrate => Unit::Gram,
+            Kind::BodyWeight
+            | Kind::MuscleMass
+            | Kind::FatFreeMass
+            | Kind::SoftLeanMass
+            | Kind::BodyWaterMass => Unit::Kilogram,
+            Kind::BodyHeight => Unit::Metre,
+            Kind::BodyMassIndex => Unit::KilogramPerSquareMetre,
+            Kind::BodyImpedance => Unit::Ohm,
+            Kind::BasalMetabolism | Kind::EnergyExpended => Unit::Kilojoule,
+            Kind::AirTemperature
+            | Kind::DeviceTemperature
+            | Kind::StorageTemperature
+            | Kind::BodyTemperature => Unit::Celsius,
+            Kind::RelativeHumidity
+            | Kind::BatteryCharge
+            | Kind::OxygenConcentration
+            | Kind::OxygenSaturation
+            | Kind::PulseAmplitude
+            | Kind::GlycatedHaemoglobin
+            | Kind::BodyFat
+            | Kind::MusclePercentage => Unit::Percent,
             Kind::AirChanges => Unit::PerHour,
             Kind::CarbonDioxide => Unit::PartsPerMillion,
             Kind::BatteryVoltage => Unit::Volt,
@@ -89,6 +167,32 @@ impl Kind {
             Kind::OxygenConcentration => "oxygen",
             Kind::Running => "running",
             Kind::StorageTemperature => "storage temperature",
+            Kind::HeartRate => "heart rate",
+            Kind::PulseRate => "pulse",
+            Kind::SystolicPressure => "systolic pressure",
+            Kind::DiastolicPressure => "diastolic pressure",
+            Kind::MeanPressure => "mean pressure",
+            Kind::CuffPressure => "cuff pressure",
+            Kind::BodyTemperature => "body temperature",
+            Kind::OxygenSaturation => "oxygen saturation",
+            Kind::PulseAmplitude => "pulse amplitude",
+            Kind::BloodGlucose => "blood glucose",
+            Kind::TissueGlucose => "tissue glucose",
+            Kind::GlucoseTrend => "glucose trend",
+            Kind::GlycatedHaemoglobin => "HbA1c",
+            Kind::Carbohydrate => "carbohydrate",
+            Kind::BodyWeight => "weight",
+            Kind::BodyHeight => "height",
+            Kind::BodyMassIndex => "body mass index",
+            Kind::BodyFat => "body fat",
+            Kind::MusclePercentage => "muscle",
+            Kind::MuscleMass => "muscle mass",
+            Kind::FatFreeMass => "fat-free mass",
+            Kind::SoftLeanMass => "soft lean mass",
+            Kind::BodyWaterMass => "body water",
+            Kind::BodyImpedance => "body impedance",
+            Kind::BasalMetabolism => "basal metabolism",
+            Kind::EnergyExpended => "energy expended",
         }
     }
 }
@@ -189,4 +293,101 @@ pub struct Reading {
     pub quality: Quality,
     /// How sure we are of its device.
     pub grade: Grade,
+    /// What else is known of it. Not on the wire when there is nothing.
+    #[serde(default, skip_serializing_if = "Details::is_empty")]
+    pub details: Details,
+}
+
+/// What else is known of a reading.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Details {
+    /// What keeps it from a higher grade, in the order of [`Reason`], each once.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<Reason>,
+    /// What the device says of the value, in the order of [`Mark`], each once.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<Mark>,
+    /// The device's own time, when it told one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sensor_clock: Option<SensorClock>,
+    /// What the device sent, when its unit was converted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent: Option<Sent>,
+}
+
+impl Details {
+    /// Whether there is nothing to say.
+    pub fn is_empty(&self) -> bool {
+        *self == Details::default()
+    }
+}
+
+/// A number before its conversion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sent {
+    /// The device's digits.
+    pub value: Decimal,
+    /// The device's unit.
+    pub unit: Unit,
+}
+
+/// A device's own time of a value.
+///
+/// A value is never dropped for it: the gateway's time stands in [`Reading::taken_at`], this beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SensorClock {
+    /// What the device's clock said, read as if it were UTC: milliseconds since 1970.
+    pub at_ms: i64,
+    /// How far that clock was ahead of the gateway's when both were seen together, milliseconds; none when they
+    /// never were in that connection.
+    pub ahead_ms: Option<i64>,
+}
+
+/// What a device says of one of its values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mark {
+    /// Measured earlier and kept by the device.
+    FromStorage,
+    /// Its time comes from the device's clock alone.
+    BySensorClock,
+    /// The device's clock is not set, or had a fault.
+    SensorClockUnset,
+    /// An estimate before the measurement settled.
+    EarlyEstimate,
+    /// The measurement is still going on.
+    Ongoing,
+    /// The device calls it questionable.
+    Questionable,
+    /// The device calls it invalid, or it says that it could not measure. There is no value.
+    Invalid,
+    /// A demonstration, a test or a calibration. There is no value.
+    NotAPatient,
+    /// A control solution. There is no value.
+    ControlSolution,
+    /// The body moved.
+    Moved,
+    /// The cuff was too loose, or in a wrong place.
+    CuffPosition,
+    /// The pulse was irregular.
+    IrregularPulse,
+    /// Above or below what the device can measure.
+    BeyondDevice,
+    /// No or bad contact, a weak signal, low perfusion.
+    PoorSignal,
+    /// The sensor is off the body, displaced or disconnected.
+    OffBody,
+    /// The sample or the strip was not right.
+    SampleFault,
+    /// Too hot or too cold for the device.
+    TemperatureFault,
+    /// The device reports a malfunction.
+    DeviceFault,
+    /// The device's battery is low.
+    LowBattery,
+    /// The value carried octets or flags that its definition does not know.
+    ExtraData,
 }

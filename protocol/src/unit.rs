@@ -86,7 +86,7 @@ impl fmt::Display for Decimal {
 }
 
 /// The unit a number is in. What is stored and sent is always one of these; devices' own units are converted
-/// at the door. Source of the codes: UCUM, case sensitive form.
+/// at the door, and some stand here for what a device sent before that. Source of the codes: UCUM, case sensitive form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unit {
@@ -118,6 +118,30 @@ pub enum Unit {
     MillimetreOfMercury,
     /// Kilograms.
     Kilogram,
+    /// Milligrams per decilitre.
+    MilligramPerDecilitre,
+    /// Millimoles per litre.
+    MillimolePerLitre,
+    /// Milligrams per decilitre and minute.
+    MilligramPerDecilitrePerMinute,
+    /// Grams.
+    Gram,
+    /// Metres.
+    Metre,
+    /// Kilograms per square metre.
+    KilogramPerSquareMetre,
+    /// Ohm.
+    Ohm,
+    /// Kilojoules.
+    Kilojoule,
+    /// Kilopascal: as cuffs send it.
+    Kilopascal,
+    /// Degrees Fahrenheit: as thermometers send it.
+    Fahrenheit,
+    /// Pounds (avoirdupois): as scales send it.
+    Pound,
+    /// Inches: as scales send it.
+    Inch,
 }
 
 impl Unit {
@@ -138,6 +162,18 @@ impl Unit {
             Unit::PerMinute => "/min",
             Unit::MillimetreOfMercury => "mm[Hg]",
             Unit::Kilogram => "kg",
+            Unit::MilligramPerDecilitre => "mg/dL",
+            Unit::MillimolePerLitre => "mmol/L",
+            Unit::MilligramPerDecilitrePerMinute => "mg/dL/min",
+            Unit::Gram => "g",
+            Unit::Metre => "m",
+            Unit::KilogramPerSquareMetre => "kg/m2",
+            Unit::Ohm => "Ohm",
+            Unit::Kilojoule => "kJ",
+            Unit::Kilopascal => "kPa",
+            Unit::Fahrenheit => "[degF]",
+            Unit::Pound => "[lb_av]",
+            Unit::Inch => "[in_i]",
         }
     }
 
@@ -150,6 +186,12 @@ impl Unit {
             Unit::PerHour => "per hour",
             Unit::PerMinute => "per minute",
             Unit::MillimetreOfMercury => "mmHg",
+            Unit::KilogramPerSquareMetre => "kg/m²",
+            Unit::MilligramPerDecilitrePerMinute => "mg/dL a minute",
+            Unit::Ohm => "Ω",
+            Unit::Fahrenheit => "°F",
+            Unit::Pound => "lb",
+            Unit::Inch => "in",
             other => other.ucum(),
         }
     }

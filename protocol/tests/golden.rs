@@ -21,7 +21,7 @@ use homeward_protocol::grade::Grade;
 use homeward_protocol::id::{Epoch, GatewayId, Seq};
 use homeward_protocol::link::{Cause, Outage};
 use homeward_protocol::posture::{Clock, Disk, PostureReport, SensorHeard, ShortText};
-use homeward_protocol::reading::{Kind, Quality, Reading, State, Value};
+use homeward_protocol::reading::{Details, Kind, Quality, Reading, State, Value};
 use homeward_protocol::signed::{PublicKey, Signed, Signer};
 use homeward_protocol::time::{ClockTrust, Timestamp, Uptime};
 use homeward_protocol::topic::{Filter, Topic};
@@ -128,6 +128,7 @@ fn reading(kind: Kind, value: Value) -> Item {
         taken_at: AT,
         quality: Quality::Good,
         grade: Grade::Associated,
+        details: Details::default(),
     })
 }
 

@@ -14,7 +14,7 @@ use homeward_protocol::grade::Grade;
 use homeward_protocol::id::{BootId, Epoch, GatewayId, PlacementId, SensorId, Seq, TeamId};
 use homeward_protocol::link::{Cause, Outage};
 use homeward_protocol::posture::{Clock, Disk, MAX_SENSORS, MAX_TEXT, PostureReport, SensorHeard, ShortText};
-use homeward_protocol::reading::{Kind, Quality, Reading, State, Value};
+use homeward_protocol::reading::{Details, Kind, Quality, Reading, State, Value};
 use homeward_protocol::signed::{Message, OVERHEAD, PublicKey, Signed, SignedError, Signer};
 use homeward_protocol::time::{ClockTrust, Timestamp, Uptime};
 use homeward_protocol::topic::{Filter, MAX_TOPIC, Topic};
@@ -69,7 +69,7 @@ prop_compose! {
         quality in select(&[Quality::Good, Quality::OutOfRange, Quality::Doubtful][..]),
         grade in select(&[Grade::Unverified, Grade::Associated, Grade::Verified][..]),
     ) -> Reading {
-        Reading { sensor, kind, value, taken_at, quality, grade }
+        Reading { sensor, kind, value, taken_at, quality, grade, details: Details::default() }
     }
 }
 
@@ -343,6 +343,7 @@ fn a_full_envelope_of_readings_fits() {
         },
         quality: Quality::OutOfRange,
         grade: Grade::Unverified,
+        details: Details::default(),
     });
     let body = reading.encode().expect("small");
     let full = envelope_of(vec![Entry::Item(body.clone()); MAX_ENTRIES]);

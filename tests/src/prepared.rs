@@ -20,7 +20,7 @@ use homeward_fleet::store::{self, Store, StoreConfig};
 use homeward_protocol::envelope::{ChainHash, Entry, Envelope, Item, Lane};
 use homeward_protocol::grade::Grade;
 use homeward_protocol::id::{Epoch, GatewayId, Seq};
-use homeward_protocol::reading::{Kind, Quality, Reading, Value};
+use homeward_protocol::reading::{Details, Kind, Quality, Reading, Value};
 use homeward_protocol::signed::Signed;
 use homeward_protocol::time::Timestamp;
 use homeward_protocol::unit::Decimal;
@@ -90,6 +90,7 @@ pub fn reading(n: u64, at: Timestamp) -> Reading {
         taken_at: at,
         quality: Quality::Good,
         grade: Grade::Associated,
+        details: Details::default(),
     }
 }
 

@@ -87,7 +87,7 @@ pub(super) fn keep(
                 quarantine(tx, at.gateway, &body.0, why, at.now)?;
                 unreadable += 1;
             }
-            Content::Lost(_) => {}
+            Content::Record(Item::Watch(_)) | Content::Lost(_) => {}
         }
     }
     for ((sensor, _), columns) in &latest {

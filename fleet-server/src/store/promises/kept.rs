@@ -6,7 +6,7 @@ use homeward_protocol::envelope::{ChainHash, Entry, Envelope, Item, Lane};
 use homeward_protocol::grade::Grade;
 use homeward_protocol::id::{BootId, Epoch, GatewayId, SensorId, Seq};
 use homeward_protocol::posture::{Clock, Disk, PostureReport, SensorHeard, ShortText};
-use homeward_protocol::reading::{Kind, Quality, Reading, Value as Given};
+use homeward_protocol::reading::{Details, Kind, Quality, Reading, Value as Given};
 use homeward_protocol::signed::{Signed, Signer};
 use homeward_protocol::time::{ClockTrust, Timestamp, Uptime};
 use homeward_protocol::unit::Decimal;
@@ -38,6 +38,7 @@ pub(crate) fn reading(at_ms: i64, celsius: i64) -> Item {
         taken_at: Timestamp::synced(at_ms),
         quality: Quality::Good,
         grade: Grade::Associated,
+        details: Details::default(),
     })
 }
 
