@@ -24,7 +24,7 @@ use crate::posture::{MAX_SENSORS, PostureReport};
 use crate::reading::Reading;
 use crate::signed::Message;
 use crate::time::Timestamp;
-use crate::watch::{MAX_FINDINGS, WatchReport};
+use crate::watch::WatchReport;
 use crate::wire::{self, Bytes, WireError};
 
 /// Most bytes of one envelope. With the signature and the MQTT header it stays below the gate's packet limit
@@ -174,9 +174,7 @@ impl Item {
             Item::Posture(report) if report.sensors.len() > MAX_SENSORS => {
                 Err(WireError::Rule("a posture report lists too many sensors"))
             }
-            Item::Watch(report)
-                if report.findings.len() > MAX_FINDINGS || report.devices.len() > MAX_SENSORS =>
-            {
+            Item::Watch(report) if !report.is_within_limits() => {
                 Err(WireError::Rule("a watch report lists too much"))
             }
             _ => Ok(item),

@@ -8,11 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::bond::{BleAddress, Bond};
 use crate::id::SensorId;
-use crate::posture::ShortText;
+use crate::posture::{MAX_SENSORS, ShortText};
 use crate::time::Timestamp;
 
 /// Most findings in one report: more would not be read, and the count says that there are more.
 pub const MAX_FINDINGS: usize = 64;
+/// Most bytes of a firmware revision that are carried; revisions are far shorter.
+pub const MAX_FIRMWARE: usize = 32;
 
 /// What looks wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -46,6 +48,44 @@ pub enum Suspicion {
     WriteRefused,
 }
 
+impl Suspicion {
+    /// All of them, in the order of the contract.
+    pub const ALL: [Suspicion; 13] = [
+        Suspicion::Frozen,
+        Suspicion::Silent,
+        Suspicion::SessionExpired,
+        Suspicion::ImpossibleChange,
+        Suspicion::ClockShift,
+        Suspicion::ScannerStopped,
+        Suspicion::BatteryFalling,
+        Suspicion::FirmwareChanged,
+        Suspicion::UnlistedDevice,
+        Suspicion::BondChanged,
+        Suspicion::LookAlike,
+        Suspicion::OtherDevice,
+        Suspicion::WriteRefused,
+    ];
+
+    /// Plain English, for pages and terminals.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Suspicion::Frozen => "its value stands still",
+            Suspicion::Silent => "nothing is heard from it",
+            Suspicion::SessionExpired => "the sensor's life has ended",
+            Suspicion::ImpossibleChange => "its value jumps",
+            Suspicion::ClockShift => "its clock is off",
+            Suspicion::ScannerStopped => "the radio hears nothing",
+            Suspicion::BatteryFalling => "its battery runs down",
+            Suspicion::FirmwareChanged => "its firmware changed",
+            Suspicion::UnlistedDevice => "a device nearby that nobody listed",
+            Suspicion::BondChanged => "its bond is lost or another one",
+            Suspicion::LookAlike => "a second device that looks like it",
+            Suspicion::OtherDevice => "another device on its wire",
+            Suspicion::WriteRefused => "somebody tried to change a setting of it",
+        }
+    }
+}
+
 /// One suspicion that stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -72,7 +112,7 @@ pub struct DeviceFacts {
     pub bond: Option<Bond>,
     /// When it was paired and associated.
     pub associated_at: Timestamp,
-    /// Firmware revision as the device declares it, at most 32 bytes of it.
+    /// Firmware revision as the device declares it, at most [`MAX_FIRMWARE`] bytes of it.
     pub firmware: Option<ShortText>,
     /// Charge of its battery, per cent, when it tells.
     pub battery: Option<u8>,
@@ -90,4 +130,14 @@ pub struct WatchReport {
     pub more: u32,
     /// The BLE devices.
     pub devices: Vec<DeviceFacts>,
+}
+
+impl WatchReport {
+    /// Whether it fits a record.
+    pub fn is_within_limits(&self) -> bool {
+        let firmware = |d: &DeviceFacts| d.firmware.as_ref().map_or(0, |text| text.as_str().len());
+        self.findings.len() <= MAX_FINDINGS
+            && self.devices.len() <= MAX_SENSORS
+            && self.devices.iter().all(|d| firmware(d) <= MAX_FIRMWARE)
+    }
 }

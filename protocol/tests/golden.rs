@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use homeward_protocol::ack::{Ack, Next};
 use homeward_protocol::alarm::{Alarm, Condition};
+use homeward_protocol::bond::{Bond, KeyClass};
 use homeward_protocol::claim::{Claim, Code, Pin, ServerInfo};
 use homeward_protocol::envelope::{ChainHash, Entry, Envelope, Item, Lane, LossCause, Lost, MAX_ENVELOPE};
 use homeward_protocol::grade::Grade;
@@ -26,6 +27,7 @@ use homeward_protocol::signed::{PublicKey, Signed, Signer};
 use homeward_protocol::time::{ClockTrust, Timestamp, Uptime};
 use homeward_protocol::topic::{Filter, Topic};
 use homeward_protocol::unit::Decimal;
+use homeward_protocol::watch::{DeviceFacts, Finding, Suspicion, WatchReport};
 use homeward_protocol::wire::{self, Bytes};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
@@ -164,6 +166,49 @@ fn posture() -> PostureReport {
     }
 }
 
+fn watch() -> WatchReport {
+    let device = |sensor: &str, address: &str, bond, firmware, battery| DeviceFacts {
+        sensor: sensor.parse().expect("an id"),
+        address: address.parse().expect("an address"),
+        bond,
+        associated_at: AT,
+        firmware,
+        battery,
+    };
+    let bond = Bond {
+        class: KeyClass::SecureAuthenticated,
+        key_size: 16,
+    };
+    WatchReport {
+        taken_at: AT,
+        findings: vec![
+            Finding {
+                suspicion: Suspicion::Frozen,
+                sensor: Some("glucose".parse().expect("an id")),
+                since: AT,
+                said: ShortText::cut("the same value 13 times in 60 minutes"),
+            },
+            Finding {
+                suspicion: Suspicion::ScannerStopped,
+                sensor: None,
+                since: AT,
+                said: ShortText::cut("nothing was heard for 30 minutes"),
+            },
+        ],
+        more: 2,
+        devices: vec![
+            device(
+                "cuff",
+                "C1:00:00:00:0A:01",
+                Some(bond),
+                Some(ShortText::cut("1.2.3")),
+                Some(87),
+            ),
+            device("scale", "C1:00:00:00:0A:02", None, None, None),
+        ],
+    }
+}
+
 fn items() -> Vec<(&'static str, Item)> {
     let floor = Timestamp {
         ms: 1_790_000_000_000,
@@ -188,6 +233,7 @@ fn items() -> Vec<(&'static str, Item)> {
             reading(Kind::BatteryCharge, Value::Absent),
         ),
         ("item-1-posture.cbor", Item::Posture(posture())),
+        ("item-1-watch.cbor", Item::Watch(watch())),
         (
             "item-1-alarm.cbor",
             Item::Alarm(Alarm {

@@ -6,6 +6,7 @@
 
 use homeward_protocol::ack::{Ack, Next};
 use homeward_protocol::alarm::{Alarm, Condition};
+use homeward_protocol::bond::{BleAddress, Bond, KeyClass};
 use homeward_protocol::claim::{Claim, Code, Endpoint, MAX_CLAIM, Pin};
 use homeward_protocol::envelope::{
     ChainHash, Entry, Envelope, Item, Lane, LossCause, Lost, MAX_ENTRIES, MAX_ENVELOPE, MAX_ITEM,
@@ -19,6 +20,7 @@ use homeward_protocol::signed::{Message, OVERHEAD, PublicKey, Signed, SignedErro
 use homeward_protocol::time::{ClockTrust, Timestamp, Uptime};
 use homeward_protocol::topic::{Filter, MAX_TOPIC, Topic};
 use homeward_protocol::unit::Decimal;
+use homeward_protocol::watch::{DeviceFacts, Finding, MAX_FINDINGS, MAX_FIRMWARE, Suspicion, WatchReport};
 use homeward_protocol::wire::{self, Bytes, WireError};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -99,6 +101,50 @@ prop_compose! {
     }
 }
 
+fn suspicion() -> impl Strategy<Value = Suspicion> {
+    select(&Suspicion::ALL[..])
+}
+
+fn bond() -> impl Strategy<Value = Bond> {
+    let class = select(
+        &[
+            KeyClass::Debug,
+            KeyClass::LegacyUnauthenticated,
+            KeyClass::SecureUnauthenticated,
+            KeyClass::LegacyAuthenticated,
+            KeyClass::SecureAuthenticated,
+        ][..],
+    );
+    (class, any::<u8>()).prop_map(|(class, key_size)| Bond { class, key_size })
+}
+
+prop_compose! {
+    fn finding()(
+        suspicion in suspicion(), sensor in prop::option::of(sensor()), since in time(), said in text(),
+    ) -> Finding {
+        Finding { suspicion, sensor, since, said }
+    }
+}
+
+prop_compose! {
+    fn device()(
+        sensor in sensor(), address in any::<[u8; 6]>(), bond in prop::option::of(bond()), associated_at in time(),
+        firmware in prop::option::of("[ -~]{0,32}"), battery in prop::option::of(any::<u8>()),
+    ) -> DeviceFacts {
+        let firmware = firmware.map(|text| ShortText::cut(&text));
+        DeviceFacts { sensor, address: BleAddress(address), bond, associated_at, firmware, battery }
+    }
+}
+
+prop_compose! {
+    fn watch()(
+        taken_at in time(), more in any::<u32>(), findings in prop::collection::vec(finding(), 0..6),
+        devices in prop::collection::vec(device(), 0..6),
+    ) -> WatchReport {
+        WatchReport { taken_at, findings, more, devices }
+    }
+}
+
 fn item() -> impl Strategy<Value = Item> {
     let condition = select(
         &[
@@ -119,6 +165,7 @@ fn item() -> impl Strategy<Value = Item> {
     prop_oneof![
         reading().prop_map(Item::Reading),
         posture().prop_map(Item::Posture),
+        watch().prop_map(Item::Watch),
         alarm.prop_map(|(condition, sensor, active, at)| Item::Alarm(Alarm {
             condition,
             sensor,
@@ -329,6 +376,52 @@ fn the_longest_posture_report_fits_a_record_and_a_record_an_envelope() {
     assert!(one_more.encode().is_err() || Item::decode(&one_more.encode().expect("seen")).is_err());
     let envelope = envelope_of(vec![Entry::Item(Bytes(vec![0; MAX_ITEM]))]);
     Signed::seal(&envelope, &Key::new()).expect("an envelope takes the longest record");
+}
+
+fn longest_watch(findings: usize, devices: usize, firmware: usize) -> Item {
+    let at = Timestamp {
+        ms: i64::MIN,
+        trust: ClockTrust::Unsynced,
+    };
+    let sensor: SensorId = "s".repeat(SensorId::MAX).parse().expect("an id");
+    let finding = Finding {
+        suspicion: Suspicion::ImpossibleChange,
+        sensor: Some(sensor.clone()),
+        since: at,
+        said: ShortText::cut(&"x".repeat(MAX_TEXT)),
+    };
+    let device = DeviceFacts {
+        sensor,
+        address: BleAddress([0xff; 6]),
+        bond: Some(Bond {
+            class: KeyClass::SecureUnauthenticated,
+            key_size: 255,
+        }),
+        associated_at: at,
+        firmware: Some(ShortText::cut(&"f".repeat(firmware))),
+        battery: Some(255),
+    };
+    Item::Watch(WatchReport {
+        taken_at: at,
+        findings: vec![finding; findings],
+        more: u32::MAX,
+        devices: vec![device; devices],
+    })
+}
+
+#[test]
+fn the_longest_watch_report_fits_a_record() {
+    let longest = longest_watch(MAX_FINDINGS, MAX_SENSORS, MAX_FIRMWARE);
+    let body = longest.encode().expect("the limits fit each other");
+    assert_eq!(Item::decode(&body).expect("reads"), longest);
+    for over in [
+        longest_watch(MAX_FINDINGS + 1, 1, 1),
+        longest_watch(1, MAX_SENSORS + 1, 1),
+        longest_watch(1, 1, MAX_FIRMWARE + 1),
+    ] {
+        let body = over.encode().expect("short enough");
+        assert!(matches!(Item::decode(&body), Err(WireError::Rule(_))));
+    }
 }
 
 #[test]
