@@ -1,4 +1,6 @@
-//! The port to a device that has registers, and what can go wrong on the way.
+//! The ports to devices: registers ([`Registers`]), and Bluetooth sensors ([`ble`]); and what can go wrong on the way.
+
+pub mod ble;
 
 use std::future::Future;
 use std::io;
