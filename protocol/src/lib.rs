@@ -13,6 +13,7 @@ pub mod alarm;
 pub mod bond;
 pub mod claim;
 pub mod envelope;
+pub mod event_log;
 pub mod grade;
 pub mod id;
 pub mod link;
