@@ -71,15 +71,10 @@ pub struct Circumstances {
 
 /// The grade, and what keeps it from a higher one (in the order of [`Reason`]; empty for [`Grade::Verified`] only).
 ///
-/// Each reason alone says how far a reading can still be believed, and the lowest of them decides.
+/// Each reason alone says how far a reading can still be believed ([`Reason::ceiling`]), and the lowest decides.
 pub fn judge(c: &Circumstances) -> (Grade, Vec<Reason>) {
     let reasons: Vec<Reason> = against(c).collect();
-    let grade = reasons
-        .iter()
-        .map(|r| ceiling(*r))
-        .min()
-        .unwrap_or(Grade::Verified);
-    (grade, reasons)
+    (Grade::beside(&reasons), reasons)
 }
 
 fn against(c: &Circumstances) -> impl Iterator<Item = Reason> {
@@ -106,23 +101,6 @@ fn against(c: &Circumstances) -> impl Iterator<Item = Reason> {
     ]
     .into_iter()
     .filter_map(|(holds, reason)| holds.then_some(reason))
-}
-
-/// The highest grade beside that reason.
-const fn ceiling(reason: Reason) -> Grade {
-    match reason {
-        Reason::NoIdentity | Reason::LegacyBond | Reason::GatewayUnjudged | Reason::ClockUntrusted => {
-            Grade::Associated
-        }
-        Reason::UnauthenticatedBond
-        | Reason::ShortKey
-        | Reason::DebugKey
-        | Reason::BondChanged
-        | Reason::NotAssociated
-        | Reason::OtherDevice
-        | Reason::ShapeOnly
-        | Reason::GatewayDoubted => Grade::Unverified,
-    }
 }
 
 #[cfg(test)]

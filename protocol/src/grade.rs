@@ -47,3 +47,65 @@ pub enum Reason {
     /// The gateway's clock was not disciplined.
     ClockUntrusted,
 }
+
+impl Reason {
+    /// All of them, in their order.
+    pub const ALL: [Reason; 12] = [
+        Reason::NoIdentity,
+        Reason::UnauthenticatedBond,
+        Reason::LegacyBond,
+        Reason::ShortKey,
+        Reason::DebugKey,
+        Reason::BondChanged,
+        Reason::NotAssociated,
+        Reason::OtherDevice,
+        Reason::ShapeOnly,
+        Reason::GatewayUnjudged,
+        Reason::GatewayDoubted,
+        Reason::ClockUntrusted,
+    ];
+
+    /// The highest grade that a reading can have in spite of it. Gateway, server and verifier hold to the same table.
+    pub const fn ceiling(self) -> Grade {
+        match self {
+            Reason::NoIdentity | Reason::LegacyBond | Reason::GatewayUnjudged | Reason::ClockUntrusted => {
+                Grade::Associated
+            }
+            Reason::UnauthenticatedBond
+            | Reason::ShortKey
+            | Reason::DebugKey
+            | Reason::BondChanged
+            | Reason::NotAssociated
+            | Reason::OtherDevice
+            | Reason::ShapeOnly
+            | Reason::GatewayDoubted => Grade::Unverified,
+        }
+    }
+}
+
+impl Grade {
+    /// The highest grade that these reasons leave; [`Grade::Verified`] for none.
+    pub fn beside(reasons: &[Reason]) -> Grade {
+        let ceilings = reasons.iter().map(|reason| reason.ceiling());
+        ceilings.min().unwrap_or(Grade::Verified)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_stands_in_its_place_and_keeps_a_reading_from_the_highest_grade() {
+        assert!(Reason::ALL.is_sorted_by(|a, b| a < b));
+        for reason in Reason::ALL {
+            assert!(Grade::beside(&[reason]) < Grade::Verified, "{reason:?}");
+            assert_eq!(
+                Grade::beside(&[reason, Reason::ShapeOnly]),
+                Grade::Unverified,
+                "the lowest decides"
+            );
+        }
+        assert_eq!(Grade::beside(&[]), Grade::Verified);
+    }
+}

@@ -1,10 +1,11 @@
 //! One value from one sensor at one moment.
 
-use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::grade::{Grade, Reason};
 use crate::id::SensorId;
-use crate::time::Timestamp;
+use crate::time::{ClockTrust, Timestamp};
 use crate::unit::{Decimal, Unit};
 
 /// What was measured. Closed: a new kind is a new version of the contract.
@@ -298,15 +299,38 @@ pub struct Reading {
     pub details: Details,
 }
 
+impl Reading {
+    /// The highest grade that what stands in the reading itself leaves: its reasons, and its clock. A greater
+    /// [`Reading::grade`] contradicts itself and is not to be believed.
+    pub fn highest_grade(&self) -> Grade {
+        let by_clock = match self.taken_at.trust {
+            ClockTrust::Synced => Grade::Verified,
+            ClockTrust::Unsynced | ClockTrust::Floor => Reason::ClockUntrusted.ceiling(),
+        };
+        Grade::beside(&self.details.reasons).min(by_clock)
+    }
+}
+
 /// What else is known of a reading.
+///
+/// Both lists travel in their order and each thing once, whatever order they are given in; a list that does not is
+/// refused when it is read. So neither can grow beyond the number of things there are.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Details {
     /// What keeps it from a higher grade, in the order of [`Reason`], each once.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        skip_serializing_if = "Vec::is_empty",
+        serialize_with = "in_order",
+        deserialize_with = "ordered"
+    )]
     pub reasons: Vec<Reason>,
     /// What the device says of the value, in the order of [`Mark`], each once.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        skip_serializing_if = "Vec::is_empty",
+        serialize_with = "in_order",
+        deserialize_with = "ordered"
+    )]
     pub marks: Vec<Mark>,
     /// The device's own time, when it told one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -320,6 +344,27 @@ impl Details {
     /// Whether there is nothing to say.
     pub fn is_empty(&self) -> bool {
         *self == Details::default()
+    }
+}
+
+fn in_order<T: Ord + Clone + Serialize, S: Serializer>(list: &Vec<T>, to: S) -> Result<S::Ok, S::Error> {
+    if list.is_sorted_by(|a, b| a < b) {
+        return list.serialize(to);
+    }
+    let mut list = list.clone();
+    list.sort_unstable();
+    list.dedup();
+    list.serialize(to)
+}
+
+fn ordered<'de, T: Ord + DeserializeOwned, D: Deserializer<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    let list = Vec::<T>::deserialize(from)?;
+    if list.is_sorted_by(|a, b| a < b) {
+        Ok(list)
+    } else {
+        Err(serde::de::Error::custom(
+            "reasons and marks stand in their order, each once",
+        ))
     }
 }
 
@@ -390,4 +435,74 @@ pub enum Mark {
     LowBattery,
     /// The value carried octets or flags that its definition does not know.
     ExtraData,
+}
+
+impl Mark {
+    /// All of them, in their order.
+    pub const ALL: [Mark; 20] = [
+        Mark::FromStorage,
+        Mark::BySensorClock,
+        Mark::SensorClockUnset,
+        Mark::EarlyEstimate,
+        Mark::Ongoing,
+        Mark::Questionable,
+        Mark::Invalid,
+        Mark::NotAPatient,
+        Mark::ControlSolution,
+        Mark::Moved,
+        Mark::CuffPosition,
+        Mark::IrregularPulse,
+        Mark::BeyondDevice,
+        Mark::PoorSignal,
+        Mark::OffBody,
+        Mark::SampleFault,
+        Mark::TemperatureFault,
+        Mark::DeviceFault,
+        Mark::LowBattery,
+        Mark::ExtraData,
+    ];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire;
+
+    #[test]
+    fn lists_travel_in_order_and_each_thing_once() {
+        let given = Details {
+            reasons: vec![Reason::ClockUntrusted, Reason::NoIdentity, Reason::ClockUntrusted],
+            marks: vec![Mark::LowBattery, Mark::Moved],
+            ..Details::default()
+        };
+        let bytes = wire::encode(&given, 1024).expect("encodes");
+        let back: Details = wire::decode(&bytes, 1024).expect("decodes");
+        assert_eq!(back.reasons, [Reason::NoIdentity, Reason::ClockUntrusted]);
+        assert_eq!(back.marks, [Mark::Moved, Mark::LowBattery]);
+        for bad in [
+            r#"{"marks":["moved","moved"]}"#,
+            r#"{"reasons":["clock-untrusted","no-identity"]}"#,
+        ] {
+            assert!(serde_json::from_str::<Details>(bad).is_err(), "{bad}");
+        }
+        assert!(Mark::ALL.is_sorted_by(|a, b| a < b));
+    }
+
+    #[test]
+    fn no_reading_stands_above_its_own_reasons_or_its_own_clock() {
+        let mut reading = Reading {
+            sensor: "cuff".parse().expect("an id"),
+            kind: Kind::SystolicPressure,
+            value: Value::Absent,
+            taken_at: Timestamp::synced(1),
+            quality: Quality::Good,
+            grade: Grade::Verified,
+            details: Details::default(),
+        };
+        assert_eq!(reading.highest_grade(), Grade::Verified);
+        reading.taken_at.trust = ClockTrust::Unsynced;
+        assert_eq!(reading.highest_grade(), Grade::Associated);
+        reading.details.reasons = vec![Reason::BondChanged];
+        assert_eq!(reading.highest_grade(), Grade::Unverified);
+    }
 }

@@ -18,15 +18,15 @@ use homeward_protocol::alarm::{Alarm, Condition};
 use homeward_protocol::bond::{Bond, KeyClass};
 use homeward_protocol::claim::{Claim, Code, Pin, ServerInfo};
 use homeward_protocol::envelope::{ChainHash, Entry, Envelope, Item, Lane, LossCause, Lost, MAX_ENVELOPE};
-use homeward_protocol::grade::Grade;
+use homeward_protocol::grade::{Grade, Reason};
 use homeward_protocol::id::{Epoch, GatewayId, Seq};
 use homeward_protocol::link::{Cause, Outage};
 use homeward_protocol::posture::{Clock, Disk, PostureReport, SensorHeard, ShortText};
-use homeward_protocol::reading::{Details, Kind, Quality, Reading, State, Value};
+use homeward_protocol::reading::{Details, Kind, Mark, Quality, Reading, SensorClock, Sent, State, Value};
 use homeward_protocol::signed::{PublicKey, Signed, Signer};
 use homeward_protocol::time::{ClockTrust, Timestamp, Uptime};
 use homeward_protocol::topic::{Filter, Topic};
-use homeward_protocol::unit::Decimal;
+use homeward_protocol::unit::{Decimal, Unit};
 use homeward_protocol::watch::{DeviceFacts, Finding, Suspicion, WatchReport};
 use homeward_protocol::wire::{self, Bytes};
 use ring::rand::SystemRandom;
@@ -134,6 +134,51 @@ fn reading(kind: Kind, value: Value) -> Item {
     })
 }
 
+/// A cuff that sends kilopascals and its own time, measured before the box could reach it.
+fn converted() -> Item {
+    Item::Reading(Reading {
+        sensor: "cuff".parse().expect("an id"),
+        kind: Kind::SystolicPressure,
+        value: Value::Number(Decimal::new(1200, -1).expect("in range")),
+        taken_at: AT,
+        quality: Quality::Doubtful,
+        grade: Grade::Associated,
+        details: Details {
+            reasons: vec![Reason::LegacyBond, Reason::GatewayUnjudged],
+            marks: vec![Mark::FromStorage, Mark::Moved, Mark::IrregularPulse],
+            sensor_clock: Some(SensorClock {
+                at_ms: 1_794_996_400_000,
+                ahead_ms: Some(-3_600_123),
+            }),
+            sent: Some(Sent {
+                value: Decimal::new(160, -1).expect("in range"),
+                unit: Unit::Kilopascal,
+            }),
+        },
+    })
+}
+
+/// Every reason and every mark by the name it travels under.
+fn all_reasons_and_marks() -> Item {
+    Item::Reading(Reading {
+        sensor: "cuff".parse().expect("an id"),
+        kind: Kind::PulseRate,
+        value: Value::Absent,
+        taken_at: AT,
+        quality: Quality::Doubtful,
+        grade: Grade::Unverified,
+        details: Details {
+            reasons: Reason::ALL.to_vec(),
+            marks: Mark::ALL.to_vec(),
+            sensor_clock: Some(SensorClock {
+                at_ms: 0,
+                ahead_ms: None,
+            }),
+            sent: None,
+        },
+    })
+}
+
 fn posture() -> PostureReport {
     let heard = |sensor: &str, last_heard, failures, last_error| SensorHeard {
         sensor: String::from(sensor).try_into().expect("an id"),
@@ -232,6 +277,8 @@ fn items() -> Vec<(&'static str, Item)> {
             "item-1-reading-absent.cbor",
             reading(Kind::BatteryCharge, Value::Absent),
         ),
+        ("item-1-reading-details.cbor", converted()),
+        ("item-1-reading-all-reasons.cbor", all_reasons_and_marks()),
         ("item-1-posture.cbor", Item::Posture(posture())),
         ("item-1-watch.cbor", Item::Watch(watch())),
         (

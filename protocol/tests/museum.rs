@@ -34,12 +34,13 @@ fn reads(name: &str, bytes: &[u8]) -> bool {
     }
 }
 
-const MESSAGES: [&str; 6] = [
+const MESSAGES: [&str; 7] = [
     "ack-1-continue.cbor",
     "envelope-1.cbor",
     "item-1-alarm.cbor",
     "item-1-outage.cbor",
     "item-1-posture.cbor",
+    "item-1-reading-details.cbor",
     "item-1-reading-number.cbor",
 ];
 
@@ -140,6 +141,12 @@ fn fields_are_known_whole_and_single() {
         Item::decode(&sensor).is_err(),
         "an id that a topic would break on"
     );
+    let twice = Bytes(replaced(
+        "item-1-reading-details.cbor",
+        b"\x65moved",
+        b"\x6cfrom-storage",
+    ));
+    assert!(Item::decode(&twice).is_err(), "a mark twice");
     let control = Bytes(replaced("item-1-posture.cbor", b"Debian", b"Deb\x1b[m"));
     assert!(
         Item::decode(&control).is_err(),

@@ -11,15 +11,15 @@ use homeward_protocol::claim::{Claim, Code, Endpoint, MAX_CLAIM, Pin};
 use homeward_protocol::envelope::{
     ChainHash, Entry, Envelope, Item, Lane, LossCause, Lost, MAX_ENTRIES, MAX_ENVELOPE, MAX_ITEM,
 };
-use homeward_protocol::grade::Grade;
+use homeward_protocol::grade::{Grade, Reason};
 use homeward_protocol::id::{BootId, Epoch, GatewayId, PlacementId, SensorId, Seq, TeamId};
 use homeward_protocol::link::{Cause, Outage};
 use homeward_protocol::posture::{Clock, Disk, MAX_SENSORS, MAX_TEXT, PostureReport, SensorHeard, ShortText};
-use homeward_protocol::reading::{Details, Kind, Quality, Reading, State, Value};
+use homeward_protocol::reading::{Details, Kind, Mark, Quality, Reading, SensorClock, Sent, State, Value};
 use homeward_protocol::signed::{Message, OVERHEAD, PublicKey, Signed, SignedError, Signer};
 use homeward_protocol::time::{ClockTrust, Timestamp, Uptime};
 use homeward_protocol::topic::{Filter, MAX_TOPIC, Topic};
-use homeward_protocol::unit::Decimal;
+use homeward_protocol::unit::{Decimal, Unit};
 use homeward_protocol::watch::{DeviceFacts, Finding, MAX_FINDINGS, MAX_FIRMWARE, Suspicion, WatchReport};
 use homeward_protocol::wire::{self, Bytes, WireError};
 use proptest::prelude::*;
@@ -47,7 +47,7 @@ fn text() -> impl Strategy<Value = ShortText> {
 }
 
 fn value() -> impl Strategy<Value = Value> {
-    let number = (any::<i64>(), -18i8..=18).prop_map(|(m, e)| Decimal::new(m, e).expect("in range"));
+    let number = decimal();
     let state = select(
         &[
             State::Closed,
@@ -64,14 +64,37 @@ fn value() -> impl Strategy<Value = Value> {
     ]
 }
 
+fn decimal() -> impl Strategy<Value = Decimal> {
+    (any::<i64>(), -18i8..=18).prop_map(|(m, e)| Decimal::new(m, e).expect("in range"))
+}
+
+/// Reasons and marks in any order: they travel in their own.
+fn details() -> impl Strategy<Value = Details> {
+    let reasons = prop::sample::subsequence(Reason::ALL.to_vec(), 0..=Reason::ALL.len());
+    let marks = prop::sample::subsequence(Mark::ALL.to_vec(), 0..=Mark::ALL.len());
+    let clock = (any::<i64>(), prop::option::of(any::<i64>()));
+    let clock = clock.prop_map(|(at_ms, ahead_ms)| SensorClock { at_ms, ahead_ms });
+    let unit = select(&[Unit::Kilopascal, Unit::Percent, Unit::One][..]);
+    let sent = (decimal(), unit).prop_map(|(value, unit)| Sent { value, unit });
+    (reasons, marks, prop::option::of(clock), prop::option::of(sent)).prop_map(
+        |(reasons, marks, sensor_clock, sent)| Details {
+            reasons,
+            marks,
+            sensor_clock,
+            sent,
+        },
+    )
+}
+
 prop_compose! {
     fn reading()(
+        details in details(),
         sensor in sensor(), value in value(), taken_at in time(),
         kind in select(&[Kind::Door, Kind::RoomPressure, Kind::TimeRemaining, Kind::StorageTemperature][..]),
         quality in select(&[Quality::Good, Quality::OutOfRange, Quality::Doubtful][..]),
         grade in select(&[Grade::Unverified, Grade::Associated, Grade::Verified][..]),
     ) -> Reading {
-        Reading { sensor, kind, value, taken_at, quality, grade, details: Details::default() }
+        Reading { sensor, kind, value, taken_at, quality, grade, details }
     }
 }
 
