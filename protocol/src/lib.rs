@@ -14,6 +14,7 @@ pub mod bond;
 pub mod claim;
 pub mod envelope;
 pub mod event_log;
+pub mod evidence;
 pub mod grade;
 pub mod id;
 pub mod link;

@@ -7,6 +7,8 @@
 //! # Design
 //! The name in the additional data keeps a signature made for one kind of message from serving for another.
 
+pub mod tagged;
+
 use std::marker::PhantomData;
 
 use coset::{CborSerializable, CoseSign1, CoseSign1Builder, Header, HeaderBuilder, iana};
@@ -136,6 +138,11 @@ impl<T> Verified<T> {
     pub fn into_inner(self) -> T {
         self.0
     }
+
+    /// What can be read from something that was signed was signed too.
+    pub(crate) fn try_map<U, E>(&self, read: impl FnOnce(&T) -> Result<U, E>) -> Result<Verified<U>, E> {
+        read(&self.0).map(Verified)
+    }
 }
 
 impl<T: Message> Signed<T> {
@@ -167,10 +174,7 @@ impl<T: Message> Signed<T> {
     /// Checks the signature, then reads the message.
     pub fn verify(&self, key: &PublicKey) -> Result<Verified<T>, SignedError> {
         self.cose
-            .verify_signature(T::NAME.as_bytes(), |signature, data| {
-                let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key.point());
-                key.verify(data, signature).map_err(|_| SignedError::Signature)
-            })?;
+            .verify_signature(T::NAME.as_bytes(), |signature, data| es256(key, data, signature))?;
         let payload = self.cose.payload.as_deref().unwrap_or_default();
         let message: T = wire::decode(payload, T::MAX).map_err(SignedError::Payload)?;
         message
@@ -200,6 +204,11 @@ impl<T: Message> Signed<T> {
         cose.to_vec()
             .map_err(|_| SignedError::Structure("could not be encoded"))
     }
+}
+
+fn es256(key: &PublicKey, data: &[u8], signature: &[u8]) -> Result<(), SignedError> {
+    let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key.point());
+    key.verify(data, signature).map_err(|_| SignedError::Signature)
 }
 
 /// The only header that we write and read.
