@@ -9,6 +9,7 @@
 //! sensors send is standardised instead: [`ble`] has one decoder for each characteristic.
 
 pub mod ble;
+pub mod bluez;
 pub mod exact;
 pub mod link;
 pub mod modbus;

@@ -1,0 +1,199 @@
+//! Shell: one connection to the system bus, with a limit on every call.
+#![expect(clippy::disallowed_methods, reason = "shell: talks to the system bus")]
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use homeward_protocol::bond::BleAddress;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+use zbus::fdo::ManagedObjects;
+use zbus::message::Type;
+use zbus::wire::Type as Typed;
+use zbus::{Connection, MatchRule, Message, MessageStream};
+
+use crate::bluez::fault::{Doing, meaning, ran_out_of_time};
+use crate::bluez::objects::Objects;
+use crate::link::ble::{BleError, StackState};
+
+/// The stack's name on the bus.
+pub const BLUEZ: &str = "org.bluez";
+/// For questions that the stack answers from its memory.
+pub const SHORT: Duration = Duration::from_secs(5);
+/// Signals that may wait. A link's changes are few; a restart of the stack is a handful.
+const QUEUE: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not 0");
+
+/// Why a call gave no answer.
+#[derive(Debug)]
+pub enum Fault {
+    /// The stack answered with an error.
+    Named {
+        /// As `org.bluez.Error.Failed`.
+        name: String,
+        /// Its text.
+        message: String,
+    },
+    /// No answer within the limit.
+    Time(Duration),
+    /// The bus itself failed.
+    Bus(String),
+}
+
+impl Fault {
+    /// What it means, having done `doing` (in words: `text`) with `address`.
+    pub fn means(self, doing: Doing, address: BleAddress, text: &str) -> BleError {
+        match self {
+            Fault::Named { name, .. } if ran_out_of_time(&name) => BleError::TimeLimit {
+                doing: text.to_owned(),
+                after: SHORT,
+            },
+            Fault::Named { name, message } => meaning(&name, &message, doing, address),
+            Fault::Time(after) => BleError::TimeLimit {
+                doing: text.to_owned(),
+                after,
+            },
+            Fault::Bus(message) => BleError::Down { message },
+        }
+    }
+}
+
+impl From<zbus::Error> for Fault {
+    fn from(error: zbus::Error) -> Self {
+        match error {
+            zbus::Error::MethodError(name, message, _) => Fault::Named {
+                name: name.to_string(),
+                message: message.unwrap_or_default(),
+            },
+            other => Fault::Bus(other.to_string()),
+        }
+    }
+}
+
+/// A connection to the system bus.
+#[derive(Debug, Clone)]
+pub struct Bus {
+    /// The connection itself.
+    pub connection: Connection,
+}
+
+impl Bus {
+    /// Connects, to `DBUS_SYSTEM_BUS_ADDRESS` or the usual socket.
+    pub async fn open() -> Result<Bus, Fault> {
+        match timeout(SHORT, Connection::system()).await {
+            Ok(Ok(connection)) => Ok(Bus { connection }),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(Fault::Time(SHORT)),
+        }
+    }
+
+    /// Calls `method` of the stack's object `path`, as `org.bluez.Device1.Pair`.
+    pub async fn call<B: Serialize + Typed>(
+        &self,
+        path: &str,
+        method: &str,
+        body: &B,
+        limit: Duration,
+    ) -> Result<Message, Fault> {
+        let (interface, member) = method.rsplit_once('.').unwrap_or_default();
+        let call = self
+            .connection
+            .call_method(Some(BLUEZ), path, Some(interface), member, body);
+        match timeout(limit, call).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(Fault::Time(limit)),
+        }
+    }
+
+    /// Sets `property` (as `org.bluez.Adapter1.Pairable`) of the object `path`.
+    pub async fn set(&self, path: &str, property: &str, value: bool) -> Result<(), Fault> {
+        let (interface, member) = property.rsplit_once('.').unwrap_or_default();
+        let body = (interface, member, zbus::Variant::from(value));
+        self.call(path, "org.freedesktop.DBus.Properties.Set", &body, SHORT)
+            .await
+            .map(drop)
+    }
+
+    /// The stack's object tree now.
+    pub async fn objects(&self) -> Result<Objects, Fault> {
+        let method = "org.freedesktop.DBus.ObjectManager.GetManagedObjects";
+        let answer = self.call("/", method, &(), SHORT).await?;
+        Ok(Objects::read(body::<ManagedObjects>(&answer)?))
+    }
+
+    /// The tree, when the adapter is on; else why not.
+    pub async fn ready(&self) -> Result<Objects, BleError> {
+        let nobody = BleAddress([0; 6]);
+        let objects = self
+            .objects()
+            .await
+            .map_err(|fault| fault.means(Doing::Manage, nobody, "asking Bluetooth how it is"))?;
+        match objects.state() {
+            StackState::Ready => Ok(objects),
+            StackState::AdapterOff => Err(BleError::AdapterOff),
+            StackState::NoAdapter | StackState::Down => Err(BleError::NoAdapter),
+        }
+    }
+
+    /// Who the stack is now: its unique name, or `None` when nobody has its name.
+    pub async fn owner(&self) -> Result<Option<String>, Fault> {
+        let bus = Some("org.freedesktop.DBus");
+        let asked = self
+            .connection
+            .call_method(bus, "/org/freedesktop/DBus", bus, "GetNameOwner", &BLUEZ);
+        match timeout(SHORT, asked).await {
+            Ok(Ok(answer)) => Ok(Some(body(&answer)?)),
+            Ok(Err(error)) => match Fault::from(error) {
+                Fault::Named { name, .. } if name.ends_with(".NameHasNoOwner") => Ok(None),
+                other => Err(other),
+            },
+            Err(_) => Err(Fault::Time(SHORT)),
+        }
+    }
+
+    /// Changes of properties of `interface`, told by `owner` and nobody else; of one object, or of all.
+    pub async fn changes(
+        &self,
+        owner: &str,
+        path: Option<&str>,
+        interface: &str,
+    ) -> Result<MessageStream, Fault> {
+        let mut rule = MatchRule::builder()
+            .msg_type(Type::Signal)
+            .sender(owner.to_owned())
+            .interface("org.freedesktop.DBus.Properties")
+            .member("PropertiesChanged")
+            .arg(0, interface.to_owned());
+        if let Some(path) = path {
+            rule = rule.path(path.to_owned());
+        }
+        self.listen(rule.build()?).await
+    }
+
+    /// Changes of who has the stack's name.
+    pub async fn owners(&self) -> Result<MessageStream, Fault> {
+        let rule = MatchRule::builder()
+            .msg_type(Type::Signal)
+            .sender("org.freedesktop.DBus")
+            .interface("org.freedesktop.DBus")
+            .member("NameOwnerChanged")
+            .arg(0, BLUEZ)
+            .build()?;
+        self.listen(rule).await
+    }
+
+    async fn listen(&self, rule: MatchRule<'_>) -> Result<MessageStream, Fault> {
+        let listening = MessageStream::for_match_rule(rule.to_owned(), &self.connection, Some(QUEUE));
+        match timeout(SHORT, listening).await {
+            Ok(stream) => Ok(stream?),
+            Err(_) => Err(Fault::Time(SHORT)),
+        }
+    }
+}
+
+fn body<T: DeserializeOwned + Typed>(message: &Message) -> Result<T, Fault> {
+    message
+        .body()
+        .deserialize()
+        .map_err(|error| Fault::Bus(error.to_string()))
+}
