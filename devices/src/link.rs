@@ -6,10 +6,17 @@ use std::future::Future;
 use std::io;
 use std::time::Duration;
 
-use crate::modbus::Request;
+use crate::modbus::{Answer, Ask, Request};
 
-/// Reads registers. One question at a time; after an error the next question starts on a clean line.
+/// A line to devices that have registers. One question at a time; after an error the next question starts on a
+/// clean line.
 pub trait Registers: Send {
+    /// Puts one question to `unit`.
+    ///
+    /// Comes back within the time limit that the line was made with, and only with an answer that fits the
+    /// question: as many words as were asked for, the echo of the very write.
+    fn call(&mut self, unit: u8, ask: Ask) -> impl Future<Output = Result<Answer, LinkError>> + Send;
+
     /// Asks `unit` for the registers of `request`.
     ///
     /// Comes back with exactly `request.count` words (a coil or an input is 0 or 1), within the time limit that
@@ -61,17 +68,31 @@ pub enum LinkError {
     /// The answer belongs to another question.
     #[error("an answer to another question came")]
     Mismatch,
+    /// There is no trusted way to the device: the TLS handshake failed.
+    #[error("{address} is not trusted, or does not trust us: do the certificates fit?")]
+    Untrusted {
+        /// The endpoint.
+        address: String,
+        /// What the TLS library said.
+        source: io::Error,
+    },
+    /// The device took a write and holds another value.
+    #[error("the device confirmed a write and holds another value")]
+    NotTaken,
+    /// Others use the line; nothing was asked.
+    #[error("the line is busy")]
+    Busy,
 }
 
 impl LinkError {
     /// Whether the device itself answered: it lives, though it gave nothing.
     pub const fn answered(&self) -> bool {
-        matches!(self, LinkError::Exception { .. })
+        matches!(self, LinkError::Exception { .. } | LinkError::NotTaken)
     }
 
     /// Whether the line must be dropped before the next question.
     pub const fn spoils_the_line(&self) -> bool {
-        !self.answered()
+        !self.answered() && !matches!(self, LinkError::Busy)
     }
 }
 

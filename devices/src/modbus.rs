@@ -1,8 +1,14 @@
 //! Registers to samples: which questions to ask for a profile, and what the words of an answer mean.
 
+pub mod bus;
+pub mod frame;
+mod identity;
+pub mod role;
 pub mod serial;
 pub mod tcp;
+pub mod tls;
 mod wire;
+mod write;
 
 use std::fmt;
 
@@ -14,6 +20,41 @@ use crate::link::LinkError;
 use crate::profile::{Format, Function, Meaning, Number, Profile, Register, WordOrder};
 use crate::sample::Sample;
 use crate::unit::Conversion;
+
+pub use identity::Identity;
+pub use write::Write;
+
+/// What can be put to a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// To read registers.
+    Read(Request),
+    /// To write. The agent never does so by itself.
+    Write(Write),
+    /// Who it is, from that object on (function 43/14, basic level).
+    Identify(u8),
+}
+
+/// What a device answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The words: as many as were asked for.
+    Words(Vec<u16>),
+    /// The write was confirmed.
+    Written,
+    /// Part of who it is.
+    Identity(Identity),
+}
+
+impl Answer {
+    /// The words of a read; none when it is an answer to something else.
+    pub fn words(self) -> Option<Vec<u16>> {
+        match self {
+            Answer::Words(words) => Some(words),
+            Answer::Written | Answer::Identity(_) => None,
+        }
+    }
+}
 
 /// One question: `count` registers from `address` on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

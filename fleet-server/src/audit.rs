@@ -55,11 +55,15 @@ pub enum Action {
     IncidentClosed,
     /// The one-time set-up code was used to make the first operator.
     FirstOperatorMade,
+    /// A gateway refused another master's write to a device that it guards.
+    WriteRefused,
+    /// A gateway let a write to a device through.
+    DeviceWritten,
 }
 
 impl Action {
     /// All of them.
-    pub const ALL: [Action; 20] = [
+    pub const ALL: [Action; 22] = [
         Action::GatewayClaimed,
         Action::ClaimUsed,
         Action::CsrRefused,
@@ -80,6 +84,8 @@ impl Action {
         Action::TeamChanged,
         Action::IncidentClosed,
         Action::FirstOperatorMade,
+        Action::WriteRefused,
+        Action::DeviceWritten,
     ];
 
     /// The name in the table.
@@ -105,6 +111,8 @@ impl Action {
             Action::TeamChanged => "team-changed",
             Action::IncidentClosed => "incident-closed",
             Action::FirstOperatorMade => "first-operator-made",
+            Action::WriteRefused => "write-refused",
+            Action::DeviceWritten => "device-written",
         }
     }
 

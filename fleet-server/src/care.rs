@@ -261,6 +261,10 @@ pub enum Reason {
     Untrusted(SensorId),
     /// The gateway had to give up records.
     RecordsLost,
+    /// Somebody tried to change a device who may not.
+    WriteRefused(Option<SensorId>),
+    /// Another device than before answers.
+    OtherDevice(Option<SensorId>),
     /// Records are missing and nobody can account for them.
     Unaccounted,
 }
@@ -371,6 +375,12 @@ fn alarm(alarm: &ActiveAlarm, dependency: Dependency) -> Finding {
             since,
         ),
         (Condition::SensorSilent, None) => finding(by_dependency(dependency), Reason::GatewaySilent, since),
+        (Condition::WriteRefused, sensor) => {
+            finding(State::CheckToday, Reason::WriteRefused(sensor.clone()), since)
+        }
+        (Condition::OtherDevice, sensor) => {
+            finding(State::CheckToday, Reason::OtherDevice(sensor.clone()), since)
+        }
         (Condition::RecordsLost, _) => finding(State::CheckToday, Reason::RecordsLost, since),
     }
 }

@@ -7,6 +7,7 @@
 //! has to be reinterpreted. A gateway that is not revoked may be claimed anew (a replaced disk, a box that slept
 //! longer than its renewal grace); its old certificates hold until the new claim's first certificate is issued.
 
+pub mod attempt;
 pub mod invite;
 pub mod register;
 pub mod view;

@@ -15,6 +15,11 @@ pub enum Condition {
     DeviceAlarm,
     /// The gateway's outbox had to give up records.
     RecordsLost,
+    /// Somebody tried to write to a guarded device what is not allowed. The attempts are records of their own
+    /// ([`crate::guard::WriteAttempt`]); the condition ends when there was none for a while.
+    WriteRefused,
+    /// Another device than before answers where a sensor is: a moved cable, or an exchange.
+    OtherDevice,
 }
 
 /// A condition that began or ended.

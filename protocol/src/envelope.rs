@@ -18,6 +18,7 @@ use ring::digest;
 use serde::{Deserialize, Serialize};
 
 use crate::alarm::Alarm;
+use crate::guard::WriteAttempt;
 use crate::id::{Epoch, GatewayId, Seq};
 use crate::link::Outage;
 use crate::posture::{MAX_SENSORS, PostureReport};
@@ -150,13 +151,15 @@ pub enum Item {
     Outage(Outage),
     /// What looks wrong about the sensors, and their bonds.
     Watch(WatchReport),
+    /// Another master wrote to a guarded device, or tried to.
+    Write(WriteAttempt),
 }
 
 impl Item {
     /// The lane it travels in.
     pub const fn lane(&self) -> Lane {
         match self {
-            Item::Alarm(_) | Item::Posture(_) | Item::Watch(_) => Lane::Urgent,
+            Item::Alarm(_) | Item::Posture(_) | Item::Watch(_) | Item::Write(_) => Lane::Urgent,
             Item::Reading(_) => Lane::Vital,
             Item::Outage(_) => Lane::Routine,
         }

@@ -16,6 +16,7 @@ pub mod envelope;
 pub mod event_log;
 pub mod evidence;
 pub mod grade;
+pub mod guard;
 pub mod id;
 pub mod link;
 pub mod posture;

@@ -19,6 +19,7 @@ use homeward_protocol::bond::{Bond, KeyClass};
 use homeward_protocol::claim::{Claim, Code, Pin, ServerInfo};
 use homeward_protocol::envelope::{ChainHash, Entry, Envelope, Item, Lane, LossCause, Lost, MAX_ENVELOPE};
 use homeward_protocol::grade::{Grade, Reason};
+use homeward_protocol::guard::{Outcome, Why, WriteAttempt};
 use homeward_protocol::id::{Epoch, GatewayId, Seq};
 use homeward_protocol::link::{Cause, Outage};
 use homeward_protocol::posture::{Clock, Disk, PostureReport, SensorHeard, ShortText};
@@ -281,6 +282,20 @@ fn items() -> Vec<(&'static str, Item)> {
         ("item-1-reading-all-reasons.cbor", all_reasons_and_marks()),
         ("item-1-posture.cbor", Item::Posture(posture())),
         ("item-1-watch.cbor", Item::Watch(watch())),
+        (
+            "item-1-write-refused.cbor",
+            Item::Write(WriteAttempt {
+                sensor: "ups".parse().expect("an id"),
+                at: AT,
+                peer: ShortText::cut("monitor at 192.0.2.20"),
+                unit: 1,
+                function: 16,
+                address: Some(1054),
+                count: 2,
+                outcome: Outcome::Refused(Why::Function),
+                times: 3,
+            }),
+        ),
         (
             "item-1-alarm.cbor",
             Item::Alarm(Alarm {

@@ -12,6 +12,7 @@ use homeward_protocol::envelope::{
     ChainHash, Entry, Envelope, Item, Lane, LossCause, Lost, MAX_ENTRIES, MAX_ENVELOPE, MAX_ITEM,
 };
 use homeward_protocol::grade::{Grade, Reason};
+use homeward_protocol::guard::{Outcome, Why, WriteAttempt};
 use homeward_protocol::id::{BootId, Epoch, GatewayId, PlacementId, SensorId, Seq, TeamId};
 use homeward_protocol::link::{Cause, Outage};
 use homeward_protocol::posture::{Clock, Disk, MAX_SENSORS, MAX_TEXT, PostureReport, SensorHeard, ShortText};
@@ -168,12 +169,27 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    fn attempt()(
+        sensor in sensor(), at in time(), peer in text(), unit in any::<u8>(), function in any::<u8>(),
+        address in prop::option::of(any::<u16>()), count in any::<u16>(), times in any::<u32>(),
+        outcome in prop_oneof![
+            select(&Why::ALL[..]).prop_map(Outcome::Refused),
+            select(&[Outcome::Written, Outcome::Failed][..]),
+        ],
+    ) -> WriteAttempt {
+        WriteAttempt { sensor, at, peer, unit, function, address, count, outcome, times }
+    }
+}
+
 fn item() -> impl Strategy<Value = Item> {
     let condition = select(
         &[
             Condition::SensorSilent,
             Condition::DeviceAlarm,
             Condition::RecordsLost,
+            Condition::WriteRefused,
+            Condition::OtherDevice,
         ][..],
     );
     let cause = select(
@@ -189,6 +205,7 @@ fn item() -> impl Strategy<Value = Item> {
         reading().prop_map(Item::Reading),
         posture().prop_map(Item::Posture),
         watch().prop_map(Item::Watch),
+        attempt().prop_map(Item::Write),
         alarm.prop_map(|(condition, sensor, active, at)| Item::Alarm(Alarm {
             condition,
             sensor,

@@ -20,7 +20,7 @@ use tokio_modbus::slave::SlaveContext;
 use tokio_serial::{DataBits, SerialPortBuilderExt, SerialStream, StopBits};
 
 use crate::link::{LinkError, Registers};
-use crate::modbus::{Request, wire};
+use crate::modbus::{Answer, Ask, Request, wire};
 use crate::profile::{LineSettings, Parity};
 
 /// A line is quiet after this: longer than the gap within a frame at 1200 baud, 3.5 characters or 32 ms.
@@ -123,10 +123,15 @@ impl<O: Open> Rtu<O> {
         Ok(rtu::attach(stream))
     }
 
-    async fn resynchronise(&mut self, unit: u8, request: Request) -> Result<Context, LinkError> {
+    async fn resynchronise(&mut self, unit: u8, ask: &Ask) -> Result<Context, LinkError> {
         sleep(self.limit).await;
         let mut trial = self.open().await?;
-        match ask(&mut trial, self.limit, unit, request).await {
+        // A write is not tried: what is asked here is thrown away.
+        let tried = match ask {
+            Ask::Write(write) => Ask::Read(write.read_back()),
+            reading => reading.clone(),
+        };
+        match put(&mut trial, self.limit, unit, &tried).await {
             Err(error) if error.spoils_the_line() => return Err(error),
             _unused => drop(trial),
         }
@@ -135,25 +140,30 @@ impl<O: Open> Rtu<O> {
 }
 
 impl<O: Open> Registers for Rtu<O> {
-    async fn read(&mut self, unit: u8, request: Request) -> Result<Vec<u16>, LinkError> {
+    async fn call(&mut self, unit: u8, ask: Ask) -> Result<Answer, LinkError> {
         // Whoever gives up in between (also by being dropped) leaves the line spoilt.
         let mut line = match std::mem::replace(&mut self.line, Line::Spoilt) {
             Line::Clean(context) => context,
             Line::Closed => self.open().await?,
-            Line::Spoilt => self.resynchronise(unit, request).await?,
+            Line::Spoilt => self.resynchronise(unit, &ask).await?,
         };
-        let result = ask(&mut line, self.limit, unit, request).await;
+        let result = put(&mut line, self.limit, unit, &ask).await;
         if !matches!(&result, Err(error) if error.spoils_the_line()) {
             self.line = Line::Clean(line);
         }
         result
     }
+
+    async fn read(&mut self, unit: u8, request: Request) -> Result<Vec<u16>, LinkError> {
+        let answer = self.call(unit, Ask::Read(request)).await?;
+        answer.words().ok_or(LinkError::Mismatch)
+    }
 }
 
-async fn ask(on: &mut Context, limit: Duration, unit: u8, request: Request) -> Result<Vec<u16>, LinkError> {
+async fn put(on: &mut Context, limit: Duration, unit: u8, ask: &Ask) -> Result<Answer, LinkError> {
     on.set_slave(Slave(unit));
-    match timeout(limit, on.call(wire::question(request))).await {
-        Ok(answer) => wire::words(request, answer),
+    match timeout(limit, on.call(wire::question(ask))).await {
+        Ok(answer) => wire::answer(ask, answer),
         Err(_) => Err(LinkError::TimeLimit { after: limit }),
     }
 }

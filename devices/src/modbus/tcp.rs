@@ -1,4 +1,4 @@
-//! Shell: registers over Modbus/TCP.
+//! Shell: registers over Modbus/TCP, plain or inside TLS.
 //!
 //! # Design
 //! The library has no time limit, no retry and no reconnect, and after a time limit each later answer would be
@@ -17,14 +17,20 @@ use tokio::time::timeout;
 use tokio_modbus::Slave;
 use tokio_modbus::client::{Client, Context, tcp};
 use tokio_modbus::slave::SlaveContext;
+use tokio_rustls::TlsConnector;
 
 use crate::link::{LinkError, Registers};
-use crate::modbus::{Request, wire};
+use crate::modbus::tls::Secured;
+use crate::modbus::{Answer, Ask, Request, wire};
+
+/// How long a handshake may take at least: small devices compute seconds for one.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// A device, or a gateway to several, at one TCP endpoint.
 pub struct Tcp {
     address: String,
     limit: Duration,
+    secured: Option<Secured>,
     connection: Option<Context>,
 }
 
@@ -35,7 +41,16 @@ impl Tcp {
         Tcp {
             address,
             limit,
+            secured: None,
             connection: None,
+        }
+    }
+
+    /// The same by Modbus/TCP Security. There is no way back to the plain protocol.
+    pub fn secured(address: String, limit: Duration, secured: Secured) -> Self {
+        Tcp {
+            secured: Some(secured),
+            ..Tcp::new(address, limit)
         }
     }
 
@@ -44,14 +59,14 @@ impl Tcp {
         self.connection.is_some()
     }
 
-    async fn attempt(&mut self, unit: u8, request: Request) -> Result<Vec<u16>, LinkError> {
+    async fn attempt(&mut self, unit: u8, ask: &Ask) -> Result<Answer, LinkError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => connect(&self.address, self.limit).await?,
+            None => connect(&self.address, self.limit, self.secured.as_ref()).await?,
         };
         connection.set_slave(Slave(unit));
-        let result = match timeout(self.limit, connection.call(wire::question(request))).await {
-            Ok(answer) => wire::words(request, answer),
+        let result = match timeout(self.limit, connection.call(wire::question(ask))).await {
+            Ok(answer) => wire::answer(ask, answer),
             Err(_) => Err(LinkError::TimeLimit { after: self.limit }),
         };
         if !matches!(&result, Err(error) if error.spoils_the_line()) {
@@ -62,17 +77,23 @@ impl Tcp {
 }
 
 impl Registers for Tcp {
-    async fn read(&mut self, unit: u8, request: Request) -> Result<Vec<u16>, LinkError> {
-        let kept = self.is_connected();
-        match self.attempt(unit, request).await {
-            // Many devices close a connection that was idle; that is no failure of this question.
-            Err(LinkError::Broken { .. }) if kept => self.attempt(unit, request).await,
+    async fn call(&mut self, unit: u8, ask: Ask) -> Result<Answer, LinkError> {
+        let again = self.is_connected() && !matches!(ask, Ask::Write(_));
+        match self.attempt(unit, &ask).await {
+            // Many devices close a connection that was idle; that is no failure of this question. A write is not
+            // put twice: nobody knows whether the device took it.
+            Err(LinkError::Broken { .. }) if again => self.attempt(unit, &ask).await,
             result => result,
         }
     }
+
+    async fn read(&mut self, unit: u8, request: Request) -> Result<Vec<u16>, LinkError> {
+        let answer = self.call(unit, Ask::Read(request)).await?;
+        answer.words().ok_or(LinkError::Mismatch)
+    }
 }
 
-async fn connect(address: &str, limit: Duration) -> Result<Context, LinkError> {
+async fn connect(address: &str, limit: Duration, secured: Option<&Secured>) -> Result<Context, LinkError> {
     let stream = timeout(limit, TcpStream::connect(address))
         .await
         .map_err(|_| LinkError::TimeLimit { after: limit })?
@@ -81,5 +102,18 @@ async fn connect(address: &str, limit: Duration) -> Result<Context, LinkError> {
             address: address.to_owned(),
             source,
         })?;
-    Ok(tcp::attach(stream))
+    let Some(secured) = secured else {
+        return Ok(tcp::attach(stream));
+    };
+    let limit = limit.max(HANDSHAKE);
+    let connector = TlsConnector::from(secured.config.clone());
+    let shaken = timeout(limit, connector.connect(secured.name.clone(), stream)).await;
+    match shaken {
+        Ok(Ok(stream)) => Ok(tcp::attach(stream)),
+        Ok(Err(source)) => Err(LinkError::Untrusted {
+            address: address.to_owned(),
+            source,
+        }),
+        Err(_) => Err(LinkError::TimeLimit { after: limit }),
+    }
 }

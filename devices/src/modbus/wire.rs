@@ -5,16 +5,33 @@
 //! that answers with another count would panic a debug build and be believed by a release build. Here the length
 //! is checked always. For the same reason nothing is indexed.
 
+use std::borrow::Cow;
 use std::io;
 
+use tokio_modbus::prelude::ReadCode;
 use tokio_modbus::{Error, Request as Question, Response};
 
 use crate::link::LinkError;
-use crate::modbus::Request;
+use crate::modbus::{Answer, Ask, Identity, Request, Write};
 use crate::profile::Function;
 
-/// What is sent for `request`.
-pub(super) fn question(request: Request) -> Question<'static> {
+/// What is sent for `ask`.
+pub(super) fn question(ask: &Ask) -> Question<'static> {
+    match ask {
+        Ask::Read(request) => reading(*request),
+        Ask::Write(Write::Coil { address, on }) => Question::WriteSingleCoil(*address, *on),
+        Ask::Write(Write::Register { address, value }) => Question::WriteSingleRegister(*address, *value),
+        Ask::Write(Write::Coils { address, on }) => {
+            Question::WriteMultipleCoils(*address, Cow::Owned(on.clone()))
+        }
+        Ask::Write(Write::Registers { address, values }) => {
+            Question::WriteMultipleRegisters(*address, Cow::Owned(values.clone()))
+        }
+        Ask::Identify(object) => Question::ReadDeviceIdentification(ReadCode::Basic, *object),
+    }
+}
+
+fn reading(request: Request) -> Question<'static> {
     let Request {
         function,
         address,
@@ -28,8 +45,8 @@ pub(super) fn question(request: Request) -> Question<'static> {
     }
 }
 
-/// The words of the answer to `request`: exactly as many as were asked for.
-pub(super) fn words(request: Request, answer: tokio_modbus::Result<Response>) -> Result<Vec<u16>, LinkError> {
+/// The answer to `ask`, when it is one.
+pub(super) fn answer(ask: &Ask, answer: tokio_modbus::Result<Response>) -> Result<Answer, LinkError> {
     let response = match answer {
         Ok(Ok(response)) => response,
         Ok(Err(exception)) => {
@@ -44,6 +61,35 @@ pub(super) fn words(request: Request, answer: tokio_modbus::Result<Response>) ->
             });
         }
     };
+    match (ask, response) {
+        (Ask::Read(request), response) => words(*request, response).map(Answer::Words),
+        (Ask::Write(write), response) if echoes(write, &response) => Ok(Answer::Written),
+        (Ask::Identify(_), Response::ReadDeviceIdentification(part)) => {
+            let objects = part.device_id_objects.iter().map(|o| (o.id, &o.value[..]));
+            let next = part.more_follows.then_some(part.next_object_id);
+            Ok(Answer::Identity(Identity::new(objects, next)))
+        }
+        _ => Err(LinkError::Mismatch),
+    }
+}
+
+/// Whether the device confirmed this very write. The library checks that by a debug assertion only.
+fn echoes(write: &Write, response: &Response) -> bool {
+    match (write, response) {
+        (Write::Coil { address, on }, Response::WriteSingleCoil(at, echo)) => (address, on) == (at, echo),
+        (Write::Register { address, value }, Response::WriteSingleRegister(at, echo)) => {
+            (address, value) == (at, echo)
+        }
+        (Write::Coils { address, .. }, Response::WriteMultipleCoils(at, count))
+        | (Write::Registers { address, .. }, Response::WriteMultipleRegisters(at, count)) => {
+            address == at && write.count() == *count
+        }
+        _ => false,
+    }
+}
+
+/// The words of the answer to `request`: exactly as many as were asked for.
+fn words(request: Request, response: Response) -> Result<Vec<u16>, LinkError> {
     let asked = usize::from(request.count);
     let (words, wanted) = match (request.function, response) {
         (Function::Coils, Response::ReadCoils(bits))
@@ -86,6 +132,12 @@ mod tests {
         }
     }
 
+    /// The words that `given` brings for `request`.
+    fn words(request: Request, given: tokio_modbus::Result<Response>) -> Result<Vec<u16>, LinkError> {
+        let words = answer(&Ask::Read(request), given)?.words();
+        Ok(words.expect("a read brings words"))
+    }
+
     #[test]
     fn an_answer_with_another_count_is_refused_in_every_build() {
         let request = ask(Function::HoldingRegisters, 2);
@@ -119,5 +171,29 @@ mod tests {
         let answer = Ok(Ok(Response::ReadHoldingRegisters(vec![1])));
         let got = words(ask(Function::InputRegisters, 1), answer);
         assert!(matches!(got, Err(LinkError::Mismatch)));
+    }
+
+    #[test]
+    fn a_write_is_confirmed_by_its_own_echo_only() {
+        let write = Write::Register { address: 7, value: 9 };
+        let tell = |response| answer(&Ask::Write(write.clone()), Ok(Ok(response)));
+        assert_eq!(
+            tell(Response::WriteSingleRegister(7, 9)).expect("confirmed"),
+            Answer::Written
+        );
+        for other in [
+            Response::WriteSingleRegister(8, 9),
+            Response::WriteSingleRegister(7, 8),
+            Response::WriteSingleCoil(7, true),
+            Response::WriteMultipleRegisters(7, 1),
+        ] {
+            assert!(matches!(tell(other), Err(LinkError::Mismatch)));
+        }
+        let several = Ask::Write(Write::Registers {
+            address: 7,
+            values: vec![1, 2],
+        });
+        let short = answer(&several, Ok(Ok(Response::WriteMultipleRegisters(7, 1))));
+        assert!(matches!(short, Err(LinkError::Mismatch)));
     }
 }

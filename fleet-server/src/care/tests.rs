@@ -258,6 +258,18 @@ fn each_scenario_gets_the_answer_a_person_would_give() {
             Reason::GatewaySilent,
         ),
         (
+            "a refused write",
+            alarmed(Condition::WriteRefused, Some("oxygen"), High),
+            CheckToday,
+            Reason::WriteRefused(Some(oxygen())),
+        ),
+        (
+            "another device at the cable",
+            alarmed(Condition::OtherDevice, Some("oxygen"), Low),
+            CheckToday,
+            Reason::OtherDevice(Some(oxygen())),
+        ),
+        (
             "records given up",
             alarmed(Condition::RecordsLost, None, High),
             CheckToday,

@@ -48,6 +48,10 @@ pub fn reason(reason: &Reason) -> String {
         Reason::OnBattery(id) => format!("{} runs on its battery: the mains are away", name(id)),
         Reason::OutOfRange(id) => format!("{} sends a value outside its normal range", name(id)),
         Reason::Untrusted(id) => format!("{} sends a value that cannot be trusted", name(id)),
+        Reason::WriteRefused(Some(id)) => format!("Somebody tried to change the settings of {}", name(id)),
+        Reason::WriteRefused(None) => "Somebody tried to change the settings of a device".into(),
+        Reason::OtherDevice(Some(id)) => format!("{} is another device than before", name(id)),
+        Reason::OtherDevice(None) => "A device was exchanged".into(),
         Reason::RecordsLost => "The box had to give up some records".into(),
         Reason::Unaccounted => "Some records of the last day are missing".into(),
     }
@@ -72,6 +76,8 @@ pub fn action(reason: &Reason) -> &'static str {
         Reason::OnBattery(_) => "Call, and ask about the power",
         Reason::OutOfRange(_) => "Look at the value and compare on the next visit",
         Reason::Untrusted(_) => "Check the device on the next visit",
+        Reason::WriteRefused(_) => "Tell the operator: the change was stopped, and who tried is on record",
+        Reason::OtherDevice(_) => "Ask if somebody moved a cable or exchanged the device; tell the operator",
         Reason::RecordsLost | Reason::Unaccounted => "Tell the operator; check the device's own record",
     }
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use homeward_protocol::alarm::Alarm;
 use homeward_protocol::envelope::{Item, Lane, MAX_ITEM};
+use homeward_protocol::guard::WriteAttempt;
 use homeward_protocol::id::{GatewayId, SensorId, Seq};
 use homeward_protocol::link::Outage;
 use homeward_protocol::posture::{PostureReport, ShortText};
@@ -16,7 +17,8 @@ use homeward_protocol::wire;
 use serde::Serialize;
 
 use super::streams::number;
-use super::{StoreError, Tx, Value};
+use super::{StoreError, Tx, Value, audit};
+use crate::device::attempt;
 use crate::ingest::{Content, Place};
 
 /// Pieces of one gateway that are kept though they could not be read; older ones are only counted.
@@ -82,6 +84,7 @@ pub(super) fn keep(
             }
             Content::Record(Item::Posture(report)) => put_posture(tx, at, report)?,
             Content::Record(Item::Alarm(alarm)) => put_alarm(tx, at, *seq, alarm)?,
+            Content::Record(Item::Write(write)) => put_write(tx, at, write)?,
             Content::Record(Item::Outage(outage)) => put_outage(tx, at, *seq, outage)?,
             Content::Unreadable { body, why } => {
                 quarantine(tx, at.gateway, &body.0, why, at.now)?;
@@ -302,6 +305,12 @@ fn put_alarm(tx: &mut dyn Tx, at: &Origin<'_>, seq: Seq, alarm: &Alarm) -> Resul
         ],
     )?;
     Ok(())
+}
+
+/// A row of the audit trail: in homes as on the server, who changed a thing or tried to is kept for good.
+fn put_write(tx: &mut dyn Tx, at: &Origin<'_>, write: &WriteAttempt) -> Result<(), StoreError> {
+    let (action, detail) = attempt::told(write);
+    audit::record(tx, at.now, at.gateway, action, write.sensor.as_str(), &detail)
 }
 
 fn put_outage(tx: &mut dyn Tx, at: &Origin<'_>, seq: Seq, outage: &Outage) -> Result<(), StoreError> {
