@@ -13,14 +13,16 @@
 //! not. Four states, and their counts sum to the whole.
 
 pub mod list;
+pub mod reading;
 pub mod words;
 
 use std::fmt;
 use std::str::FromStr;
 
 use homeward_protocol::alarm::Condition;
+use homeward_protocol::grade::Reason as Against;
 use homeward_protocol::id::SensorId;
-use homeward_protocol::reading::{Quality, State as Named, Value};
+use homeward_protocol::reading::{Details, Mark, Quality, State as Named, Value};
 use homeward_protocol::time::{ClockTrust, Timestamp};
 
 /// A sensor is heard when a reading was stored within this many of its own intervals …
@@ -133,6 +135,8 @@ pub struct Newest {
     pub taken_at: Timestamp,
     /// When the server stored it.
     pub received_at: Timestamp,
+    /// What else is known of it.
+    pub details: Details,
 }
 
 /// What is known of one sensor.
@@ -259,6 +263,16 @@ pub enum Reason {
     OutOfRange(SensorId),
     /// A value that is missing or cannot be trusted.
     Untrusted(SensorId),
+    /// What answers may be another device than the one that was set up for this person.
+    InDoubt(SensorId),
+    /// The device reports a fault of its own.
+    Faulty(SensorId),
+    /// The device measured above or below what it can measure.
+    BeyondDevice(SensorId),
+    /// The device is not, or no longer, on the body.
+    OffBody(SensorId),
+    /// The device says that its last measurement did not work.
+    MeasureAgain(SensorId),
     /// The gateway had to give up records.
     RecordsLost,
     /// Somebody tried to change a device who may not.
@@ -347,12 +361,11 @@ fn findings(facts: &Facts, now: Timestamp) -> Vec<Finding> {
     }
     for sensor in &facts.sensors {
         found.extend(silence(sensor, facts, now));
-        found.extend(
-            sensor
-                .newest
-                .iter()
-                .filter_map(|n| value(&sensor.sensor, n, facts.dependency)),
-        );
+        for newest in &sensor.newest {
+            found.extend(device(sensor, newest));
+            found.extend(marked(sensor, newest, facts.dependency));
+            found.extend(value(&sensor.sensor, newest, facts.dependency));
+        }
     }
     if let Some(at) = facts
         .unproven_gap
@@ -415,6 +428,63 @@ fn silence(sensor: &SensorFacts, facts: &Facts, now: Timestamp) -> Option<Findin
     None
 }
 
+/// Reasons that say that another device answers. That a bond or a profile proves little was so when it was installed,
+/// and is not a nurse's to mend.
+const OTHER_DEVICE: [Against; 4] = [
+    Against::DebugKey,
+    Against::BondChanged,
+    Against::NotAssociated,
+    Against::OtherDevice,
+];
+
+fn device(sensor: &SensorFacts, newest: &Newest) -> Option<Finding> {
+    let reasons = &newest.details.reasons;
+    let other = OTHER_DEVICE.iter().any(|against| reasons.contains(against));
+    let reason = || Reason::InDoubt(sensor.sensor.clone());
+    other.then(|| finding(State::CheckToday, reason(), Some(newest.received_at)))
+}
+
+/// A reason about a sensor.
+type About = fn(SensorId) -> Reason;
+
+/// What the device itself says against its value.
+fn marked(sensor: &SensorFacts, newest: &Newest, dependency: Dependency) -> Vec<Finding> {
+    let judged = |mark: &Mark| -> Option<(State, About)> {
+        Some(match mark {
+            Mark::DeviceFault => (by_dependency(dependency), Reason::Faulty),
+            Mark::BeyondDevice => (by_dependency(dependency), Reason::BeyondDevice),
+            Mark::OffBody => (by_dependency(dependency), Reason::OffBody),
+            Mark::LowBattery => (State::CheckToday, Reason::Wears),
+            Mark::Questionable => (State::CheckToday, Reason::Untrusted),
+            Mark::Invalid
+            | Mark::Moved
+            | Mark::CuffPosition
+            | Mark::PoorSignal
+            | Mark::SampleFault
+            | Mark::TemperatureFault => (State::CheckToday, Reason::MeasureAgain),
+            Mark::FromStorage
+            | Mark::BySensorClock
+            | Mark::SensorClockUnset
+            | Mark::EarlyEstimate
+            | Mark::Ongoing
+            | Mark::NotAPatient
+            | Mark::ControlSolution
+            | Mark::IrregularPulse
+            | Mark::ExtraData => return None,
+        })
+    };
+    let judged = newest.details.marks.iter().filter_map(judged);
+    judged
+        .map(|(state, reason)| finding(state, reason(sensor.sensor.clone()), Some(newest.received_at)))
+        .collect()
+}
+
+/// Whether the device says that nothing was measured on the person: a value is not missed then.
+fn nobodys(newest: &Newest) -> bool {
+    let marks = &newest.details.marks;
+    marks.contains(&Mark::NotAPatient) || marks.contains(&Mark::ControlSolution)
+}
+
 fn value(sensor: &SensorId, newest: &Newest, dependency: Dependency) -> Option<Finding> {
     let at = Some(newest.received_at);
     let found = |state, reason: fn(SensorId) -> Reason| Some(finding(state, reason(sensor.clone()), at));
@@ -422,6 +492,7 @@ fn value(sensor: &SensorId, newest: &Newest, dependency: Dependency) -> Option<F
         (Value::State(Named::Depleted), _) => found(State::NeedsAction, Reason::Empty),
         (Value::State(Named::Discharging), _) => found(by_dependency(dependency), Reason::OnBattery),
         (Value::State(Named::Weak | Named::Replace), _) => found(State::CheckToday, Reason::Wears),
+        (Value::Absent, _) if nobodys(newest) => None,
         (Value::Absent, _) | (_, Quality::Doubtful) => found(State::CheckToday, Reason::Untrusted),
         (_, Quality::OutOfRange) => found(State::CheckToday, Reason::OutOfRange),
         _ => None,

@@ -1,6 +1,6 @@
 //! The shapes of the API's answers, apart from what they are kept as.
 
-use homeward_protocol::reading::{Quality, Value};
+use homeward_protocol::reading::{Quality, SensorClock, Sent, Value};
 use homeward_protocol::time::{ClockTrust, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -93,6 +93,44 @@ impl From<Counts> for CountsShape {
     }
 }
 
+/// A number before its conversion.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct SentShape {
+    /// The device's digits.
+    #[schema(example = "16.0")]
+    pub number: String,
+    /// The device's unit, UCUM.
+    #[schema(example = "kPa")]
+    pub unit: &'static str,
+}
+
+impl From<Sent> for SentShape {
+    fn from(sent: Sent) -> SentShape {
+        SentShape {
+            number: sent.value.to_string(),
+            unit: sent.unit.ucum(),
+        }
+    }
+}
+
+/// A device's own time of a value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct SensorClockShape {
+    /// What the device's clock said, read as if it were UTC.
+    pub at: String,
+    /// How far that clock was ahead of the gateway's, milliseconds; missing when they were not seen together.
+    pub ahead_ms: Option<i64>,
+}
+
+impl From<SensorClock> for SensorClockShape {
+    fn from(clock: SensorClock) -> SensorClockShape {
+        SensorClockShape {
+            at: moment(Timestamp::synced(clock.at_ms)),
+            ahead_ms: clock.ahead_ms,
+        }
+    }
+}
+
 /// One value from one sensor at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ReadingShape {
@@ -113,6 +151,16 @@ pub struct ReadingShape {
     pub quality: &'static str,
     /// How sure we are of the device: `unverified`, `associated` or `verified`.
     pub grade: String,
+    /// What keeps it from a higher grade, each by its name.
+    #[schema(example = json!(["no-identity", "gateway-unjudged"]))]
+    pub grade_reasons: Vec<String>,
+    /// What the device says of the value, each by its name.
+    #[schema(example = json!(["from-storage"]))]
+    pub marks: Vec<String>,
+    /// What the device sent, when its unit was converted.
+    pub sent: Option<SentShape>,
+    /// The device's own time of the value, when it told one.
+    pub sensor_clock: Option<SensorClockShape>,
     /// When the gateway took it.
     pub taken_at: String,
     /// How far the gateway's clock was trusted: `synced`, `unsynced` or `floor`.
@@ -140,6 +188,10 @@ impl From<&console::Shown> for ReadingShape {
                 Quality::Doubtful => "doubtful",
             },
             grade: wire_name(&shown.grade),
+            grade_reasons: shown.details.reasons.iter().map(wire_name).collect(),
+            marks: shown.details.marks.iter().map(wire_name).collect(),
+            sent: shown.details.sent.map(SentShape::from),
+            sensor_clock: shown.details.sensor_clock.map(SensorClockShape::from),
             taken_at: moment(shown.taken_at),
             clock: match shown.taken_at.trust {
                 ClockTrust::Synced => "synced",

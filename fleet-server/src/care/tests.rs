@@ -19,6 +19,7 @@ fn newest(value: Value, quality: Quality, ago_s: i64) -> Newest {
         quality,
         taken_at: at(ago_s),
         received_at: at(ago_s),
+        details: Details::default(),
     }
 }
 
@@ -65,6 +66,133 @@ fn alarmed(condition: Condition, sensor: Option<&str>, dependency: Dependency) -
 
 fn valued(value: Value, quality: Quality) -> Facts {
     with(|f| f.sensors[0].newest = vec![newest(value, quality, 10)])
+}
+
+fn marked(value: Value, quality: Quality, marks: &[Mark], dependency: Dependency) -> Facts {
+    with(|f| {
+        f.dependency = dependency;
+        f.sensors[0].newest = vec![newest(value, quality, 10)];
+        f.sensors[0].newest[0].details.marks = marks.to_vec();
+    })
+}
+
+/// What a device says of its own value, and what a nurse is told of it.
+#[test]
+fn marks_of_a_device_become_the_words_that_a_person_can_act_on() {
+    use Dependency::{High, Medium};
+    use Mark::{
+        BeyondDevice, ControlSolution, DeviceFault, Invalid, IrregularPulse, LowBattery, Moved, NotAPatient,
+        OffBody, Ongoing, Questionable,
+    };
+    use State::{AllWorking, CheckToday, NeedsAction};
+    let oxygen = || id("oxygen");
+    let (good, doubtful) = (Quality::Good, Quality::Doubtful);
+    let table: [(&str, Facts, State, Reason); 13] = [
+        (
+            "an irregular pulse is the person's, not the device's",
+            marked(number(), good, &[IrregularPulse], High),
+            AllWorking,
+            Reason::AllHeard,
+        ),
+        (
+            "a measurement under way",
+            marked(number(), good, &[Ongoing], High),
+            AllWorking,
+            Reason::AllHeard,
+        ),
+        (
+            "a test with control solution has no value, and none is missed",
+            marked(Value::Absent, doubtful, &[ControlSolution], High),
+            AllWorking,
+            Reason::AllHeard,
+        ),
+        (
+            "a demonstration in the shop",
+            marked(Value::Absent, good, &[NotAPatient], High),
+            AllWorking,
+            Reason::AllHeard,
+        ),
+        (
+            "no value and no word why",
+            marked(Value::Absent, good, &[], Medium),
+            CheckToday,
+            Reason::Untrusted(oxygen()),
+        ),
+        (
+            "questionable by its own word",
+            marked(number(), doubtful, &[Questionable], High),
+            CheckToday,
+            Reason::Untrusted(oxygen()),
+        ),
+        (
+            "it could not measure",
+            marked(Value::Absent, doubtful, &[Invalid], Medium),
+            CheckToday,
+            Reason::MeasureAgain(oxygen()),
+        ),
+        (
+            "the arm moved",
+            marked(number(), doubtful, &[Moved], High),
+            CheckToday,
+            Reason::MeasureAgain(oxygen()),
+        ),
+        (
+            "its battery is low",
+            marked(number(), good, &[LowBattery], High),
+            CheckToday,
+            Reason::Wears(oxygen()),
+        ),
+        (
+            "it has fallen off",
+            marked(Value::Absent, doubtful, &[OffBody], Medium),
+            CheckToday,
+            Reason::OffBody(oxygen()),
+        ),
+        (
+            "it has fallen off one who depends on it",
+            marked(Value::Absent, doubtful, &[OffBody], High),
+            NeedsAction,
+            Reason::OffBody(oxygen()),
+        ),
+        (
+            "a defect",
+            marked(Value::Absent, doubtful, &[DeviceFault], High),
+            NeedsAction,
+            Reason::Faulty(oxygen()),
+        ),
+        (
+            "beyond what it can measure outranks a low battery",
+            marked(Value::Absent, doubtful, &[BeyondDevice, LowBattery], High),
+            NeedsAction,
+            Reason::BeyondDevice(oxygen()),
+        ),
+    ];
+    for (what, facts, state, reason) in table {
+        let standing = standing(&facts, Timestamp::synced(NOW));
+        assert_eq!((standing.state, standing.reason), (state, reason), "{what}");
+    }
+}
+
+/// A home is not fine while its cuff may be the neighbour's; that a bond proves little is not news to a nurse.
+#[test]
+fn another_device_in_the_place_of_the_persons_is_never_green() {
+    use homeward_protocol::grade::Reason as Against;
+    for against in Against::ALL {
+        let facts = with(|f| f.sensors[1].newest[0].details.reasons = vec![against]);
+        let standing = standing(&facts, Timestamp::synced(NOW));
+        let other = [
+            Against::DebugKey,
+            Against::BondChanged,
+            Against::NotAssociated,
+            Against::OtherDevice,
+        ];
+        let expected = if other.contains(&against) {
+            (State::CheckToday, Reason::InDoubt(id("ups")))
+        } else {
+            (State::AllWorking, Reason::AllHeard)
+        };
+        assert_eq!((standing.state, standing.reason), expected, "{against:?}");
+    }
 }
 
 fn silent_since(ago_s: i64) -> Facts {

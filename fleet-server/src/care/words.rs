@@ -52,6 +52,11 @@ pub fn reason(reason: &Reason) -> String {
         Reason::WriteRefused(None) => "Somebody tried to change the settings of a device".into(),
         Reason::OtherDevice(Some(id)) => format!("{} is another device than before", name(id)),
         Reason::OtherDevice(None) => "A device was exchanged".into(),
+        Reason::InDoubt(id) => format!("{} may be another device than the one set up here", name(id)),
+        Reason::Faulty(id) => format!("{} reports a fault of its own", name(id)),
+        Reason::BeyondDevice(id) => format!("{} measured more or less than it can show", name(id)),
+        Reason::OffBody(id) => format!("{} is off the body or has come loose", name(id)),
+        Reason::MeasureAgain(id) => format!("{} says that its last measurement did not work", name(id)),
         Reason::RecordsLost => "The box had to give up some records".into(),
         Reason::Unaccounted => "Some records of the last day are missing".into(),
     }
@@ -78,6 +83,11 @@ pub fn action(reason: &Reason) -> &'static str {
         Reason::Untrusted(_) => "Check the device on the next visit",
         Reason::WriteRefused(_) => "Tell the operator: the change was stopped, and who tried is on record",
         Reason::OtherDevice(_) => "Ask if somebody moved a cable or exchanged the device; tell the operator",
+        Reason::InDoubt(_) => "Do not rely on its values; ask the operator to look at the device",
+        Reason::Faulty(_) => "Call, and ask what the device shows",
+        Reason::BeyondDevice(_) => "Call, and ask to measure again now",
+        Reason::OffBody(_) => "Call, and ask to put it on again",
+        Reason::MeasureAgain(_) => "Call, and ask to measure again",
         Reason::RecordsLost | Reason::Unaccounted => "Tell the operator; check the device's own record",
     }
 }

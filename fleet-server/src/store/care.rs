@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use homeward_protocol::id::{GatewayId, PlacementId, TeamId};
-use homeward_protocol::reading::{State as Named, Value};
+use homeward_protocol::reading::{Details, State as Named, Value};
 use homeward_protocol::time::{ClockTrust, Timestamp};
 use homeward_protocol::unit::Decimal;
 use serde::de::value::StrDeserializer;
@@ -194,7 +194,8 @@ fn gather(tx: &mut dyn Tx, team: &str, gateway: &str, now: Timestamp) -> Result<
         }
     }
     let rows = tx.rows(
-        "SELECT l.gateway, l.sensor, l.mantissa, l.exponent, l.state, l.quality, l.taken_at, l.clock, l.received_at
+        "SELECT l.gateway, l.sensor, l.mantissa, l.exponent, l.state, l.quality, l.taken_at, l.clock, l.received_at,
+           l.details
          FROM latest l JOIN gateways g ON g.id = l.gateway LEFT JOIN placements p ON p.id = g.placement
          WHERE ($1 = '' OR p.team = $1) AND ($2 = '' OR g.id = $2) ORDER BY l.gateway, l.sensor, l.kind",
         &which,
@@ -274,6 +275,7 @@ fn newest_row(row: &Row) -> Result<Newest, StoreError> {
             trust,
         },
         received_at: Timestamp::synced(row.int(8)?),
+        details: details(row, 9)?,
     })
 }
 
@@ -296,6 +298,14 @@ pub(super) fn value(row: &Row, first: usize) -> Result<Value, StoreError> {
     let exponent = i8::try_from(exponent).map_err(|e| row.corrupt(first + 1, e))?;
     let number = Decimal::new(mantissa, exponent).map_err(|e| row.corrupt(first + 1, e))?;
     Ok(Value::Number(number))
+}
+
+/// What else is known of a reading; nothing when there is nothing in the column.
+pub(super) fn details(row: &Row, column: usize) -> Result<Details, StoreError> {
+    let kept = row.opt_text(column)?.map(serde_json::from_str);
+    kept.transpose()
+        .map(Option::unwrap_or_default)
+        .map_err(|e| row.corrupt(column, e))
 }
 
 /// A word of the protocol's enumerations, kept as it travels.

@@ -3,12 +3,12 @@
 use homeward_protocol::grade::Grade;
 use homeward_protocol::id::{GatewayId, PlacementId, SensorId};
 use homeward_protocol::posture::PostureReport;
-use homeward_protocol::reading::{Kind, Quality, Value};
+use homeward_protocol::reading::{Details, Kind, Quality, Value};
 use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::Timestamp;
 use homeward_protocol::wire;
 
-use super::care::{named, value};
+use super::care::{details, named, value};
 use super::{Row, StoreError, Tx};
 use crate::care::Lifecycle;
 
@@ -135,12 +135,15 @@ pub struct Shown {
     pub taken_at: Timestamp,
     /// When the server stored it.
     pub received_at: Timestamp,
+    /// What else is known of it.
+    pub details: Details,
 }
 
 /// The newest reading of each kind from each sensor.
 pub fn latest(tx: &mut dyn Tx, id: &GatewayId) -> Result<Vec<Shown>, StoreError> {
     let rows = tx.rows(
-        "SELECT sensor, kind, mantissa, exponent, state, quality, grade, taken_at, clock, received_at FROM latest
+        "SELECT sensor, kind, mantissa, exponent, state, quality, grade, taken_at, clock, received_at,
+           details FROM latest
          WHERE gateway = $1 ORDER BY sensor, kind",
         &[id.as_str().into()],
     )?;
@@ -156,7 +159,8 @@ pub fn readings(
     limit: i64,
 ) -> Result<Vec<Shown>, StoreError> {
     let rows = tx.rows(
-        "SELECT sensor, kind, mantissa, exponent, state, quality, grade, taken_at, clock, received_at FROM readings
+        "SELECT sensor, kind, mantissa, exponent, state, quality, grade, taken_at, clock, received_at,
+           details FROM readings
          WHERE gateway = $1 AND sensor = $2 AND taken_at >= $3 AND taken_at < $4 ORDER BY taken_at, kind LIMIT $5",
         &[id.as_str().into(), sensor.as_str().into(), from.into(), until.into(), limit.into()],
     )?;
@@ -175,6 +179,7 @@ fn shown(row: &Row) -> Result<Shown, StoreError> {
             trust: named(row, 8)?,
         },
         received_at: Timestamp::synced(row.int(9)?),
+        details: details(row, 10)?,
     })
 }
 

@@ -12,21 +12,33 @@ use time::format_description::well_known::Rfc3339;
 
 use super::StoreError;
 
-const SQLITE: [(&str, &str); 1] = [("V1__first", include_str!("../../migrations/sqlite/V1__first.sql"))];
-const POSTGRES: [(&str, &str); 1] = [(
-    "V1__first",
-    include_str!("../../migrations/postgres/V1__first.sql"),
-)];
+const SQLITE: &[(&str, &str)] = &[
+    ("V1__first", include_str!("../../migrations/sqlite/V1__first.sql")),
+    (
+        "V2__details",
+        include_str!("../../migrations/sqlite/V2__details.sql"),
+    ),
+];
+const POSTGRES: &[(&str, &str)] = &[
+    (
+        "V1__first",
+        include_str!("../../migrations/postgres/V1__first.sql"),
+    ),
+    (
+        "V2__details",
+        include_str!("../../migrations/postgres/V2__details.sql"),
+    ),
+];
 
 /// Brings an embedded database to the newest schema.
 pub fn sqlite(db: &mut Connection) -> Result<(), StoreError> {
-    run(&SQLITE, &mut Embedded(db))
+    run(SQLITE, &mut Embedded(db))
 }
 
 /// Brings a `PostgreSQL` database to the newest schema.
 pub fn postgres(client: &mut postgres::Client) -> Result<(), StoreError> {
     // When two processes start at once, the second finds the work done under its feet; then it looks again.
-    run(&POSTGRES, &mut Server(client)).or_else(|_| run(&POSTGRES, &mut Server(client)))
+    run(POSTGRES, &mut Server(client)).or_else(|_| run(POSTGRES, &mut Server(client)))
 }
 
 fn run(files: &[(&str, &str)], on: &mut impl Migrate) -> Result<(), StoreError> {
@@ -129,7 +141,7 @@ mod tests {
 
     #[test]
     fn both_engines_have_one_schema_text_but_for_the_column_that_numbers_itself() {
-        for ((name, embedded), (same, server)) in SQLITE.iter().zip(&POSTGRES) {
+        for ((name, embedded), (same, server)) in SQLITE.iter().zip(POSTGRES) {
             assert_eq!(name, same);
             let server = server.replace(
                 "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",

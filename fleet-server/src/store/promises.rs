@@ -69,6 +69,7 @@ promises![
     audit_rows_of_two_processes_share_one_trail,
     signals_are_read_once_each_and_in_order,
     an_envelope_is_stored_once_and_its_reading_is_the_latest,
+    what_is_known_of_a_reading_is_kept_and_it_stands_no_higher_than_its_reasons,
     a_reading_that_comes_again_after_a_fork_stands_in_the_new_epoch_only,
     what_cannot_be_read_is_kept_up_to_a_bound_and_counted,
     a_report_with_a_sensor_twice_is_stored_like_any_other,

@@ -11,7 +11,7 @@ use homeward_protocol::guard::WriteAttempt;
 use homeward_protocol::id::{GatewayId, SensorId, Seq};
 use homeward_protocol::link::Outage;
 use homeward_protocol::posture::{PostureReport, ShortText};
-use homeward_protocol::reading::{Reading, Value as Given};
+use homeward_protocol::reading::{Details, Reading, Value as Given};
 use homeward_protocol::time::{ClockTrust, Timestamp};
 use homeward_protocol::wire;
 use serde::Serialize;
@@ -116,6 +116,7 @@ struct Columns {
     grade: String,
     taken_at: i64,
     clock: String,
+    details: Option<String>,
 }
 
 impl Columns {
@@ -131,13 +132,15 @@ impl Columns {
             exponent,
             state,
             quality: word(&reading.quality),
-            grade: word(&reading.grade),
+            // A gateway that claims more than its own reasons allow is not believed; what it signed is kept.
+            grade: word(&reading.grade.min(reading.highest_grade())),
             taken_at: reading.taken_at.ms,
             clock: word(&reading.taken_at.trust),
+            details: (!reading.details.is_empty()).then(|| json(&reading.details)),
         }
     }
 
-    fn values(&self) -> [Value<'_>; 8] {
+    fn values(&self) -> [Value<'_>; 9] {
         [
             (&self.kind).into(),
             self.mantissa.into(),
@@ -147,8 +150,14 @@ impl Columns {
             (&self.grade).into(),
             self.taken_at.into(),
             (&self.clock).into(),
+            self.details.as_deref().into(),
         ]
     }
+}
+
+/// As `details` columns have it. The text of a plain structure cannot fail.
+fn json(details: &Details) -> String {
+    serde_json::to_string(details).unwrap_or_default()
 }
 
 /// Removes this very reading from the epochs that ended in a fork: it stands in its gateway's new epoch from now on.
@@ -185,11 +194,21 @@ fn put_reading(
     reading: &Reading,
     columns: &Columns,
 ) -> Result<(), StoreError> {
-    let [kind, mantissa, exponent, state, quality, grade, taken_at, clock] = columns.values();
+    let [
+        kind,
+        mantissa,
+        exponent,
+        state,
+        quality,
+        grade,
+        taken_at,
+        clock,
+        details,
+    ] = columns.values();
     tx.execute(
         "INSERT INTO readings (gateway, epoch, seq, sensor, kind, mantissa, exponent, state, quality, grade,
-                               taken_at, clock, received_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING",
+                               taken_at, clock, received_at, details)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING",
         &[
             at.gateway.into(),
             at.epoch.into(),
@@ -204,6 +223,7 @@ fn put_reading(
             taken_at,
             clock,
             at.now.ms.into(),
+            details,
         ],
     )?;
     Ok(())
@@ -211,15 +231,25 @@ fn put_reading(
 
 /// Within one outbox what comes later is newer, whatever the box's clock did; between outboxes the clock decides.
 fn put_latest(tx: &mut dyn Tx, at: &Origin<'_>, sensor: &str, columns: &Columns) -> Result<(), StoreError> {
-    let [kind, mantissa, exponent, state, quality, grade, taken_at, clock] = columns.values();
+    let [
+        kind,
+        mantissa,
+        exponent,
+        state,
+        quality,
+        grade,
+        taken_at,
+        clock,
+        details,
+    ] = columns.values();
     tx.execute(
         "INSERT INTO latest (gateway, sensor, kind, epoch, mantissa, exponent, state, quality, grade, taken_at,
-                             clock, received_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                             clock, received_at, details)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
          ON CONFLICT (gateway, sensor, kind) DO UPDATE SET epoch = excluded.epoch, mantissa = excluded.mantissa,
              exponent = excluded.exponent, state = excluded.state, quality = excluded.quality,
              grade = excluded.grade, taken_at = excluded.taken_at, clock = excluded.clock,
-             received_at = excluded.received_at
+             received_at = excluded.received_at, details = excluded.details
          WHERE latest.epoch = excluded.epoch OR latest.taken_at <= excluded.taken_at",
         &[
             at.gateway.into(),
@@ -234,6 +264,7 @@ fn put_latest(tx: &mut dyn Tx, at: &Origin<'_>, sensor: &str, columns: &Columns)
             taken_at,
             clock,
             at.now.ms.into(),
+            details,
         ],
     )?;
     Ok(())

@@ -6,13 +6,14 @@ use askama::Template;
 use askama::filters::HtmlSafe;
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
+use homeward_protocol::grade::Grade;
 use homeward_protocol::time::Timestamp;
 
 use super::error::Failure;
 use super::guard::Visitor;
 use super::when::{self, When};
 use crate::access::Role;
-use crate::care::State;
+use crate::care::{State, reading};
 
 /// What every page's template needs.
 #[derive(Debug, Clone)]
@@ -109,6 +110,28 @@ impl fmt::Display for Shape {
 
 /// Made of the constants above only.
 impl HtmlSafe for Shape {}
+
+/// How sure we are of a reading's device: a shape and its word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sure(pub Grade);
+
+impl fmt::Display for Sure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = reading::grade(self.0);
+        let lines = match self.0 {
+            Grade::Verified => r#"<circle cx="12" cy="12" r="10"/><path class="line" d="M7 12l4 4 6-8"/>"#,
+            Grade::Associated => r#"<circle class="ring" cx="12" cy="12" r="9"/>"#,
+            Grade::Unverified => r#"<path class="ring dashed" d="M12 3 21.5 20h-19z"/>"#,
+        };
+        write!(
+            f,
+            r#"<span class="grade {word}"><svg class="shape" viewBox="0 0 24 24" width="18" height="18" aria-hidden="true">{lines}</svg><span class="word">{word}</span></span>"#
+        )
+    }
+}
+
+/// Made of the constants above only.
+impl HtmlSafe for Sure {}
 
 /// A template as a page.
 pub fn page(template: &impl Template) -> Response {

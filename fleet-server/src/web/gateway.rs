@@ -6,18 +6,19 @@ use axum::response::Response;
 use axum::{Extension, Form};
 use homeward_protocol::id::{GatewayId, PlacementId};
 use homeward_protocol::posture::PostureReport;
+use homeward_protocol::reading::Details;
 use homeward_protocol::time::Timestamp;
 use serde::Deserialize;
 
 use super::Desk;
 use super::error::Failure;
-use super::frame::{Frame, Shape, go, page};
+use super::frame::{Frame, Shape, Sure, go, page};
 use super::guard::Visitor;
 use super::when::{self, When};
 use super::words as plain;
 use crate::access::Sight;
 use crate::bus::Event;
-use crate::care::{self, Lifecycle, Standing, words};
+use crate::care::{self, Lifecycle, Standing, reading as said, words};
 use crate::device::register::{Approving, Revoking, approve as let_in, revoke as shut_out};
 use crate::store::care::{known_of, place as put, placements};
 use crate::store::console::{self, AlarmEvent, Certificate, Claimed, Gap, Gateway, Sensor, Shown, Stretch};
@@ -56,7 +57,11 @@ struct Line {
     kind: &'static str,
     value: String,
     quality: &'static str,
-    grade: &'static str,
+    marks: Vec<&'static str>,
+    /// What was sent before a conversion, and how far the device's clock is off.
+    also: Vec<String>,
+    grade: Sure,
+    reasons: Vec<&'static str>,
     taken: When,
     received: When,
 }
@@ -70,9 +75,12 @@ impl Page {
         let own = self.whole.latest.iter().filter(|r| r.sensor == sensor.sensor);
         let line = |r: &Shown| Line {
             kind: r.kind.name(),
-            value: plain::value(r.kind, r.value),
-            quality: plain::quality(r.quality),
-            grade: plain::grade(r.grade),
+            value: said::value(r.kind, r.value),
+            quality: said::quality(r.quality),
+            marks: r.details.marks.iter().map(|m| said::mark(*m)).collect(),
+            also: also(&r.details),
+            grade: Sure(r.grade),
+            reasons: r.details.reasons.iter().map(|r| said::reason(*r)).collect(),
             taken: When::new(r.taken_at, self.frame.now),
             received: When::new(r.received_at, self.frame.now),
         };
@@ -109,6 +117,11 @@ impl Page {
             .map_or(0, |(report, _)| report.uptime.0 / 1000);
         when::lasting(uptime)
     }
+}
+
+fn also(details: &Details) -> Vec<String> {
+    let clock = details.sensor_clock.and_then(said::clock);
+    details.sent.map(said::sent).into_iter().chain(clock).collect()
 }
 
 #[derive(Template)]

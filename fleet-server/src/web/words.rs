@@ -1,40 +1,8 @@
 //! The operator's words for what is kept as a short name.
 
-use homeward_protocol::grade::Grade;
-use homeward_protocol::reading::{Kind, Quality, Value};
 use homeward_protocol::time::ClockTrust;
 
 use crate::care::Lifecycle;
-
-/// A value with its unit.
-pub fn value(kind: Kind, value: Value) -> String {
-    match value {
-        Value::Number(number) => {
-            let symbol = kind.unit().symbol();
-            format!("{number} {symbol}").trim_end().to_owned()
-        }
-        Value::State(state) => state.name().to_owned(),
-        Value::Absent => "no value".to_owned(),
-    }
-}
-
-/// What is known of a value.
-pub fn quality(quality: Quality) -> &'static str {
-    match quality {
-        Quality::Good => "",
-        Quality::OutOfRange => "out of range",
-        Quality::Doubtful => "doubtful",
-    }
-}
-
-/// How sure we are of the device.
-pub fn grade(grade: Grade) -> &'static str {
-    match grade {
-        Grade::Unverified => "unverified",
-        Grade::Associated => "associated",
-        Grade::Verified => "verified",
-    }
-}
 
 /// How far a gateway's life has come.
 pub fn lifecycle(lifecycle: Lifecycle) -> &'static str {
@@ -104,21 +72,5 @@ pub fn bytes(n: u64) -> String {
         10_000..10_000_000 => format!("{} kB", n / 1000),
         10_000_000..10_000_000_000 => format!("{} MB", n / 1_000_000),
         _ => format!("{} GB", n / 1_000_000_000),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use homeward_protocol::reading::State;
-    use homeward_protocol::unit::Decimal;
-
-    #[test]
-    fn values_carry_their_unit() {
-        let number = |m, e| Value::Number(Decimal::new(m, e).expect("fits"));
-        assert_eq!(value(Kind::OxygenConcentration, number(931, -1)), "93.1 %");
-        assert_eq!(value(Kind::Door, Value::State(State::Open)), "open");
-        assert_eq!(value(Kind::Running, number(1, 0)), "1");
-        assert_eq!(value(Kind::BatteryCharge, Value::Absent), "no value");
     }
 }

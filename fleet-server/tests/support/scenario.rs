@@ -222,6 +222,8 @@ fn sensors(tx: &mut dyn Tx) -> Done {
         let activity = if n == 5 { "discharging" } else { "floating" };
         word(tx, &gateway, "power-supply", "battery-activity", activity, silent)?;
     }
+    cuff(tx, "gw-01aaaa", QUESTIONABLE)?;
+    cuff(tx, "gw-06aaaa", ANOTHERS)?;
     for gateway in ["gw-90bbbb", "gw-91bbbb"] {
         sensor(tx, gateway, "freezer", "freezer-modbus", 8)?;
         number(tx, gateway, "freezer", "storage-temperature", -214, 8)?;
@@ -230,6 +232,36 @@ fn sensors(tx: &mut dyn Tx) -> Done {
         tx,
         "UPDATE gateways SET last_heard = $1, connected_at = NULL WHERE id = 'gw-02aaaa'",
         &[at(9500).ms.into()],
+    )
+}
+
+/// A measurement that was kept by the cuff, converted, and in doubt.
+const QUESTIONABLE: &str = r#"{"reasons":["legacy-bond","gateway-unjudged"],
+  "marks":["from-storage","moved","irregular-pulse"],"sensor_clock":{"at_ms":1795009750000,"ahead_ms":-3600000},
+  "sent":{"value":[160,-1],"unit":"kilopascal"}}"#;
+/// What comes from a device that has lost its bond.
+const ANOTHERS: &str = r#"{"reasons":["bond-changed","gateway-unjudged"]}"#;
+
+fn cuff(tx: &mut dyn Tx, gateway: &str, details: &'static str) -> Done {
+    sensor(tx, gateway, "cuff", "blood-pressure", 10)?;
+    number(tx, gateway, "cuff", "systolic-pressure", 1200, 10)?;
+    number(tx, gateway, "cuff", "pulse-rate", 720, 10)?;
+    let grade = if details == ANOTHERS {
+        "unverified"
+    } else {
+        "associated"
+    };
+    for sql in [
+        "UPDATE latest SET details = $1, grade = $2 WHERE gateway = $3 AND sensor = 'cuff'",
+        "UPDATE readings SET details = $1, grade = $2 WHERE gateway = $3 AND sensor = 'cuff'",
+    ] {
+        run(tx, sql, &[details.into(), grade.into(), gateway.into()])?;
+    }
+    run(
+        tx,
+        "UPDATE latest SET details = NULL, grade = 'verified'
+         WHERE gateway = $1 AND kind = 'pulse-rate' AND grade <> 'unverified'",
+        &[gateway.into()],
     )
 }
 

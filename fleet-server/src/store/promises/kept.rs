@@ -3,19 +3,19 @@
 use homeward_protocol::ack::Next;
 use homeward_protocol::alarm::{Alarm, Condition};
 use homeward_protocol::envelope::{ChainHash, Entry, Envelope, Item, Lane};
-use homeward_protocol::grade::Grade;
+use homeward_protocol::grade::{Grade, Reason};
 use homeward_protocol::id::{BootId, Epoch, GatewayId, SensorId, Seq};
 use homeward_protocol::posture::{Clock, Disk, PostureReport, SensorHeard, ShortText};
-use homeward_protocol::reading::{Details, Kind, Quality, Reading, Value as Given};
+use homeward_protocol::reading::{Details, Kind, Mark, Quality, Reading, SensorClock, Sent, Value as Given};
 use homeward_protocol::signed::{Signed, Signer};
 use homeward_protocol::time::{ClockTrust, Timestamp, Uptime};
-use homeward_protocol::unit::Decimal;
+use homeward_protocol::unit::{Decimal, Unit};
 
 use super::{Home, NOW, block};
 use crate::gate::{Passage, Why};
 use crate::ingest::Arrived;
 use crate::store::streams::{Outcome, take};
-use crate::store::{Store, StoreError, Tx, check, connections, records, retention};
+use crate::store::{Store, StoreError, Tx, check, connections, console, records, retention};
 
 /// A signer for rows that nobody verifies.
 pub(crate) struct NoKey;
@@ -123,6 +123,62 @@ pub(super) fn an_envelope_is_stored_once_and_its_reading_is_the_latest(home: &Ho
     }
     let reopened = home.open();
     assert_eq!(store_at(&reopened, first, NOW).decision, "duplicate");
+}
+
+pub(super) fn what_is_known_of_a_reading_is_kept_and_it_stands_no_higher_than_its_reasons(home: &Home) {
+    let known = Details {
+        reasons: vec![Reason::BondChanged, Reason::GatewayUnjudged],
+        marks: vec![Mark::FromStorage, Mark::Moved],
+        sensor_clock: Some(SensorClock {
+            at_ms: -1,
+            ahead_ms: Some(-3_600_000),
+        }),
+        sent: Some(Sent {
+            value: Decimal::new(160, -1).expect("fits"),
+            unit: Unit::Kilopascal,
+        }),
+    };
+    let store = home.open();
+    let with = |grade, details: &Details| match reading(1000, 20) {
+        Item::Reading(reading) => Item::Reading(Reading {
+            grade,
+            details: details.clone(),
+            ..reading
+        }),
+        other => other,
+    };
+    let items = [
+        with(Grade::Verified, &known),
+        with(Grade::Verified, &Details::default()),
+        with(Grade::Unverified, &Details::default()),
+    ];
+    store_at(
+        &store,
+        envelope(1, Lane::Vital, 1, start(1, Lane::Vital), &items),
+        NOW,
+    );
+    let kept = read(&store, |tx| {
+        let probe = "probe".parse().expect("an id");
+        console::readings(tx, &gateway(), &probe, (0, 2000), 10)
+    });
+    let mut seen: Vec<(Grade, Details)> = kept.into_iter().map(|r| (r.grade, r.details)).collect();
+    seen.sort_by_key(|(grade, details)| (*grade, details.is_empty()));
+    let plain = Details::default;
+    assert_eq!(
+        seen,
+        [
+            (Grade::Unverified, known),
+            (Grade::Unverified, plain()),
+            (Grade::Verified, plain())
+        ]
+    );
+    // The newest of its kind has none, and does not keep those of the one before it.
+    let newest = read(&store, |tx| console::latest(tx, &gateway()));
+    assert_eq!((newest.len(), newest[0].details.is_empty()), (1, true));
+    let empty = read(&store, |tx| {
+        count(tx, "SELECT count(*) FROM readings WHERE details IS NULL")
+    });
+    assert_eq!(empty, 2, "nothing is kept of nothing");
 }
 
 pub(super) fn a_reading_that_comes_again_after_a_fork_stands_in_the_new_epoch_only(home: &Home) {
