@@ -1,12 +1,14 @@
 //! Device profiles: everything that is known of a model, as data.
 //!
-//! A profile is a TOML file. It says how to ask (transport, unit id, functions, addresses *as in the frame*, how
+//! A profile is a TOML file. For Bluetooth it says what a sensor serves and which bond it must have ([`Session`]). For
+//! Modbus it says how to ask (transport, unit id, functions, addresses *as in the frame*, how
 //! many registers at once, how long to wait), what the words mean (type, word order, scale as a decimal text, the
 //! device's own unit, codes, sentinels, range) and what the device is for. The shipped ones lie in `profiles/`,
 //! each with its source.
 
 mod raw;
 mod register;
+mod session;
 mod shipped;
 
 use std::fmt;
@@ -16,12 +18,16 @@ use std::time::Duration;
 use serde::Deserialize;
 
 pub use register::{Format, Function, Meaning, Number, Register, WordOrder};
+pub use session::{Characteristic, Memory, Session, Visits, Way};
 pub use shipped::{shipped, shipped_ids};
 
 /// Longest profile, bytes: the longest shipped one has 5 KiB.
 pub const MAX_TEXT: usize = 64 * 1024;
 /// Most registers of one profile: what fits a poll of some seconds on a slow serial line.
 pub const MAX_REGISTERS: usize = 128;
+
+/// Most characteristics of one profile: the richest service has a handful.
+pub const MAX_CHARACTERISTICS: usize = 32;
 
 /// The name of a profile: `a-z 0-9 -`, as in its file name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
@@ -92,6 +98,8 @@ pub enum Transport {
     Tcp,
     /// Modbus RTU on a serial line.
     Rtu,
+    /// Bluetooth Low Energy. Stands alone.
+    Ble,
 }
 
 /// Parity of a serial line.
@@ -139,13 +147,15 @@ pub struct Profile {
     pub transports: Vec<Transport>,
     /// Settings of the serial line; there when `transports` holds [`Transport::Rtu`].
     pub line: Option<LineSettings>,
+    /// How it is talked to over Bluetooth; there when `transports` holds [`Transport::Ble`], and then no register is.
+    pub session: Option<Session>,
     /// The Modbus unit id as it leaves the factory.
     pub unit: u8,
-    /// How often to ask.
+    /// How often to ask; over Bluetooth, how often a value is to be expected.
     pub interval: Duration,
     /// Without a value for this long, it is silent.
     pub silent_after: Duration,
-    /// How long to wait for one answer.
+    /// How long to wait for one answer; over Bluetooth, for a connection.
     pub time_limit: Duration,
     /// Most registers in one question.
     pub most_registers: u16,

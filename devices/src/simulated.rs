@@ -178,7 +178,8 @@ mod tests {
 
     #[test]
     fn every_shipped_profile_is_played_with_good_values() {
-        for id in shipped_ids() {
+        let on_wires = |id: &&str| shipped(id).is_some_and(|p| p.session.is_none());
+        for id in shipped_ids().filter(on_wires) {
             for (seed, secs) in (0..40).map(|n| (n, n * 97)) {
                 for (decoded, request) in poll(id, seed, secs, false) {
                     let sound = decoded

@@ -151,6 +151,9 @@ fn the_shipped_profiles_say_what_the_makers_maps_say() {
     let devices = maps["devices"].as_array().expect("devices");
     for id in shipped_ids() {
         let profile = shipped(id).expect("shipped");
+        if profile.session.is_some() {
+            continue;
+        }
         let maker = profile.name.split(',').next().unwrap_or_default();
         let device = devices.iter().find(|d| text(d, "device").starts_with(maker));
         let device = device.unwrap_or_else(|| panic!("{id}: no map is called {maker}"));

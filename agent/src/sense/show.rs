@@ -22,6 +22,15 @@ pub fn describe(profile: &Profile) -> String {
         "{}: {name}\n{weight}: {role}\n{standing}\nasked every {every} s\n",
         profile.id
     );
+    for characteristic in profile.session.iter().flat_map(|s| &s.characteristics) {
+        let needed = if characteristic.needed {
+            ""
+        } else {
+            ", when it has it"
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "  {}  {}{needed}", characteristic.at, characteristic.name);
+    }
     for register in &profile.registers {
         let says = match &register.meaning {
             Some(Meaning::Number(number)) => format!("{}, {}", number.kind.name(), number.kind.unit().ucum()),

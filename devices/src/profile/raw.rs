@@ -1,6 +1,7 @@
 //! A profile as it is written, and the way from there to a [`Profile`]: every fault with its line.
 
 mod register;
+mod session;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -12,9 +13,11 @@ use toml::Spanned;
 
 use crate::exact::decimal;
 use crate::profile::{
-    Criticality, Fault, LineSettings, MAX_TEXT, Profile, ProfileError, ProfileId, Standing, Transport,
+    Criticality, Fault, LineSettings, MAX_TEXT, Profile, ProfileError, ProfileId, Session, Standing,
+    Transport,
 };
 use register::{RawRegister, registers};
+use session::{RawCharacteristic, RawSession, session};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,11 +32,14 @@ struct RawProfile {
     criticality: Criticality,
     transports: Spanned<Vec<Transport>>,
     line: Option<Spanned<LineSettings>>,
-    unit: Spanned<u8>,
+    session: Option<Spanned<RawSession>>,
+    #[serde(default)]
+    characteristic: Vec<Spanned<RawCharacteristic>>,
+    unit: Option<Spanned<u8>>,
     interval_ms: Spanned<u32>,
     silent_after_ms: Spanned<u32>,
     time_limit_ms: Spanned<u32>,
-    most_registers: Spanned<u16>,
+    most_registers: Option<Spanned<u16>>,
     #[serde(default)]
     widest_gap: u16,
     #[serde(default)]
@@ -84,7 +90,12 @@ pub(super) fn parse(text: &str) -> Result<Profile, ProfileError> {
         }
     };
     settings(&raw, &mut faults);
-    let registers = registers(&raw.register, &mut faults);
+    let (session, registers) = if over_ble(&raw, &mut faults) {
+        (bluetooth(&raw, &mut faults), Vec::new())
+    } else {
+        modbus(&raw, &mut faults);
+        (None, registers(&raw.register, &mut faults))
+    };
     if !faults.found.is_empty() {
         faults.found.sort_by_key(|f| f.line);
         return Err(ProfileError::Faults(faults.found));
@@ -99,11 +110,12 @@ pub(super) fn parse(text: &str) -> Result<Profile, ProfileError> {
         criticality: raw.criticality,
         transports: raw.transports.into_inner(),
         line: raw.line.map(Spanned::into_inner),
-        unit: raw.unit.into_inner(),
+        session,
+        unit: raw.unit.map_or(0, Spanned::into_inner),
         interval: ms(&raw.interval_ms),
         silent_after: ms(&raw.silent_after_ms),
         time_limit: ms(&raw.time_limit_ms),
-        most_registers: raw.most_registers.into_inner(),
+        most_registers: raw.most_registers.map_or(0, Spanned::into_inner),
         widest_gap: raw.widest_gap,
         registers,
         left_out: raw.left_out.into_iter().collect(),
@@ -121,35 +133,86 @@ fn settings(raw: &RawProfile, faults: &mut Faults<'_>) {
         }
     };
     bounded(&raw.interval_ms, "interval_ms", 100, 86_400_000);
-    bounded(&raw.time_limit_ms, "time_limit_ms", 20, 10_000);
+    let over_ble = raw.transports.get_ref().contains(&Transport::Ble);
+    let limits = if over_ble { (1000, 60_000) } else { (20, 10_000) };
+    bounded(&raw.time_limit_ms, "time_limit_ms", limits.0, limits.1);
     bounded(
         &raw.silent_after_ms,
         "silent_after_ms",
         *raw.interval_ms.get_ref(),
         604_800_000,
     );
-    if !(1..=125).contains(raw.most_registers.get_ref()) {
-        faults.add(
-            &raw.most_registers.span(),
-            "most_registers must lie between 1 and 125, as Modbus allows",
-        );
+    if raw.transports.get_ref().is_empty() {
+        let rule = "transports names \"ble\", or at least one of \"tcp\" and \"rtu\"";
+        faults.add(&raw.transports.span(), rule);
     }
-    if *raw.unit.get_ref() == 0 {
-        faults.add(
-            &raw.unit.span(),
-            "unit 0 is the broadcast address: nobody answers there",
-        );
-    }
-    let transports = raw.transports.get_ref();
-    if transports.is_empty() {
+}
+
+/// Whether it is a Bluetooth profile; what belongs to the other sort is a fault.
+fn over_ble(raw: &RawProfile, faults: &mut Faults<'_>) -> bool {
+    let over_ble = raw.transports.get_ref().contains(&Transport::Ble);
+    if over_ble && raw.transports.get_ref().len() > 1 {
         faults.add(
             &raw.transports.span(),
-            "transports names at least one of \"tcp\" and \"rtu\"",
+            "\"ble\" stands alone: a device on a wire is another profile",
         );
     }
-    if transports.contains(&Transport::Rtu) && raw.line.is_none() {
+    let spans = if over_ble {
+        let line = raw.line.as_ref().map(Spanned::span);
+        let unit = raw.unit.as_ref().map(Spanned::span);
+        let most = raw.most_registers.as_ref().map(Spanned::span);
+        let register = raw.register.first().map(Spanned::span);
+        [line, unit, most, register]
+    } else {
+        let session = raw.session.as_ref().map(Spanned::span);
+        [session, raw.characteristic.first().map(Spanned::span), None, None]
+    };
+    let rule = if over_ble {
+        "this belongs to Modbus, and the profile is for Bluetooth"
+    } else {
+        "this belongs to Bluetooth, and the profile is for Modbus"
+    };
+    for span in spans.into_iter().flatten() {
+        faults.add(&span, rule);
+    }
+    over_ble
+}
+
+fn bluetooth(raw: &RawProfile, faults: &mut Faults<'_>) -> Option<Session> {
+    let Some(written) = &raw.session else {
+        let rule = "\"ble\" needs a [session] with least_bond and visits";
+        faults.add(&raw.transports.span(), rule);
+        return None;
+    };
+    session(written, &raw.characteristic, faults)
+}
+
+fn modbus(raw: &RawProfile, faults: &mut Faults<'_>) {
+    let transports = &raw.transports;
+    let needed = |name| format!("a Modbus profile needs `{name}`");
+    match &raw.most_registers {
+        None => faults.add(&transports.span(), needed("most_registers")),
+        Some(most) if !(1..=125).contains(most.get_ref()) => {
+            faults.add(
+                &most.span(),
+                "most_registers must lie between 1 and 125, as Modbus allows",
+            );
+        }
+        Some(_) => {}
+    }
+    match &raw.unit {
+        None => faults.add(&transports.span(), needed("unit")),
+        Some(unit) if *unit.get_ref() == 0 => {
+            faults.add(
+                &unit.span(),
+                "unit 0 is the broadcast address: nobody answers there",
+            );
+        }
+        Some(_) => {}
+    }
+    if transports.get_ref().contains(&Transport::Rtu) && raw.line.is_none() {
         faults.add(
-            &raw.transports.span(),
+            &transports.span(),
             "\"rtu\" needs a [line] with baud, parity and stop_bits",
         );
     }

@@ -2,10 +2,26 @@
 
 use crate::profile::Profile;
 
-const SHIPPED: [(&str, &str); 7] = [
+const SHIPPED: [(&str, &str); 15] = [
+    (
+        "blood-pressure",
+        include_str!("../../profiles/blood-pressure.toml"),
+    ),
+    (
+        "body-composition",
+        include_str!("../../profiles/body-composition.toml"),
+    ),
+    ("cgm", include_str!("../../profiles/cgm.toml")),
     ("comet-tx5xx", include_str!("../../profiles/comet-tx5xx.toml")),
+    ("glucose-meter", include_str!("../../profiles/glucose-meter.toml")),
+    ("heart-rate", include_str!("../../profiles/heart-rate.toml")),
     ("parker-db5-20", include_str!("../../profiles/parker-db5-20.toml")),
+    (
+        "pulse-oximeter",
+        include_str!("../../profiles/pulse-oximeter.toml"),
+    ),
     ("senseair-s8", include_str!("../../profiles/senseair-s8.toml")),
+    ("thermometer", include_str!("../../profiles/thermometer.toml")),
     (
         "tripp-lite-modbuscard",
         include_str!("../../profiles/tripp-lite-modbuscard.toml"),
@@ -22,6 +38,7 @@ const SHIPPED: [(&str, &str); 7] = [
         "vaisala-gmp251",
         include_str!("../../profiles/vaisala-gmp251.toml"),
     ),
+    ("weight-scale", include_str!("../../profiles/weight-scale.toml")),
 ];
 
 /// The names of all shipped profiles, in order.

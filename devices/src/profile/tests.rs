@@ -142,6 +142,71 @@ fn a_state_belongs_to_its_kind() {
     assert!(found.iter().any(|f| f.1.contains("the code x")), "{found:?}");
 }
 
+const STRAP: &str = r#"
+id = "strap"
+name = "A strap"
+source = "this test"
+standing = "from-manual"
+role = "none"
+criticality = "comfort"
+transports = ["ble"]
+interval_ms = 1000
+silent_after_ms = 5000
+time_limit_ms = 30000
+
+[session]
+least_bond = "none"
+visits = "always"
+
+[[characteristic]]
+name = "heart rate measurement"
+service = "180D"
+number = "2A37"
+way = "subscribe"
+needed = true
+"#;
+
+#[test]
+fn a_bluetooth_profile_says_what_is_served_and_which_bond_it_takes() {
+    let session = Profile::parse(STRAP)
+        .expect("in order")
+        .session
+        .expect("is there");
+    assert_eq!((session.least_bond, session.memory), (None, Memory::None));
+    assert_eq!(session.characteristics[0].at.to_string(), "180D/2A37");
+    assert_eq!(session.services(), [0x180D]);
+    let meter = shipped("glucose-meter").and_then(|p| p.session).expect("is one");
+    let last = meter.subscribed().last().map(|c| c.at.characteristic);
+    assert_eq!((meter.memory, last), (Memory::Records, Some(0x2A52)));
+}
+
+#[test]
+fn bluetooth_and_modbus_do_not_mix() {
+    for (from, to, says) in [
+        ("[\"ble\"]", "[\"ble\", \"tcp\"]", "stands alone"),
+        ("[\"ble\"]", "[\"tcp\"]", "belongs to Bluetooth"),
+        ("[\"ble\"]", "[\"ble\"]\nunit = 1", "belongs to Modbus"),
+        ("\"2A37\"", "\"heart\"", "four hexadecimal digits"),
+        ("\"2A37\"", "\"+A37\"", "four hexadecimal digits"),
+        ("\"subscribe\"", "\"read\"", "way = \"subscribe\""),
+        (
+            "visits = \"always\"",
+            "visits = \"always\"\nmemory = \"records\"",
+            "exactly one",
+        ),
+        ("least_bond = \"none\"\n", "", "least_bond"),
+        ("least_bond = \"none\"", "least_bond = \"debug\"", "debug"),
+        ("time_limit_ms = 30000", "time_limit_ms = 90000", "time_limit_ms"),
+    ] {
+        assert!(STRAP.contains(from), "{from}");
+        let found = faults(&STRAP.replace(from, to));
+        assert!(found.iter().any(|f| f.1.contains(says)), "{to}: {found:?}");
+    }
+    let (_, characteristic) = STRAP.split_once("[[characteristic]]").expect("one");
+    let found = faults(&format!("{STRAP}\n[[characteristic]]{characteristic}"));
+    assert!(found.iter().any(|f| f.1.contains("twice")), "{found:?}");
+}
+
 #[test]
 fn an_endless_text_is_refused_unread() {
     assert_eq!(
