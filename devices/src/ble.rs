@@ -8,22 +8,42 @@
 //! value: so a capture can be shown as it was sent, also where nothing of it may be used. The layouts come from
 //! the services' specifications of the Bluetooth SIG, the numbers from IEEE 11073-20601.
 
-#[expect(dead_code, reason = "for the decoders that follow")]
+mod battery;
+mod blood_pressure;
+mod body_composition;
 mod bytes;
+mod cgm;
+mod current_time;
 mod date_time;
-#[expect(dead_code, reason = "for the decoders that follow")]
+mod device_information;
 mod field;
+mod glucose;
+mod glucose_context;
 mod heart_rate;
 mod number;
+mod pulse_oximeter;
+pub mod racp;
 mod range;
-#[expect(dead_code, reason = "for the decoders that follow")]
+mod thermometer;
 mod value;
+mod weight_scale;
 
+pub use battery::{Battery, BatteryStatus};
+pub use blood_pressure::{BloodPressure, BloodPressureFeature, CuffPressure};
+pub use body_composition::BodyComposition;
+pub use cgm::{CgmFeature, CgmStatus, GlucoseRecord, SessionRunTime, SessionStart};
+pub use current_time::CurrentTime;
 pub use date_time::{DateTime, DeviceClock, WallClock};
+pub use device_information::{DeviceText, PnpId, SystemId};
 pub use field::{Field, Said};
+pub use glucose::{Concentration, Fluid, Glucose, GlucoseUnit, Place};
+pub use glucose_context::{GlucoseContext, Medication};
 pub use heart_rate::HeartRate;
 pub use number::Number;
+pub use pulse_oximeter::{Condition, Continuous, Pair, SpotCheck};
 pub use range::plausible;
+pub use thermometer::{IntermediateTemperature, Site, Temperature, TemperatureType};
+pub use weight_scale::{System, Weight};
 
 use homeward_protocol::reading::Mark;
 
@@ -66,8 +86,56 @@ pub struct RecordKey {
 /// A decoded value, as it was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fields {
+    /// 2A19.
+    Battery(Battery),
+    /// 2BED.
+    BatteryStatus(BatteryStatus),
+    /// 2A35.
+    BloodPressure(BloodPressure),
+    /// 2A36.
+    CuffPressure(CuffPressure),
+    /// 2A49.
+    BloodPressureFeature(BloodPressureFeature),
+    /// 2A9C.
+    BodyComposition(BodyComposition),
+    /// 2AA8.
+    CgmFeature(CgmFeature),
+    /// 2AA9.
+    CgmStatus(CgmStatus),
+    /// 2AAA.
+    SessionStart(SessionStart),
+    /// 2AAB.
+    SessionRunTime(SessionRunTime),
+    /// 2AA7.
+    GlucoseRecord(GlucoseRecord),
+    /// 2A2B.
+    CurrentTime(CurrentTime),
+    /// 2A24 to 2A29.
+    DeviceText(DeviceText),
+    /// 2A23.
+    SystemId(SystemId),
+    /// 2A50.
+    PnpId(PnpId),
+    /// 2A18.
+    Glucose(Glucose),
+    /// 2A34.
+    GlucoseContext(GlucoseContext),
     /// 2A37.
     HeartRate(HeartRate),
+    /// 2A5E.
+    SpotCheck(SpotCheck),
+    /// 2A5F.
+    Continuous(Continuous),
+    /// 2A52.
+    Racp(racp::Answer),
+    /// 2A1C.
+    Temperature(Temperature),
+    /// 2A1E.
+    IntermediateTemperature(IntermediateTemperature),
+    /// 2A1D.
+    TemperatureType(TemperatureType),
+    /// 2A9D.
+    Weight(Weight),
 }
 
 /// Why a value could not be decoded. Nothing of it may be used.
@@ -114,7 +182,31 @@ pub fn decode(characteristic: u16, value: &[u8]) -> Result<Vec<Measured>, Decode
         return Err(DecodeError::Long(value.len()));
     }
     match characteristic {
+        0x2a18 => one(value, Fields::Glucose),
+        0x2a19 => one(value, Fields::Battery),
+        0x2a1c => one(value, Fields::Temperature),
+        0x2a1d => one(value, Fields::TemperatureType),
+        0x2a1e => one(value, Fields::IntermediateTemperature),
+        0x2a23 => one(value, Fields::SystemId),
+        0x2a24..=0x2a29 => one(value, Fields::DeviceText),
+        0x2a2b => one(value, Fields::CurrentTime),
+        0x2a34 => one(value, Fields::GlucoseContext),
+        0x2a35 => one(value, Fields::BloodPressure),
+        0x2a36 => one(value, Fields::CuffPressure),
         0x2a37 => one(value, Fields::HeartRate),
+        0x2a49 => one(value, Fields::BloodPressureFeature),
+        0x2a50 => one(value, Fields::PnpId),
+        0x2a52 => one(value, Fields::Racp),
+        0x2a5e => one(value, Fields::SpotCheck),
+        0x2a5f => one(value, Fields::Continuous),
+        0x2a9c => one(value, Fields::BodyComposition),
+        0x2a9d => one(value, Fields::Weight),
+        0x2aa7 => cgm::records(value),
+        0x2aa8 => cgm::feature(value),
+        0x2aa9 => cgm::perhaps_checked(value, Fields::CgmStatus),
+        0x2aaa => cgm::perhaps_checked(value, Fields::SessionStart),
+        0x2aab => cgm::perhaps_checked(value, Fields::SessionRunTime),
+        0x2bed => one(value, Fields::BatteryStatus),
         other => Err(DecodeError::Unknown(other)),
     }
 }
@@ -178,11 +270,80 @@ fn mark(sample: &mut Sample, mark: Mark) {
     }
 }
 
+/// Which of a device's users a value belongs to.
+fn user_field(user: u8) -> Field {
+    match user {
+        u8::MAX => Field::text("user", "nobody known"),
+        known => Field::count("user", known),
+    }
+}
+
+/// The name of a characteristic that [`decode`] knows, by the Bluetooth SIG's list of numbers.
+pub const fn name(characteristic: u16) -> Option<&'static str> {
+    Some(match characteristic {
+        0x2a18 => "Glucose Measurement",
+        0x2a19 => "Battery Level",
+        0x2a1c => "Temperature Measurement",
+        0x2a1d => "Temperature Type",
+        0x2a1e => "Intermediate Temperature",
+        0x2a23 => "System ID",
+        0x2a24 => "Model Number String",
+        0x2a25 => "Serial Number String",
+        0x2a26 => "Firmware Revision String",
+        0x2a27 => "Hardware Revision String",
+        0x2a28 => "Software Revision String",
+        0x2a29 => "Manufacturer Name String",
+        0x2a2b => "Current Time",
+        0x2a34 => "Glucose Measurement Context",
+        0x2a35 => "Blood Pressure Measurement",
+        0x2a36 => "Intermediate Cuff Pressure",
+        0x2a37 => "Heart Rate Measurement",
+        0x2a49 => "Blood Pressure Feature",
+        0x2a50 => "PnP ID",
+        0x2a52 => "Record Access Control Point",
+        0x2a5e => "PLX Spot-Check Measurement",
+        0x2a5f => "PLX Continuous Measurement",
+        0x2a9c => "Body Composition Measurement",
+        0x2a9d => "Weight Measurement",
+        0x2aa7 => "CGM Measurement",
+        0x2aa8 => "CGM Feature",
+        0x2aa9 => "CGM Status",
+        0x2aaa => "CGM Session Start Time",
+        0x2aab => "CGM Session Run Time",
+        0x2bed => "Battery Level Status",
+        _ => return None,
+    })
+}
+
 impl Fields {
     /// Field by field, in the order sent, those that are present.
     pub fn list(&self) -> Vec<Field> {
         match self {
+            Fields::Battery(read) => read.fields(),
+            Fields::BatteryStatus(read) => read.fields(),
+            Fields::BloodPressure(read) => read.fields(),
+            Fields::CuffPressure(read) => read.fields(),
+            Fields::BloodPressureFeature(read) => read.fields(),
+            Fields::BodyComposition(read) => read.fields(),
+            Fields::CgmFeature(read) => read.fields(),
+            Fields::CgmStatus(read) => read.fields(),
+            Fields::SessionStart(read) => read.fields(),
+            Fields::SessionRunTime(read) => read.fields(),
+            Fields::GlucoseRecord(read) => read.fields(),
+            Fields::CurrentTime(read) => read.fields(),
+            Fields::DeviceText(read) => read.fields(),
+            Fields::SystemId(read) => read.fields(),
+            Fields::PnpId(read) => read.fields(),
+            Fields::Glucose(read) => read.fields(),
+            Fields::GlucoseContext(read) => read.fields(),
             Fields::HeartRate(read) => read.fields(),
+            Fields::SpotCheck(read) => read.fields(),
+            Fields::Continuous(read) => read.fields(),
+            Fields::Racp(read) => read.fields(),
+            Fields::Temperature(read) => read.fields(),
+            Fields::IntermediateTemperature(read) => read.fields(),
+            Fields::TemperatureType(read) => read.fields(),
+            Fields::Weight(read) => read.fields(),
         }
     }
 }

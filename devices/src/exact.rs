@@ -92,6 +92,15 @@ impl Exact {
         self.num as f64 / self.den as f64
     }
 
+    /// Whether it is below `limit`; no when that cannot be computed.
+    pub fn below(self, limit: Decimal) -> bool {
+        let check = || {
+            let limit = Exact::from_decimal(limit)?;
+            Some(self.num.checked_mul(limit.den)? < limit.num.checked_mul(self.den)?)
+        };
+        check().unwrap_or(false)
+    }
+
     /// Whether it lies in `low..=high`.
     pub fn within(self, low: Decimal, high: Decimal) -> bool {
         let at_least = |a: Exact, b: Exact| Some(a.num.checked_mul(b.den)? >= b.num.checked_mul(a.den)?);

@@ -6,15 +6,17 @@ use homeward_protocol::unit::Decimal;
 /// Lowest and highest value of `kind` that is not labelled as out of range, in the unit of the kind; none for
 /// kinds that are not a body's.
 ///
-/// Wider than any alarm limit on purpose: survivors are known at 13.7 degrees Celsius and at 2,600 mg/dL. A cuff's
-/// kilopascals read as millimetres of mercury, or a scale's pounds read as 0.005 kg steps, may still fall inside;
-/// units are therefore told by flags and never guessed from a range.
+/// Wider than any alarm limit on purpose: survivors are known at 13.7 degrees Celsius and at 2,600 mg/dL. A usual
+/// pressure in kilopascal that was called millimetres of mercury falls outside, as Fahrenheit called Celsius does;
+/// pounds called kilograms do not. A unit is told by its flag and never guessed from this. A rate of 0, which sensors
+/// send when they find no beat, is labelled too: a person must look.
 pub fn plausible(kind: Kind) -> Option<(Decimal, Decimal)> {
     // Tenths of the unit.
     let (low, high): (i64, i64) = match kind {
-        Kind::HeartRate | Kind::PulseRate => (0, 3500),
-        Kind::SystolicPressure | Kind::MeanPressure => (100, 3500),
-        Kind::DiastolicPressure => (50, 3000),
+        Kind::HeartRate | Kind::PulseRate => (10, 3500),
+        Kind::SystolicPressure => (300, 3500),
+        Kind::MeanPressure => (200, 3500),
+        Kind::DiastolicPressure => (150, 3000),
         Kind::CuffPressure => (0, 4000),
         Kind::BodyTemperature => (100, 500),
         Kind::OxygenSaturation => (100, 1000),

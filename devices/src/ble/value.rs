@@ -34,7 +34,13 @@ impl Marks {
         }
     }
 
-    /// These and one more.
+    pub(super) fn add_all(&mut self, more: &Marks) {
+        for mark in &more.0 {
+            self.add(*mark);
+        }
+    }
+
+    /// These, and one more when it was told.
     pub(super) fn with(&self, told: bool, mark: Mark) -> Self {
         let mut more = self.clone();
         more.add_if(told, mark);
