@@ -1,17 +1,18 @@
 //! What `homeward-agent` can be asked.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use homeward_protocol::id::SensorId;
 
 /// The agent on a home gateway: reads the home's devices, and keeps every value until the server has it.
 #[derive(Debug, Parser)]
 #[command(name = "homeward-agent", version, about, after_help = EXAMPLES)]
 pub struct Cli {
-    /// Folder with the identity, the outbox, the status and agent.toml.
+    /// Folder with the identity, the outbox, the status and agent.toml. Most commands need it.
     #[arg(long, env = "HOMEWARD_AGENT_DATA", value_name = "DIR")]
-    pub data: PathBuf,
+    pub data: Option<PathBuf>,
     /// How the log is written (to standard error).
     #[arg(long, global = true, value_enum, default_value_t = LogForm::Auto)]
     pub log: LogForm,
@@ -21,6 +22,16 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// The data folder; an error of usage when none was given.
+    pub fn data(&self) -> Result<&Path, clap::Error> {
+        self.data.as_deref().ok_or_else(|| {
+            let said = "this command needs the agent's data folder: --data DIR, or HOMEWARD_AGENT_DATA";
+            Cli::command().error(ErrorKind::MissingRequiredArgument, said)
+        })
+    }
 }
 
 const EXAMPLES: &str = "\
@@ -89,6 +100,20 @@ pub enum SensorCommand {
         /// Which sensor, as agent.toml names it.
         sensor: SensorId,
     },
+    /// Decode one value of a Bluetooth sensor from a capture, field by field. Needs no data folder.
+    ///
+    /// Fails with a reason when the octets are not a value of that characteristic.
+    #[command(after_help = "Examples:
+  homeward-agent sensor decode --characteristic 2A35 1e8a00580078000000041114293b3c00012700
+  \
+                            homeward-agent --json sensor decode --characteristic 2A37 00:55")]
+    Decode {
+        /// The characteristic's 16-bit number, four hexadecimal digits.
+        #[arg(long, value_name = "NUMBER")]
+        characteristic: String,
+        /// The value, two hexadecimal digits an octet.
+        hex: String,
+    },
 }
 
 /// Work with device profiles.
@@ -104,8 +129,6 @@ pub enum ProfileCommand {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

@@ -27,6 +27,9 @@ fn main() -> ExitCode {
     match act(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
+            if let Some(misuse) = failure.downcast_ref::<clap::Error>() {
+                misuse.exit();
+            }
             tell(failure.as_ref(), cli.json);
             ExitCode::FAILURE
         }
@@ -36,12 +39,17 @@ fn main() -> ExitCode {
 fn act(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Command::Enrol { claim } => runtime()?.block_on(enrolment(cli, claim)),
-        Command::Run => Ok(runtime()?.block_on(run::run(&cli.data))?),
+        Command::Run => Ok(runtime()?.block_on(run::run(cli.data()?))?),
         Command::Status => show_status(cli),
         Command::Check => {
-            let count = load::load(&cli.data)?.sensors.len();
+            let count = load::load(cli.data()?)?.sensors.len();
             let text = format!("The configuration is right. Sensors: {count}");
             print(cli, &text, &serde_json::json!({"ok": true, "sensors": count}));
+            Ok(())
+        }
+        Command::Sensor(SensorCommand::Decode { characteristic, hex }) => {
+            let told = sense::decode::decode(characteristic, hex)?;
+            print(cli, told.text().trim_end(), &told.json());
             Ok(())
         }
         Command::Sensor(SensorCommand::Read { sensor }) => runtime()?.block_on(read_sensor(cli, sensor)),
@@ -67,10 +75,11 @@ async fn enrolment(cli: &Cli, claim: &Path) -> Result<(), Failure> {
     let text = claim_text(claim)?;
     let claim = read_claim(&text)
         .map_err(|error| format!("this is not a claim: {error}. Copy the whole line, or the JSON"))?;
-    std::fs::create_dir_all(&cli.data)
-        .map_err(|error| format!("could not make the data folder {}: {error}", cli.data.display()))?;
-    let _lock = run::lock(&cli.data)?;
-    let folder = Folder::within(&cli.data);
+    let data = cli.data()?;
+    std::fs::create_dir_all(data)
+        .map_err(|error| format!("could not make the data folder {}: {error}", data.display()))?;
+    let _lock = run::lock(data)?;
+    let folder = Folder::within(data);
     let clock = Arc::new(Clock::with_floor(folder.floor()));
     let tell = |progress| match progress {
         Progress::ServerProved => eprintln!("The server at {} is the one of the claim.", claim.server),
@@ -83,7 +92,7 @@ async fn enrolment(cli: &Cli, claim: &Path) -> Result<(), Failure> {
     let text = format!(
         "This box is now {}. Start it with `homeward-agent --data {} run`",
         server.gateway,
-        cli.data.display()
+        data.display()
     );
     print(cli, &text, &serde_json::to_value(&server)?);
     Ok(())
@@ -104,13 +113,13 @@ fn claim_text(from: &Path) -> Result<String, Failure> {
 }
 
 async fn read_sensor(cli: &Cli, id: &SensorId) -> Result<(), Failure> {
-    let sensors = load::load(&cli.data)?.sensors;
+    let sensors = load::load(cli.data()?)?.sensors;
     let known: Vec<&str> = sensors.iter().map(|sensor| sensor.id.as_str()).collect();
     let found = sensors.iter().find(|sensor| sensor.id == *id);
     let sensor =
         found.ok_or_else(|| format!("agent.toml has no sensor {id}; it has: {}", known.join(", ")))?;
     let outcome = sense::poll::once(sensor).await;
-    let now = Clock::with_floor(Folder::within(&cli.data).floor()).now();
+    let now = Clock::with_floor(Folder::within(cli.data()?).floor()).now();
     let readings = outcome.readings(sensor, now);
     if cli.json || !readings.is_empty() {
         print(
@@ -126,8 +135,8 @@ async fn read_sensor(cli: &Cli, id: &SensorId) -> Result<(), Failure> {
 }
 
 fn show_status(cli: &Cli) -> Result<(), Failure> {
-    let found = status::file::read(&cli.data)?;
-    let now = Clock::with_floor(Folder::within(&cli.data).floor()).now();
+    let found = status::file::read(cli.data()?)?;
+    let now = Clock::with_floor(Folder::within(cli.data()?).floor()).now();
     print(cli, found.tell(now).trim_end(), &serde_json::to_value(&found)?);
     Ok(())
 }

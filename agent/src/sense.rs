@@ -9,6 +9,7 @@
 //!   alarm that ended while the agent was away does not stand for ever.
 
 mod config;
+pub mod decode;
 pub mod poll;
 mod show;
 

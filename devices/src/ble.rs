@@ -13,6 +13,7 @@ mod blood_pressure;
 mod body_composition;
 mod bytes;
 mod cgm;
+mod code;
 mod current_time;
 mod date_time;
 mod device_information;

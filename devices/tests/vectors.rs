@@ -9,6 +9,7 @@
 use std::path::{Path, PathBuf};
 
 use homeward_devices::ble::{self, DeviceClock, Fields, GlucoseUnit, Measured, Number, System, racp};
+use homeward_protocol::code::Code;
 use homeward_protocol::reading::{Quality, Value as Read};
 use homeward_protocol::unit::Unit;
 use serde_json::{Value, json};
@@ -405,4 +406,37 @@ fn what_no_decoder_is_for_is_refused_whatever_it_holds() {
         assert_eq!(got, Err(ble::DecodeError::Unknown(characteristic)));
     }
     assert_eq!(ble::decode(0x2a37, &[0; 513]), Err(ble::DecodeError::Long(513)));
+}
+
+#[test]
+fn every_code_is_a_row_that_was_verified() {
+    let Some(map) = file("mdc-map.json") else { return };
+    let rows = list(&map, "observations");
+    let verified = |code: Code| {
+        rows.iter().any(|row| {
+            let loinc = code.loinc.is_none_or(|loinc| {
+                row["loinc"] == loinc && row.get("loinc_verified").is_none_or(|verified| verified == true)
+            });
+            row["mdc"] == code.mdc && row["ref"] == code.reference && row["verified"] == true && loinc
+        })
+    };
+    let mut seen = std::collections::BTreeSet::new();
+    // One value of each measurement, and a glucose of each fluid.
+    let mut values = values().unwrap_or_default();
+    for fluid in 0..16 {
+        values.push((0x2a18, vec![2, 7, 0, 0xe8, 7, 3, 31, 23, 58, 0, 98, 0xb0, fluid]));
+    }
+    for (characteristic, octets) in values {
+        for one in ble::decode(characteristic, &octets).iter().flatten() {
+            for code in one
+                .samples
+                .iter()
+                .filter_map(|sample| one.fields.code(sample.kind))
+            {
+                assert!(verified(code), "{code:?}");
+                seen.insert(code.mdc);
+            }
+        }
+    }
+    assert_eq!(seen.len(), 8, "{seen:?}");
 }

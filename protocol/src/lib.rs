@@ -12,6 +12,7 @@ pub mod ack;
 pub mod alarm;
 pub mod bond;
 pub mod claim;
+pub mod code;
 pub mod envelope;
 pub mod event_log;
 pub mod evidence;
