@@ -9,6 +9,8 @@
 pub mod claims;
 pub mod gateways;
 pub mod keep;
+pub mod readings;
+pub mod verify;
 
 use std::io::{IsTerminal, Read};
 
@@ -16,7 +18,7 @@ use serde::Serialize;
 
 use crate::access::{Role, Scope, UserName, setup};
 use crate::ca::{Authority, TrustDomain};
-use crate::cli::{Cli, Command, RoleArg, TokenCommand, UserCommand};
+use crate::cli::{Cli, Command, ReadingCommand, RoleArg, TokenCommand, UserCommand};
 use crate::clock::Clock;
 use crate::config::{Config, Keep};
 use crate::place::{Place, PlaceError};
@@ -67,6 +69,7 @@ impl AdminError {
 pub struct Said {
     text: String,
     json: serde_json::Value,
+    code: u8,
 }
 
 impl Said {
@@ -75,7 +78,24 @@ impl Said {
         Said {
             text: text.into(),
             json: serde_json::to_value(json).unwrap_or_default(),
+            code: 0,
         }
+    }
+
+    /// The same, of something that was looked at and does not hold.
+    #[must_use]
+    pub fn failed(self) -> Said {
+        Said { code: 1, ..self }
+    }
+
+    /// What programs read of it.
+    pub const fn json(&self) -> &serde_json::Value {
+        &self.json
+    }
+
+    /// The process's exit code.
+    pub const fn code(&self) -> u8 {
+        self.code
     }
 
     /// Prints the form that was asked for.
@@ -90,8 +110,14 @@ impl Said {
 
 /// Runs one command that is not `serve`.
 pub async fn run(cli: &Cli, clock: &Clock) -> Result<Said, AdminError> {
-    let place = Place::at(&cli.data);
+    if let Command::Reading(ReadingCommand::Verify(asked)) = &cli.command {
+        return verify::verify(asked);
+    }
+    let place = place(cli)?;
     match &cli.command {
+        Command::Reading(ReadingCommand::List(asked)) => readings::list(&place, asked).await,
+        Command::Reading(ReadingCommand::Export(asked)) => readings::export(&place, asked, clock).await,
+        Command::Reading(ReadingCommand::Verify(asked)) => verify::verify(asked),
         Command::Init {
             names,
             trust_domain,
@@ -148,6 +174,13 @@ pub async fn run(cli: &Cli, clock: &Clock) -> Result<Said, AdminError> {
             dry_run,
         } => keep::restore(&place, from, *replace, *dry_run),
     }
+}
+
+/// The data folder that the command is about.
+pub fn place(cli: &Cli) -> Result<Place, AdminError> {
+    let folder = cli.data.as_deref();
+    let why = "which data folder? Give it before the command: homeward-fleet --data DIR ...";
+    folder.map(Place::at).ok_or_else(|| AdminError::Asked(why.into()))
 }
 
 /// The configuration and the open store of a folder that is set up.

@@ -55,6 +55,8 @@ pub enum Action {
     IncidentClosed,
     /// The one-time set-up code was used to make the first operator.
     FirstOperatorMade,
+    /// Readings were written out with what vouches for them.
+    ReadingsExported,
     /// A gateway refused another master's write to a device that it guards.
     WriteRefused,
     /// A gateway let a write to a device through.
@@ -63,7 +65,7 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Action; 22] = [
+    pub const ALL: [Action; 23] = [
         Action::GatewayClaimed,
         Action::ClaimUsed,
         Action::CsrRefused,
@@ -84,6 +86,7 @@ impl Action {
         Action::TeamChanged,
         Action::IncidentClosed,
         Action::FirstOperatorMade,
+        Action::ReadingsExported,
         Action::WriteRefused,
         Action::DeviceWritten,
     ];
@@ -111,6 +114,7 @@ impl Action {
             Action::TeamChanged => "team-changed",
             Action::IncidentClosed => "incident-closed",
             Action::FirstOperatorMade => "first-operator-made",
+            Action::ReadingsExported => "readings-exported",
             Action::WriteRefused => "write-refused",
             Action::DeviceWritten => "device-written",
         }

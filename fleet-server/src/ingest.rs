@@ -125,6 +125,11 @@ impl Arrived {
         self.places.last().map_or(self.first, |place| place.last)
     }
 
+    /// Its places, in order.
+    pub fn places(&self) -> &[Place] {
+        &self.places
+    }
+
     /// The chain after its last number.
     pub fn head(&self) -> ChainHash {
         self.places.last().map_or(self.prev, |place| place.head)

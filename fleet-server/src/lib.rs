@@ -21,6 +21,7 @@ pub mod local;
 pub mod log;
 pub mod place;
 pub mod run;
+pub mod stamp;
 pub mod store;
 pub mod tls;
 pub mod web;

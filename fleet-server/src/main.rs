@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use homeward_fleet::cli::{Cli, Command};
 use homeward_fleet::clock::Clock;
-use homeward_fleet::{admin, log, place, run};
+use homeward_fleet::{admin, log, run};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -18,7 +18,10 @@ fn main() -> ExitCode {
         Err(error) => return fail(&format!("could not start: {error}"), 1),
     };
     if let Command::Serve { check: false } = cli.command {
-        let place = place::Place::at(&cli.data);
+        let place = match admin::place(&cli) {
+            Ok(place) => place,
+            Err(error) => return fail(&admin::told(&error), error.code()),
+        };
         return match runtime.block_on(run::serve(&place, Clock::system())) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&admin::told(&error), 1),
@@ -27,7 +30,7 @@ fn main() -> ExitCode {
     match runtime.block_on(admin::run(&cli, &Clock::system())) {
         Ok(said) => {
             said.print(cli.json);
-            ExitCode::SUCCESS
+            ExitCode::from(said.code())
         }
         Err(error) => fail(&admin::told(&error), error.code()),
     }

@@ -32,6 +32,7 @@ pub mod records;
 pub mod retention;
 pub mod signals;
 pub mod sqlite;
+pub mod stamps;
 pub mod streams;
 pub mod tokens;
 pub mod users;

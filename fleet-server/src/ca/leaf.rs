@@ -7,7 +7,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::x509::AttributeTypeAndValue;
 
-use super::{Serial, TrustDomain};
+use super::{CaError, Serial, TrustDomain};
 
 /// Longest certificate that we read, bytes; ours have about 700.
 const MAX_DER: usize = 4096;
@@ -79,6 +79,25 @@ impl Leaf {
 /// The gateway whose certificate (DER) this is. See [`Leaf::read`].
 pub fn gateway_of(der: &[u8], domain: &TrustDomain) -> Result<GatewayId, LeafError> {
     Leaf::read(der, domain).map(|leaf| leaf.gateway)
+}
+
+/// The fleet whose issuing intermediate (DER) this is.
+pub fn domain_of(issuing: &[u8]) -> Result<TrustDomain, CaError> {
+    let wrong = |why: &str| CaError::Damaged {
+        what: "the issuer of gateways' certificates".into(),
+        why: why.into(),
+    };
+    let (_, cert) = x509_parser::parse_x509_certificate(issuing).map_err(|e| wrong(&e.to_string()))?;
+    let names = cert
+        .subject_alternative_name()
+        .map_err(|e| wrong(&e.to_string()))?;
+    match names.map(|san| san.value.general_names.as_slice()) {
+        Some([GeneralName::URI(uri)]) => uri
+            .strip_prefix("spiffe://")
+            .ok_or_else(|| wrong("its name is not a SPIFFE id"))?
+            .parse(),
+        _ => Err(wrong("it names no trust domain")),
+    }
 }
 
 fn name(cert: &X509Certificate<'_>, domain: &TrustDomain) -> Result<GatewayId, LeafError> {

@@ -20,10 +20,9 @@ use rcgen::{Issuer, KeyPair};
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use x509_parser::extensions::GeneralName;
 
 use super::profile::{self, Purpose};
-use super::{Authority, CaError, DAY_MS, Identity, Issuing, SERVER_DAYS, Serial, TrustDomain};
+use super::{Authority, CaError, DAY_MS, Identity, Issuing, SERVER_DAYS, Serial, TrustDomain, leaf};
 
 /// Longest file that is read, bytes.
 const MAX_FILE: u64 = 64 * 1024;
@@ -78,7 +77,7 @@ impl Authority {
     pub fn open(dir: &Path) -> Result<Authority, CaError> {
         let gateways = issuing(dir, "gateways")?;
         Ok(Authority {
-            domain: domain_of(&gateways.cert)?,
+            domain: leaf::domain_of(&gateways.cert)?,
             root: cert(dir, "root.crt")?,
             next_root: cert(dir, "next-root.crt")?,
             servers: issuing(dir, "servers")?,
@@ -144,24 +143,6 @@ fn still_good(kept: &Identity, names: &[ServerName<'static>], now: Timestamp) ->
         .flatten()
         .map_or(0, |san| san.value.general_names.len());
     begun && left_ms > SERVER_DAYS * DAY_MS / 3 && count == names.len() && names.iter().all(covers)
-}
-
-fn domain_of(issuing: &CertificateDer<'_>) -> Result<TrustDomain, CaError> {
-    let wrong = |why: &str| CaError::Damaged {
-        what: "gateways.crt".into(),
-        why: why.into(),
-    };
-    let (_, cert) = x509_parser::parse_x509_certificate(issuing).map_err(|e| wrong(&e.to_string()))?;
-    let names = cert
-        .subject_alternative_name()
-        .map_err(|e| wrong(&e.to_string()))?;
-    match names.map(|san| san.value.general_names.as_slice()) {
-        Some([GeneralName::URI(uri)]) => uri
-            .strip_prefix("spiffe://")
-            .ok_or_else(|| wrong("its name is not a SPIFFE id"))?
-            .parse(),
-        _ => Err(wrong("it names no trust domain")),
-    }
 }
 
 fn key() -> Result<KeyPair, CaError> {
