@@ -18,20 +18,25 @@
 //! because strongSwan 5.9.8, an independent EST client, speaks it.
 
 pub mod doors;
+pub mod known;
 pub mod late;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use rustls::client::VerifierBuilderError;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::{Ticketer, default_provider};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
+use rustls::server::{
+    ClientCertVerifierBuilder, NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier,
+};
 use rustls::time_provider::TimeProvider;
 use rustls::version::{TLS12, TLS13};
-use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls::{CipherSuite, RootCertStore, ServerConfig, SupportedProtocolVersion};
 
+use self::known::{Known, Proved};
 use crate::ca::{Authority, CaError, Identity, LATE_DAYS, Revoked, Serial};
 
 /// A clock that the TLS library can ask; [`crate::clock::Clock`] is one.
@@ -59,7 +64,7 @@ pub struct Trust {
     pub issuer: CertificateDer<'static>,
     /// Its revocation list.
     pub crl: CertificateRevocationListDer<'static>,
-    /// The numbers on that list.
+    /// The numbers on that list: what the gate looks them up in.
     pub revoked: HashSet<Serial>,
 }
 
@@ -78,15 +83,21 @@ impl Trust {
     }
 }
 
-/// The gate's TLS: see the table above. `tickets` outlives a change of certificate or list.
+/// The gate's TLS: see the table above. `tickets` and `proved` outlive a change of certificate or list.
+///
+/// Of the cipher suites the one with SHA-256 is taken if the client has it: its hash is done by the processor, and
+/// the one of SHA-384 costs more than the encryption of a whole handshake.
 pub fn gate(
     identity: &Identity,
     trust: &Trust,
     tickets: &Arc<dyn ProducesTickets>,
+    proved: &Proved,
     clock: &impl Time,
 ) -> Result<Arc<ServerConfig>, TlsError> {
-    let verifier = verifier(trust, Anonymous::Refuse)?;
-    let mut config = config(identity, &[&TLS13], verifier, clock)?;
+    let chain = unlisted(trust)?.build().map_err(untrusted)?;
+    let verifier = Known::new(chain, &trust.issuer, trust.revoked.clone(), proved);
+    let mut config = config(identity, &[&TLS13], Arc::new(verifier), clock)?;
+    config.ignore_client_order = true;
     config.ticketer = Arc::clone(tickets);
     config.send_tls13_tickets = 1;
     Ok(Arc::new(config))
@@ -130,21 +141,39 @@ enum Anonymous {
 }
 
 fn provider() -> Arc<CryptoProvider> {
-    Arc::new(default_provider())
+    let mut provider = default_provider();
+    // The order counts where the client's does not: see `gate`.
+    provider
+        .cipher_suites
+        .sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
+    Arc::new(provider)
 }
 
-fn verifier(trust: &Trust, anonymous: Anonymous) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+/// What holds a client's chain against the issuer, without any list.
+fn unlisted(trust: &Trust) -> Result<ClientCertVerifierBuilder, TlsError> {
     let mut anchors = RootCertStore::empty();
     let added = anchors.add(trust.issuer.clone());
     added.map_err(|e| TlsError::Trust(e.to_string()))?;
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(anchors), provider())
+    Ok(WebPkiClientVerifier::builder_with_provider(
+        Arc::new(anchors),
+        provider(),
+    ))
+}
+
+fn verifier(trust: &Trust, anonymous: Anonymous) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let builder = unlisted(trust)?
         .with_crls([trust.crl.clone()])
         .only_check_end_entity_revocation();
     let builder = match anonymous {
         Anonymous::Admit => builder.allow_unauthenticated(),
         Anonymous::Refuse => builder,
     };
-    builder.build().map_err(|e| TlsError::Trust(e.to_string()))
+    builder.build().map_err(untrusted)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn untrusted(error: VerifierBuilderError) -> TlsError {
+    TlsError::Trust(error.to_string())
 }
 
 fn config(

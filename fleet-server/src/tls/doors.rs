@@ -8,6 +8,7 @@ use rustls::pki_types::CertificateRevocationListDer;
 use rustls::server::ProducesTickets;
 use tokio::sync::watch;
 
+use super::known::Proved;
 use super::{TlsError, Trust, enrol, gate, renewal, tickets, web};
 use crate::ca::{Identity, Serial};
 use crate::clock::Clock;
@@ -20,6 +21,7 @@ pub struct Doors {
     web: watch::Sender<Arc<ServerConfig>>,
     crl: watch::Sender<CertificateRevocationListDer<'static>>,
     gate_tickets: Mutex<GateTickets>,
+    proved: Proved,
     web_tickets: Arc<dyn ProducesTickets>,
     clock: Clock,
 }
@@ -50,8 +52,9 @@ impl Doors {
         clock: &Clock,
     ) -> Result<Doors, TlsError> {
         let (gate_tickets, web_tickets) = (tickets()?, tickets()?);
+        let proved = Proved::default();
         Ok(Doors {
-            gate: watch::Sender::new(gate(identity, trust, &gate_tickets, clock)?),
+            gate: watch::Sender::new(gate(identity, trust, &gate_tickets, &proved, clock)?),
             enrol: watch::Sender::new(enrol(identity, trust, clock)?),
             renewal: watch::Sender::new(renewal(identity, trust, clock)?),
             web: watch::Sender::new(web(console, &web_tickets, clock)?),
@@ -60,6 +63,7 @@ impl Doors {
                 key: gate_tickets,
                 revoked: trust.revoked.clone(),
             }),
+            proved,
             web_tickets,
             clock: clock.clone(),
         })
@@ -69,7 +73,7 @@ impl Doors {
     pub fn refresh(&self, identity: &Identity, console: &Identity, trust: &Trust) -> Result<(), TlsError> {
         let clock = &self.clock;
         let mut tickets = self.gate_tickets.lock().unwrap_or_else(PoisonError::into_inner);
-        let new_gate = gate(identity, trust, &tickets.after(trust)?, clock)?;
+        let new_gate = gate(identity, trust, &tickets.after(trust)?, &self.proved, clock)?;
         let new_enrol = enrol(identity, trust, clock)?;
         let new_renewal = renewal(identity, trust, clock)?;
         let new_web = web(console, &self.web_tickets, clock)?;

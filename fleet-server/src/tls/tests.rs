@@ -119,7 +119,8 @@ async fn the_gate_takes_current_certificates_only() {
     let world = World::new();
     let (client, trust) = (world.client(NOW), world.trust(&[], NOW));
     let tickets = tickets().expect("tickets");
-    let gate = |now| gate(&world.identity, &trust, &tickets, &at(now)).expect("a configuration");
+    let gate =
+        |now| gate(&world.identity, &trust, &tickets, &Proved::default(), &at(now)).expect("a configuration");
     let later = NOW.plus_ms(181 * DAY_MS); // the server's certificate is made for then
     let fresh = world.client(later);
     assert_eq!(world.meet(gate(later), Some(&fresh), later).await, Ok(()));
@@ -133,6 +134,41 @@ async fn the_gate_takes_current_certificates_only() {
 }
 
 #[tokio::test]
+async fn what_was_proved_once_is_still_held_against_the_dates_the_list_and_the_issuer() {
+    let (world, other) = (World::new(), World::new());
+    let now = NOW.plus_ms(181 * DAY_MS);
+    let (client, tickets, proved) = (world.client(now), tickets().expect("tickets"), Proved::default());
+    let meet = async |of: &World, revoked: &[&Client], at_ms: i64, client: &Client| {
+        let (trust, moment) = (of.trust(revoked, now), now.plus_ms(at_ms));
+        let door = gate(&of.identity, &trust, &tickets, &proved, &at(moment)).expect("a configuration");
+        of.meet(door, Some(client), now).await
+    };
+    let refused = |met: Result<(), String>| met.expect_err("refused");
+    for _ in 0..2 {
+        assert_eq!(meet(&world, &[], 0, &client).await, Ok(()));
+    }
+    let mut bytes = client.chain[0].to_vec();
+    *bytes.last_mut().expect("a signature") ^= 1;
+    let forged = Client {
+        serial: client.serial,
+        chain: vec![bytes.into()],
+        key: client.key.clone_key(),
+    };
+    assert!(refused(meet(&world, &[], 0, &forged).await).contains("BadSignature"));
+    assert!(refused(meet(&world, &[], 15 * DAY_MS, &client).await).contains("expired"));
+    assert!(refused(meet(&world, &[], -2 * DAY_MS, &client).await).contains("not valid yet"));
+    assert!(refused(meet(&world, &[&client], 0, &client).await).contains("Revoked"));
+    // The same bytes under another issuer, and back.
+    let stranger = Client {
+        serial: client.serial,
+        chain: client.chain.clone(),
+        key: client.key.clone_key(),
+    };
+    assert!(refused(meet(&other, &[], 0, &stranger).await).contains("BadSignature"));
+    assert_eq!(meet(&world, &[], 0, &client).await, Ok(()));
+}
+
+#[tokio::test]
 async fn a_revoked_certificate_is_refused_at_every_door() {
     let world = World::new();
     let now = NOW.plus_ms(181 * DAY_MS);
@@ -141,7 +177,7 @@ async fn a_revoked_certificate_is_refused_at_every_door() {
     let tickets = tickets().expect("tickets");
     let id = &world.identity;
     for door in [
-        gate(id, &trust, &tickets, &at(now)),
+        gate(id, &trust, &tickets, &Proved::default(), &at(now)),
         enrol(id, &trust, &at(now)),
         renewal(id, &trust, &at(now)),
     ] {

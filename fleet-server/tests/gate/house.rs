@@ -11,6 +11,7 @@ use homeward_fleet::ca::Authority;
 use homeward_fleet::ca::signer::serial;
 use homeward_fleet::clock::Clock;
 use homeward_fleet::gate::{Connections, Gate, Limits, Passage, Revoked, Uplink, Why, listen};
+use homeward_fleet::tls::known::Proved;
 use homeward_fleet::tls::{self, Trust};
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::signed::PublicKey;
@@ -292,5 +293,5 @@ fn config(
         .server_identity(folder, &names, clock.now())
         .expect("an identity");
     let trust = Trust::of(authority, revoked, clock.now()).expect("trust");
-    tls::gate(&identity, &trust, tickets, &clock).expect("a configuration")
+    tls::gate(&identity, &trust, tickets, &Proved::default(), &clock).expect("a configuration")
 }

@@ -1,0 +1,185 @@
+//! A client verifier that does not prove twice what cannot have changed.
+//!
+//! # Design
+//! When a server or a line comes back, every gateway connects anew with the certificate that it has shown before, and
+//! checking signatures is most of what that costs. Two of the three are over bytes that the server knows:
+//!
+//! - The issuer's signature over a certificate. What was proved once about these very bytes (SHA-256 over all of
+//!   them) under this very issuer stays true, so it is remembered. The dates are looked at each time.
+//! - Our own authority's signature over the revocation list, which the library checks at each handshake. The numbers
+//!   on it are at hand ([`super::Trust`]), so the certificate's number is looked up there, each time.
+//!
+//! What proves that the peer holds the key, its signature over this handshake, is checked each time: it is new each
+//! time. What is remembered is bounded, and belongs to one issuer.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ring::digest::{SHA256, digest};
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+
+use crate::ca::Serial;
+
+/// Certificates that are remembered: two generations of this many, some 100 bytes each. A fleet with more pays for
+/// the signatures of the rest.
+const REMEMBERED: usize = 32_768;
+
+/// Certificates whose issuer's signature was proved. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Proved(Arc<Mutex<Generations>>);
+
+type Fingerprint = [u8; 32];
+
+/// The newer half is filled; when it is full it becomes the older one, which is forgotten.
+#[derive(Debug, Default)]
+struct Generations {
+    issuer: Vec<u8>,
+    newer: HashMap<Fingerprint, Facts>,
+    older: HashMap<Fingerprint, Facts>,
+}
+
+/// What is looked at each time, of a certificate whose signature was proved.
+#[derive(Debug, Clone, Copy)]
+struct Facts {
+    serial: Serial,
+    /// Seconds since 1970, both inclusive.
+    valid: (i64, i64),
+}
+
+impl Generations {
+    fn get(&mut self, fingerprint: &Fingerprint) -> Option<Facts> {
+        if let Some(facts) = self.newer.get(fingerprint) {
+            return Some(*facts);
+        }
+        let facts = self.older.remove(fingerprint)?;
+        self.put(*fingerprint, facts);
+        Some(facts)
+    }
+
+    fn put(&mut self, fingerprint: Fingerprint, facts: Facts) {
+        if self.newer.len() >= REMEMBERED {
+            self.older = std::mem::take(&mut self.newer);
+        }
+        self.newer.insert(fingerprint, facts);
+    }
+}
+
+/// Holds a certificate's chain against its issuer once, and its dates and its number each time.
+#[derive(Debug)]
+pub struct Known {
+    chain: Arc<dyn ClientCertVerifier>,
+    revoked: HashSet<Serial>,
+    issuer: Vec<u8>,
+    proved: Proved,
+}
+
+impl Known {
+    /// `chain` proves chains and dates and demands a certificate; `issuer` is its one anchor. `revoked` are the numbers
+    /// that are not let in. What `proved` remembers of another issuer is forgotten.
+    pub fn new(
+        chain: Arc<dyn ClientCertVerifier>,
+        issuer: &CertificateDer<'_>,
+        revoked: HashSet<Serial>,
+        proved: &Proved,
+    ) -> Known {
+        let known = Known {
+            chain,
+            revoked,
+            issuer: issuer.to_vec(),
+            proved: proved.clone(),
+        };
+        known.with(|_| ());
+        known
+    }
+
+    /// Whoever holds another issuer finds nothing, and leaves nothing to those who hold this one.
+    fn with<T>(&self, work: impl FnOnce(&mut Generations) -> T) -> T {
+        let mut all = self.proved.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.issuer != self.issuer {
+            *all = Generations {
+                issuer: self.issuer.clone(),
+                ..Generations::default()
+            };
+        }
+        work(&mut all)
+    }
+
+    fn facts(
+        &self,
+        leaf: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<Facts, Error> {
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(digest(&SHA256, leaf).as_ref());
+        let at = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let remembered = self.with(|all| all.get(&fingerprint));
+        if let Some(facts) = remembered.filter(|facts| (facts.valid.0..=facts.valid.1).contains(&at)) {
+            return Ok(facts);
+        }
+        // Also when it is out of its dates: the library finds the words for that.
+        self.chain.verify_client_cert(leaf, chain, now)?;
+        let facts = read(leaf)?;
+        self.with(|all| all.put(fingerprint, facts));
+        Ok(facts)
+    }
+}
+
+fn read(leaf: &CertificateDer<'_>) -> Result<Facts, Error> {
+    let odd = || Error::InvalidCertificate(CertificateError::BadEncoding);
+    let (_, cert) = x509_parser::parse_x509_certificate(leaf).map_err(|_| odd())?;
+    let validity = cert.validity();
+    Ok(Facts {
+        // One of another length is none of ours.
+        serial: cert.raw_serial().try_into().map(Serial).map_err(|_| odd())?,
+        valid: (validity.not_before.timestamp(), validity.not_after.timestamp()),
+    })
+}
+
+impl ClientCertVerifier for Known {
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let facts = self.facts(leaf, chain, now)?;
+        if self.revoked.contains(&facts.serial) {
+            return Err(Error::InvalidCertificate(CertificateError::Revoked));
+        }
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.chain.root_hint_subjects()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.chain.client_auth_mandatory()
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls12_signature(message, cert, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls13_signature(message, cert, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
+    }
+}
