@@ -1,6 +1,6 @@
 //! What becomes of an envelope: stored, known already, asked for again, or answered with a new epoch.
 //!
-//! Decides only; [`consume`] verifies, stores and acknowledges. A stream is one lane of one outbox of one gateway.
+//! Decides only; [`consume`] takes, stores and acknowledges, and [`open()`](open::open) verifies. A stream is one lane of one outbox of one gateway.
 //! What is stored of it is a run without holes from 1 to `up_to`: each place holds a record, or lies in a gap that
 //! is on record with its cause.
 //!
@@ -17,6 +17,7 @@
 //! records below the gateway's `oldest` (they cannot come).
 
 pub mod consume;
+pub mod open;
 #[cfg(test)]
 mod tests;
 
@@ -90,7 +91,8 @@ pub struct Arrived {
 }
 
 impl Arrived {
-    /// Takes apart an envelope that passed [`Message::check`](homeward_protocol::signed::Message::check).
+    /// Takes apart an envelope that passed [`Message::check`](homeward_protocol::signed::Message::check). Whether it
+    /// may be believed is for [`open`] to say.
     pub fn new(envelope: Envelope) -> Arrived {
         let (mut next, mut head) = (envelope.first, envelope.prev);
         let mut places = Vec::with_capacity(envelope.entries.len());
@@ -133,6 +135,15 @@ impl Arrived {
     /// The chain after its last number.
     pub fn head(&self) -> ChainHash {
         self.places.last().map_or(self.prev, |place| place.head)
+    }
+
+    /// Whether the next one's chain proves its records: the next one continues it without a hole, in the same stream,
+    /// and says no less of what the gateway still holds.
+    pub fn leads_to(&self, next: &Arrived) -> bool {
+        (self.epoch, self.lane) == (next.epoch, next.lane)
+            && self.last().next() == next.first
+            && self.head() == next.prev
+            && self.oldest <= next.oldest
     }
 
     /// The chain after number `seq`; `None` outside of it and inside a loss.

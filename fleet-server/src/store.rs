@@ -34,6 +34,7 @@ pub mod signals;
 pub mod sqlite;
 pub mod stamps;
 pub mod streams;
+pub mod take;
 pub mod tokens;
 pub mod users;
 

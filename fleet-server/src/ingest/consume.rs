@@ -1,16 +1,20 @@
 //! Shell: takes records from the gate, verifies and stores them, and acknowledges after the commit.
 //!
 //! ```text
-//! gate ─▶ chunks, verified in parallel ─▶ the store's queue, in order ─▶ commit ─▶ PUBACK, Ack, event
+//! gate ─▶ runs a gateway, verified in parallel ─▶ the store's queue, in order ─▶ commit ─▶ PUBACK, Ack, event
 //! ```
-//! Order is kept from the gate to the store, and the store works in the order of submission, so each gateway's
-//! records are decided in the order in which they were sent. What cannot be stored is not acknowledged: its
+//! Order is kept from the gate to the store, and the store works in the order of submission, so the records of each
+//! lane of a gateway are decided in the order in which they were sent. What cannot be stored is not acknowledged: its
 //! [`Uplink::done`] is dropped, the gate closes that connection, and the gateway sends again.
 //!
 //! # Design
-//! Everything is bounded: chunks in verification, envelopes that wait for a commit, and the store's own queue. A slow
+//! Everything is bounded: tasks that verify, envelopes that wait for a commit, and the store's own queue. A slow
 //! store therefore slows the gate's reading, and TCP the gateways. A store that is away ends connections, at most
 //! one round every [`PAUSE`].
+//!
+//! While all cores verify, nothing is taken: what comes meanwhile is taken together, so the more there is to do the
+//! more envelopes share a signature ([`super::open`]) and a row ([`crate::store::take`]). A run stands or falls
+//! together; one that fell is taken apart from then on, so that one bad envelope does not keep good ones out for ever.
 #![expect(clippy::disallowed_methods, reason = "shell: tasks, pauses and durations")]
 
 use std::collections::hash_map::Entry;
@@ -23,25 +27,27 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt as _};
 use homeward_protocol::ack::{Ack, Next};
-use homeward_protocol::envelope::{Envelope, Lane};
+use homeward_protocol::envelope::Lane;
 use homeward_protocol::id::GatewayId;
-use homeward_protocol::signed::{PublicKey, Signed, SignedError};
+use homeward_protocol::signed::PublicKey;
+use homeward_protocol::time::Timestamp;
 use homeward_protocol::topic::Topic;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::Arrived;
+use super::open::{Kind, Rejected, open};
 use crate::bus::{Bus, Event};
 use crate::clock::Clock;
 use crate::gate::{Connections, Uplink};
-use crate::store::streams::Outcome;
-use crate::store::{Pending, Store, StoreError, Tx, certificates, records, streams};
+use crate::store::take::{Outcome, Sealed, take};
+use crate::store::{Store, StoreError, Tx, certificates, records};
 
-/// Envelopes in one verification task: a few milliseconds of one core.
-const CHUNK: usize = 32;
-/// Verification tasks at a time: enough for every core, few enough to keep acknowledgements fresh.
-const CHUNKS: usize = 16;
+/// Envelopes taken from the gate at a time: half a commit.
+const TAKEN: usize = 512;
+/// Envelopes after which a task for verification is full: a few milliseconds of one core.
+const TASK: usize = 64;
 /// Envelopes that wait for their commit: two full commits of the store.
 const WAITING: usize = 2000;
 /// How long nothing is taken in after the store failed.
@@ -64,18 +70,21 @@ pub async fn run(
     clock: Clock,
     stop: CancellationToken,
 ) {
+    let tasks = std::thread::available_parallelism().map_or(1, usize::from);
     let keys = Keys::new(store.clone());
     let mut verifying: FuturesOrdered<JoinHandle<Vec<Checked>>> = FuturesOrdered::new();
     let mut waiting: FuturesUnordered<BoxFuture<'static, Settled>> = FuturesUnordered::new();
-    let (mut chunk, mut open, mut asked) = (Vec::new(), true, false);
+    let mut unsettled = 0;
+    let mut apart = HashSet::new();
+    let (mut taken, mut open, mut asked) = (Vec::new(), true, false);
     while open || !verifying.is_empty() || !waiting.is_empty() {
-        let room = verifying.len() < CHUNKS && waiting.len() < WAITING;
+        let room = verifying.len() < tasks && unsettled < WAITING;
         let happened = tokio::select! {
             biased;
             Some(settled) = waiting.next() => Step::Settled(settled),
             Some(checked) = verifying.next() => Step::Checked(checked),
             () = stop.cancelled(), if !asked => Step::Stop,
-            taken = uplinks.recv_many(&mut chunk, CHUNK), if open && room => Step::Taken(taken),
+            count = uplinks.recv_many(&mut taken, TAKEN), if open && room => Step::Taken(count),
         };
         match happened {
             Step::Settled(first) => {
@@ -83,21 +92,24 @@ pub async fn run(
                 while let Some(Some(next)) = waiting.next().now_or_never() {
                     settled.push(next);
                 }
-                if answer(settled, &connections, &bus) == Health::Away {
+                unsettled -= settled.iter().map(Settled::envelopes).sum::<usize>();
+                if answer(settled, &mut apart, &connections, &bus) == Health::Away {
                     tokio::time::sleep(PAUSE).await;
                 }
             }
             // A task that panicked has dropped its envelopes: their connections end, and they come again.
             Step::Checked(checked) => {
                 for checked in checked.unwrap_or_default() {
+                    unsettled += checked.sender.waiting.len();
                     let submitted = submit(&store, checked, &clock).await;
                     waiting.push(submitted);
                 }
             }
             Step::Taken(0) => open = false,
             Step::Taken(_) => {
-                let uplinks = std::mem::take(&mut chunk);
-                verifying.push_back(tokio::spawn(check(uplinks, keys.clone())));
+                for task in tasks_of(runs(taken.drain(..), &apart)) {
+                    verifying.push_back(tokio::spawn(check(task, keys.clone())));
+                }
             }
             Step::Stop => {
                 asked = true;
@@ -107,43 +119,79 @@ pub async fn run(
     }
 }
 
-/// Who sent an envelope, and how to tell that it is stored.
+/// Who sent envelopes, and how to tell that they are stored, one for each.
 struct Sender {
     gateway: GatewayId,
     lane: Lane,
     taken: Instant,
-    done: oneshot::Sender<()>,
+    waiting: Vec<oneshot::Sender<()>>,
 }
 
-/// An envelope after its verification.
+/// Envelopes of one lane of one gateway, in the order in which they came.
+struct Run {
+    sender: Sender,
+    payloads: Vec<Bytes>,
+}
+
+/// Puts together what came from one lane of one gateway, unless its envelopes are to be taken one by one.
+fn runs(taken: impl Iterator<Item = Uplink>, apart: &HashSet<GatewayId>) -> Vec<Run> {
+    let now = Instant::now();
+    let mut runs: Vec<Run> = Vec::new();
+    let mut places: HashMap<(GatewayId, Lane), usize> = HashMap::new();
+    for uplink in taken {
+        let place = match places.entry((uplink.gateway, uplink.lane)) {
+            Entry::Occupied(known) if !apart.contains(&known.key().0) => *known.get(),
+            new => {
+                let (gateway, lane) = new.key().clone();
+                runs.push(Run {
+                    sender: Sender {
+                        gateway,
+                        lane,
+                        taken: now,
+                        waiting: Vec::new(),
+                    },
+                    payloads: Vec::new(),
+                });
+                *new.insert_entry(runs.len() - 1).get()
+            }
+        };
+        runs[place].payloads.push(uplink.payload);
+        runs[place].sender.waiting.push(uplink.done);
+    }
+    runs
+}
+
+/// Shares runs out to tasks.
+fn tasks_of(runs: Vec<Run>) -> Vec<Vec<Run>> {
+    let mut tasks: Vec<Vec<Run>> = Vec::new();
+    let mut room = 0;
+    for run in runs {
+        if room == 0 {
+            tasks.push(Vec::new());
+            room = TASK;
+        }
+        room = room.saturating_sub(run.payloads.len());
+        if let Some(task) = tasks.last_mut() {
+            task.push(run);
+        }
+    }
+    tasks
+}
+
+/// A run after its verification.
 struct Checked {
     sender: Sender,
-    payload: Bytes,
-    found: Result<Arrived, Fault>,
+    payloads: Vec<Bytes>,
+    found: Result<Vec<Result<Arrived, Rejected>>, StoreError>,
 }
 
-/// Why there is nothing to decide about.
-enum Fault {
-    /// The payload is not an envelope of this gateway: a word for metrics, and words for people.
-    Rejected(&'static str, String),
-    /// The keys could not be read.
-    Store(StoreError),
-}
-
-async fn check(uplinks: Vec<Uplink>, keys: Keys) -> Vec<Checked> {
-    let taken = Instant::now();
-    let mut all = Vec::with_capacity(uplinks.len());
-    for uplink in uplinks {
-        let found = keys.open(&uplink).await;
+async fn check(runs: Vec<Run>, keys: Keys) -> Vec<Checked> {
+    let mut all = Vec::with_capacity(runs.len());
+    for Run { sender, payloads } in runs {
         all.push(Checked {
-            sender: Sender {
-                gateway: uplink.gateway,
-                lane: uplink.lane,
-                taken,
-                done: uplink.done,
-            },
-            payload: uplink.payload,
-            found,
+            found: keys.open(&sender, &payloads).await,
+            sender,
+            payloads,
         });
     }
     all
@@ -165,109 +213,114 @@ impl Keys {
         }
     }
 
-    async fn open(&self, uplink: &Uplink) -> Result<Arrived, Fault> {
-        let signed = Signed::<Envelope>::parse(&uplink.payload).map_err(|e| reject("structure", &e))?;
-        let known = self
-            .known
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&uplink.gateway)
-            .cloned();
-        let verified = match known.map(|keys| verify(&signed, &keys)) {
-            Some(Err(SignedError::Signature)) | None => verify(&signed, &self.load(&uplink.gateway).await?),
-            Some(verified) => verified,
-        };
-        let envelope = verified.map_err(|e| match e {
-            SignedError::Signature => reject("signature", &e),
-            other => reject("message", &other),
-        })?;
-        if envelope.gateway != uplink.gateway || envelope.lane != uplink.lane {
-            let why = "it names another gateway or lane than its topic".into();
-            return Err(Fault::Rejected("name", why));
+    /// Opens a run. An error says that the keys could not be read.
+    async fn open(
+        &self,
+        from: &Sender,
+        payloads: &[Bytes],
+    ) -> Result<Vec<Result<Arrived, Rejected>>, StoreError> {
+        if let Some(keys) = self.known(&from.gateway) {
+            let opened = open(&from.gateway, from.lane, payloads, &keys);
+            let is_unsigned = |one: &Result<Arrived, Rejected>| {
+                one.as_ref().is_err_and(|fault| fault.kind == Kind::Signature)
+            };
+            if !opened.iter().any(is_unsigned) {
+                return Ok(opened);
+            }
         }
-        Ok(Arrived::new(envelope))
+        let keys = self.load(&from.gateway).await?;
+        Ok(open(&from.gateway, from.lane, payloads, &keys))
     }
 
-    async fn load(&self, gateway: &GatewayId) -> Result<Arc<[PublicKey]>, Fault> {
+    fn known(&self, gateway: &GatewayId) -> Option<Arc<[PublicKey]>> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(gateway).cloned()
+    }
+
+    async fn load(&self, gateway: &GatewayId) -> Result<Arc<[PublicKey]>, StoreError> {
         let of = gateway.clone();
-        let loaded = self.store.read(move |tx| certificates::keys(tx, &of)).await;
-        let keys: Arc<[PublicKey]> = loaded.map_err(Fault::Store)?.into();
+        let keys = self.store.read(move |tx| certificates::keys(tx, &of)).await?;
+        let keys: Arc<[PublicKey]> = keys.into();
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.insert(gateway.clone(), Arc::clone(&keys));
         Ok(keys)
     }
 }
 
-fn verify(signed: &Signed<Envelope>, keys: &[PublicKey]) -> Result<Envelope, SignedError> {
-    let mut outcome = Err(SignedError::Signature);
-    for key in keys {
-        outcome = signed
-            .verify(key)
-            .map(homeward_protocol::signed::Verified::into_inner);
-        if !matches!(outcome, Err(SignedError::Signature)) {
-            break;
-        }
-    }
-    outcome
-}
-
-fn reject(kind: &'static str, error: &dyn std::error::Error) -> Fault {
-    let mut why = error.to_string();
-    if let Some(source) = error.source() {
-        why = format!("{why}: {source}");
-    }
-    Fault::Rejected(kind, why)
-}
-
-/// What was committed.
+/// What was committed of one envelope.
 enum Stored {
     Taken(Outcome),
-    Rejected(&'static str),
+    Rejected(Kind),
 }
 
-/// An envelope after its commit, or after the failure of it.
+/// A run after its commit, or after the failure of it.
 struct Settled {
     sender: Sender,
-    stored: Result<Stored, StoreError>,
+    stored: Result<Vec<Stored>, StoreError>,
 }
 
-/// Puts an envelope in the store's queue; the future waits for the commit.
+impl Settled {
+    fn envelopes(&self) -> usize {
+        self.sender.waiting.len()
+    }
+}
+
+/// Puts a run in the store's queue; the future waits for the commit.
 async fn submit(store: &Store, checked: Checked, clock: &Clock) -> BoxFuture<'static, Settled> {
     let Checked {
         sender,
-        payload,
+        payloads,
         found,
     } = checked;
     let (gateway, now) = (sender.gateway.clone(), clock.now());
-    match found {
-        Ok(arrived) => {
-            let work = move |tx: &mut dyn Tx| streams::take(tx, &gateway, &arrived, &payload, now);
-            settle(sender, store.submit(work).await, Stored::Taken)
+    let submitted = match found {
+        Ok(opened) => {
+            say_rejected(&gateway, &opened);
+            store
+                .submit(move |tx| store_run(tx, &gateway, &opened, &payloads, now))
+                .await
         }
-        Err(Fault::Rejected(kind, why)) => {
-            tracing::warn!(gateway.id = %gateway, "{gateway} sent something that is not an envelope of it: {why}");
-            let work = move |tx: &mut dyn Tx| records::reject(tx, &gateway, &payload, &why, now);
-            settle(sender, store.submit(work).await, move |()| Stored::Rejected(kind))
-        }
-        Err(Fault::Store(error)) => settle(sender, Err::<Pending<()>, _>(error), |()| Stored::Rejected("")),
-    }
-}
-
-fn settle<T: Send + 'static>(
-    sender: Sender,
-    submitted: Result<Pending<T>, StoreError>,
-    stored: impl FnOnce(T) -> Stored + Send + 'static,
-) -> BoxFuture<'static, Settled> {
+        Err(error) => Err(error),
+    };
     Box::pin(async move {
-        let outcome = match submitted {
+        let stored = match submitted {
             Ok(pending) => pending.committed().await,
             Err(error) => Err(error),
         };
-        Settled {
-            sender,
-            stored: outcome.map(stored),
-        }
+        Settled { sender, stored }
     })
+}
+
+fn say_rejected(gateway: &GatewayId, opened: &[Result<Arrived, Rejected>]) {
+    for fault in opened.iter().filter_map(|one| one.as_ref().err()) {
+        let why = &fault.why;
+        tracing::warn!(gateway.id = %gateway, "{gateway} sent something that is not an envelope of it: {why}");
+    }
+}
+
+/// Stores a run, in order: envelopes that follow one another together, and between them what is none.
+fn store_run(
+    tx: &mut dyn Tx,
+    gateway: &GatewayId,
+    opened: &[Result<Arrived, Rejected>],
+    payloads: &[Bytes],
+    now: Timestamp,
+) -> Result<Vec<Stored>, StoreError> {
+    let mut stored = Vec::with_capacity(opened.len());
+    let mut sealed: Vec<Sealed<'_>> = Vec::with_capacity(opened.len());
+    for (one, signed) in opened.iter().zip(payloads) {
+        match one {
+            Ok(arrived) => sealed.push(Sealed { arrived, signed }),
+            Err(fault) => {
+                stored.extend(take(tx, gateway, &sealed, now)?.into_iter().map(Stored::Taken));
+                sealed.clear();
+                records::reject(tx, gateway, signed, &fault.why, now)?;
+                stored.push(Stored::Rejected(fault.kind));
+            }
+        }
+    }
+    stored.extend(take(tx, gateway, &sealed, now)?.into_iter().map(Stored::Taken));
+    Ok(stored)
 }
 
 /// Whether the store works.
@@ -278,7 +331,13 @@ enum Health {
 }
 
 /// Tells the gateways and the bus what was committed. Acknowledgements are cumulative: one a stream is enough.
-fn answer(settled: Vec<Settled>, connections: &Connections, bus: &Bus) -> Health {
+/// Gateways one of whose runs failed are put `apart`, until one is stored.
+fn answer(
+    settled: Vec<Settled>,
+    apart: &mut HashSet<GatewayId>,
+    connections: &Connections,
+    bus: &Bus,
+) -> Health {
     let mut failed = Vec::new();
     let mut acks: HashMap<(GatewayId, Lane), Ack> = HashMap::new();
     let mut stored = HashSet::new();
@@ -288,19 +347,25 @@ fn answer(settled: Vec<Settled>, connections: &Connections, bus: &Bus) -> Health
     } in settled
     {
         match outcome {
-            Ok(Stored::Taken(outcome)) => {
-                count(&outcome, &sender);
-                stored.insert(sender.gateway.clone());
-                merge(acks.entry((sender.gateway, sender.lane)), outcome.ack);
-                let _ = sender.done.send(()); // the connection may be gone
-            }
-            Ok(Stored::Rejected(kind)) => {
-                metrics::counter!("homeward_rejected_total", "why" => kind).increment(1);
-                let _ = sender.done.send(()); // as above
+            Ok(outcomes) => {
+                apart.remove(&sender.gateway);
+                count(&outcomes, &sender);
+                for outcome in &outcomes {
+                    if let Stored::Taken(outcome) = outcome {
+                        merge(acks.entry((sender.gateway.clone(), sender.lane)), outcome.ack);
+                        stored.insert(sender.gateway.clone());
+                    }
+                }
+                // The gate waits for the oldest of them: fired last, all are there when it wakes, and their PUBACKs
+                // leave together.
+                for done in sender.waiting.into_iter().rev() {
+                    let _ = done.send(()); // the connection may be gone
+                }
             }
             Err(error) => {
-                metrics::counter!("homeward_not_stored_total").increment(1);
-                failed.push((sender.gateway, error)); // `done` is dropped: the gateway sends again
+                metrics::counter!("homeward_not_stored_total").increment(sender.waiting.len() as u64);
+                apart.insert(sender.gateway.clone());
+                failed.push((sender.gateway, error)); // `waiting` is dropped: the gateway sends again
             }
         }
     }
@@ -316,7 +381,7 @@ fn answer(settled: Vec<Settled>, connections: &Connections, bus: &Bus) -> Health
 fn health(failed: &[(GatewayId, StoreError)]) -> Health {
     if let Some((gateway, error)) = failed.first() {
         let count = failed.len();
-        tracing::warn!(gateway.id = %gateway, "{count} envelopes were not stored, and will come again: {error}");
+        tracing::warn!(gateway.id = %gateway, "envelopes of {count} senders were not stored, and will come again: {error}");
     }
     let away = |(_, error): &(GatewayId, StoreError)| matches!(error, StoreError::Unavailable { .. });
     if failed.iter().any(away) {
@@ -346,9 +411,26 @@ fn tell(connections: &Connections, gateway: &GatewayId, ack: Ack) {
     }
 }
 
-fn count(outcome: &Outcome, sender: &Sender) {
-    metrics::counter!("homeward_envelopes_total", "outcome" => outcome.decision).increment(1);
-    metrics::counter!("homeward_readings_total").increment(outcome.readings);
-    metrics::counter!("homeward_unreadable_total").increment(outcome.unreadable);
-    metrics::histogram!("homeward_ack_seconds").record(sender.taken.elapsed().as_secs_f64());
+fn count(stored: &[Stored], sender: &Sender) {
+    let seconds = sender.taken.elapsed().as_secs_f64();
+    metrics::histogram!("homeward_ack_seconds").record_many(seconds, stored.len());
+    let (mut readings, mut unreadable) = (0, 0);
+    let mut decisions: HashMap<&'static str, u64> = HashMap::new();
+    for one in stored {
+        match one {
+            Stored::Taken(outcome) => {
+                *decisions.entry(outcome.decision).or_default() += 1;
+                readings += outcome.readings;
+                unreadable += outcome.unreadable;
+            }
+            Stored::Rejected(kind) => {
+                metrics::counter!("homeward_rejected_total", "why" => kind.name()).increment(1);
+            }
+        }
+    }
+    for (decision, times) in decisions {
+        metrics::counter!("homeward_envelopes_total", "outcome" => decision).increment(times);
+    }
+    metrics::counter!("homeward_readings_total").increment(readings);
+    metrics::counter!("homeward_unreadable_total").increment(unreadable);
 }

@@ -1,5 +1,5 @@
 //! The records themselves: readings, postures and the sensors they list, alarms, outages, and what could not be
-//! read. Written while an envelope is taken ([`super::streams::take`]); pages read them in `console.rs`.
+//! read. Written while an envelope is taken ([`super::take`]); pages read them in `console.rs`.
 //!
 //! Names of variants stand in the tables as on the wire.
 
@@ -59,15 +59,16 @@ impl Past {
     }
 }
 
-/// Stores what the places hold; gives how many readings, and how many records that could not be read.
-pub(super) fn keep(
+/// Stores what the places hold, but for the newest of each kind, which is noted in `newest`; gives how many readings,
+/// and how many records that could not be read.
+pub(super) fn keep<'a>(
     tx: &mut dyn Tx,
     at: &Origin<'_>,
-    places: &[Place],
+    places: &'a [Place],
     past: Past,
+    newest: &mut Newest<'a>,
 ) -> Result<(u64, u64), StoreError> {
     let (mut readings, mut unreadable) = (0, 0);
-    let mut latest: BTreeMap<(&str, String), Columns> = BTreeMap::new();
     for Place {
         first: seq, content, ..
     } in places
@@ -79,7 +80,7 @@ pub(super) fn keep(
                     take_back(tx, at, reading, &columns)?;
                 }
                 put_reading(tx, at, *seq, reading, &columns)?;
-                latest.insert((reading.sensor.as_str(), columns.kind.clone()), columns);
+                newest.note(reading, columns);
                 readings += 1;
             }
             Content::Record(Item::Posture(report)) => put_posture(tx, at, report)?,
@@ -93,17 +94,33 @@ pub(super) fn keep(
             Content::Record(Item::Watch(_)) | Content::Lost(_) => {}
         }
     }
-    for ((sensor, _), columns) in &latest {
-        put_latest(tx, at, sensor, columns)?;
-    }
-    let sensors: BTreeSet<&str> = latest.keys().map(|(sensor, _)| *sensor).collect();
-    for sensor in sensors {
-        tx.execute(
-            "UPDATE sensors SET last_stored = $1 WHERE gateway = $2 AND sensor = $3",
-            &[at.now.ms.into(), at.gateway.into(), sensor.into()],
-        )?;
-    }
     Ok((readings, unreadable))
+}
+
+/// The newest reading of each sensor and kind among those that are being stored: written once, after all of them.
+#[derive(Default)]
+pub(super) struct Newest<'a>(BTreeMap<(&'a str, String), Columns>);
+
+impl<'a> Newest<'a> {
+    fn note(&mut self, reading: &'a Reading, columns: Columns) {
+        self.0
+            .insert((reading.sensor.as_str(), columns.kind.clone()), columns);
+    }
+
+    /// Writes them to `latest`, and to `sensors` when they were stored.
+    pub(super) fn put(&self, tx: &mut dyn Tx, at: &Origin<'_>) -> Result<(), StoreError> {
+        for ((sensor, _), columns) in &self.0 {
+            put_latest(tx, at, sensor, columns)?;
+        }
+        let sensors: BTreeSet<&str> = self.0.keys().map(|(sensor, _)| *sensor).collect();
+        for sensor in sensors {
+            tx.execute(
+                "UPDATE sensors SET last_stored = $1 WHERE gateway = $2 AND sensor = $3",
+                &[at.now.ms.into(), at.gateway.into(), sensor.into()],
+            )?;
+        }
+        Ok(())
+    }
 }
 
 /// A reading's columns beside its place.

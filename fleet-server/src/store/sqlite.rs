@@ -42,7 +42,7 @@ pub fn connect(path: &Path, read_only: bool) -> Result<Connection, StoreError> {
         "PRAGMA busy_timeout = 10000; PRAGMA query_only = ON;"
     } else {
         "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
-         PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 2000;"
+         PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 8000;"
     };
     db.execute_batch(settings).map_err(|e| failed(step, &e))?;
     db.set_prepared_statement_cache_capacity(256);

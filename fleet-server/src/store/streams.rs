@@ -1,87 +1,15 @@
 //! Streams (one lane of one outbox of one gateway) and the envelopes they came in, signed as they came.
 
-use homeward_protocol::ack::Ack;
 use homeward_protocol::envelope::{ChainHash, Envelope, Lane};
 use homeward_protocol::id::{Epoch, GatewayId, Seq};
 use homeward_protocol::signed::Signed;
-use homeward_protocol::time::Timestamp;
 
-use super::records::{self, Origin, Past};
+use super::records::{Origin, Past};
 use super::{Row, StoreError, Tx, Value};
-use crate::ingest::{Arrived, Cause, Decision, Gap, Known, Stream, decide};
-
-/// What was done with an envelope.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
-    /// What the gateway is told once this is committed.
-    pub ack: Ack,
-    /// The decision's name, for metrics.
-    pub decision: &'static str,
-    /// Readings stored.
-    pub readings: u64,
-    /// Records stored raw because they could not be read.
-    pub unreadable: u64,
-}
-
-/// Decides about an envelope and stores what is new of it, in one transaction. `signed` is the envelope as it came.
-pub fn take(
-    tx: &mut dyn Tx,
-    gateway: &GatewayId,
-    arrived: &Arrived,
-    signed: &[u8],
-    now: Timestamp,
-) -> Result<Outcome, StoreError> {
-    let epoch = arrived.epoch.to_string();
-    let at = Origin {
-        gateway: gateway.as_str(),
-        epoch: &epoch,
-        lane: arrived.lane,
-        now,
-    };
-    let (stream, past) = find(tx, &at)?;
-    let known = known(tx, &at, arrived, stream.as_ref())?;
-    let mut decision = decide(arrived, stream.as_ref(), &known);
-    if let (Decision::Fork(agreed, _), Some(stream)) = (&mut decision, stream) {
-        let of = Named {
-            gateway: gateway.clone(),
-            epoch: arrived.epoch,
-            lane: arrived.lane,
-            stream,
-        };
-        let before = Seq(arrived.first().0.saturating_sub(1));
-        let stored = envelopes(
-            tx,
-            &of,
-            before,
-            number(arrived.last()).saturating_sub(number(before)),
-        )?;
-        *agreed = arrived.agreed(&stored, &known.gaps);
-    }
-    let (mut readings, mut unreadable) = (0, 0);
-    match &decision {
-        Decision::Accepted(accepted) => {
-            put(tx, &at, stream.as_ref(), &accepted.stream)?;
-            keep_envelope(tx, &at, arrived, signed)?;
-            gaps(tx, &at, &accepted.gaps)?;
-            (readings, unreadable) = records::keep(tx, &at, arrived.fresh(accepted), past)?;
-        }
-        Decision::Fork(_, gap) => {
-            gaps(tx, &at, std::slice::from_ref(gap))?;
-            close(tx, &at)?;
-        }
-        Decision::Duplicate | Decision::Rewind(_) | Decision::Closed => {}
-    }
-    records::heard(tx, &at)?;
-    Ok(Outcome {
-        ack: decision.ack(arrived),
-        decision: decision.name(),
-        readings,
-        unreadable,
-    })
-}
+use crate::ingest::{Arrived, Cause, Gap, Known, Stream};
 
 /// How far a stream is stored, and whether its gateway ever forked.
-fn find(tx: &mut dyn Tx, at: &Origin<'_>) -> Result<(Option<Stream>, Past), StoreError> {
+pub(super) fn find(tx: &mut dyn Tx, at: &Origin<'_>) -> Result<(Option<Stream>, Past), StoreError> {
     let rows = tx.rows(
         "SELECT up_to, head, closed, (SELECT count(*) FROM streams o WHERE o.gateway = $1 AND o.closed = 1)
          FROM streams WHERE gateway = $1 AND epoch = $2 AND lane = $3",
@@ -118,7 +46,12 @@ pub(super) fn number(seq: Seq) -> i64 {
 
 /// Moves a stream on from where it was found. Another process that moved it meanwhile is a conflict: nothing of the
 /// envelope is kept, and the gateway sends it again.
-fn put(tx: &mut dyn Tx, at: &Origin<'_>, from: Option<&Stream>, to: &Stream) -> Result<(), StoreError> {
+pub(super) fn put(
+    tx: &mut dyn Tx,
+    at: &Origin<'_>,
+    from: Option<&Stream>,
+    to: &Stream,
+) -> Result<(), StoreError> {
     let sql = if from.is_some() {
         "UPDATE streams SET up_to = $1, head = $2, updated_at = $3
          WHERE gateway = $4 AND epoch = $5 AND lane = $6 AND up_to = $7"
@@ -144,7 +77,7 @@ fn put(tx: &mut dyn Tx, at: &Origin<'_>, from: Option<&Stream>, to: &Stream) -> 
     }
 }
 
-fn close(tx: &mut dyn Tx, at: &Origin<'_>) -> Result<(), StoreError> {
+pub(super) fn close(tx: &mut dyn Tx, at: &Origin<'_>) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE streams SET closed = 1 WHERE gateway = $1 AND epoch = $2 AND lane = $3",
         &[at.gateway.into(), at.epoch.into(), at.lane.name().into()],
@@ -152,7 +85,7 @@ fn close(tx: &mut dyn Tx, at: &Origin<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn keep_envelope(
+pub(super) fn keep_envelope(
     tx: &mut dyn Tx,
     at: &Origin<'_>,
     arrived: &Arrived,
@@ -175,7 +108,7 @@ fn keep_envelope(
 }
 
 /// What is stored in the place of an envelope; nothing is read when it is all new.
-fn known(
+pub(super) fn known(
     tx: &mut dyn Tx,
     at: &Origin<'_>,
     arrived: &Arrived,
@@ -234,7 +167,7 @@ fn unpack(row: &Row, column: usize) -> Result<Arrived, StoreError> {
     Ok(Arrived::new(envelope.map_err(|e| row.corrupt(column, e))?))
 }
 
-fn gaps(tx: &mut dyn Tx, at: &Origin<'_>, gaps: &[Gap]) -> Result<(), StoreError> {
+pub(super) fn gaps(tx: &mut dyn Tx, at: &Origin<'_>, gaps: &[Gap]) -> Result<(), StoreError> {
     for gap in gaps {
         tx.execute(
             "INSERT INTO gaps (gateway, epoch, lane, from_seq, to_seq, missing, cause, noted_at)

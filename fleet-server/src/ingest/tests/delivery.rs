@@ -185,6 +185,36 @@ async fn a_burst_of_one_gateway_keeps_its_order_through_the_parallel_verificatio
 }
 
 #[tokio::test]
+async fn one_that_cannot_be_stored_does_not_keep_those_before_it_out() {
+    let bench = Bench::start();
+    let key = Key::new();
+    bench.trust("aa", &key).await;
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON readings WHEN new.seq = 3
+                  BEGIN SELECT RAISE(ABORT, 'refused'); END";
+    let refusing = bench.store.write(move |tx| tx.execute(refuse, &[]));
+    refusing.await.expect("a trigger");
+    let mut stored = 0;
+    for _ in 0..3 {
+        let mut waiting = Vec::new();
+        for sent in run_of(&key, 5) {
+            waiting.push(bench.send(Lane::Vital, sent).await);
+        }
+        for fired in waiting {
+            let _ = fired.await;
+        }
+        stored = bench.count("SELECT count(*) FROM readings").await;
+        if stored == 2 {
+            break;
+        }
+    }
+    assert_eq!(
+        stored, 2,
+        "the first two, and nothing beyond the one that is refused"
+    );
+    while bench.mail().await.up_to != Seq(2) {}
+}
+
+#[tokio::test]
 async fn what_is_no_envelope_of_its_gateway_is_kept_aside_and_taken_off_the_wire() {
     let bench = Bench::start();
     let key = Key::new();

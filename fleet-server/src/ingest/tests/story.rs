@@ -17,7 +17,8 @@ use super::NOW;
 use crate::ingest::Arrived;
 use crate::store::promises::kept::{NoKey, gateway, reading};
 use crate::store::sqlite::Sqlite;
-use crate::store::{StoreError, Tx, check, streams};
+use crate::store::take::{Sealed, take};
+use crate::store::{StoreError, Tx, check};
 
 /// One lane with readings, one with alarms.
 const LANES: [Lane; 2] = [Lane::Vital, Lane::Urgent];
@@ -31,6 +32,8 @@ enum Step {
     Arrive,
     /// The oldest message up arrives, and stays to arrive again.
     ArriveTwice,
+    /// All messages up arrive at once, and are taken together.
+    AllArrive,
     /// The commit fails: nothing is stored, and the connection ends.
     CommitFails,
     AckArrives,
@@ -207,13 +210,17 @@ impl World {
             Step::Send(lane, n) => self.send(lane, n.into()),
             Step::Arrive => {
                 if let Some(envelope) = self.up.pop_front() {
-                    self.take(envelope);
+                    self.take(vec![envelope]);
                 }
             }
             Step::ArriveTwice => {
                 if let Some(envelope) = self.up.front().cloned() {
-                    self.take(envelope);
+                    self.take(vec![envelope]);
                 }
+            }
+            Step::AllArrive => {
+                let all = self.up.drain(..).collect();
+                self.take(all);
             }
             Step::CommitFails => {
                 self.up.pop_front();
@@ -274,14 +281,22 @@ impl World {
         self.agent.reconnect();
     }
 
-    fn take(&mut self, envelope: Envelope) {
-        let signed = Signed::seal(&envelope, &NoKey).expect("seals");
-        let arrived = Arrived::new(envelope);
-        let outcome = streams::take(&mut self.db, &gateway(), &arrived, &signed, NOW).expect("stored");
-        if outcome.ack.next == Next::NewEpoch {
-            assert!(self.disk_was_restored, "a fork without a disk that was put back");
+    fn take(&mut self, envelopes: Vec<Envelope>) {
+        let sealed = |envelope: &Envelope| Signed::seal(envelope, &NoKey).expect("seals");
+        let signed: Vec<Vec<u8>> = envelopes.iter().map(sealed).collect();
+        let arrived: Vec<Arrived> = envelopes.into_iter().map(Arrived::new).collect();
+        let together = |(arrived, signed)| Sealed { arrived, signed };
+        let all: Vec<Sealed<'_>> = arrived
+            .iter()
+            .zip(signed.iter().map(Vec::as_slice))
+            .map(together)
+            .collect();
+        for outcome in take(&mut self.db, &gateway(), &all, NOW).expect("stored") {
+            if outcome.ack.next == Next::NewEpoch {
+                assert!(self.disk_was_restored, "a fork without a disk that was put back");
+            }
+            self.down.push_back(outcome.ack);
         }
-        self.down.push_back(outcome.ack);
         self.every_place_is_a_record_or_in_a_gap().expect("read");
     }
 
@@ -355,7 +370,7 @@ impl World {
                 }
             }
             while let Some(envelope) = self.up.pop_front() {
-                self.take(envelope);
+                self.take(vec![envelope]);
             }
             while let Some(ack) = self.down.pop_front() {
                 self.settle(&ack);
@@ -405,6 +420,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         12 => (lane, 1u8..5).prop_map(|(lane, n)| Step::Send(lane, n)),
         12 => Just(Step::Arrive),
         2 => Just(Step::ArriveTwice),
+        4 => Just(Step::AllArrive),
         2 => Just(Step::CommitFails),
         8 => Just(Step::AckArrives),
         3 => Just(Step::AckIsLost),

@@ -14,7 +14,7 @@ use homeward_protocol::unit::{Decimal, Unit};
 use super::{Home, NOW, block};
 use crate::gate::{Passage, Why};
 use crate::ingest::Arrived;
-use crate::store::streams::{Outcome, take};
+use crate::store::take::{Outcome, Sealed, take};
 use crate::store::{Store, StoreError, Tx, check, connections, console, records, retention};
 
 /// A signer for rows that nobody verifies.
@@ -63,7 +63,14 @@ fn start(epoch: u64, lane: Lane) -> ChainHash {
 pub(crate) fn store_at(store: &Store, envelope: Envelope, now: Timestamp) -> Outcome {
     let signed = Signed::seal(&envelope, &NoKey).expect("seals");
     let arrived = Arrived::new(envelope);
-    block(store.write(move |tx| take(tx, &gateway(), &arrived, &signed, now))).expect("stored")
+    let taken = store.write(move |tx| {
+        let sealed = Sealed {
+            arrived: &arrived,
+            signed: &signed,
+        };
+        take(tx, &gateway(), &[sealed], now)
+    });
+    block(taken).expect("stored").remove(0)
 }
 
 fn count(tx: &mut dyn Tx, sql: &'static str) -> Result<i64, StoreError> {
