@@ -43,8 +43,8 @@ use crate::{admin, api, gate, https, ingest, local, store, web};
 const CLAIM_DAYS: i64 = 7;
 /// Records on their way from the gate to the store: some commits' worth; behind it the gate stops reading.
 const UPLINKS: usize = 4096;
-/// Comings and goings that wait to be written down.
-const PASSAGES: usize = 1024;
+/// Comings and goings that wait to be written down: what a storm of them brings between two commits.
+const PASSAGES: usize = 4096;
 
 /// Why the server did not start, or ended.
 #[derive(Debug, thiserror::Error)]

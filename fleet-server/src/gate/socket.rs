@@ -223,17 +223,16 @@ impl Socket {
 
     fn poll(&mut self, cx: &mut Context<'_>, place: &Place) -> Poll<Wake> {
         let now = self.door.now();
+        // All that is to be said now goes into one write.
+        if let Poll::Ready(input) = self.poll_say(cx, place) {
+            return Poll::Ready(Wake::Input(input));
+        }
         if let Poll::Ready(Err(_)) = self.poll_flush(cx, now) {
             return Poll::Ready(Wake::End(Why::Lost));
         }
-        if let Poll::Ready(input) = self.poll_stored(cx) {
+        // What waited for room in the outbox.
+        if let Poll::Ready(input) = self.poll_say(cx, place) {
             return Poll::Ready(Wake::Input(input));
-        }
-        if self.session.takes_mail()
-            && self.outbox.len() < MAX_OUTBOX
-            && let Poll::Ready(down) = place.poll_mail(cx)
-        {
-            return Poll::Ready(Wake::Input(Input::Mail(down)));
         }
         let reads = self.reads(now);
         if std::mem::replace(&mut self.paused, !reads) && reads {
@@ -243,6 +242,21 @@ impl Socket {
             return Poll::Ready(wake);
         }
         self.poll_timer(cx, now)
+    }
+
+    /// The next thing to be said: a publish is stored, or there is mail. Nothing while the outbox is full.
+    fn poll_say(&mut self, cx: &mut Context<'_>, place: &Place) -> Poll<Input> {
+        if self.outbox.len() >= MAX_OUTBOX {
+            return Poll::Pending;
+        }
+        if let Poll::Ready(input) = self.poll_stored(cx) {
+            return Poll::Ready(input);
+        }
+        if self.session.takes_mail() {
+            place.poll_mail(cx).map(Input::Mail)
+        } else {
+            Poll::Pending
+        }
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>, now: Uptime) -> Poll<std::io::Result<()>> {

@@ -16,8 +16,11 @@ use crate::store::{self, Store, StoreError};
 
 /// How often the server looks for what other processes changed: well inside "revoked within a second".
 const LOOK: Duration = Duration::from_millis(250);
-/// Comings and goings written down in one piece: a storm of them costs few commits.
-const AT_ONCE: usize = 256;
+/// Comings and goings written down in one piece.
+const AT_ONCE: usize = 4096;
+/// How long they are gathered after some were written: a storm of them costs ten commits a second, not hundreds, and
+/// the first of a quiet time stands at once.
+const GATHER: Duration = Duration::from_millis(100);
 
 /// Writes down who came and went, and tells the pages.
 pub(super) async fn write_passages(store: Store, mut passages: mpsc::Receiver<Passage>, bus: Bus) {
@@ -38,6 +41,9 @@ pub(super) async fn write_passages(store: Store, mut passages: mpsc::Receiver<Pa
         }
         for event in events {
             bus.publish(event);
+        }
+        if !passages.is_closed() {
+            tokio::time::sleep(GATHER).await;
         }
     }
 }
