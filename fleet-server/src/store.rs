@@ -1,8 +1,7 @@
 //! What the server keeps: one `SQL` text, two engines.
 //!
 //! [`Store::write`] runs work in a transaction of the one writer and returns after the commit; the writer takes
-//! all work that waits into one commit (group commit), each piece behind a savepoint of its own, so that one that
-//! fails takes nobody else along. [`Store::read`] runs work on one of a few readers.
+//! all work that waits into one commit (group commit), and one that fails takes nobody else along. [`Store::read`] runs work on one of a few readers.
 //!
 //! # Design
 //! The seam is narrow: an engine knows how to connect, migrate and run one statement. Everything above it is
@@ -269,18 +268,12 @@ pub trait Engine: Send + Sync {
 
 /// A piece of work on its way to an engine's thread.
 pub trait Job: Send {
-    /// Runs in an open transaction.
-    fn run(self: Box<Self>, tx: &mut dyn Tx) -> Answer;
-    /// Tells the caller that it will not be run.
-    fn refuse(self: Box<Self>, error: StoreError);
-}
-
-/// What a piece of work left behind.
-pub struct Answer {
-    /// Whether its own part may be kept.
-    pub keep: bool,
-    /// Tells the caller; given the commit's failure, if it failed.
-    pub tell: Box<dyn FnOnce(Option<StoreError>) + Send>,
+    /// Whether it may be run a second time, after everything that its first run did was undone.
+    fn is_repeatable(&self) -> bool;
+    /// Runs in an open transaction; says whether its own part may be kept.
+    fn run(&mut self, tx: &mut dyn Tx) -> bool;
+    /// Tells the caller how it went; given the failure, if it could not be run or committed.
+    fn tell(self: Box<Self>, failed: Option<StoreError>);
 }
 
 impl Store {
@@ -304,9 +297,20 @@ impl Store {
         &self,
         work: impl FnOnce(&mut dyn Tx) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<Pending<T>, StoreError> {
-        let (tell, answer) = oneshot::channel();
-        self.engine.submit_write(Box::new(Work { work, tell })).await?;
-        Ok(Pending(answer))
+        let (job, pending) = job(Once(Some(work)));
+        self.engine.submit_write(job).await?;
+        Ok(pending)
+    }
+
+    /// The same for work that may be run a second time after its first run was undone. It costs less: the writer puts no
+    /// savepoint around each such work of a group, and runs all of them again, behind savepoints, when one fails.
+    pub async fn submit_repeatable<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&mut dyn Tx) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<Pending<T>, StoreError> {
+        let (job, pending) = job(Repeatable(work));
+        self.engine.submit_write(job).await?;
+        Ok(pending)
     }
 
     /// Runs `work` on a reader: it sees one moment of the database and cannot change it.
@@ -314,9 +318,9 @@ impl Store {
         &self,
         work: impl FnOnce(&mut dyn Tx) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (tell, answer) = oneshot::channel();
-        self.engine.submit_read(Box::new(Work { work, tell })).await?;
-        Pending(answer).committed().await
+        let (job, pending) = job(Once(Some(work)));
+        self.engine.submit_read(job).await?;
+        pending.committed().await
     }
 
     /// Returns, with the reason, when the engine has ended for good (a damaged database, a thread that panicked): the
@@ -346,39 +350,71 @@ fn gone() -> StoreError {
     }
 }
 
-struct Work<F, T> {
-    work: F,
+/// How a piece of work is run.
+trait Runs<T>: Send {
+    const REPEATABLE: bool;
+    fn run(&mut self, tx: &mut dyn Tx) -> Result<T, StoreError>;
+}
+
+struct Once<F>(Option<F>);
+
+impl<T, F: FnOnce(&mut dyn Tx) -> Result<T, StoreError> + Send> Runs<T> for Once<F> {
+    const REPEATABLE: bool = false;
+    fn run(&mut self, tx: &mut dyn Tx) -> Result<T, StoreError> {
+        // Nobody asks a second time; if one did, it would get an error and the work would be undone.
+        self.0.take().map_or_else(|| Err(gone()), |work| work(tx))
+    }
+}
+
+struct Repeatable<F>(F);
+
+impl<T, F: FnMut(&mut dyn Tx) -> Result<T, StoreError> + Send> Runs<T> for Repeatable<F> {
+    const REPEATABLE: bool = true;
+    fn run(&mut self, tx: &mut dyn Tx) -> Result<T, StoreError> {
+        self.0(tx)
+    }
+}
+
+struct Work<W, T> {
+    work: W,
+    result: Option<Result<T, StoreError>>,
     tell: oneshot::Sender<Result<T, StoreError>>,
 }
 
-impl<F, T> Job for Work<F, T>
-where
-    F: FnOnce(&mut dyn Tx) -> Result<T, StoreError> + Send,
-    T: Send + 'static,
-{
-    fn run(self: Box<Self>, tx: &mut dyn Tx) -> Answer {
-        let Work { work, tell } = *self;
+fn job<T: Send + 'static>(work: impl Runs<T> + 'static) -> (Box<dyn Job>, Pending<T>) {
+    let (tell, answer) = oneshot::channel();
+    let work = Work {
+        work,
+        result: None,
+        tell,
+    };
+    (Box::new(work), Pending(answer))
+}
+
+impl<W: Runs<T>, T: Send + 'static> Job for Work<W, T> {
+    fn is_repeatable(&self) -> bool {
+        W::REPEATABLE
+    }
+
+    fn run(&mut self, tx: &mut dyn Tx) -> bool {
         let mut watched = Watched { tx, failed: None };
-        let result =
-            catch_unwind(AssertUnwindSafe(|| work(&mut watched))).unwrap_or_else(|_| Err(panicked()));
+        let result = catch_unwind(AssertUnwindSafe(|| self.work.run(&mut watched)))
+            .unwrap_or_else(|_| Err(panicked()));
         let result = match watched.failed {
             Some(swallowed) if result.is_ok() => Err(swallowed),
             _ => result,
         };
-        Answer {
-            keep: result.is_ok(),
-            tell: Box::new(move |failed| {
-                // The caller may have given up; then nobody is there to be told.
-                let _ = tell.send(match failed {
-                    Some(error) => Err(error),
-                    None => result,
-                });
-            }),
-        }
+        let keep = result.is_ok();
+        self.result = Some(result);
+        keep
     }
 
-    fn refuse(self: Box<Self>, error: StoreError) {
-        let _ = self.tell.send(Err(error)); // as above
+    fn tell(self: Box<Self>, failed: Option<StoreError>) {
+        let result = match failed {
+            Some(error) => Err(error),
+            None => self.result.unwrap_or_else(|| Err(gone())),
+        };
+        let _ = self.tell.send(result); // the caller may have given up; then nobody is there to be told
     }
 }
 

@@ -277,7 +277,7 @@ async fn submit(store: &Store, checked: Checked, clock: &Clock) -> BoxFuture<'st
         Ok(opened) => {
             say_rejected(&gateway, &opened);
             store
-                .submit(move |tx| store_run(tx, &gateway, &opened, &payloads, now))
+                .submit_repeatable(move |tx| store_run(tx, &gateway, &opened, &payloads, now))
                 .await
         }
         Err(error) => Err(error),

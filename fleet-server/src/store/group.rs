@@ -1,5 +1,5 @@
-//! Shell: what the threads of both engines do. The writer takes all that waits into one commit, each piece of work
-//! behind a savepoint of its own; a reader takes one at a time.
+//! Shell: what the threads of both engines do. The writer takes all that waits into one commit, where a piece
+//! of work that fails takes no other along; a reader takes one at a time.
 #![expect(clippy::disallowed_methods, reason = "shell: threads")]
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -123,52 +123,66 @@ fn begin<S: Session>(session: &mut S, how: &'static str) -> Result<(), StoreErro
 
 fn refuse_waiting(first: Box<dyn Job>, jobs: &mut mpsc::Receiver<Box<dyn Job>>, error: &StoreError) {
     tracing::warn!("nothing can be stored: {error}");
-    first.refuse(error.clone());
+    first.tell(Some(error.clone()));
     for _ in 0..WAITING {
         match jobs.try_recv() {
-            Ok(job) => job.refuse(error.clone()),
+            Ok(job) => job.tell(Some(error.clone())),
             Err(_) => return,
         }
     }
 }
 
-type Tell = Box<dyn FnOnce(Option<StoreError>) + Send>;
-
 /// Runs what waits in the transaction that was begun, commits, and tells every caller how it went.
+///
+/// A savepoint costs the embedded engine a copy of each page that is touched behind it, and the other one two trips.
+/// So work that may be run again goes without one while nothing fails and nothing else has run.
 fn commit_group<S: Session>(session: &mut S, first: Box<dyn Job>, jobs: &mut mpsc::Receiver<Box<dyn Job>>) {
-    let mut told: Vec<Tell> = Vec::new();
+    let mut ran: Vec<Box<dyn Job>> = Vec::new();
     let mut next = Some(first);
-    let mut outcome = Ok(());
-    while let Some(job) = next.take() {
-        outcome = run_one(session, job, &mut told);
-        if outcome.is_ok() && told.len() < PER_COMMIT {
+    let (mut repeatable, mut outcome) = (true, Ok(()));
+    while let Some(mut job) = next.take() {
+        repeatable = repeatable && job.is_repeatable();
+        if !repeatable {
+            outcome = run_apart(session, job.as_mut());
+            ran.push(job);
+        } else if job.run(session) && session.stands() {
+            ran.push(job);
+        } else {
+            repeatable = false;
+            ran.push(job);
+            outcome = run_again(session, &mut ran);
+        }
+        if outcome.is_ok() && ran.len() < PER_COMMIT {
             next = jobs.try_recv().ok();
         }
     }
     let outcome = outcome.and_then(|()| session.execute("COMMIT", &[]).map(drop));
     if let Err(error) = &outcome {
-        tracing::warn!("{} pieces of work were undone: {error}", told.len());
+        tracing::warn!("{} pieces of work were undone: {error}", ran.len());
     }
-    for tell in told {
-        tell(outcome.clone().err());
+    for job in ran {
+        job.tell(outcome.clone().err());
     }
 }
 
+/// Undoes the transaction and runs its work once more, so that what fails takes nobody along.
+fn run_again<S: Session>(session: &mut S, jobs: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
+    begin(session, S::BEGIN_WRITE)?;
+    jobs.iter_mut()
+        .try_for_each(|job| run_apart(session, job.as_mut()))
+}
+
 /// Runs one piece of work behind a savepoint. An error means that the whole transaction is gone.
-fn run_one<S: Session>(session: &mut S, job: Box<dyn Job>, told: &mut Vec<Tell>) -> Result<(), StoreError> {
-    if let Err(error) = session.execute("SAVEPOINT job", &[]) {
-        job.refuse(error.clone());
-        return Err(error);
-    }
-    let answer = job.run(session);
-    told.push(answer.tell);
+fn run_apart<S: Session>(session: &mut S, job: &mut dyn Job) -> Result<(), StoreError> {
+    session.execute("SAVEPOINT job", &[])?;
+    let keep = job.run(session);
     if !session.stands() {
         return Err(StoreError::Unavailable {
             step: "running a piece of work",
             why: "the database gave up the transaction".into(),
         });
     }
-    if !answer.keep {
+    if !keep {
         session.execute("ROLLBACK TO SAVEPOINT job", &[])?;
     }
     session.execute("RELEASE SAVEPOINT job", &[]).map(drop)
@@ -180,17 +194,17 @@ fn read_all<S: Session>(session: &mut S, jobs: &Mutex<mpsc::Receiver<Box<dyn Job
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .blocking_recv();
-        let Some(job) = job else {
+        let Some(mut job) = job else {
             return CLOSED.to_owned();
         };
         match begin(session, S::BEGIN_READ) {
             Ok(()) => {
-                let answer = job.run(session);
+                job.run(session);
                 // What was read is read; a connection that broke here is made anew for the next one.
                 let _ = session.execute("ROLLBACK", &[]);
-                (answer.tell)(None);
+                job.tell(None);
             }
-            Err(error) => job.refuse(error),
+            Err(error) => job.tell(Some(error)),
         }
     }
 }

@@ -57,6 +57,7 @@ macro_rules! promises {
 promises![
     a_committed_write_is_seen_after_reopening,
     work_that_fails_leaves_nothing_and_takes_nobody_along,
+    work_that_may_run_again_is_undone_alone_and_keeps_its_turn,
     work_that_panics_leaves_nothing_and_the_next_is_done,
     an_error_that_work_swallows_still_undoes_it,
     a_second_row_with_the_same_key_is_a_conflict,
@@ -245,6 +246,44 @@ mod promise {
         assert_eq!(outcomes.iter().filter(|o| o.is_err()).count(), 10);
         let kept = block(store.read(|tx| Ok((count(tx)?, get(tx, "k5")?, get(tx, "k6")?)))).expect("read");
         assert_eq!(kept, (40, None, Some("1".into())));
+    }
+
+    pub(super) fn work_that_may_run_again_is_undone_alone_and_keeps_its_turn(home: &Home) {
+        let store = home.open();
+        let seen = block(async {
+            let mut pending = Vec::new();
+            for n in 0..120 {
+                let work = move |tx: &mut dyn Tx| {
+                    put(tx, &format!("k{n}"), "1")?;
+                    match n % 20 {
+                        7 => Err(refuse("as asked")),
+                        11 => put(tx, "k0", "a second time").map(|()| 0),
+                        13 => panic!("as the test asks"),
+                        _ => count(tx),
+                    }
+                };
+                // The last third has others in between.
+                let submitted = if n > 80 && n % 3 == 0 {
+                    store.submit(work).await
+                } else {
+                    store.submit_repeatable(work).await
+                };
+                pending.push(submitted.expect("submitted"));
+            }
+            let mut seen = Vec::new();
+            for work in pending {
+                seen.push(work.committed().await.ok());
+            }
+            seen
+        });
+        let failed = |n: &i64| [7, 11, 13].contains(&(n % 20));
+        let kept = |n: i64| (0..=n).filter(|n| !failed(n)).count();
+        for (n, seen) in (0_i64..).zip(seen) {
+            let due = (!failed(&n)).then(|| i64::try_from(kept(n)).expect("small"));
+            assert_eq!(seen, due, "work {n}");
+        }
+        let stored = block(store.read(|tx| Ok((count(tx)?, get(tx, "k7")?, get(tx, "k13")?))));
+        assert_eq!(stored.expect("read"), (102, None, None));
     }
 
     pub(super) fn work_that_panics_leaves_nothing_and_the_next_is_done(home: &Home) {

@@ -286,10 +286,10 @@ struct Away(Store);
 
 impl Engine for Away {
     fn submit_write(&self, job: Box<dyn Job>) -> BoxFuture<'_, Result<(), StoreError>> {
-        job.refuse(StoreError::Unavailable {
+        job.tell(Some(StoreError::Unavailable {
             step: "committing",
             why: "the disk is full".into(),
-        });
+        }));
         Box::pin(async { Ok(()) })
     }
 
