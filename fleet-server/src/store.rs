@@ -376,7 +376,7 @@ impl<T, F: FnMut(&mut dyn Tx) -> Result<T, StoreError> + Send> Runs<T> for Repea
 }
 
 struct Work<W, T> {
-    work: W,
+    how: W,
     result: Option<Result<T, StoreError>>,
     tell: oneshot::Sender<Result<T, StoreError>>,
 }
@@ -384,7 +384,7 @@ struct Work<W, T> {
 fn job<T: Send + 'static>(work: impl Runs<T> + 'static) -> (Box<dyn Job>, Pending<T>) {
     let (tell, answer) = oneshot::channel();
     let work = Work {
-        work,
+        how: work,
         result: None,
         tell,
     };
@@ -398,8 +398,8 @@ impl<W: Runs<T>, T: Send + 'static> Job for Work<W, T> {
 
     fn run(&mut self, tx: &mut dyn Tx) -> bool {
         let mut watched = Watched { tx, failed: None };
-        let result = catch_unwind(AssertUnwindSafe(|| self.work.run(&mut watched)))
-            .unwrap_or_else(|_| Err(panicked()));
+        let result =
+            catch_unwind(AssertUnwindSafe(|| self.how.run(&mut watched))).unwrap_or_else(|_| Err(panicked()));
         let result = match watched.failed {
             Some(swallowed) if result.is_ok() => Err(swallowed),
             _ => result,
