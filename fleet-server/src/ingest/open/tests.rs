@@ -1,4 +1,5 @@
 //! What one signature proves of the envelopes before it, and what it does not.
+#![expect(clippy::disallowed_methods, reason = "test: keys of its own")]
 
 use homeward_protocol::envelope::{ChainHash, LossCause, Lost};
 use homeward_protocol::id::{Epoch, Seq};
@@ -161,8 +162,9 @@ fn one_that_says_it_holds_less_than_the_next_is_not_vouched_for() {
 fn a_signature_for_another_lane_or_gateway_vouches_for_nothing() {
     let key = Key::new();
     let mut run = chain(2);
-    run.iter_mut()
-        .for_each(|e| e.gateway = "gw-2".parse().expect("an id"));
+    for envelope in &mut run {
+        envelope.gateway = "gw-2".parse().expect("an id");
+    }
     let last = run.remove(1);
     let sent = [(run.remove(0), &Key::None), (last, &key)];
     assert_eq!(
