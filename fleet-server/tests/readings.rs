@@ -12,7 +12,8 @@ use homeward_fleet::cli::Cli;
 use homeward_fleet::clock::Clock;
 use homeward_fleet::ingest::Arrived;
 use homeward_fleet::store::certificates::{self, Timing};
-use homeward_fleet::store::{Store, Value, streams};
+use homeward_fleet::store::take::{Sealed, take};
+use homeward_fleet::store::{Store, Value};
 use homeward_protocol::bond::{BleAddress, Bond, KeyClass};
 use homeward_protocol::envelope::{ChainHash, Entry, Envelope, Item, Lane};
 use homeward_protocol::grade::{Grade, Reason};
@@ -152,9 +153,15 @@ async fn send(store: &Store, key: &Key, lane: Lane, batches: Vec<Vec<Item>>) {
         prev = next;
         first += u64::try_from(items.len()).expect("few");
         let signed = Signed::seal(&envelope, key).expect("seals");
-        let taken =
-            store.write(move |tx| streams::take(tx, &gateway(), &Arrived::new(envelope), &signed, NOW));
-        assert_eq!(taken.await.expect("stored").decision, "accepted");
+        let arrived = Arrived::new(envelope);
+        let taken = store.write(move |tx| {
+            let sealed = Sealed {
+                arrived: &arrived,
+                signed: &signed,
+            };
+            take(tx, &gateway(), &[sealed], NOW)
+        });
+        assert_eq!(taken.await.expect("stored")[0].decision, "accepted");
     }
 }
 
