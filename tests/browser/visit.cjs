@@ -23,7 +23,14 @@ async function look(context, want, scripts) {
   });
   await page.setViewportSize({ width: want.width, height: 900 });
   if (want.print) await page.emulateMedia({ media: "print" });
-  const answer = await page.goto(want.url, { waitUntil: "load", timeout: 30000 });
+  let answer = await page.goto(want.url, { waitUntil: "load", timeout: 30000 });
+  if (want.form) {
+    for (const [name, value] of Object.entries(want.form)) await page.fill(`main [name="${name}"]`, value);
+    const answered = page.waitForResponse((r) => r.request().method() === "POST", { timeout: 30000 });
+    await page.click("main form button");
+    answer = await answered;
+    await page.waitForLoadState("load");
+  }
   const seen = {
     url: page.url(),
     status: answer.status(),

@@ -1,6 +1,7 @@
 //! Shell: looks at pages with a real browser (Debian's Chromium, driven by playwright-core, checked by axe-core).
 #![expect(clippy::disallowed_methods, reason = "shell: starts the browser's driver")]
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -30,7 +31,7 @@ pub struct SignIn {
     /// The form's address.
     pub url: String,
     /// Values by the name of their field.
-    pub fields: std::collections::BTreeMap<String, String>,
+    pub fields: BTreeMap<String, String>,
 }
 
 /// One page to look at.
@@ -42,6 +43,8 @@ pub struct Page {
     pub width: u32,
     /// Laid out as for a printer.
     pub print: bool,
+    /// Fills in the first form and sends it, to look at what it answers: values by the name of their field.
+    pub form: Option<BTreeMap<String, String>>,
     /// Where to put a picture of the whole page.
     pub picture: Option<PathBuf>,
 }
@@ -53,6 +56,7 @@ impl Page {
             url: url.into(),
             width,
             print: false,
+            form: None,
             picture: None,
         }
     }

@@ -18,7 +18,7 @@ use homeward_tests::browser::{Page, Seen, SignIn, Visit, visit};
 use homeward_tests::shared;
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
-use scenario::{PASSWORD, filled};
+use scenario::{PASSWORD, World, empty, filled};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -54,6 +54,11 @@ impl Drop for Console {
 }
 
 fn console() -> Console {
+    serve_on(filled)
+}
+
+/// A console over the world that `make` makes.
+fn serve_on<W: Future<Output = World>>(make: impl FnOnce() -> W) -> Console {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -61,7 +66,7 @@ fn console() -> Console {
     let runtime = runtime.expect("a runtime");
     let stop = CancellationToken::new();
     let (url, desk, served) = runtime.block_on(async {
-        let world = filled().await;
+        let world = make().await;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await
             .expect("listens");
@@ -167,6 +172,84 @@ fn no_page_has_an_axe_violation_on_a_phone_or_a_desk() {
         };
         assert_eq!(seen.len(), count);
         check(&seen.into_iter().filter(|s| s.status != 403).collect::<Vec<_>>());
+    }
+}
+
+/// The page that the first form on `path` answers with.
+fn answer(console: &Console, path: &str, width: u32, name: &str, fields: &[(&str, &str)]) -> Page {
+    let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    Page {
+        form: Some(fields.iter().map(own).collect()),
+        picture: Some(picture(&format!("{name}-{width}"))),
+        ..Page::new(format!("{}{path}", console.url), width)
+    }
+}
+
+#[test]
+fn the_page_that_shows_a_new_claim_has_no_fault_on_a_screen_or_on_paper() {
+    let console = console();
+    let fields = [("gateway", "")];
+    let made = |width| answer(&console, "/claims", width, "operator-claim-made", &fields);
+    let paper = Page {
+        print: true,
+        picture: Some(picture("paper-claim-made")),
+        ..made(800)
+    };
+    let order = Visit {
+        sign_in: Some(sign_in(&console, "olga")),
+        scripts: true,
+        pages: WIDTHS.map(made).into_iter().chain([paper]).collect(),
+    };
+    let Some(seen) = look(&console, &order) else {
+        return;
+    };
+    check(&seen);
+    for page in &seen {
+        assert_eq!(page.status, 200, "{page:?}");
+        assert!(page.heading.starts_with("Claim for gw-"), "{page:?}");
+        assert!(page.text.contains("homeward:claim?"), "{page:?}");
+    }
+}
+
+#[test]
+fn the_first_start_page_has_no_fault_also_when_it_turns_something_down() {
+    let console = serve_on(async || empty());
+    let fields = [
+        ("code", "0000-0000-0000-0000"),
+        ("name", "olga"),
+        ("password", PASSWORD),
+    ];
+    let plain = WIDTHS.map(|width| page(&console, "/setup", width, "anybody"));
+    let refused = WIDTHS.map(|width| answer(&console, "/setup", width, "anybody-setup-refused", &fields));
+    for scripts in [true, false] {
+        let order = Visit {
+            sign_in: None,
+            scripts,
+            pages: plain.iter().chain(&refused).cloned().collect(),
+        };
+        let Some(seen) = look(&console, &order) else {
+            return;
+        };
+        // A browser says on its console that an answer was a 422; that is what it should be.
+        let complaint = |page: &Seen| page.complaints.iter().any(|c| !c.contains("422"));
+        assert!(!seen.iter().any(complaint), "{seen:#?}");
+        check(&seen.iter().cloned().map(without_complaints).collect::<Vec<_>>());
+        assert_eq!(
+            seen.iter().map(|s| s.status).collect::<Vec<_>>(),
+            [200, 200, 422, 422]
+        );
+        assert!(
+            seen[3].text.contains("The code is not the one"),
+            "{}",
+            seen[3].text
+        );
+    }
+}
+
+fn without_complaints(page: Seen) -> Seen {
+    Seen {
+        complaints: Vec::new(),
+        ..page
     }
 }
 
