@@ -16,6 +16,7 @@ use homeward_protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub mod file;
+pub mod pair;
 
 /// Ended associations that are kept: years of a home that exchanges its devices now and then.
 pub const MAX_ENDED: usize = 256;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
+use homeward_protocol::bond::BleAddress;
 use homeward_protocol::id::SensorId;
 
 /// The agent on a home gateway: reads the home's devices, and keeps every value until the server has it.
@@ -113,6 +114,44 @@ pub enum SensorCommand {
         characteristic: String,
         /// The value, two hexadecimal digits an octet.
         hex: String,
+    },
+    /// Listen for Bluetooth sensors and list them. What they say of themselves proves nothing.
+    #[command(after_help = "Example:\n  homeward-agent --data DIR sensor scan --seconds 10")]
+    Scan {
+        /// How long to listen.
+        #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=60))]
+        seconds: u16,
+    },
+    /// Open a window for one Bluetooth sensor and pair it; every other device is refused.
+    ///
+    /// A passkey or a number to compare is asked for here. A key that is less than the profile demands is refused,
+    /// and the bond removed.
+    #[command(
+        after_help = "Example:\n  homeward-agent --data DIR sensor pair cuff C1:00:00:00:00:02 --profile blood-pressure \\\n      --by \"E. Installer\""
+    )]
+    Pair {
+        /// Which sensor of this home it becomes.
+        sensor: SensorId,
+        /// Its Bluetooth address, as `sensor scan` shows it.
+        address: BleAddress,
+        /// Its profile: a shipped one by its name, or a TOML file.
+        #[arg(long)]
+        profile: String,
+        /// Who pairs it; kept with the pairing on this box.
+        #[arg(long)]
+        by: String,
+        /// How long the window stays open.
+        #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u16).range(10..=600))]
+        seconds: u16,
+    },
+    /// List the paired Bluetooth sensors, and how their bonds stand now.
+    #[command(after_help = "Example:\n  homeward-agent --data DIR sensor list")]
+    List,
+    /// End the pairing of a Bluetooth sensor and remove its bond.
+    #[command(after_help = "Example:\n  homeward-agent --data DIR sensor forget cuff")]
+    Forget {
+        /// Which sensor, as `sensor list` names it.
+        sensor: SensorId,
     },
 }
 

@@ -6,8 +6,10 @@ use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Parser as _;
+use homeward_agent::associate::pair;
 use homeward_agent::cli::{Cli, Command, ProfileCommand, SensorCommand};
 use homeward_agent::clock::Clock;
 use homeward_agent::config::load;
@@ -15,8 +17,11 @@ use homeward_agent::enrol::est::{Progress, enrol};
 use homeward_agent::enrol::read_claim;
 use homeward_agent::identity::keys::Folder;
 use homeward_agent::{log, run, sense, status};
+use homeward_devices::profile::Profile;
 use homeward_protocol::claim::MAX_CLAIM;
 use homeward_protocol::id::SensorId;
+use homeward_protocol::posture::ShortText;
+use homeward_protocol::time::Timestamp;
 use tokio::runtime::{Builder, Runtime};
 
 type Failure = Box<dyn Error>;
@@ -47,12 +52,7 @@ fn act(cli: &Cli) -> Result<(), Failure> {
             print(cli, &text, &serde_json::json!({"ok": true, "sensors": count}));
             Ok(())
         }
-        Command::Sensor(SensorCommand::Decode { characteristic, hex }) => {
-            let told = sense::decode::decode(characteristic, hex)?;
-            print(cli, told.text().trim_end(), &told.json());
-            Ok(())
-        }
-        Command::Sensor(SensorCommand::Read { sensor }) => runtime()?.block_on(read_sensor(cli, sensor)),
+        Command::Sensor(command) => runtime()?.block_on(sensor(cli, command)),
         Command::Profile(ProfileCommand::Check { file }) => {
             let profile = load::profile(file)?;
             let text = sense::describe(&profile);
@@ -132,6 +132,54 @@ async fn read_sensor(cli: &Cli, id: &SensorId) -> Result<(), Failure> {
         Some(error) => Err(format!("{id}: {error}").into()),
         None => Ok(()),
     }
+}
+
+async fn sensor(cli: &Cli, command: &SensorCommand) -> Result<(), Failure> {
+    let said = match command {
+        SensorCommand::Scan { seconds } => pair::scan(Duration::from_secs((*seconds).into())).await?,
+        SensorCommand::Pair {
+            sensor,
+            address,
+            profile,
+            by,
+            seconds,
+        } => {
+            let wish = pair::Wish {
+                sensor: sensor.clone(),
+                address: *address,
+                by: ShortText::cut(by),
+                profile: bluetooth_profile(profile)?,
+                window: Duration::from_secs((*seconds).into()),
+            };
+            pair::pair(cli.data()?, wish, now(cli)?).await?
+        }
+        SensorCommand::List => pair::list(cli.data()?).await?,
+        SensorCommand::Forget { sensor } => pair::forget(cli.data()?, sensor, now(cli)?).await?,
+        SensorCommand::Read { sensor } => return read_sensor(cli, sensor).await,
+        SensorCommand::Decode { characteristic, hex } => {
+            let told = sense::decode::decode(characteristic, hex)?;
+            print(cli, told.text().trim_end(), &told.json());
+            return Ok(());
+        }
+    };
+    print(cli, said.text.trim_end(), &said.json);
+    Ok(())
+}
+
+fn now(cli: &Cli) -> Result<Timestamp, Failure> {
+    Ok(Clock::with_floor(Folder::within(cli.data()?).floor()).now())
+}
+
+/// A shipped profile by its name, else one in a file; it must be for Bluetooth.
+fn bluetooth_profile(name: &str) -> Result<Profile, Failure> {
+    let profile = match homeward_devices::profile::shipped(name) {
+        Some(profile) => profile,
+        None => load::profile(Path::new(name))?,
+    };
+    if profile.session.is_none() {
+        return Err(format!("the profile {} is not for a Bluetooth sensor", profile.id).into());
+    }
+    Ok(profile)
 }
 
 fn show_status(cli: &Cli) -> Result<(), Failure> {

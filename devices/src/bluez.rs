@@ -40,6 +40,9 @@ use crate::link::ble::{Advert, At, BleError, BondState, Central, Stack, StackSta
 /// For calls that wait for a sensor: more than the stack's own 30 s.
 pub const LONG: Duration = Duration::from_secs(35);
 
+/// How long a link that was ended may still be in the way of the next.
+const SETTLE: Duration = Duration::from_secs(2);
+
 /// The box's Bluetooth. Cheap to copy; all copies are one.
 #[derive(Clone)]
 pub struct Bluez {
@@ -215,7 +218,7 @@ impl Central for Bluez {
         }
         sleep(window).await;
         // The strength of a signal stands only as long as the scan goes on: it tells who was heard.
-        let heard = bus.ready().await;
+        let heard = bus.objects_within(LONG).await.map_err(means);
         let stopping = bus.call(&adapter, "org.bluez.Adapter1.StopDiscovery", &(), SHORT);
         if let Err(fault) = stopping.await {
             tracing::debug!("the scan did not stop as it should: {fault:?}");
@@ -239,7 +242,12 @@ impl Central for Bluez {
         let device = objects.device(address).ok_or(BleError::Unheard { address })?;
         let adapter = objects.adapter().ok_or(BleError::NoAdapter)?.address;
         let held = self.handle(&session, adapter, address).await?;
-        let opened = Link::open(self, &session, device, held, limit).await;
+        let mut opened = Link::open(self, &session, device, held.clone(), limit).await;
+        if let Err(BleError::BondRefused { .. }) = &opened {
+            // A link that is just being ended looks the same, once.
+            sleep(SETTLE).await;
+            opened = Link::open(self, &session, device, held, limit).await;
+        }
         if let Err(BleError::Unheard { .. }) = &opened {
             self.remembered().remove(&address);
         }

@@ -19,8 +19,8 @@ use crate::link::ble::{BleError, StackState};
 
 /// The stack's name on the bus.
 pub const BLUEZ: &str = "org.bluez";
-/// For questions that the stack answers from its memory.
-pub const SHORT: Duration = Duration::from_secs(5);
+/// For questions that the stack answers from its memory. A small box under load may need seconds for that.
+pub const SHORT: Duration = Duration::from_secs(15);
 /// Signals that may wait. A link's changes are few; a restart of the stack is a handful.
 const QUEUE: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not 0");
 
@@ -116,8 +116,13 @@ impl Bus {
 
     /// The stack's object tree now.
     pub async fn objects(&self) -> Result<Objects, Fault> {
+        self.objects_within(SHORT).await
+    }
+
+    /// The same, where the stack has much else to do.
+    pub async fn objects_within(&self, limit: Duration) -> Result<Objects, Fault> {
         let method = "org.freedesktop.DBus.ObjectManager.GetManagedObjects";
-        let answer = self.call("/", method, &(), SHORT).await?;
+        let answer = self.call("/", method, &(), limit).await?;
         Ok(Objects::read(body::<ManagedObjects>(&answer)?))
     }
 
