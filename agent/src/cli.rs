@@ -95,11 +95,34 @@ pub enum Command {
 /// Ask sensors.
 #[derive(Debug, Subcommand)]
 pub enum SensorCommand {
-    /// Ask one configured sensor now, and show its values. Nothing is stored or sent.
-    #[command(after_help = "Example:\n  homeward-agent --data DIR sensor read ups-bedroom")]
+    /// Ask one sensor now, and show its values. Nothing is stored or sent.
+    ///
+    /// Either one that agent.toml names, or any Modbus device by a profile file: then no data folder is needed.
+    #[command(
+        after_help = "Examples:\n  homeward-agent --data DIR sensor read ups-bedroom\n  homeward-agent sensor \
+                            read --profile my-ups.toml --tcp 192.0.2.7:502 --unit 1 --json"
+    )]
     Read {
         /// Which sensor, as agent.toml names it.
-        sensor: SensorId,
+        #[arg(conflicts_with_all = ["profile", "tcp", "serial", "unit"])]
+        sensor: Option<SensorId>,
+        /// A profile file to try, with --tcp or --serial.
+        #[arg(long, value_name = "FILE")]
+        profile: Option<PathBuf>,
+        /// Where the device is on the network.
+        #[arg(
+            long,
+            value_name = "HOST:PORT",
+            requires = "profile",
+            conflicts_with = "serial"
+        )]
+        tcp: Option<String>,
+        /// The serial port that the device is on; speed and framing are the profile's.
+        #[arg(long, value_name = "DEVICE", requires = "profile")]
+        serial: Option<String>,
+        /// The Modbus unit id, when not the profile's.
+        #[arg(long, requires = "profile")]
+        unit: Option<u8>,
     },
     /// Decode one value of a Bluetooth sensor from a capture, field by field. Needs no data folder.
     ///

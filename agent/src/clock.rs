@@ -7,9 +7,11 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use homeward_protocol::time::{ClockTrust, Timestamp, Uptime};
+use rustls::pki_types::UnixTime;
+use rustls::time_provider::TimeProvider;
 
 /// Made by systemd-timesyncd, and by the NTP services that follow its convention, when the clock was set from
 /// the network in this boot. The kernel's own flag would need a system call that no safe library offers.
@@ -65,6 +67,14 @@ impl Clock {
     /// Somebody trustworthy vouched for this moment having passed, in milliseconds since 1970.
     pub fn raise_floor(&self, ms: i64) {
         self.floor_ms.fetch_max(ms, Ordering::Relaxed);
+    }
+}
+
+/// The clock that TLS judges lifetimes by.
+impl TimeProvider for Clock {
+    fn current_time(&self) -> Option<UnixTime> {
+        let secs = u64::try_from(self.now().secs()).unwrap_or(0);
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(secs)))
     }
 }
 

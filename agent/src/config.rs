@@ -10,6 +10,7 @@ use homeward_protocol::claim::Endpoint;
 use homeward_protocol::time::Uptime;
 use serde::Deserialize;
 
+use crate::guard::{GuardConfig, GuardFault, Plan, plans};
 use crate::outbox::DEFAULT_QUOTA;
 use crate::posture::DEFAULT_INTERVAL;
 use crate::sense::{Sensor, SensorConfig, SensorFault, lines};
@@ -29,6 +30,8 @@ struct Raw {
     posture: RawPosture,
     #[serde(default)]
     sensor: Vec<SensorConfig>,
+    #[serde(default)]
+    guard: Vec<GuardConfig>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -75,6 +78,8 @@ pub struct Config {
     pub posture_interval: Duration,
     /// The sensors as configured; [`Config::sensors`] joins them with their profiles.
     pub sensor: Vec<SensorConfig>,
+    /// The guards as configured; [`Config::guards`] joins them with the sensors.
+    pub guard: Vec<GuardConfig>,
 }
 
 /// What is wrong with a configuration.
@@ -91,6 +96,8 @@ pub enum Fault {
     },
     /// A `[[sensor]]` makes no sense.
     Sensor(SensorFault),
+    /// A `[[guard]]` makes no sense.
+    Guard(GuardFault),
 }
 
 impl fmt::Display for Fault {
@@ -99,6 +106,7 @@ impl fmt::Display for Fault {
             Fault::Syntax(text) => f.write_str(text.trim_end()),
             Fault::Value { key, rule } => write!(f, "{key}: {rule}"),
             Fault::Sensor(fault) => fault.fmt(f),
+            Fault::Guard(fault) => fault.fmt(f),
         }
     }
 }
@@ -171,7 +179,13 @@ impl Config {
             },
             posture_interval,
             sensor: raw.sensor,
+            guard: raw.guard,
         })
+    }
+
+    /// The guards, joined with the sensors that they stand before.
+    pub fn guards(&self, sensors: &[Sensor]) -> Result<Vec<Plan>, Faults> {
+        plans(&self.guard, sensors).map_err(|all| Faults(all.into_iter().map(Fault::Guard).collect()))
     }
 
     /// The sensors, joined with the profiles of this box's `own` and the shipped ones.

@@ -8,6 +8,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod enrol;
+pub mod guard;
 pub mod identity;
 pub mod log;
 pub mod outbox;

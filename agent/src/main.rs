@@ -16,6 +16,7 @@ use homeward_agent::config::load;
 use homeward_agent::enrol::est::{Progress, enrol};
 use homeward_agent::enrol::read_claim;
 use homeward_agent::identity::keys::Folder;
+use homeward_agent::sense::{Sensor, SensorConfig};
 use homeward_agent::{log, run, sense, status};
 use homeward_devices::profile::Profile;
 use homeward_protocol::claim::MAX_CLAIM;
@@ -25,6 +26,9 @@ use homeward_protocol::time::Timestamp;
 use tokio::runtime::{Builder, Runtime};
 
 type Failure = Box<dyn Error>;
+
+/// What a device is called that is asked by a profile file only.
+const TRIED: &str = "tried-device";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -47,7 +51,7 @@ fn act(cli: &Cli) -> Result<(), Failure> {
         Command::Run => Ok(runtime()?.block_on(run::run(cli.data()?))?),
         Command::Status => show_status(cli),
         Command::Check => {
-            let count = load::load(cli.data()?)?.sensors.len();
+            let count = load::load(cli.data()?, &clock(cli)?)?.sensors.len();
             let text = format!("The configuration is right. Sensors: {count}");
             print(cli, &text, &serde_json::json!({"ok": true, "sensors": count}));
             Ok(())
@@ -113,14 +117,37 @@ fn claim_text(from: &Path) -> Result<String, Failure> {
 }
 
 async fn read_sensor(cli: &Cli, id: &SensorId) -> Result<(), Failure> {
-    let sensors = load::load(cli.data()?)?.sensors;
+    let clock = clock(cli)?;
+    let sensors = load::load(cli.data()?, &clock)?.sensors;
     let known: Vec<&str> = sensors.iter().map(|sensor| sensor.id.as_str()).collect();
     let found = sensors.iter().find(|sensor| sensor.id == *id);
     let sensor =
         found.ok_or_else(|| format!("agent.toml has no sensor {id}; it has: {}", known.join(", ")))?;
-    let outcome = sense::poll::once(sensor).await;
-    let now = Clock::with_floor(Folder::within(cli.data()?).floor()).now();
-    let readings = outcome.readings(sensor, now);
+    ask_sensor(cli, sensor, cli.data()?, &clock).await
+}
+
+/// Asks a device by a profile file, without a configuration.
+async fn try_profile(cli: &Cli, file: &Path, at: &str, unit: Option<u8>) -> Result<(), Failure> {
+    let profile = load::profile(file)?;
+    let config = SensorConfig {
+        id: TRIED.parse()?,
+        profile: profile.id.clone(),
+        address: at.parse()?,
+        tls: None,
+        baud: None,
+        unit,
+        interval_ms: None,
+    };
+    let sensor = config.resolve(&[profile])?;
+    let clock = Arc::new(Clock::with_floor(0));
+    // Without TLS no file of the folder is read.
+    ask_sensor(cli, &sensor, Path::new("."), &clock).await
+}
+
+async fn ask_sensor(cli: &Cli, sensor: &Sensor, data: &Path, clock: &Arc<Clock>) -> Result<(), Failure> {
+    let master = load::master(&sensor.way, sensor.profile.time_limit, data, clock)?;
+    let outcome = sense::poll::once(sensor, master).await;
+    let readings = outcome.readings(sensor, clock.now());
     if cli.json || !readings.is_empty() {
         print(
             cli,
@@ -129,7 +156,7 @@ async fn read_sensor(cli: &Cli, id: &SensorId) -> Result<(), Failure> {
         );
     }
     match outcome.error {
-        Some(error) => Err(format!("{id}: {error}").into()),
+        Some(error) => Err(format!("{}: {error}", sensor.id).into()),
         None => Ok(()),
     }
 }
@@ -155,7 +182,22 @@ async fn sensor(cli: &Cli, command: &SensorCommand) -> Result<(), Failure> {
         }
         SensorCommand::List => pair::list(cli.data()?).await?,
         SensorCommand::Forget { sensor } => pair::forget(cli.data()?, sensor, now(cli)?).await?,
-        SensorCommand::Read { sensor } => return read_sensor(cli, sensor).await,
+        SensorCommand::Read {
+            sensor,
+            profile,
+            tcp,
+            serial,
+            unit,
+        } => {
+            let at = tcp.as_ref().or(serial.as_ref());
+            return match (sensor, profile, at) {
+                (Some(sensor), ..) => read_sensor(cli, sensor).await,
+                (None, Some(profile), Some(at)) => try_profile(cli, profile, at, *unit).await,
+                (None, ..) => {
+                    Err("name a sensor of agent.toml, or give --profile with --tcp or --serial".into())
+                }
+            };
+        }
         SensorCommand::Decode { characteristic, hex } => {
             let told = sense::decode::decode(characteristic, hex)?;
             print(cli, told.text().trim_end(), &told.json());
@@ -167,7 +209,7 @@ async fn sensor(cli: &Cli, command: &SensorCommand) -> Result<(), Failure> {
 }
 
 fn now(cli: &Cli) -> Result<Timestamp, Failure> {
-    Ok(Clock::with_floor(Folder::within(cli.data()?).floor()).now())
+    Ok(clock(cli)?.now())
 }
 
 /// A shipped profile by its name, else one in a file; it must be for Bluetooth.
@@ -180,6 +222,12 @@ fn bluetooth_profile(name: &str) -> Result<Profile, Failure> {
         return Err(format!("the profile {} is not for a Bluetooth sensor", profile.id).into());
     }
     Ok(profile)
+}
+
+/// The clock with the floor of the box's identity.
+fn clock(cli: &Cli) -> Result<Arc<Clock>, Failure> {
+    let floor = Folder::within(cli.data()?).floor();
+    Ok(Arc::new(Clock::with_floor(floor)))
 }
 
 fn show_status(cli: &Cli) -> Result<(), Failure> {

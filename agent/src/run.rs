@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use homeward_devices::modbus::bus::{Bus, Master};
 use homeward_protocol::envelope::{Item, Lane};
 use homeward_protocol::id::{Epoch, Seq};
 use homeward_protocol::posture::SensorHeard;
@@ -20,8 +21,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::config::load::{LoadError, Loaded, load};
+use crate::config::load::{self, Guarding, LoadError, Loaded, load};
 use crate::enrol::renew::{Held, Renewal};
+use crate::guard::Guard;
+use crate::guard::serve::Post;
 use crate::identity::keys::{DeviceKey, Folder, KeyError, Server};
 use crate::identity::tls::{TlsError, verified};
 use crate::identity::{LeafError, Life, read_leaf};
@@ -39,6 +42,9 @@ use crate::status::{CertificateStatus, LinkStatus, file};
 const GRACE: Duration = Duration::from_secs(5);
 /// Lots of records between the sensors and the outbox. A disk that is slower than that slows the sensors down.
 const RECORDS: usize = 64;
+/// How long a question of another master may wait for its turn on a line: longer than a poll's time limit, shorter
+/// than most masters are patient.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// Wishes of the server that wait.
 const WISHES: usize = 8;
 
@@ -221,19 +227,35 @@ impl Agent {
         })
     }
 
-    /// Polls the sensors of `lines`. Without any, the senders are kept, so that nothing looks finished.
+    /// Polls the sensors of `lines` over `masters`, and lets other masters in by the guards. Without any, the senders
+    /// are kept, so that nothing looks finished.
     fn watch(
         &mut self,
-        lines: Vec<Line>,
+        lines: Vec<(Line, Bus<Master>)>,
+        guards: Vec<Guarding>,
         records: mpsc::Sender<Vec<Item>>,
         sensors: watch::Sender<Vec<SensorHeard>>,
         clock: &Arc<Clock>,
     ) {
         let (heard_tx, heard) = mpsc::channel(RECORDS);
-        for line in lines {
+        for guarding in guards {
+            let mut before = lines.iter().filter(|(line, _)| *line.way() == guarding.plan.way);
+            if let Some((_, bus)) = before.next() {
+                let post = Post {
+                    listen: guarding.plan.listen,
+                    tls: guarding.tls,
+                    guest: bus.guest(PATIENCE),
+                    guard: Guard::new(guarding.plan.rules, clock.now(), clock.uptime()),
+                    clock: Arc::clone(clock),
+                    records: records.clone(),
+                };
+                self.tasks.spawn(done("guard", post.run(self.stop.clone())));
+            }
+        }
+        for (line, bus) in lines {
             let clock = Arc::clone(clock);
             let both: poll::Clock = Arc::new(move || (clock.now(), clock.uptime()));
-            let polling = poll::run(line, both, heard_tx.clone(), self.stop.clone());
+            let polling = poll::run(bus, line, both, heard_tx.clone(), self.stop.clone());
             self.tasks.spawn(done("sensors", polling));
         }
         let telling = tell(heard, heard_tx, records, sensors, self.stop.clone());
@@ -337,16 +359,25 @@ async fn dispatch(
 pub async fn run(data: &Path) -> Result<(), RunError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::System)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::System)?;
-    let Loaded { config, sensors } = load(data)?;
     let folder = Folder::within(data);
+    let clock = Arc::new(Clock::with_floor(folder.floor()));
+    let Loaded {
+        config,
+        sensors,
+        guards,
+    } = load(data, &clock)?;
     let identity = folder.load()?;
     let _lock = lock(data)?;
-    let clock = Arc::new(Clock::with_floor(folder.floor()));
     let last_alive = file::read(data).ok().map(|status| status.as_of);
     let outbox = open_outbox(data, config.quota, &clock).await?;
     let (records_tx, records) = mpsc::channel(RECORDS);
     let lines = lines(sensors, clock.uptime()).unwrap_or_default();
     let (sensors_tx, sensors) = watch::channel(lines.iter().flat_map(Line::state).collect());
+    let mut shared = Vec::new();
+    for line in lines {
+        let master = load::master(line.way(), line.time_limit(), data, &clock)?;
+        shared.push((line, Bus::new(master)));
+    }
     let stop = CancellationToken::new();
     let parts = Parts {
         server: identity.server,
@@ -362,7 +393,7 @@ pub async fn run(data: &Path) -> Result<(), RunError> {
         last_alive,
     };
     let mut agent = Agent::start(parts, stop.clone())?;
-    agent.watch(lines, records_tx, sensors_tx, &clock);
+    agent.watch(shared, guards, records_tx, sensors_tx, &clock);
     notify(NotifyState::Ready);
     tracing::info!("the agent runs with the data folder {}", data.display());
     let result = tokio::select! {

@@ -23,7 +23,7 @@ use homeward_protocol::posture::{SensorHeard, ShortText};
 use homeward_protocol::reading::{Details, Quality, Reading};
 use homeward_protocol::time::{Timestamp, Uptime};
 
-pub use config::{Address, Sensor, SensorConfig, SensorFault, Way, lines};
+pub use config::{Address, Sensor, SensorConfig, SensorFault, SensorTls, TlsFiles, Way, lines};
 pub use show::{describe, values};
 
 use crate::care::{self, Association, Circumstances, Gateway, Identity, Proof};

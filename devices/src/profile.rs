@@ -17,6 +17,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::modbus::Write;
+
 pub use register::{Format, Function, Meaning, Number, Register, WordOrder};
 pub use session::{Characteristic, Memory, Session, Visits, Way};
 pub use shipped::{shipped, shipped_ids};
@@ -163,6 +165,8 @@ pub struct Profile {
     pub widest_gap: u16,
     /// What to read.
     pub registers: Vec<Register>,
+    /// What other masters may be allowed to write, through the guard. Nothing else is ever written.
+    pub writable: Vec<Writable>,
     /// Registers of the manual that are not read, each with the reason.
     pub left_out: Vec<(String, String)>,
 }
@@ -173,9 +177,39 @@ impl Profile {
         raw::parse(text)
     }
 
+    /// Whether all that `write` sets is listed as writable, by its very function.
+    pub fn may_write(&self, write: &Write) -> bool {
+        let (first, end) = (
+            write.address(),
+            u32::from(write.address()) + u32::from(write.count()),
+        );
+        let listed = |w: &Writable| w.function == write.function() && w.address <= first && end <= w.end();
+        self.writable.iter().any(listed)
+    }
+
     /// Whether a device of this profile can be reached that way.
     pub fn goes_over(&self, transport: Transport) -> bool {
         self.transports.contains(&transport)
+    }
+}
+
+/// Coils or holding registers that may be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Writable {
+    /// What it is, as in the manual, in `snake_case`.
+    pub name: String,
+    /// The function: 5 or 15 for coils, 6 or 16 for holding registers.
+    pub function: u8,
+    /// The number in the frame of the first.
+    pub address: u16,
+    /// How many; at least 1.
+    pub count: u16,
+}
+
+impl Writable {
+    /// One past the last.
+    pub const fn end(&self) -> u32 {
+        self.address as u32 + self.count as u32
     }
 }
 

@@ -73,7 +73,7 @@ const SPAWNS: [&str; 6] = [
 ];
 
 /// Who beside `run.rs` may start a task or a thread, and why.
-const MAY_SPAWN: [(&str, &str); 8] = [
+const MAY_SPAWN: [(&str, &str); 9] = [
     (
         "fleet-server/src/run/supervise.rs",
         "the set of long tasks that run.rs starts and stops as one",
@@ -101,6 +101,10 @@ const MAY_SPAWN: [(&str, &str); 8] = [
     (
         "fleet-server/src/ingest/consume.rs",
         "signatures are verified in bounded chunks on all cores, drained before it ends",
+    ),
+    (
+        "agent/src/guard/serve.rs",
+        "an accept loop starts one task a connection, on a JoinSet of its own",
     ),
     ("agent/src/outbox/keeper.rs", "SQLite has a thread of its own"),
 ];

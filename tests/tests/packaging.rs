@@ -163,9 +163,14 @@ fn the_agents_example_says_every_key_and_its_default() {
     let on = Config::parse(&switched_on(&text)).expect("every key of the example exists");
     let sensors = on.sensors(&[]).expect("the example's sensors have profiles");
     assert_eq!(sensors.len(), 2);
+    let guards = on
+        .guards(&sensors)
+        .expect("the example's guard stands before a sensor");
+    assert_eq!(guards.len(), 1);
     assert_eq!(
         Config {
             sensor: Vec::new(),
+            guard: Vec::new(),
             gate: None,
             ..on
         },

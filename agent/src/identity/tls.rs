@@ -6,7 +6,6 @@
 //! floor is raised to it. A certificate that has expired by then stays refused.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -68,7 +67,7 @@ fn build(
     credentials: Option<Credentials>,
     clock: &Arc<Clock>,
 ) -> Result<ClientConfig, TlsError> {
-    let time = Arc::new(Time(Arc::clone(clock)));
+    let time: Arc<dyn TimeProvider> = Arc::<Clock>::clone(clock);
     let builder = ClientConfig::builder_with_details(provider, time)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(TlsError::Credentials)?
@@ -79,16 +78,6 @@ fn build(
             .with_client_auth_cert(chain, key)
             .map_err(TlsError::Credentials),
         None => Ok(builder.with_no_client_auth()),
-    }
-}
-
-#[derive(Debug)]
-struct Time(Arc<Clock>);
-
-impl TimeProvider for Time {
-    fn current_time(&self) -> Option<UnixTime> {
-        let secs = u64::try_from(self.0.now().secs()).unwrap_or(0);
-        Some(UnixTime::since_unix_epoch(Duration::from_secs(secs)))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,12 +66,40 @@ pub struct SensorConfig {
     pub profile: ProfileId,
     /// Where it is: `host:port` or the path of a serial port.
     pub address: Address,
+    /// Certificates, when the device speaks Modbus/TCP Security. There is no way back to the plain protocol.
+    pub tls: Option<SensorTls>,
     /// Bits per second of the serial port, when not the profile's.
     pub baud: Option<u32>,
     /// The Modbus unit id, when not the profile's.
     pub unit: Option<u8>,
     /// How often to ask, milliseconds, when not the profile's; at least 50.
     pub interval_ms: Option<u32>,
+}
+
+/// Where the certificates of Modbus/TCP Security lie: PEM files, absolute or in the data folder.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsFiles {
+    /// The authority that the other side's certificates come from. No other counts.
+    pub authority: PathBuf,
+    /// This site's certificate, then its intermediates.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// `tls` of a `[[sensor]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SensorTls {
+    /// The authority that the device's certificate comes from: a PEM file. No other counts.
+    pub authority: PathBuf,
+    /// This site's certificate, then its intermediates: a PEM file.
+    pub certificate: PathBuf,
+    /// Its private key: a PEM file.
+    pub key: PathBuf,
+    /// The name in the device's certificate, when it is not the host of the address.
+    pub name: Option<String>,
 }
 
 /// What is wrong with the configured sensors.
@@ -107,8 +136,8 @@ pub enum SensorFault {
     /// Two sensors have one name.
     #[error("two sensors are called {0}")]
     Twice(SensorId),
-    /// Two sensors on one port want different line settings.
-    #[error("sensor {sensor}: {place} is already used with other line settings: one port has one speed")]
+    /// Two sensors on one port or endpoint want different line settings, or another TLS.
+    #[error("sensor {sensor}: {place} is already used with other line or TLS settings: one port has one")]
     Settings {
         /// The later of the two.
         sensor: SensorId,
@@ -125,6 +154,15 @@ pub enum SensorFault {
 pub enum Way {
     /// Modbus/TCP to `host:port`.
     Tcp(String),
+    /// Modbus/TCP Security.
+    Tls {
+        /// The endpoint, `host:port`.
+        endpoint: String,
+        /// The name that the device's certificate must hold.
+        name: String,
+        /// Where our certificates lie.
+        files: TlsFiles,
+    },
     /// Modbus RTU on a serial port.
     Serial {
         /// Such as `/dev/ttyUSB0`.
@@ -137,7 +175,7 @@ pub enum Way {
 impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Way::Tcp(endpoint) => f.write_str(endpoint),
+            Way::Tcp(endpoint) | Way::Tls { endpoint, .. } => f.write_str(endpoint),
             Way::Serial { path, .. } => f.write_str(path),
         }
     }
@@ -190,7 +228,7 @@ impl SensorConfig {
         match &self.address {
             Address::Tcp(endpoint) => profile
                 .goes_over(Transport::Tcp)
-                .then(|| Way::Tcp(endpoint.clone())),
+                .then(|| self.network(endpoint.clone())),
             Address::Serial(path) => {
                 let line = profile.line.filter(|_| profile.goes_over(Transport::Rtu))?;
                 Some(Way::Serial {
@@ -201,6 +239,23 @@ impl SensorConfig {
                     },
                 })
             }
+        }
+    }
+
+    fn network(&self, endpoint: String) -> Way {
+        let Some(tls) = &self.tls else {
+            return Way::Tcp(endpoint);
+        };
+        let host = endpoint.rsplit_once(':').map_or("", |(host, _)| host);
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        Way::Tls {
+            name: tls.name.clone().unwrap_or_else(|| host.to_owned()),
+            files: TlsFiles {
+                authority: tls.authority.clone(),
+                certificate: tls.certificate.clone(),
+                key: tls.key.clone(),
+            },
+            endpoint,
         }
     }
 
@@ -223,6 +278,7 @@ impl SensorConfig {
         };
         let baud_fits = self.baud.is_none_or(|b| (300..=1_000_000).contains(&b));
         match (&self.address, self.baud) {
+            (Address::Serial(_), _) if self.tls.is_some() => value("tls is for host:port only"),
             (Address::Tcp(_), Some(_)) => value("baud is for serial ports only"),
             _ if !baud_fits => value("baud lies between 300 and 1000000"),
             _ if self.unit == Some(0) => value("unit 0 is the broadcast address: nobody answers there"),

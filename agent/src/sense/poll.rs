@@ -4,44 +4,27 @@
 use std::sync::Arc;
 
 use homeward_devices::link::Registers;
-use homeward_devices::modbus::serial::{Port, Rtu};
-use homeward_devices::modbus::tcp::Tcp;
+use homeward_devices::modbus::bus::Bus;
 use homeward_devices::modbus::{self, Request};
 use homeward_protocol::time::{Timestamp, Uptime};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::sense::{Heard, Line, Outcome, Sensor, Way};
+use crate::sense::{Heard, Line, Outcome, Sensor};
 
 /// Both clocks of the box.
 pub type Clock = Arc<dyn Fn() -> (Timestamp, Uptime) + Send + Sync>;
 
-/// Polls `line` until `stop`, or until nobody takes what is heard.
-pub async fn run(line: Line, clock: Clock, out: mpsc::Sender<Heard>, stop: CancellationToken) {
-    let limit = line.time_limit();
-    match line.way().clone() {
-        Way::Tcp(endpoint) => drive(Tcp::new(endpoint, limit), line, clock, out, stop).await,
-        Way::Serial { path, settings } => {
-            drive(Rtu::new(Port { path, settings }, limit), line, clock, out, stop).await;
-        }
-    }
-}
-
-/// One poll of one sensor, for the command line.
-pub async fn once(sensor: &Sensor) -> Outcome {
+/// One poll of one sensor over its line, for the command line.
+pub async fn once<R: Registers>(sensor: &Sensor, mut registers: R) -> Outcome {
     let questions = modbus::requests(&sensor.profile);
-    let limit = sensor.profile.time_limit;
-    match sensor.way.clone() {
-        Way::Tcp(endpoint) => ask(&mut Tcp::new(endpoint, limit), sensor, &questions).await,
-        Way::Serial { path, settings } => {
-            ask(&mut Rtu::new(Port { path, settings }, limit), sensor, &questions).await
-        }
-    }
+    ask(&mut registers, sensor, &questions).await
 }
 
-async fn drive<R: Registers>(
-    mut registers: R,
+/// Polls `line` over its shared `registers` until `stop`, or until nobody takes what is heard.
+pub async fn run<R: Registers>(
+    mut registers: Bus<R>,
     mut line: Line,
     clock: Clock,
     out: mpsc::Sender<Heard>,

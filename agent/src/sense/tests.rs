@@ -13,6 +13,7 @@ fn config(id: &str, profile: &str, address: &str) -> SensorConfig {
         id: id.parse().expect("an id"),
         profile: profile.parse().expect("a profile id"),
         address: address.parse().expect("an address"),
+        tls: None,
         baud: None,
         unit: None,
         interval_ms: None,

@@ -9,7 +9,7 @@
 //!
 //! Source: Modbus application protocol 1.1b3, sections 4 to 6; Modbus messaging on TCP/IP 1.0b, section 3.1.3.
 
-use crate::modbus::{Request, Write};
+use crate::modbus::{Identity, Request, Write};
 use crate::profile::Function;
 
 /// Octets before the PDU.
@@ -240,6 +240,20 @@ pub fn write_answer(write: &Write) -> Vec<u8> {
         Write::Coils { .. } | Write::Registers { .. } => write.count(),
     };
     out.extend(told.to_be_bytes());
+    out
+}
+
+/// The answer to the question who the device is: the basic level, as much of it as `identity` holds.
+pub fn identity_answer(identity: &Identity) -> Vec<u8> {
+    let (function, kind) = ENCAPSULATED;
+    let (follows, next) = identity.next().map_or((0, 0), |next| (0xff, next));
+    let objects: Vec<(u8, &str)> = identity.objects().collect();
+    let mut out = vec![function, kind, 1, 1, follows, next];
+    out.push(u8::try_from(objects.len()).unwrap_or(u8::MAX));
+    for (id, text) in objects {
+        out.extend([id, u8::try_from(text.len()).unwrap_or(u8::MAX)]);
+        out.extend(text.as_bytes());
+    }
     out
 }
 

@@ -38,6 +38,11 @@ impl Identity {
             .filter(|next| *next <= 2 && !self.objects.contains_key(next))
     }
 
+    /// The objects, in order: number and text.
+    pub fn objects(&self) -> impl Iterator<Item = (u8, &str)> {
+        self.objects.iter().map(|(id, text)| (*id, text.as_str()))
+    }
+
     /// Maker and product without the revision, which an update changes.
     pub fn model(&self) -> String {
         self.words(0..=1)

@@ -20,6 +20,7 @@ use tokio_modbus::slave::SlaveContext;
 use tokio_rustls::TlsConnector;
 
 use crate::link::{LinkError, Registers};
+use crate::modbus::role::Role;
 use crate::modbus::tls::Secured;
 use crate::modbus::{Answer, Ask, Request, wire};
 
@@ -57,6 +58,11 @@ impl Tcp {
     /// Whether a connection is kept.
     pub const fn is_connected(&self) -> bool {
         self.connection.is_some()
+    }
+
+    /// What our certificate lets us do there; none without TLS, or without a role.
+    pub fn role(&self) -> Option<&Role> {
+        self.secured.as_ref()?.role.as_ref()
     }
 
     async fn attempt(&mut self, unit: u8, ask: &Ask) -> Result<Answer, LinkError> {

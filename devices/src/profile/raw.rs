@@ -14,7 +14,7 @@ use toml::Spanned;
 use crate::exact::decimal;
 use crate::profile::{
     Criticality, Fault, LineSettings, MAX_TEXT, Profile, ProfileError, ProfileId, Session, Standing,
-    Transport,
+    Transport, Writable,
 };
 use register::{RawRegister, registers};
 use session::{RawCharacteristic, RawSession, session};
@@ -45,7 +45,23 @@ struct RawProfile {
     #[serde(default)]
     register: Vec<Spanned<RawRegister>>,
     #[serde(default)]
+    writable: Vec<Spanned<RawWritable>>,
+    #[serde(default)]
     left_out: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawWritable {
+    name: String,
+    function: u8,
+    address: u16,
+    #[serde(default = "one")]
+    count: u16,
+}
+
+const fn one() -> u16 {
+    1
 }
 
 /// Collects faults with their lines.
@@ -96,6 +112,7 @@ pub(super) fn parse(text: &str) -> Result<Profile, ProfileError> {
         modbus(&raw, &mut faults);
         (None, registers(&raw.register, &mut faults))
     };
+    let writable = writable(&raw.writable, &mut faults);
     if !faults.found.is_empty() {
         faults.found.sort_by_key(|f| f.line);
         return Err(ProfileError::Faults(faults.found));
@@ -118,8 +135,35 @@ pub(super) fn parse(text: &str) -> Result<Profile, ProfileError> {
         most_registers: raw.most_registers.map_or(0, Spanned::into_inner),
         widest_gap: raw.widest_gap,
         registers,
+        writable,
         left_out: raw.left_out.into_iter().collect(),
     })
+}
+
+fn writable(raw: &[Spanned<RawWritable>], faults: &mut Faults<'_>) -> Vec<Writable> {
+    let mut out = Vec::new();
+    for spanned in raw {
+        let RawWritable {
+            name,
+            function,
+            address,
+            count,
+        } = spanned.get_ref();
+        let mut fault = |what: &str| faults.add(&spanned.span(), format!("{name}: {what}"));
+        if !matches!(function, 5 | 6 | 15 | 16) {
+            fault("functions 5, 6, 15 and 16 write");
+        }
+        if *count == 0 || u32::from(*address) + u32::from(*count) > 0x1_0000 {
+            fault("a writable run has at least one place, and ends at 65535");
+        }
+        out.push(Writable {
+            name: name.clone(),
+            function: *function,
+            address: *address,
+            count: *count,
+        });
+    }
+    out
 }
 
 fn ms(value: &Spanned<u32>) -> Duration {

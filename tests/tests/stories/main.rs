@@ -9,6 +9,7 @@
 mod bad_input;
 mod clocks;
 mod full_disk;
+mod guarded;
 mod nurse;
 mod put_back;
 mod restored;

@@ -1,5 +1,6 @@
 use std::time::{Duration, Instant};
 
+use homeward_devices::modbus::tcp::Tcp;
 use homeward_devices::profile::shipped;
 use homeward_devices::simulated::serve::Device;
 use homeward_devices::simulated::{Behaviour, Simulated};
@@ -44,6 +45,7 @@ fn sensor(id: &str, address: &str, limit_ms: u64) -> Sensor {
         id: id.parse().expect("an id"),
         profile: UPS.parse().expect("a profile"),
         address: address.parse().expect("an address"),
+        tls: None,
         baud: None,
         unit: None,
         interval_ms: Some(50),
@@ -82,7 +84,8 @@ async fn a_device_is_read_goes_silent_is_noticed_and_comes_back() {
         .remove(0);
     let (out, mut heard) = mpsc::channel(4);
     let stop = CancellationToken::new();
-    let polling = tokio::spawn(run(line, clock(), out, stop.clone()));
+    let bus = Bus::new(Tcp::new(address.clone(), line.time_limit()));
+    let polling = tokio::spawn(run(bus, line, clock(), out, stop.clone()));
 
     until(&mut heard, "read", |h| {
         h.items.iter().filter(|i| matches!(i, Item::Reading(_))).count() == 8
@@ -111,14 +114,15 @@ async fn a_device_is_read_goes_silent_is_noticed_and_comes_back() {
 async fn one_poll_from_the_command_line_says_what_is_wrong() {
     let (address, lever, server) = device().await;
     let sensor = sensor("ups", &address, 1000);
-    let good = once(&sensor).await;
+    let ask = || once(&sensor, Tcp::new(address.clone(), sensor.profile.time_limit));
+    let good = ask().await;
     assert_eq!((good.answers.len(), &good.error), (2, &None));
     lever.send_replace(Behaviour::Refusing(2));
-    let refused = once(&sensor).await;
+    let refused = ask().await;
     let says = refused.error.expect("an error");
     assert!(says.contains("does the profile fit this model?"), "{says}");
     server.abort();
     let _ = server.await;
-    let gone = once(&sensor).await.error.expect("an error");
+    let gone = ask().await.error.expect("an error");
     assert!(gone.contains("could not reach"), "{gone}");
 }
