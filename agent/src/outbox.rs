@@ -27,6 +27,24 @@ pub const DEFAULT_QUOTA: u64 = 64 << 20;
 /// What a row is counted with beside its body, bytes: its hash, its numbers, and its share of a page.
 pub const ROW_OVERHEAD: u64 = 96;
 
+/// Keys of a sensor's stored records that are remembered: more than the memory of a meter or a CGM holds.
+pub const KEPT_KEYS: usize = 4096;
+
+/// What tells a sensor's stored record from all others.
+pub type RecordHash = [u8; 16];
+
+/// How far a sensor's stored records have been taken. It goes to the disk in the same commit as the records, so that
+/// each is kept once whenever the power fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// Whose: the sensor's name.
+    pub stream: String,
+    /// Where to go on, in the words of whoever reads the sensor.
+    pub cursor: Vec<u8>,
+    /// The records taken: those since the last progress when it is kept, the newest [`KEPT_KEYS`] when it is read.
+    pub keys: Vec<RecordHash>,
+}
+
 /// Where one lane begins and ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LaneLedger {

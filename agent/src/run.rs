@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::associate::file::FileError;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::load::{self, Guarding, LoadError, Loaded, load};
@@ -37,6 +38,10 @@ use crate::session::mqtt::{Credentials, Door, Link, Wish};
 use crate::session::{Moment, Session};
 use crate::status::file::Writer;
 use crate::status::{CertificateStatus, LinkStatus, file};
+
+use bluetooth::Bluetooth;
+
+pub mod bluetooth;
 
 /// How long tasks may take to end once they were asked to.
 const GRACE: Duration = Duration::from_secs(5);
@@ -80,6 +85,9 @@ pub enum RunError {
     /// The system refused a thread or a signal handler.
     #[error("the system refused what the agent needs to run")]
     System(#[source] std::io::Error),
+    /// It is not known who is paired.
+    #[error(transparent)]
+    Paired(#[from] FileError),
     /// A task ended by itself.
     #[error("the part `{0}` ended unexpectedly; that is a fault of the program, please report it")]
     Ended(&'static str),
@@ -233,6 +241,7 @@ impl Agent {
         &mut self,
         lines: Vec<(Line, Bus<Master>)>,
         guards: Vec<Guarding>,
+        bluetooth: impl FnOnce(&mpsc::Sender<Heard>, &CancellationToken) -> Vec<bluetooth::Task>,
         records: mpsc::Sender<Vec<Item>>,
         sensors: watch::Sender<Vec<SensorHeard>>,
         clock: &Arc<Clock>,
@@ -257,6 +266,9 @@ impl Agent {
             let both: poll::Clock = Arc::new(move || (clock.now(), clock.uptime()));
             let polling = poll::run(bus, line, both, heard_tx.clone(), self.stop.clone());
             self.tasks.spawn(done("sensors", polling));
+        }
+        for task in bluetooth(&heard_tx, &self.stop) {
+            self.tasks.spawn(task);
         }
         let telling = tell(heard, heard_tx, records, sensors, self.stop.clone());
         self.tasks.spawn(done("heard", telling));
@@ -368,11 +380,18 @@ pub async fn run(data: &Path) -> Result<(), RunError> {
     } = load(data, &clock)?;
     let identity = folder.load()?;
     let _lock = lock(data)?;
-    let last_alive = file::read(data).ok().map(|status| status.as_of);
+    let before = file::read(data).ok();
+    let last_alive = before.as_ref().map(|status| status.as_of);
+    let before = before.map(|status| status.sensors).unwrap_or_default();
     let outbox = open_outbox(data, config.quota, &clock).await?;
     let (records_tx, records) = mpsc::channel(RECORDS);
-    let lines = lines(sensors, clock.uptime()).unwrap_or_default();
-    let (sensors_tx, sensors) = watch::channel(lines.iter().flat_map(Line::state).collect());
+    let bluetooth = Bluetooth::resume(&sensors, &before, data, &outbox, &clock).await?;
+    let mut lines = lines(sensors, clock.uptime()).unwrap_or_default();
+    for line in &mut lines {
+        line.remember(&before);
+    }
+    let states = lines.iter().flat_map(Line::state).chain(bluetooth.heard());
+    let (sensors_tx, sensors) = watch::channel(states.collect());
     let mut shared = Vec::new();
     for line in lines {
         let master = load::master(line.way(), line.time_limit(), data, &clock)?;
@@ -393,7 +412,8 @@ pub async fn run(data: &Path) -> Result<(), RunError> {
         last_alive,
     };
     let mut agent = Agent::start(parts, stop.clone())?;
-    agent.watch(shared, guards, records_tx, sensors_tx, &clock);
+    let serve = |heard: &_, stop: &_| bluetooth.tasks(data, &outbox, &clock, heard, stop);
+    agent.watch(shared, guards, serve, records_tx, sensors_tx, &clock);
     notify(NotifyState::Ready);
     tracing::info!("the agent runs with the data folder {}", data.display());
     let result = tokio::select! {

@@ -8,9 +8,11 @@
 //!   so the first poll that answers also says that the sensor is *not* silent and whether the device alarms: an
 //!   alarm that ended while the agent was away does not stand for ever.
 
+pub mod ble;
 mod config;
 pub mod decode;
 pub mod poll;
+pub mod radio;
 mod show;
 
 use std::collections::BTreeMap;
@@ -162,6 +164,14 @@ impl Line {
         }
     }
 
+    /// Knows from an earlier run when each sensor was last heard.
+    pub fn remember(&mut self, before: &[SensorHeard]) {
+        for watched in &mut self.watched {
+            let known = before.iter().find(|heard| heard.sensor == watched.sensor.id);
+            watched.last_heard = known.and_then(|heard| heard.last_heard).or(watched.last_heard);
+        }
+    }
+
     /// Where the line goes.
     pub const fn way(&self) -> &Way {
         &self.way
@@ -310,15 +320,25 @@ impl Watched {
     }
 
     fn state(&self) -> SensorHeard {
-        let seconds = self.sensor.interval.as_millis().div_ceil(1000).max(1);
         SensorHeard {
-            sensor: self.sensor.id.clone(),
-            profile: ShortText::cut(self.sensor.profile.id.as_str()),
             last_heard: self.last_heard,
-            interval_s: u32::try_from(seconds).unwrap_or(u32::MAX),
             failures: self.failures,
             last_error: self.last_error.clone(),
+            ..unheard(&self.sensor)
         }
+    }
+}
+
+/// How a sensor stands of which nothing is known.
+fn unheard(sensor: &Sensor) -> SensorHeard {
+    let seconds = sensor.interval.as_millis().div_ceil(1000).max(1);
+    SensorHeard {
+        sensor: sensor.id.clone(),
+        profile: ShortText::cut(sensor.profile.id.as_str()),
+        last_heard: None,
+        interval_s: u32::try_from(seconds).unwrap_or(u32::MAX),
+        failures: 0,
+        last_error: None,
     }
 }
 

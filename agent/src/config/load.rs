@@ -33,6 +33,9 @@ const MAX_PROFILES: usize = 256;
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
+    /// A Bluetooth sensor was to be asked as one on a wire.
+    #[error("{0} is a Bluetooth sensor: it sends when it has something to tell, nobody can ask it")]
+    Bluetooth(String),
     /// A file could not be read.
     #[error("could not read {path}")]
     Io {
@@ -153,6 +156,7 @@ pub fn master(way: &Way, limit: Duration, data: &Path, clock: &Arc<Clock>) -> Re
             })?;
             Tcp::secured(endpoint, limit, secured)
         }
+        Way::Ble(address) => return Err(LoadError::Bluetooth(address.to_string())),
         Way::Serial { path, settings } => {
             return Ok(Master::Serial(Rtu::new(Port { path, settings }, limit)));
         }

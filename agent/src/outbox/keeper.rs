@@ -19,7 +19,7 @@ use homeward_protocol::wire::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::sqlite::{Db, Opened, OutboxError};
-use super::{Batch, Ledger, Settled};
+use super::{Batch, Ledger, Progress, Settled};
 
 /// Calls that may wait for the thread. Each waits for a commit of some milliseconds; more would only hide a
 /// disk that is too slow.
@@ -72,8 +72,13 @@ enum Call {
 enum Task {
     Push {
         bodies: Vec<(Lane, Bytes)>,
+        progress: Option<Progress>,
         now: Timestamp,
         reply: Reply<()>,
+    },
+    Progress {
+        stream: String,
+        reply: Reply<Option<Progress>>,
     },
     Batch {
         lane: Lane,
@@ -128,10 +133,32 @@ impl Keeper {
 impl Outbox {
     /// Keeps `items`: on return they are on the disk. `now` dates a loss, if one is needed to make room.
     pub async fn push(&self, items: Vec<Item>, now: Timestamp) -> Result<(), OutboxError> {
+        self.keep(items, None, now).await
+    }
+
+    /// As [`Outbox::push`], with how far a sensor's memory was taken: after a power cut there are both or neither.
+    pub async fn keep(
+        &self,
+        items: Vec<Item>,
+        progress: Option<Progress>,
+        now: Timestamp,
+    ) -> Result<(), OutboxError> {
         let encode = |item: Item| item.encode().map(|body| (item.lane(), body));
         let bodies: Result<Vec<_>, _> = items.into_iter().map(encode).collect();
         let bodies = bodies.map_err(OutboxError::Encode)?;
-        self.ask(|reply| Task::Push { bodies, now, reply }).await
+        let push = |reply| Task::Push {
+            bodies,
+            progress,
+            now,
+            reply,
+        };
+        self.ask(push).await
+    }
+
+    /// How far the memory of a sensor was taken; none when nothing was.
+    pub async fn progress(&self, stream: &str) -> Result<Option<Progress>, OutboxError> {
+        let stream = stream.to_owned();
+        self.ask(|reply| Task::Progress { stream, reply }).await
     }
 
     /// The run that begins with the row that holds `from`, or the next one after it.
@@ -191,6 +218,7 @@ struct Open {
 
 struct Waiting {
     bodies: Vec<(Lane, Bytes)>,
+    progress: Option<Progress>,
     now: Timestamp,
     reply: Reply<()>,
 }
@@ -203,14 +231,15 @@ impl Open {
             return;
         };
         let together: Vec<_> = waiting.iter().flat_map(|w| w.bodies.iter().cloned()).collect();
-        let result = self.db.push(&together, now);
+        let progress: Vec<_> = waiting.iter().filter_map(|w| w.progress.clone()).collect();
+        let result = self.db.keep(&together, &progress, now);
         for w in waiting {
             let count = w.bodies.len();
             let answer = match &result {
                 Ok(()) => Ok(()),
                 Err(OutboxError::DiskRefused { .. }) => Err(OutboxError::DiskRefused { count }),
                 // Nothing was kept. By itself each gets its own answer.
-                Err(_) => self.db.push(&w.bodies, w.now),
+                Err(_) => self.db.keep(&w.bodies, w.progress.as_slice(), w.now),
             };
             let _nobody = w.reply.send(answer);
         }
@@ -274,9 +303,23 @@ fn take(open: &mut HashMap<u64, Open>, next_id: &mut u64, call: Call) -> Option<
     };
     let outbox = open.get_mut(&id)?;
     match call {
-        Task::Push { bodies, now, reply } => {
-            outbox.waiting.push(Waiting { bodies, now, reply });
+        Task::Push {
+            bodies,
+            progress,
+            now,
+            reply,
+        } => {
+            outbox.waiting.push(Waiting {
+                bodies,
+                progress,
+                now,
+                reply,
+            });
             return Some(id);
+        }
+        Task::Progress { stream, reply } => {
+            outbox.flush();
+            let _nobody = reply.send(outbox.db.progress(&stream));
         }
         Task::Batch {
             lane,

@@ -12,8 +12,9 @@ use homeward_protocol::time::{ClockTrust, Timestamp};
 use homeward_protocol::wire::{Bytes, WireError};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
 
-use super::{Batch, GiveUp, Ledger, Settle, Settled};
+use super::{Batch, GiveUp, Ledger, Progress, Settle, Settled};
 
+mod progress;
 mod reserve;
 mod rows;
 
@@ -168,9 +169,15 @@ impl Db {
                 let tx = conn.transaction().map_err(open)?;
                 tx.execute_batch(SCHEMA).map_err(open)?;
                 rows::save(&tx, &ledger).map_err(open)?;
+                tx.execute_batch(progress::SCHEMA).map_err(open)?;
                 tx.commit().map_err(open)?;
             }
-            1 => {}
+            1 => {
+                let tx = conn.transaction().map_err(open)?;
+                tx.execute_batch(progress::SCHEMA).map_err(open)?;
+                tx.commit().map_err(open)?;
+            }
+            2 => {}
             _ => return Err(OutboxError::Corrupt("it was written by a newer agent")),
         }
         let ledger = rows::load(&conn)?;
@@ -194,12 +201,22 @@ impl Db {
 
     /// Keeps `bodies`, all or none, giving up older and less important records when there is no room.
     pub fn push(&mut self, bodies: &[(Lane, Bytes)], now: Timestamp) -> Result<(), OutboxError> {
-        match self.try_push(bodies, now) {
+        self.keep(bodies, &[], now)
+    }
+
+    /// As [`Db::push`], and how far sensors' memories were taken, in the same transaction.
+    pub fn keep(
+        &mut self,
+        bodies: &[(Lane, Bytes)],
+        progress: &[Progress],
+        now: Timestamp,
+    ) -> Result<(), OutboxError> {
+        match self.try_push(bodies, progress, now) {
             Err(OutboxError::Write(error)) if refused(&error) => {}
             other => return other,
         }
         self.make_room(now);
-        match self.try_push(bodies, now) {
+        match self.try_push(bodies, progress, now) {
             Err(OutboxError::Write(error)) if refused(&error) => {
                 self.count_refused(bodies, now);
                 Err(OutboxError::DiskRefused { count: bodies.len() })
@@ -208,7 +225,17 @@ impl Db {
         }
     }
 
-    fn try_push(&mut self, bodies: &[(Lane, Bytes)], now: Timestamp) -> Result<(), OutboxError> {
+    /// How far the memory of a sensor was taken.
+    pub fn progress(&self, stream: &str) -> Result<Option<Progress>, OutboxError> {
+        progress::load(&self.conn, stream).map_err(OutboxError::Read)
+    }
+
+    fn try_push(
+        &mut self,
+        bodies: &[(Lane, Bytes)],
+        progress: &[Progress],
+        now: Timestamp,
+    ) -> Result<(), OutboxError> {
         let mut ledger = self.ledger;
         let tx = self.conn.transaction().map_err(OutboxError::Write)?;
         for (lane, lost) in Lane::ALL.into_iter().zip(&self.refused) {
@@ -218,6 +245,9 @@ impl Db {
         }
         for (lane, body) in bodies {
             rows::add(&tx, &mut ledger, *lane, body).map_err(OutboxError::Write)?;
+        }
+        for one in progress {
+            progress::save(&tx, one).map_err(OutboxError::Write)?;
         }
         keep_within(&tx, &mut ledger, self.quota, now)?;
         if (self.alarm_owed || ledger.lost > self.ledger.lost) && !ledger.losing {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use homeward_devices::profile::{self, LineSettings, Profile, ProfileId, Transport};
+use homeward_protocol::bond::BleAddress;
 use homeward_protocol::id::SensorId;
 use homeward_protocol::posture::MAX_SENSORS;
 use homeward_protocol::time::Uptime;
@@ -15,7 +16,8 @@ use serde::Deserialize;
 
 use crate::sense::Line;
 
-/// Where a sensor is: `host:port` for Modbus/TCP, or the path of a serial port such as `/dev/ttyUSB0`.
+/// Where a sensor is: `host:port` for Modbus/TCP, the path of a serial port such as `/dev/ttyUSB0`, or a Bluetooth
+/// address such as `C1:00:00:00:00:01`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Address {
@@ -23,6 +25,8 @@ pub enum Address {
     Tcp(String),
     /// A serial port of this box.
     Serial(String),
+    /// A Bluetooth device.
+    Ble(BleAddress),
 }
 
 impl FromStr for Address {
@@ -31,11 +35,15 @@ impl FromStr for Address {
         if text.starts_with('/') {
             return Ok(Address::Serial(text.to_owned()));
         }
+        if let Ok(address) = text.parse() {
+            return Ok(Address::Ble(address));
+        }
         let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
         match port.and_then(|(_, port)| port.parse::<u16>().ok()) {
             Some(1..) => Ok(Address::Tcp(text.to_owned())),
             _ => Err(format!(
-                "`{text}` is no address: write host:port (such as 192.0.2.7:502) or the path of a serial port"
+                "`{text}` is no address: write host:port (such as 192.0.2.7:502), the path of a serial port, or a \
+                 Bluetooth address (such as C1:00:00:00:00:01)"
             )),
         }
     }
@@ -52,6 +60,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Address::Tcp(text) | Address::Serial(text) => f.write_str(text),
+            Address::Ble(address) => address.fmt(f),
         }
     }
 }
@@ -64,7 +73,7 @@ pub struct SensorConfig {
     pub id: SensorId,
     /// Its profile: a shipped one by its name, or one of the box's own.
     pub profile: ProfileId,
-    /// Where it is: `host:port` or the path of a serial port.
+    /// Where it is: `host:port`, the path of a serial port, or a Bluetooth address.
     pub address: Address,
     /// Certificates, when the device speaks Modbus/TCP Security. There is no way back to the plain protocol.
     pub tls: Option<SensorTls>,
@@ -144,6 +153,14 @@ pub enum SensorFault {
         /// The port.
         place: String,
     },
+    /// Two sensors are one Bluetooth device.
+    #[error("sensor {sensor}: {address} is already another sensor; one device is one sensor")]
+    OneDevice {
+        /// The later of the two.
+        sensor: SensorId,
+        /// The device.
+        address: BleAddress,
+    },
     /// More sensors than a report can list.
     #[error("{0} sensors are configured; a gateway watches at most {MAX_SENSORS}")]
     Many(usize),
@@ -170,6 +187,8 @@ pub enum Way {
         /// Speed and framing.
         settings: LineSettings,
     },
+    /// Bluetooth.
+    Ble(BleAddress),
 }
 
 impl fmt::Display for Way {
@@ -177,6 +196,7 @@ impl fmt::Display for Way {
         match self {
             Way::Tcp(endpoint) | Way::Tls { endpoint, .. } => f.write_str(endpoint),
             Way::Serial { path, .. } => f.write_str(path),
+            Way::Ble(address) => address.fmt(f),
         }
     }
 }
@@ -196,6 +216,16 @@ pub struct Sensor {
     pub interval: Duration,
     /// Without a value for this long, it is silent: the profile's, but at least three intervals.
     pub silent_after: Duration,
+}
+
+impl Sensor {
+    /// Its Bluetooth address; none for a sensor on a wire.
+    pub const fn ble_address(&self) -> Option<BleAddress> {
+        match self.way {
+            Way::Ble(address) => Some(address),
+            Way::Tcp(_) | Way::Tls { .. } | Way::Serial { .. } => None,
+        }
+    }
 }
 
 impl SensorConfig {
@@ -229,6 +259,7 @@ impl SensorConfig {
             Address::Tcp(endpoint) => profile
                 .goes_over(Transport::Tcp)
                 .then(|| self.network(endpoint.clone())),
+            Address::Ble(address) => profile.goes_over(Transport::Ble).then_some(Way::Ble(*address)),
             Address::Serial(path) => {
                 let line = profile.line.filter(|_| profile.goes_over(Transport::Rtu))?;
                 Some(Way::Serial {
@@ -278,9 +309,12 @@ impl SensorConfig {
         };
         let baud_fits = self.baud.is_none_or(|b| (300..=1_000_000).contains(&b));
         match (&self.address, self.baud) {
-            (Address::Serial(_), _) if self.tls.is_some() => value("tls is for host:port only"),
-            (Address::Tcp(_), Some(_)) => value("baud is for serial ports only"),
+            (Address::Serial(_) | Address::Ble(_), _) if self.tls.is_some() => {
+                value("tls is for host:port only")
+            }
+            (Address::Tcp(_) | Address::Ble(_), Some(_)) => value("baud is for serial ports only"),
             _ if !baud_fits => value("baud lies between 300 and 1000000"),
+            (Address::Ble(_), None) if self.unit.is_some() => value("unit is for Modbus only"),
             _ if self.unit == Some(0) => value("unit 0 is the broadcast address: nobody answers there"),
             _ if self
                 .interval_ms
@@ -293,17 +327,27 @@ impl SensorConfig {
     }
 }
 
-/// One line for each endpoint and port, watched from `up` on. Every fault is listed.
+/// One line for each endpoint and port, watched from `up` on. Every fault is listed, also those of the Bluetooth
+/// sensors, which are on no line.
 pub fn lines(sensors: Vec<Sensor>, up: Uptime) -> Result<Vec<Line>, Vec<SensorFault>> {
     let mut faults = Vec::new();
     if sensors.len() > MAX_SENSORS {
         faults.push(SensorFault::Many(sensors.len()));
     }
-    let mut names = BTreeSet::new();
+    let (mut names, mut devices) = (BTreeSet::new(), BTreeSet::new());
     let mut shared: BTreeMap<String, Vec<Sensor>> = BTreeMap::new();
     for sensor in sensors {
         if !names.insert(sensor.id.clone()) {
             faults.push(SensorFault::Twice(sensor.id.clone()));
+        }
+        if let Way::Ble(address) = sensor.way {
+            if !devices.insert(address) {
+                faults.push(SensorFault::OneDevice {
+                    sensor: sensor.id.clone(),
+                    address,
+                });
+            }
+            continue;
         }
         let place = sensor.way.to_string();
         let neighbours = shared.entry(place.clone()).or_default();

@@ -1,0 +1,124 @@
+//! Shell: what an agent with Bluetooth sensors runs beside the rest. Without such a sensor nothing here is started,
+//! and the adapter is left alone.
+
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use homeward_devices::bluez::Bluez;
+use homeward_devices::bluez::keys::Keys;
+use homeward_protocol::posture::SensorHeard;
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::RunError;
+use crate::associate::{Associations, file};
+use crate::care::Gateway;
+use crate::clock::Clock;
+use crate::outbox::keeper::Outbox;
+use crate::sense::ble::Device;
+use crate::sense::radio::{self, Radio, SCANS};
+use crate::sense::{Heard, Sensor};
+
+/// What the watch wants to know and did not take yet; a sensor tells a handful a connection.
+const NOTICES: usize = 64;
+
+/// A long task and its name.
+pub type Task = Pin<Box<dyn Future<Output = (&'static str, Result<(), RunError>)> + Send>>;
+
+/// The Bluetooth sensors of a box, not yet served.
+pub struct Bluetooth {
+    devices: Vec<Device>,
+    paired: Associations,
+}
+
+impl Bluetooth {
+    /// Takes those of `sensors` that are reached by Bluetooth, and goes on from what is kept in `data` and `outbox`.
+    /// `before` is how the sensors stood in an earlier run.
+    ///
+    /// # Errors
+    /// [`RunError::Outbox`] and [`RunError::Paired`].
+    pub async fn resume(
+        sensors: &[Sensor],
+        before: &[SensorHeard],
+        data: &Path,
+        outbox: &Outbox,
+        clock: &Clock,
+    ) -> Result<Bluetooth, RunError> {
+        let paired = file::load(data)?;
+        let mut devices = Vec::new();
+        for sensor in sensors.iter().filter(|sensor| sensor.ble_address().is_some()) {
+            let saved = outbox.progress(sensor.id.as_str()).await?;
+            let heard = before.iter().find(|heard| heard.sensor == sensor.id);
+            // Until the server has judged this box, its readings say that nobody did.
+            devices.extend(Device::resume(
+                sensor.clone(),
+                Gateway::Unjudged,
+                paired.of(&sensor.id).cloned(),
+                saved.as_ref(),
+                heard.and_then(|heard| heard.last_heard),
+                clock.uptime(),
+            ));
+        }
+        Ok(Bluetooth { devices, paired })
+    }
+
+    /// How the sensors stand.
+    pub fn heard(&self) -> impl Iterator<Item = SensorHeard> + '_ {
+        self.devices.iter().map(|device| device.heard().clone())
+    }
+
+    /// The tasks that serve them until `stop`; none without a sensor.
+    pub fn tasks(
+        self,
+        data: &Path,
+        outbox: &Outbox,
+        clock: &Arc<Clock>,
+        heard: &mpsc::Sender<Heard>,
+        stop: &CancellationToken,
+    ) -> Vec<Task> {
+        if self.devices.is_empty() {
+            return Vec::new();
+        }
+        let (bluez, life) = Bluez::new(Keys::of_this_box());
+        let central = Arc::new(bluez);
+        let (scans, _) = broadcast::channel(SCANS);
+        let (paired_tx, paired) = watch::channel(Arc::new(self.paired));
+        let (noticed, _) = mpsc::channel(NOTICES);
+        let mut tasks: Vec<Task> = Vec::new();
+        for device in self.devices {
+            let clock = Arc::clone(clock);
+            let radio = Radio {
+                central: Arc::clone(&central),
+                outbox: outbox.clone(),
+                clock: Arc::new(move || (clock.now(), clock.uptime())),
+                scans: scans.subscribe(),
+                paired: paired.clone(),
+                heard: heard.clone(),
+                noticed: noticed.clone(),
+            };
+            let serving = radio.run(device, stop.clone());
+            tasks.push(Box::pin(async {
+                ("bluetooth", serving.await.map_err(RunError::from))
+            }));
+        }
+        tasks.push(task("scan", radio::scan(central, scans, stop.clone())));
+        tasks.push(task(
+            "paired",
+            file::follow(data.to_owned(), paired_tx, stop.clone()),
+        ));
+        let watching = stop.clone();
+        tasks.push(task("bluetooth stack", async move {
+            watching.run_until_cancelled(life.run()).await;
+        }));
+        tasks
+    }
+}
+
+fn task(name: &'static str, work: impl Future<Output = ()> + Send + 'static) -> Task {
+    Box::pin(async move {
+        work.await;
+        (name, Ok(()))
+    })
+}

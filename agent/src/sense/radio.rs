@@ -1,0 +1,225 @@
+//! Shell: scans in windows, and one link for each Bluetooth sensor.
+#![expect(clippy::disallowed_methods, reason = "shell: waits for sensors and for time")]
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use homeward_devices::link::ble::{Advert, Central, Notice, Peripheral, StackState};
+use homeward_protocol::id::SensorId;
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::Heard;
+use super::ble::{Device, Effect, Input, Kept, Noticed};
+use super::poll::Clock;
+use crate::associate::Associations;
+use crate::outbox::keeper::Outbox;
+use crate::outbox::sqlite::OutboxError;
+
+/// How long is listened at a time: a sensor that has something to tell advertises several times a second.
+const WINDOW: Duration = Duration::from_secs(4);
+/// The pause between two windows. A cuff waits about half a minute after it measured.
+const PAUSE: Duration = Duration::from_secs(6);
+/// Scans that a slow sensor may miss before it is told that it missed some: each is heard again in the next.
+pub const SCANS: usize = 4;
+
+/// What one window heard.
+pub type Scan = Arc<Vec<Advert>>;
+
+/// Scans for ever while the adapter is on. Nobody switches it on.
+pub async fn scan<C: Central>(central: Arc<C>, heard: broadcast::Sender<Scan>, stop: CancellationToken) {
+    let mut said = false;
+    loop {
+        let window = central.scan(WINDOW, &[]);
+        let Some(result) = stop.run_until_cancelled(window).await else {
+            return;
+        };
+        match result {
+            Ok(adverts) => {
+                said = false;
+                // Without a sensor nobody listens.
+                let _nobody = heard.send(Arc::new(adverts));
+            }
+            Err(error) => {
+                if !said {
+                    warn!(error = %error, "the radio does not listen: {error}");
+                }
+                said = true;
+            }
+        }
+        if stop
+            .run_until_cancelled(tokio::time::sleep(PAUSE))
+            .await
+            .is_none()
+        {
+            return;
+        }
+    }
+}
+
+/// What one sensor needs of the world.
+pub struct Radio<C: Central> {
+    /// The adapter.
+    pub central: Arc<C>,
+    /// Where its values are kept.
+    pub outbox: Outbox,
+    /// Both clocks.
+    pub clock: Clock,
+    /// What scans hear.
+    pub scans: broadcast::Receiver<Scan>,
+    /// Who is paired.
+    pub paired: watch::Receiver<Arc<Associations>>,
+    /// Takes how the sensor stands; its records are kept by then.
+    pub heard: mpsc::Sender<Heard>,
+    /// Takes what the watch wants to know.
+    pub noticed: mpsc::Sender<(SensorId, Noticed)>,
+}
+
+enum Woken {
+    Input(Input),
+    Scan(Scan),
+    Nothing,
+}
+
+impl<C: Central> Radio<C> {
+    /// Serves `device` until `stop`, or until its records cannot be kept any more.
+    pub async fn run(mut self, mut device: Device, stop: CancellationToken) -> Result<(), OutboxError> {
+        let mut stack = self.central.stack();
+        let mut life = stack.borrow_and_update().life;
+        let mut link: Option<C::Link> = None;
+        let mut todo: VecDeque<Input> = VecDeque::from([Input::Tick]);
+        loop {
+            while let Some(input) = todo.pop_front() {
+                let (now, up) = (self.clock)();
+                for effect in device.handle(input, now, up) {
+                    let act = self.act(&mut link, effect, &device);
+                    let Some(answer) = stop.run_until_cancelled(act).await else {
+                        return self.leave(link).await;
+                    };
+                    todo.extend(answer?);
+                }
+            }
+            let deadline = device.deadline();
+            let (_, up) = (self.clock)();
+            let woken = tokio::select! {
+                () = stop.cancelled() => return self.leave(link).await,
+                notice = next(link.as_mut()) => Woken::Input(notice.map_or(Input::Lost, Input::Value)),
+                scan = self.scans.recv() => scan.map_or(Woken::Nothing, Woken::Scan),
+                changed = self.paired.changed() => {
+                    if changed.is_err() {
+                        return self.leave(link).await;
+                    }
+                    Woken::Input(Input::Paired(None))
+                }
+                changed = stack.changed() => {
+                    if changed.is_err() {
+                        return self.leave(link).await;
+                    }
+                    let now = *stack.borrow_and_update();
+                    let anew = now.life != life && now.state == StackState::Ready;
+                    if anew { life = now.life; Woken::Input(Input::StackNew) } else { Woken::Nothing }
+                }
+                () = tokio::time::sleep(deadline.since(up).max(Duration::from_millis(1))) => {
+                    Woken::Input(Input::Tick)
+                }
+            };
+            todo.extend(match woken {
+                Woken::Input(Input::Paired(_)) => {
+                    let all = Arc::clone(&self.paired.borrow_and_update());
+                    Some(Input::Paired(all.of(device.sensor()).cloned()))
+                }
+                Woken::Input(input) => Some(input),
+                Woken::Scan(scan) => {
+                    let mine = scan.iter().any(|advert| advert.address == device.address());
+                    mine.then_some(Input::Heard)
+                }
+                Woken::Nothing => None,
+            });
+        }
+    }
+
+    async fn act(
+        &self,
+        link: &mut Option<C::Link>,
+        effect: Effect,
+        device: &Device,
+    ) -> Result<Option<Input>, OutboxError> {
+        let answer = match (effect, link.as_mut()) {
+            (Effect::Connect(address, limit), _) => {
+                let connected = self.central.connect(address, limit).await;
+                Some(Input::Connected(connected.map(|new| link.insert(new).served())))
+            }
+            (Effect::AskBond(address), _) => Some(Input::Bond(self.central.bond(address).await)),
+            (Effect::Read(at), Some(link)) => Some(Input::Read(at, link.read(at).await)),
+            (Effect::Subscribe(at), Some(link)) => Some(Input::Subscribed(at, link.subscribe(at).await)),
+            (Effect::Write(at, value), Some(link)) => Some(Input::Written(link.write(at, &value).await)),
+            (Effect::Read(_) | Effect::Subscribe(_) | Effect::Write(..), None) => Some(Input::Lost),
+            (Effect::Disconnect, _) => {
+                if let Some(link) = link.take() {
+                    link.disconnect().await;
+                }
+                None
+            }
+            (Effect::Keep(kept), _) => {
+                self.keep(*kept).await?;
+                None
+            }
+            (Effect::Tell(noticed), _) => {
+                tell(device.sensor(), &noticed);
+                let _nobody = self.noticed.send((device.sensor().clone(), noticed)).await;
+                None
+            }
+        };
+        Ok(answer)
+    }
+
+    async fn keep(&self, kept: Kept) -> Result<(), OutboxError> {
+        let Kept { heard, progress } = kept;
+        let (now, _) = (self.clock)();
+        if !heard.items.is_empty() || progress.is_some() {
+            match self.outbox.keep(heard.items, progress, now).await {
+                Ok(()) | Err(OutboxError::DiskRefused { .. } | OutboxError::Encode(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let state = Heard {
+            items: Vec::new(),
+            state: heard.state,
+        };
+        // Nobody reports any more: the agent stops.
+        let _nobody = self.heard.send(state).await;
+        Ok(())
+    }
+
+    async fn leave(&self, link: Option<C::Link>) -> Result<(), OutboxError> {
+        if let Some(link) = link {
+            link.disconnect().await;
+        }
+        Ok(())
+    }
+}
+
+async fn next<L: Peripheral>(link: Option<&mut L>) -> Option<Notice> {
+    match link {
+        Some(link) => link.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Logs what changed, never a value.
+fn tell(id: &SensorId, noticed: &Noticed) {
+    match noticed {
+        Noticed::Connected(_) => info!(sensor.id = %id, "sensor {id} is connected"),
+        Noticed::BondRefused => warn!(
+            sensor.id = %id,
+            "sensor {id} does not hold its bond: it lost it, or it is not the sensor. If it is: pair it again"
+        ),
+        Noticed::Failed(_) => debug!(sensor.id = %id, "sensor {id} could not be reached, or was lost"),
+        Noticed::Quarantined { at, said } => {
+            warn!(sensor.id = %id, "a value of {id} at {at} is put aside: {said}");
+        }
+        Noticed::Told { .. } => {}
+    }
+}
