@@ -1,5 +1,3 @@
-use homeward_devices::ble::DateTime;
-use homeward_devices::ble::RecordKey;
 use homeward_protocol::bond::KeyClass;
 use homeward_protocol::envelope::Lane;
 use homeward_protocol::grade::{Grade, Reason};
@@ -277,18 +275,21 @@ impl Meter {
     }
 }
 
-/// A record as its decoder gives it.
-fn measured(sequence: u16, life: i64) -> Measured {
-    let mut all = ble::decode(0x2A37, &[0, 72]).expect("decodes");
-    let mut one = all.remove(0);
-    one.samples[0].value = Value::Number(Decimal::new(life, 0).expect("small"));
-    let base = DateTime::from_octets([0xEA, 7, 11, 18, 10, 0, 0]);
-    one.record = Some(RecordKey {
-        sequence,
-        base: Some(base),
-    });
-    one.clock = base.clock();
-    one
+/// A glucose record as a meter sends it: its number, its base time, the life as milligrams per decilitre, capillary
+/// whole blood from a finger.
+fn record(sequence: u16, life: i64) -> Input {
+    let mut value = vec![0x02];
+    value.extend(sequence.to_le_bytes());
+    value.extend([0xEA, 7, 11, 18, 10, 0, 0]);
+    let mantissa = u16::try_from(life).expect("small");
+    // 1e-5 kg/L is one mg/dL; the exponent is the upper four bits, -5 is 0xB.
+    value.extend((0xB000 | mantissa).to_le_bytes());
+    value.push(0x11);
+    Input::Value(Notice { at: GLUCOSE, value })
+}
+
+fn whole(number: Decimal) -> i64 {
+    number.mantissa() * 10_i64.pow(u32::try_from(number.exponent()).expect("no fraction"))
 }
 
 /// A generator that is the same for the same seed (`splitmix64`).
@@ -315,7 +316,7 @@ fn commit(db: &mut Db, effects: &[Effect], kept: &mut Vec<i64>, up: Uptime) {
             let Value::Number(life) = reading.value else {
                 panic!("a number")
             };
-            kept.push(life.mantissa());
+            kept.push(whole(life));
         }
     }
 }
@@ -353,7 +354,6 @@ fn day(seed: u64) {
             commit(&mut db, &effects, &mut kept, up);
             for (sequence, life) in meter.asked(&question) {
                 let fate = if last_visit { 99 } else { dice.roll(60) };
-                let mut effects = Vec::new();
                 match fate {
                     0 => {
                         one.handle(Input::Lost, stamp(up), up);
@@ -362,7 +362,7 @@ fn day(seed: u64) {
                     }
                     1 | 2 => {
                         // Before or after the commit.
-                        one.measured(GLUCOSE, &measured(sequence, life), stamp(up), up, &mut effects);
+                        let effects = one.handle(record(sequence, life), stamp(up), up);
                         if fate == 2 {
                             commit(&mut db, &effects, &mut kept, up);
                         }
@@ -370,7 +370,7 @@ fn day(seed: u64) {
                         break 'visit;
                     }
                     _ => {
-                        one.measured(GLUCOSE, &measured(sequence, life), stamp(up), up, &mut effects);
+                        let effects = one.handle(record(sequence, life), stamp(up), up);
                         commit(&mut db, &effects, &mut kept, up);
                     }
                 }
@@ -413,8 +413,7 @@ fn what_a_re_used_meter_measured_for_somebody_else_is_not_verified_and_what_foll
         up,
     );
     assert!(effects.contains(&Effect::Write(POINT, vec![1, 1])), "{effects:?}");
-    let mut taken = Vec::new();
-    meter.measured(GLUCOSE, &measured(1, 1), stamp(up), up, &mut taken);
+    let taken = meter.handle(record(1, 1), stamp(up), up);
     let reading = readings(&taken)[0].clone();
     assert_eq!(reading.grade, Grade::Unverified);
     assert!(reading.details.reasons.contains(&Reason::NotAssociated));
@@ -428,10 +427,15 @@ fn what_a_re_used_meter_measured_for_somebody_else_is_not_verified_and_what_foll
     };
     done(&mut meter);
     // Two notifications alike are one record.
-    let mut again = Vec::new();
-    meter.measured(GLUCOSE, &measured(1, 1), stamp(up), up, &mut again);
+    let again = meter.handle(record(1, 1), stamp(up), up);
     assert!(readings(&again).is_empty());
-    let mut live = Vec::new();
-    meter.measured(GLUCOSE, &measured(2, 2), stamp(up), up, &mut live);
-    assert_eq!(readings(&live)[0].grade, Grade::Verified);
+    // What comes after all was taken was measured here; its time is still the meter's alone.
+    let after = meter.handle(record(2, 2), stamp(up), up);
+    let reading = readings(&after)[0].clone();
+    assert_eq!(reading.grade, Grade::Associated);
+    assert_eq!(reading.details.reasons, [Reason::ClockUntrusted]);
+    // Both clocks seen together.
+    meter.link.clocks.saw(stamp(up).ms, stamp(up));
+    let placed = meter.handle(record(3, 3), stamp(up), up);
+    assert_eq!(readings(&placed)[0].grade, Grade::Verified);
 }
