@@ -73,6 +73,7 @@ promises![
     what_is_known_of_a_reading_is_kept_and_it_stands_no_higher_than_its_reasons,
     a_reading_that_comes_again_after_a_fork_stands_in_the_new_epoch_only,
     what_cannot_be_read_is_kept_up_to_a_bound_and_counted,
+    an_alarm_and_an_outage_that_come_again_after_a_fork_stand_once,
     a_report_with_a_sensor_twice_is_stored_like_any_other,
     a_connection_that_ends_late_leaves_the_newer_one_alone,
     connections_that_were_open_when_the_server_went_have_ended,

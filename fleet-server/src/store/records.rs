@@ -57,6 +57,12 @@ impl Past {
     pub(super) const fn of(closed: i64) -> Past {
         if closed == 0 { Past::Straight } else { Past::Forked }
     }
+
+    /// Whether a record of this moment may be one that is stored. Below the clock's floor all records carry one
+    /// moment, so there nothing is taken for the same.
+    fn may_repeat(self, of: Timestamp) -> bool {
+        self == Past::Forked && of.trust != ClockTrust::Floor
+    }
 }
 
 /// Stores what the places hold, but for the newest of each kind, which is noted in `newest`; gives how many readings,
@@ -76,7 +82,7 @@ pub(super) fn keep<'a>(
         match content {
             Content::Record(Item::Reading(reading)) => {
                 let columns = Columns::of(reading);
-                if past == Past::Forked && reading.taken_at.trust != ClockTrust::Floor {
+                if past.may_repeat(reading.taken_at) {
                     take_back(tx, at, reading, &columns)?;
                 }
                 put_reading(tx, at, *seq, reading, &columns)?;
@@ -84,9 +90,9 @@ pub(super) fn keep<'a>(
                 readings += 1;
             }
             Content::Record(Item::Posture(report)) => put_posture(tx, at, report)?,
-            Content::Record(Item::Alarm(alarm)) => put_alarm(tx, at, *seq, alarm)?,
+            Content::Record(Item::Alarm(alarm)) => put_alarm(tx, at, *seq, alarm, past)?,
             Content::Record(Item::Write(write)) => put_write(tx, at, write)?,
-            Content::Record(Item::Outage(outage)) => put_outage(tx, at, *seq, outage)?,
+            Content::Record(Item::Outage(outage)) => put_outage(tx, at, *seq, outage, past)?,
             Content::Unreadable { body, why } => {
                 quarantine(tx, at.gateway, &body.0, why, at.now)?;
                 unreadable += 1;
@@ -178,7 +184,6 @@ fn json(details: &Details) -> String {
 }
 
 /// Removes this very reading from the epochs that ended in a fork: it stands in its gateway's new epoch from now on.
-/// Below the clock's floor all readings carry one moment, so there nothing is taken for the same.
 fn take_back(
     tx: &mut dyn Tx,
     at: &Origin<'_>,
@@ -337,23 +342,55 @@ fn put_sensors(tx: &mut dyn Tx, at: &Origin<'_>, report: &PostureReport) -> Resu
     Ok(())
 }
 
-fn put_alarm(tx: &mut dyn Tx, at: &Origin<'_>, seq: Seq, alarm: &Alarm) -> Result<(), StoreError> {
+/// An alarm that comes again after a fork stands once, in the new epoch, and was heard of when it first came: an end
+/// that was stored meanwhile stays the newest word on it.
+fn put_alarm(
+    tx: &mut dyn Tx,
+    at: &Origin<'_>,
+    seq: Seq,
+    alarm: &Alarm,
+    past: Past,
+) -> Result<(), StoreError> {
+    let condition = word(&alarm.condition);
+    let same: [Value<'_>; 6] = [
+        at.gateway.into(),
+        at.epoch.into(),
+        alarm.sensor.as_ref().map(SensorId::as_str).into(),
+        (&condition).into(),
+        i64::from(alarm.active).into(),
+        alarm.at.ms.into(),
+    ];
+    let mut heard = at.now.ms;
+    if past.may_repeat(alarm.at) {
+        let first = tx.row(FIRST_ALARM, &same)?;
+        heard = first.map_or(Ok(None), |row| row.opt_int(0))?.unwrap_or(heard);
+        tx.execute(TAKE_BACK_ALARM, &same)?;
+    }
+    let [gateway, epoch, sensor, condition, active, moment] = same;
+    let number = number(seq).into();
     tx.execute(
         "INSERT INTO alarms (gateway, epoch, seq, sensor, condition, active, at, received_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
         &[
-            at.gateway.into(),
-            at.epoch.into(),
-            number(seq).into(),
-            alarm.sensor.as_ref().map(SensorId::as_str).into(),
-            (&word(&alarm.condition)).into(),
-            i64::from(alarm.active).into(),
-            alarm.at.ms.into(),
-            at.now.ms.into(),
+            gateway,
+            epoch,
+            number,
+            sensor,
+            condition,
+            active,
+            moment,
+            heard.into(),
         ],
     )?;
     Ok(())
 }
+
+const FIRST_ALARM: &str = "SELECT min(received_at) FROM alarms WHERE gateway = $1 AND epoch <> $2
+   AND sensor IS NOT DISTINCT FROM $3 AND condition = $4 AND active = $5 AND at = $6
+   AND epoch IN (SELECT epoch FROM streams WHERE gateway = $1 AND closed = 1)";
+const TAKE_BACK_ALARM: &str = "DELETE FROM alarms WHERE gateway = $1 AND epoch <> $2
+   AND sensor IS NOT DISTINCT FROM $3 AND condition = $4 AND active = $5 AND at = $6
+   AND epoch IN (SELECT epoch FROM streams WHERE gateway = $1 AND closed = 1)";
 
 /// A row of the audit trail: in homes as on the server, who changed a thing or tried to is kept for good.
 fn put_write(tx: &mut dyn Tx, at: &Origin<'_>, write: &WriteAttempt) -> Result<(), StoreError> {
@@ -361,19 +398,35 @@ fn put_write(tx: &mut dyn Tx, at: &Origin<'_>, write: &WriteAttempt) -> Result<(
     audit::record(tx, at.now, at.gateway, action, write.sensor.as_str(), &detail)
 }
 
-fn put_outage(tx: &mut dyn Tx, at: &Origin<'_>, seq: Seq, outage: &Outage) -> Result<(), StoreError> {
+/// As [`put_alarm`]; a page orders outages by their own times, so the moment of storing may move on.
+fn put_outage(
+    tx: &mut dyn Tx,
+    at: &Origin<'_>,
+    seq: Seq,
+    outage: &Outage,
+    past: Past,
+) -> Result<(), StoreError> {
+    let cause = word(&outage.cause);
+    let same: [Value<'_>; 5] = [
+        at.gateway.into(),
+        at.epoch.into(),
+        outage.from.ms.into(),
+        outage.until.ms.into(),
+        (&cause).into(),
+    ];
+    if past.may_repeat(outage.from) {
+        tx.execute(
+            "DELETE FROM outages WHERE gateway = $1 AND epoch <> $2 AND from_at = $3 AND until_at = $4 AND cause = $5
+               AND epoch IN (SELECT epoch FROM streams WHERE gateway = $1 AND closed = 1)",
+            &same,
+        )?;
+    }
+    let [gateway, epoch, from, until, cause] = same;
+    let number = number(seq).into();
     tx.execute(
         "INSERT INTO outages (gateway, epoch, seq, from_at, until_at, cause, received_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
-        &[
-            at.gateway.into(),
-            at.epoch.into(),
-            number(seq).into(),
-            outage.from.ms.into(),
-            outage.until.ms.into(),
-            (&word(&outage.cause)).into(),
-            at.now.ms.into(),
-        ],
+        &[gateway, epoch, number, from, until, cause, at.now.ms.into()],
     )?;
     Ok(())
 }

@@ -327,7 +327,7 @@ impl World {
     }
 
     /// For each stream: records and missing ones together are as many as the numbers that it counts. Out of an epoch
-    /// that forked, readings move to the next one when they come again.
+    /// that forked, records move to the next one when they come again.
     fn every_place_is_a_record_or_in_a_gap(&mut self) -> Result<(), StoreError> {
         let rows = self.db.rows(
             "SELECT s.epoch, s.lane, s.up_to,
@@ -397,6 +397,7 @@ impl World {
             held.is_subset(&stored),
             "held and never stored: {held:?} {stored:?}"
         );
+        // A disk that is put back a second time can bring what stands in an epoch that never forked.
         if !self.disk_was_restored {
             assert_eq!(all.len(), stored.len(), "a record is stored twice");
         }

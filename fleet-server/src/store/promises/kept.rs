@@ -5,6 +5,7 @@ use homeward_protocol::alarm::{Alarm, Condition};
 use homeward_protocol::envelope::{ChainHash, Entry, Envelope, Item, Lane};
 use homeward_protocol::grade::{Grade, Reason};
 use homeward_protocol::id::{BootId, Epoch, GatewayId, SensorId, Seq};
+use homeward_protocol::link::{Cause as LinkCause, Outage};
 use homeward_protocol::posture::{Clock, Disk, PostureReport, SensorHeard, ShortText};
 use homeward_protocol::reading::{Details, Kind, Mark, Quality, Reading, SensorClock, Sent, Value as Given};
 use homeward_protocol::signed::{Signed, Signer};
@@ -266,6 +267,59 @@ fn report(sensors: &[&str]) -> Item {
         },
         sensors: sensors.iter().map(heard).collect(),
     })
+}
+
+pub(super) fn an_alarm_and_an_outage_that_come_again_after_a_fork_stand_once(home: &Home) {
+    let store = home.open();
+    let send = |epoch, lane, items: &[Item], at_ms: i64| {
+        let sent = envelope(epoch, lane, 1, start(epoch, lane), items);
+        store_at(&store, sent, Timestamp::synced(at_ms)).decision
+    };
+    let alarm = |active, at_ms| {
+        Item::Alarm(Alarm {
+            condition: Condition::SensorSilent,
+            sensor: None,
+            active,
+            at: Timestamp::synced(at_ms),
+        })
+    };
+    let outage = |until_ms| {
+        Item::Outage(Outage {
+            from: Timestamp::synced(100),
+            until: Timestamp::synced(until_ms),
+            cause: LinkCause::Closed,
+        })
+    };
+    send(1, Lane::Urgent, &[alarm(true, 1000), alarm(false, 2000)], 5000);
+    send(1, Lane::Routine, &[outage(900)], 5001);
+    // A disk that was put back: it knows of the beginning, not of the end; other records take stored numbers.
+    let forked = send(1, Lane::Urgent, &[alarm(true, 1000), alarm(true, 3000)], 6000);
+    assert_eq!(forked, "fork");
+    send(2, Lane::Urgent, &[alarm(true, 1000)], 7000);
+    send(2, Lane::Routine, &[outage(900), outage(901)], 7001);
+    let (newest, alarms, outages) = read(&store, |tx| {
+        let sql = "SELECT active, epoch, received_at FROM alarms ORDER BY received_at DESC, seq DESC";
+        let alarms = tx.rows(sql, &[])?;
+        let rows = alarms
+            .iter()
+            .map(|row| Ok((row.int(0)?, row.text(1)?.to_owned(), row.int(2)?)));
+        let rows: Result<Vec<(i64, String, i64)>, StoreError> = rows.collect();
+        let outages = count(
+            tx,
+            "SELECT count(*) FROM outages WHERE epoch = '0000000000000002'",
+        )?;
+        Ok((
+            rows?,
+            count(tx, "SELECT count(*) FROM alarms")?,
+            outages + 10 * count(tx, "SELECT count(*) FROM outages")?,
+        ))
+    });
+    assert_eq!((alarms, outages), (2, 22), "each stands once, in the new epoch");
+    assert_eq!(
+        newest[0].0, 0,
+        "an end that was heard is not undone by an old beginning: {newest:?}"
+    );
+    assert_eq!(newest[1], (1, "0000000000000002".to_owned(), 5000));
 }
 
 pub(super) fn a_report_with_a_sensor_twice_is_stored_like_any_other(home: &Home) {
