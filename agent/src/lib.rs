@@ -17,3 +17,4 @@ pub mod run;
 pub mod sense;
 pub mod session;
 pub mod status;
+pub mod watch;

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::associate::file::FileError;
+use crate::associate::file::{self as paired, FileError};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::load::{self, Guarding, LoadError, Loaded, load};
@@ -38,6 +38,8 @@ use crate::session::mqtt::{Credentials, Door, Link, Wish};
 use crate::session::{Moment, Session};
 use crate::status::file::Writer;
 use crate::status::{CertificateStatus, LinkStatus, file};
+use crate::watch::follow::Follow;
+use crate::watch::{Event, Listed, listed};
 
 use bluetooth::Bluetooth;
 
@@ -117,6 +119,18 @@ pub struct Parts {
     pub data: Option<PathBuf>,
     /// The last moment that an earlier run is known to have been alive.
     pub last_alive: Option<Timestamp>,
+}
+
+/// What a box watches over.
+struct Wards<'a> {
+    /// The lines of its Modbus devices, each with its one master.
+    lines: Vec<(Line, Bus<Master>)>,
+    /// Who else may reach them.
+    guards: Vec<Guarding>,
+    /// Every sensor, as the watch knows it.
+    listed: Vec<Listed>,
+    /// The data folder.
+    data: &'a Path,
 }
 
 /// A running agent.
@@ -235,18 +249,28 @@ impl Agent {
         })
     }
 
-    /// Polls the sensors of `lines` over `masters`, and lets other masters in by the guards. Without any, the senders
-    /// are kept, so that nothing looks finished.
+    /// Polls the sensors of `lines` over `masters`, lets other masters in by the guards, and has the watch follow all
+    /// of it. Without any, the senders are kept, so that nothing looks finished.
     fn watch(
         &mut self,
-        lines: Vec<(Line, Bus<Master>)>,
-        guards: Vec<Guarding>,
-        bluetooth: impl FnOnce(&mpsc::Sender<Heard>, &CancellationToken) -> Vec<bluetooth::Task>,
+        wards: Wards<'_>,
+        bluetooth: impl FnOnce(
+            &mpsc::Sender<Heard>,
+            &mpsc::Sender<Event>,
+            &CancellationToken,
+        ) -> Vec<bluetooth::Task>,
         records: mpsc::Sender<Vec<Item>>,
         sensors: watch::Sender<Vec<SensorHeard>>,
         clock: &Arc<Clock>,
     ) {
+        let Wards {
+            lines,
+            guards,
+            listed,
+            data,
+        } = wards;
         let (heard_tx, heard) = mpsc::channel(RECORDS);
+        let (guarded_tx, guarded) = mpsc::channel(RECORDS);
         for guarding in guards {
             let mut before = lines.iter().filter(|(line, _)| *line.way() == guarding.plan.way);
             if let Some((_, bus)) = before.next() {
@@ -256,7 +280,7 @@ impl Agent {
                     guest: bus.guest(PATIENCE),
                     guard: Guard::new(guarding.plan.rules, clock.now(), clock.uptime()),
                     clock: Arc::clone(clock),
-                    records: records.clone(),
+                    records: guarded_tx.clone(),
                 };
                 self.tasks.spawn(done("guard", post.run(self.stop.clone())));
             }
@@ -267,10 +291,25 @@ impl Agent {
             let polling = poll::run(bus, line, both, heard_tx.clone(), self.stop.clone());
             self.tasks.spawn(done("sensors", polling));
         }
-        for task in bluetooth(&heard_tx, &self.stop) {
+        let (events_tx, events) = mpsc::channel(RECORDS);
+        let follow = Follow {
+            data: data.to_owned(),
+            clock: Arc::clone(clock),
+            listed,
+            events,
+            records: records.clone(),
+        };
+        self.tasks.spawn(done("watch", follow.run(self.stop.clone())));
+        for task in bluetooth(&heard_tx, &events_tx, &self.stop) {
             self.tasks.spawn(task);
         }
-        let telling = tell(heard, heard_tx, records, sensors, self.stop.clone());
+        let to = Ears {
+            records,
+            events: events_tx,
+        };
+        let overhearing = overhear(guarded, guarded_tx, to.clone(), self.stop.clone());
+        self.tasks.spawn(done("guarded", overhearing));
+        let telling = tell(heard, heard_tx, to, sensors, self.stop.clone());
         self.tasks.spawn(done("heard", telling));
     }
 
@@ -385,6 +424,7 @@ pub async fn run(data: &Path) -> Result<(), RunError> {
     let before = before.map(|status| status.sensors).unwrap_or_default();
     let outbox = open_outbox(data, config.quota, &clock).await?;
     let (records_tx, records) = mpsc::channel(RECORDS);
+    let listed = listed(&sensors, &paired::load(data)?);
     let bluetooth = Bluetooth::resume(&sensors, &before, data, &outbox, &clock).await?;
     let mut lines = lines(sensors, clock.uptime()).unwrap_or_default();
     for line in &mut lines {
@@ -412,8 +452,14 @@ pub async fn run(data: &Path) -> Result<(), RunError> {
         last_alive,
     };
     let mut agent = Agent::start(parts, stop.clone())?;
-    let serve = |heard: &_, stop: &_| bluetooth.tasks(data, &outbox, &clock, heard, stop);
-    agent.watch(shared, guards, serve, records_tx, sensors_tx, &clock);
+    let serve = |heard: &_, events: &_, stop: &_| bluetooth.tasks(data, &outbox, &clock, heard, events, stop);
+    let wards = Wards {
+        lines: shared,
+        guards,
+        listed,
+        data,
+    };
+    agent.watch(wards, serve, records_tx, sensors_tx, &clock);
     notify(NotifyState::Ready);
     tracing::info!("the agent runs with the data folder {}", data.display());
     let result = tokio::select! {
@@ -429,11 +475,50 @@ pub async fn run(data: &Path) -> Result<(), RunError> {
     result
 }
 
-/// Parts what is heard: records to the outbox, the sensors' state to reports. `_open` keeps the inbox open.
+/// Who wants what is heard.
+#[derive(Clone)]
+struct Ears {
+    records: mpsc::Sender<Vec<Item>>,
+    events: mpsc::Sender<Event>,
+}
+
+impl Ears {
+    /// What concerns the watch goes there too. False when nobody takes records any more.
+    async fn hear(&self, items: Vec<Item>) -> bool {
+        for event in items.iter().filter_map(Event::of) {
+            // Asked to stop, the watch ends first; the records are what counts.
+            let _ended = self.events.send(event).await;
+        }
+        items.is_empty() || self.records.send(items).await.is_ok()
+    }
+}
+
+/// What guards record goes to the outbox, and refused writes to the watch. `_open` keeps the inbox open.
+async fn overhear(
+    mut guarded: mpsc::Receiver<Vec<Item>>,
+    _open: mpsc::Sender<Vec<Item>>,
+    to: Ears,
+    stop: CancellationToken,
+) {
+    while let Some(Some(items)) = stop.run_until_cancelled(guarded.recv()).await {
+        if !to.hear(items).await {
+            return;
+        }
+    }
+    guarded.close();
+    while let Some(items) = guarded.recv().await {
+        if !to.hear(items).await {
+            return;
+        }
+    }
+}
+
+/// Parts what is heard: records to the outbox, readings to the watch, the sensors' state to reports. `_open` keeps the
+/// inbox open.
 async fn tell(
     mut heard: mpsc::Receiver<Heard>,
     _open: mpsc::Sender<Heard>,
-    records: mpsc::Sender<Vec<Item>>,
+    to: Ears,
     sensors: watch::Sender<Vec<SensorHeard>>,
     stop: CancellationToken,
 ) {
@@ -444,13 +529,13 @@ async fn tell(
                 None => all.push(one.state),
             },
         );
-        if !one.items.is_empty() && records.send(one.items).await.is_err() {
+        if !to.hear(one.items).await {
             return;
         }
     }
     heard.close();
     while let Some(one) = heard.recv().await {
-        if records.send(one.items).await.is_err() {
+        if !to.hear(one.items).await {
             return;
         }
     }

@@ -12,6 +12,7 @@
 //! "Not heard" ranks above "check today": what can wait for the next visit is known to be able to wait, silence is
 //! not. Four states, and their counts sum to the whole.
 
+mod doubt;
 pub mod list;
 pub mod reading;
 pub mod words;
@@ -24,6 +25,8 @@ use homeward_protocol::grade::Reason as Against;
 use homeward_protocol::id::SensorId;
 use homeward_protocol::reading::{Details, Mark, Quality, State as Named, Value};
 use homeward_protocol::time::{ClockTrust, Timestamp};
+
+pub use doubt::{Doubt, Doubted};
 
 /// A sensor is heard when a reading was stored within this many of its own intervals …
 const INTERVALS: u64 = 3;
@@ -176,6 +179,8 @@ pub struct Facts {
     pub sensors: Vec<SensorFacts>,
     /// Conditions that have not ended.
     pub alarms: Vec<ActiveAlarm>,
+    /// Suspicions about its sensors.
+    pub doubts: Vec<Doubt>,
     /// Holes in its records that nobody can account for, noted within [`GAP_WINDOW_MS`]: the newest.
     pub unproven_gap: Option<Timestamp>,
 }
@@ -273,6 +278,14 @@ pub enum Reason {
     OffBody(SensorId),
     /// The device says that its last measurement did not work.
     MeasureAgain(SensorId),
+    /// A device sends the same value again and again.
+    Frozen(SensorId),
+    /// The life of a worn sensor has ended.
+    SessionOver(SensorId),
+    /// The box of another home has the same device.
+    Shared(SensorId),
+    /// The box's radio hears nothing.
+    RadioDeaf,
     /// The gateway had to give up records.
     RecordsLost,
     /// Somebody tried to change a device who may not.
@@ -359,6 +372,12 @@ fn findings(facts: &Facts, now: Timestamp) -> Vec<Finding> {
         }
         Some(_) => {}
     }
+    found.extend(
+        facts
+            .doubts
+            .iter()
+            .filter_map(|d| doubt::judge(d, facts.dependency)),
+    );
     for sensor in &facts.sensors {
         found.extend(silence(sensor, facts, now));
         for newest in &sensor.newest {

@@ -33,6 +33,7 @@ pub mod signals;
 pub mod sqlite;
 pub mod stamps;
 pub mod streams;
+pub mod suspicions;
 pub mod take;
 pub mod tokens;
 pub mod users;

@@ -94,6 +94,9 @@ pub struct Finding {
     pub suspicion: Suspicion,
     /// Which sensor, when it is about one.
     pub sensor: Option<SensorId>,
+    /// Which other device, when it is about one that is not listed. Not on the wire when it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<BleAddress>,
     /// Since when.
     pub since: Timestamp,
     /// In plain words, with the figures that led to it; never a reading's value.

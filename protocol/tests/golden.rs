@@ -231,12 +231,14 @@ fn watch() -> WatchReport {
             Finding {
                 suspicion: Suspicion::Frozen,
                 sensor: Some("glucose".parse().expect("an id")),
+                address: None,
                 since: AT,
                 said: ShortText::cut("the same value 13 times in 60 minutes"),
             },
             Finding {
                 suspicion: Suspicion::ScannerStopped,
                 sensor: None,
+                address: None,
                 since: AT,
                 said: ShortText::cut("nothing was heard for 30 minutes"),
             },
@@ -252,6 +254,22 @@ fn watch() -> WatchReport {
             ),
             device("scale", "C1:00:00:00:0A:02", None, None, None),
         ],
+    }
+}
+
+fn stranger() -> WatchReport {
+    let finding = Finding {
+        suspicion: Suspicion::LookAlike,
+        sensor: Some("cuff".parse().expect("an id")),
+        address: Some("C1:00:00:00:0A:0F".parse().expect("an address")),
+        since: AT,
+        said: ShortText::cut("a second device with its name and services"),
+    };
+    WatchReport {
+        findings: vec![finding],
+        more: 0,
+        devices: Vec::new(),
+        ..watch()
     }
 }
 
@@ -282,6 +300,7 @@ fn items() -> Vec<(&'static str, Item)> {
         ("item-1-reading-all-reasons.cbor", all_reasons_and_marks()),
         ("item-1-posture.cbor", Item::Posture(posture())),
         ("item-1-watch.cbor", Item::Watch(watch())),
+        ("item-1-watch-stranger.cbor", Item::Watch(stranger())),
         (
             "item-1-write-refused.cbor",
             Item::Write(WriteAttempt {

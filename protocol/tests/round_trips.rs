@@ -145,8 +145,9 @@ fn bond() -> impl Strategy<Value = Bond> {
 prop_compose! {
     fn finding()(
         suspicion in suspicion(), sensor in prop::option::of(sensor()), since in time(), said in text(),
+        address in prop::option::of(any::<[u8; 6]>()),
     ) -> Finding {
-        Finding { suspicion, sensor, since, said }
+        Finding { suspicion, sensor, address: address.map(BleAddress), since, said }
     }
 }
 
@@ -427,6 +428,7 @@ fn longest_watch(findings: usize, devices: usize, firmware: usize) -> Item {
     let finding = Finding {
         suspicion: Suspicion::ImpossibleChange,
         sensor: Some(sensor.clone()),
+        address: Some(BleAddress([0xff; 6])),
         since: at,
         said: ShortText::cut(&"x".repeat(MAX_TEXT)),
     };

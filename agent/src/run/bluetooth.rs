@@ -20,9 +20,7 @@ use crate::outbox::keeper::Outbox;
 use crate::sense::ble::Device;
 use crate::sense::radio::{self, Radio, SCANS};
 use crate::sense::{Heard, Sensor};
-
-/// What the watch wants to know and did not take yet; a sensor tells a handful a connection.
-const NOTICES: usize = 64;
+use crate::watch::{Event, Scan};
 
 /// A long task and its name.
 pub type Task = Pin<Box<dyn Future<Output = (&'static str, Result<(), RunError>)> + Send>>;
@@ -76,6 +74,7 @@ impl Bluetooth {
         outbox: &Outbox,
         clock: &Arc<Clock>,
         heard: &mpsc::Sender<Heard>,
+        events: &mpsc::Sender<Event>,
         stop: &CancellationToken,
     ) -> Vec<Task> {
         if self.devices.is_empty() {
@@ -85,7 +84,6 @@ impl Bluetooth {
         let central = Arc::new(bluez);
         let (scans, _) = broadcast::channel(SCANS);
         let (paired_tx, paired) = watch::channel(Arc::new(self.paired));
-        let (noticed, _) = mpsc::channel(NOTICES);
         let mut tasks: Vec<Task> = Vec::new();
         for device in self.devices {
             let clock = Arc::clone(clock);
@@ -96,13 +94,16 @@ impl Bluetooth {
                 scans: scans.subscribe(),
                 paired: paired.clone(),
                 heard: heard.clone(),
-                noticed: noticed.clone(),
+                events: events.clone(),
             };
             let serving = radio.run(device, stop.clone());
             tasks.push(Box::pin(async {
                 ("bluetooth", serving.await.map_err(RunError::from))
             }));
         }
+        let (overheard, ended) = (scans.subscribe(), stop.clone());
+        let events = events.clone();
+        tasks.push(task("overhear", overhear(overheard, events, ended)));
         tasks.push(task("scan", radio::scan(central, scans, stop.clone())));
         tasks.push(task(
             "paired",
@@ -114,6 +115,31 @@ impl Bluetooth {
         }));
         tasks
     }
+}
+
+/// Tells the watch what each scan window heard. Windows that it was too slow for are missed: the next comes soon.
+async fn overhear(
+    mut scans: broadcast::Receiver<radio::Scan>,
+    to: mpsc::Sender<Event>,
+    stop: CancellationToken,
+) {
+    loop {
+        match stop.run_until_cancelled(scans.recv()).await {
+            Some(Ok(heard)) => {
+                let scan = Scan {
+                    every: radio::WINDOW + radio::PAUSE,
+                    heard: heard.to_vec(),
+                };
+                if to.send(Event::Scan(scan)).await.is_err() {
+                    break;
+                }
+            }
+            Some(Err(broadcast::error::RecvError::Lagged(_))) => {}
+            Some(Err(broadcast::error::RecvError::Closed)) | None => break,
+        }
+    }
+    // The watch ends first when all were asked to stop; only then may this end.
+    stop.cancelled().await;
 }
 
 fn task(name: &'static str, work: impl Future<Output = ()> + Send + 'static) -> Task {

@@ -17,11 +17,12 @@ use super::poll::Clock;
 use crate::associate::Associations;
 use crate::outbox::keeper::Outbox;
 use crate::outbox::sqlite::OutboxError;
+use crate::watch::Event;
 
 /// How long is listened at a time: a sensor that has something to tell advertises several times a second.
-const WINDOW: Duration = Duration::from_secs(4);
+pub const WINDOW: Duration = Duration::from_secs(4);
 /// The pause between two windows. A cuff waits about half a minute after it measured.
-const PAUSE: Duration = Duration::from_secs(6);
+pub const PAUSE: Duration = Duration::from_secs(6);
 /// Scans that a slow sensor may miss before it is told that it missed some: each is heard again in the next.
 pub const SCANS: usize = 4;
 
@@ -74,7 +75,7 @@ pub struct Radio<C: Central> {
     /// Takes how the sensor stands; its records are kept by then.
     pub heard: mpsc::Sender<Heard>,
     /// Takes what the watch wants to know.
-    pub noticed: mpsc::Sender<(SensorId, Noticed)>,
+    pub events: mpsc::Sender<Event>,
 }
 
 enum Woken {
@@ -168,7 +169,10 @@ impl<C: Central> Radio<C> {
             }
             (Effect::Tell(noticed), _) => {
                 tell(device.sensor(), &noticed);
-                let _nobody = self.noticed.send((device.sensor().clone(), noticed)).await;
+                if let Some(event) = event(device.sensor(), noticed) {
+                    // Asked to stop, the watch ends first.
+                    let _ended = self.events.send(event).await;
+                }
                 None
             }
         };
@@ -178,6 +182,9 @@ impl<C: Central> Radio<C> {
     async fn keep(&self, kept: Kept) -> Result<(), OutboxError> {
         let Kept { heard, progress } = kept;
         let (now, _) = (self.clock)();
+        for event in heard.items.iter().filter_map(Event::of) {
+            let _ended = self.events.send(event).await; // as above
+        }
         if !heard.items.is_empty() || progress.is_some() {
             match self.outbox.keep(heard.items, progress, now).await {
                 Ok(()) | Err(OutboxError::DiskRefused { .. } | OutboxError::Encode(_)) => {}
@@ -205,6 +212,21 @@ async fn next<L: Peripheral>(link: Option<&mut L>) -> Option<Notice> {
     match link {
         Some(link) => link.next().await,
         None => std::future::pending().await,
+    }
+}
+
+/// What of it concerns the watch.
+fn event(sensor: &SensorId, noticed: Noticed) -> Option<Event> {
+    let sensor = sensor.clone();
+    match noticed {
+        Noticed::Connected(bond) => Some(Event::Connected { sensor, bond }),
+        Noticed::BondRefused => Some(Event::BondRefused { sensor }),
+        Noticed::Told { firmware, battery } => Some(Event::Told {
+            sensor,
+            firmware,
+            battery,
+        }),
+        Noticed::Failed(_) | Noticed::Quarantined { .. } => None,
     }
 }
 

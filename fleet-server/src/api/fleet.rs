@@ -5,19 +5,20 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use homeward_protocol::id::GatewayId;
+use homeward_protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Desk;
 use super::guard::Caller;
 use super::problem::Problem;
-use super::shape::{CountsShape, GatewayShape, moment};
+use super::shape::{CountsShape, GatewayShape, SuspicionShape, moment};
 use crate::bus::Event;
 use crate::care::list::{self, Filter};
 use crate::device::invite::Wanted;
 use crate::device::register::{self, Approving, Revoking};
-use crate::store::care::{judged, judged_of};
-use crate::store::console;
+use crate::store::care::{judged, judged_of, known_of};
+use crate::store::{StoreError, Tx, console, suspicions};
 
 /// Most characters of a reason.
 const MAX_REASON: usize = 200;
@@ -126,6 +127,8 @@ pub struct Gateway {
     os: Option<String>,
     /// Until when its newest certificate is valid.
     certificate_until: Option<String>,
+    /// Suspicions about its sensors: those that stand, then the newest of those that are over; at most 100.
+    findings: Vec<SuspicionShape>,
     /// The newest holes in its records, at most 20.
     gaps: Vec<GapShape>,
 }
@@ -162,9 +165,10 @@ pub async fn one(State(desk): State<Desk>, Path(gateway): Path<String>) -> Resul
             posture,
             certificates,
             console::gaps(tx, &gateway)?,
+            said_of(tx, &gateway, now)?,
         )))
     });
-    let (row, listed, posture, certificates, gaps) = read.await?.ok_or_else(Problem::missing)?;
+    let (row, listed, posture, certificates, gaps, findings) = read.await?.ok_or_else(Problem::missing)?;
     let gap = |g: console::Gap| GapShape {
         lane: g.lane,
         missing: g.missing,
@@ -179,8 +183,17 @@ pub async fn one(State(desk): State<Desk>, Path(gateway): Path<String>) -> Resul
         agent: posture.as_ref().map(|(p, _)| p.agent.as_str().to_owned()),
         os: posture.as_ref().map(|(p, _)| p.os.as_str().to_owned()),
         certificate_until: certificates.first().map(|c| moment(c.not_after)),
+        findings,
         gaps: gaps.into_iter().map(gap).collect(),
     }))
+}
+
+/// What the gateway's watch says, after what only the server can see.
+fn said_of(tx: &mut dyn Tx, id: &GatewayId, now: Timestamp) -> Result<Vec<SuspicionShape>, StoreError> {
+    let doubts = known_of(tx, id, now)?.map(|k| k.facts.doubts).unwrap_or_default();
+    let shared = doubts.iter().filter_map(SuspicionShape::shared);
+    let said = suspicions::findings(tx, id)?;
+    Ok(shared.chain(said.iter().map(SuspicionShape::from)).collect())
 }
 
 /// The key that was compared.
@@ -299,7 +312,7 @@ pub async fn claim(
         .invitations
         .invite(&desk.store, wanted, &by, desk.clock.now())
         .await?;
-    let expires = homeward_protocol::time::Timestamp::synced(claim.expires.saturating_mul(1000));
+    let expires = Timestamp::synced(claim.expires.saturating_mul(1000));
     let made = ClaimShape {
         gateway: claim.gateway.to_string(),
         claim: claim.to_string(),

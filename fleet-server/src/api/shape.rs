@@ -6,8 +6,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::care::list::Judged;
-use crate::care::{Counts, Standing, words};
-use crate::store::console;
+use crate::care::{Counts, Doubt, Doubted, Standing, words};
+use crate::store::{console, suspicions};
 
 /// A judgement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -50,6 +50,8 @@ pub struct GatewayShape {
     pub lifecycle: &'static str,
     /// Whether it has a connection now.
     pub connected: bool,
+    /// Suspicions about its sensors that stand.
+    pub suspicions: usize,
     /// The judgement.
     pub standing: StandingShape,
 }
@@ -61,6 +63,7 @@ impl From<&Judged> for GatewayShape {
             placement: judged.placement.as_ref().map(ToString::to_string),
             lifecycle: judged.lifecycle.name(),
             connected: judged.connected,
+            suspicions: judged.doubts,
             standing: (&judged.standing).into(),
         }
     }
@@ -200,6 +203,53 @@ impl From<&console::Shown> for ReadingShape {
             },
             received_at: moment(shown.received_at),
         }
+    }
+}
+
+/// Something that looks wrong about a sensor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct SuspicionShape {
+    /// `frozen`, `silent`, `session-expired`, `impossible-change`, `clock-shift`, `scanner-stopped`,
+    /// `battery-falling`, `firmware-changed`, `unlisted-device`, `bond-changed`, `look-alike`, `other-device`,
+    /// `write-refused`, or `shared-device` (another gateway has it too).
+    #[schema(example = "frozen")]
+    pub suspicion: String,
+    /// With which sensor.
+    pub sensor: Option<String>,
+    /// The address of another device, when it is about one.
+    pub address: Option<String>,
+    /// Since when.
+    pub since: String,
+    /// In plain English.
+    pub said: String,
+    /// When it was over; missing while it stands.
+    pub cleared_at: Option<String>,
+}
+
+impl From<&suspicions::Shown> for SuspicionShape {
+    fn from(shown: &suspicions::Shown) -> SuspicionShape {
+        SuspicionShape {
+            suspicion: wire_name(&shown.suspicion),
+            sensor: shown.sensor.as_ref().map(ToString::to_string),
+            address: shown.address.map(|a| a.to_string()),
+            since: moment(shown.since),
+            said: format!("{}: {}", shown.suspicion.name(), shown.said),
+            cleared_at: shown.cleared_at.map(moment),
+        }
+    }
+}
+
+impl SuspicionShape {
+    /// What only the server can see: another gateway has the device too.
+    pub fn shared(doubt: &Doubt) -> Option<SuspicionShape> {
+        (doubt.what == Doubted::Shared).then(|| SuspicionShape {
+            suspicion: "shared-device".to_owned(),
+            sensor: doubt.sensor.as_ref().map(ToString::to_string),
+            address: None,
+            since: moment(doubt.since),
+            said: "another gateway has the same device".to_owned(),
+            cleared_at: None,
+        })
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Judged {
     pub connected: bool,
     /// The judgement.
     pub standing: Standing,
+    /// Suspicions about its sensors that stand.
+    pub doubts: usize,
 }
 
 /// Where a page begins: after the row with this state and id. `Display` is what stands in an address.
@@ -169,6 +171,7 @@ mod tests {
             placement: format!("home-{}", n % 7).parse().ok(),
             lifecycle: Lifecycle::Enrolled,
             connected: true,
+            doubts: 0,
             standing: Standing {
                 state,
                 reason: Reason::AllHeard,

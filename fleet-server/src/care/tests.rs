@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use homeward_protocol::unit::Decimal;
+use homeward_protocol::watch::Suspicion;
 
 const NOW: i64 = 1_795_000_000_000;
 
@@ -43,8 +44,20 @@ fn fine() -> Facts {
         last_heard: Some(at(10)),
         sensors: vec![sensor("oxygen", 10), sensor("ups", 20)],
         alarms: Vec::new(),
+        doubts: Vec::new(),
         unproven_gap: None,
     }
+}
+
+fn doubted(what: Doubted, sensor: Option<&str>, dependency: Dependency) -> Facts {
+    with(|f| {
+        f.dependency = dependency;
+        f.doubts.push(Doubt {
+            what,
+            sensor: sensor.map(id),
+            since: at(7200),
+        });
+    })
 }
 
 fn with(change: impl FnOnce(&mut Facts)) -> Facts {
@@ -213,6 +226,42 @@ fn each_scenario_gets_the_answer_a_person_would_give() {
     let oxygen = || id("oxygen");
     let table: Vec<(&str, Facts, State, Reason)> = vec![
         ("all heard on time", fine(), AllWorking, Reason::AllHeard),
+        (
+            "frozen is not fresh",
+            doubted(Doubted::By(Suspicion::Frozen), Some("oxygen"), Low),
+            NotHeard,
+            Reason::Frozen(oxygen()),
+        ),
+        (
+            "a glucose sensor beyond its life, high dependency",
+            doubted(Doubted::By(Suspicion::SessionExpired), Some("oxygen"), High),
+            NeedsAction,
+            Reason::SessionOver(oxygen()),
+        ),
+        (
+            "a deaf radio",
+            doubted(Doubted::By(Suspicion::ScannerStopped), None, Medium),
+            NotHeard,
+            Reason::RadioDeaf,
+        ),
+        (
+            "a device that lost its bond",
+            doubted(Doubted::By(Suspicion::BondChanged), Some("oxygen"), Medium),
+            CheckToday,
+            Reason::InDoubt(oxygen()),
+        ),
+        (
+            "a device that another home has too",
+            doubted(Doubted::Shared, Some("oxygen"), Medium),
+            CheckToday,
+            Reason::Shared(oxygen()),
+        ),
+        (
+            "another firmware is the operator's matter",
+            doubted(Doubted::By(Suspicion::FirmwareChanged), Some("oxygen"), High),
+            AllWorking,
+            Reason::AllHeard,
+        ),
         (
             "never set up",
             with(|f| f.lifecycle = Lifecycle::Expected),

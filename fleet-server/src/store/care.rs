@@ -9,7 +9,7 @@ use homeward_protocol::unit::Decimal;
 use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 
-use super::{Row, StoreError, Tx, audit};
+use super::{Row, StoreError, Tx, audit, suspicions};
 use crate::access::Sight;
 use crate::audit::Action;
 use crate::care::list::Judged;
@@ -154,6 +154,7 @@ fn judge(known: Known, now: Timestamp) -> Judged {
     Judged {
         standing: standing(&known.facts, now),
         lifecycle: known.facts.lifecycle,
+        doubts: known.facts.doubts.len(),
         gateway: known.gateway,
         placement: known.placement,
         connected: known.connected,
@@ -224,6 +225,11 @@ fn gather(tx: &mut dyn Tx, team: &str, gateway: &str, now: Timestamp) -> Result<
             known.facts.alarms.push(alarm_row(row)?);
         }
     }
+    for (of, doubt) in suspicions::doubts(tx, gateway)? {
+        if let Some(known) = all.get_mut(&of) {
+            known.facts.doubts.push(doubt);
+        }
+    }
     let rows = tx.rows(
         "SELECT gateway, MAX(noted_at) FROM gaps
          WHERE noted_at >= $1 AND cause IN ('not-held', 'chain-broken', 'fork') AND ($2 = '' OR gateway = $2)
@@ -251,6 +257,7 @@ fn known_row(row: &Row) -> Result<Known, StoreError> {
             last_heard: row.opt_int(5)?.map(Timestamp::synced),
             sensors: Vec::new(),
             alarms: Vec::new(),
+            doubts: Vec::new(),
             unproven_gap: None,
         },
     })

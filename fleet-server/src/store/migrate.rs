@@ -12,12 +12,14 @@ use time::format_description::well_known::Rfc3339;
 
 use super::StoreError;
 
-const SQLITE: &[(&str, &str)] = &[
+/// Every migration: its name and its text.
+pub(super) const SQLITE: &[(&str, &str)] = &[
     ("V1__first", include_str!("../../migrations/sqlite/V1__first.sql")),
     (
         "V2__details",
         include_str!("../../migrations/sqlite/V2__details.sql"),
     ),
+    ("V3__watch", include_str!("../../migrations/sqlite/V3__watch.sql")),
 ];
 const POSTGRES: &[(&str, &str)] = &[
     (
@@ -27,6 +29,10 @@ const POSTGRES: &[(&str, &str)] = &[
     (
         "V2__details",
         include_str!("../../migrations/postgres/V2__details.sql"),
+    ),
+    (
+        "V3__watch",
+        include_str!("../../migrations/postgres/V3__watch.sql"),
     ),
 ];
 

@@ -10,6 +10,7 @@ mod identity;
 pub(crate) mod kept;
 mod server;
 mod statements;
+mod suspicions;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -75,6 +76,9 @@ promises![
     what_cannot_be_read_is_kept_up_to_a_bound_and_counted,
     an_alarm_and_an_outage_that_come_again_after_a_fork_stand_once,
     a_report_with_a_sensor_twice_is_stored_like_any_other,
+    suspicions_stand_until_a_report_leaves_them_out,
+    a_device_that_two_gateways_have_is_found_at_both,
+    suspicions_that_are_over_grow_old_and_those_that_stand_do_not,
     a_connection_that_ends_late_leaves_the_newer_one_alone,
     connections_that_were_open_when_the_server_went_have_ended,
     every_table_has_said_how_long_it_keeps_its_rows,
@@ -220,6 +224,7 @@ mod promise {
 
     pub(super) use super::identity::*;
     pub(super) use super::kept::*;
+    pub(super) use super::suspicions::*;
 
     pub(super) fn a_committed_write_is_seen_after_reopening(home: &Home) {
         block(home.open().write(|tx| put(tx, "a", "1"))).expect("stored");

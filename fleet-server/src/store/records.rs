@@ -17,7 +17,7 @@ use homeward_protocol::wire;
 use serde::Serialize;
 
 use super::streams::number;
-use super::{StoreError, Tx, Value, audit};
+use super::{StoreError, Tx, Value, audit, suspicions};
 use crate::device::attempt;
 use crate::ingest::{Content, Place};
 
@@ -97,7 +97,8 @@ pub(super) fn keep<'a>(
                 quarantine(tx, at.gateway, &body.0, why, at.now)?;
                 unreadable += 1;
             }
-            Content::Record(Item::Watch(_)) | Content::Lost(_) => {}
+            Content::Record(Item::Watch(report)) => suspicions::put(tx, at, report)?,
+            Content::Lost(_) => {}
         }
     }
     Ok((readings, unreadable))

@@ -50,10 +50,12 @@ pub enum Age {
 pub const RULES: &[(&str, Keep)] = &[
     ("alarms", Keep::Days(Age::Readings)),
     ("audit", Keep::Always),
+    ("bonds", Keep::PerThing),
     ("certificates", Keep::Days(Age::Certificates)),
     ("claims", Keep::PerThing),
     ("connections", Keep::Days(Age::Readings)),
     ("envelopes", Keep::Days(Age::Envelopes)),
+    ("findings", Keep::Days(Age::Readings)),
     ("gaps", Keep::Days(Age::Readings)),
     ("gateways", Keep::PerThing),
     ("incidents", Keep::Always),
@@ -73,6 +75,7 @@ pub const RULES: &[(&str, Keep)] = &[
     ("teams", Keep::PerThing),
     ("tokens", Keep::PerThing),
     ("users", Keep::PerThing),
+    ("watches", Keep::PerThing),
 ];
 
 /// Deletes a bounded number of rows that are older than they are kept; true when there may be more.
@@ -89,6 +92,7 @@ pub fn step(
         (ALARMS, readings_days),
         (OUTAGES, readings_days),
         (GAPS, readings_days),
+        (FINDINGS, readings_days),
         (CONNECTIONS, readings_days),
         (STREAMS, readings_days.max(envelopes_days)),
         (SIGNALS, SIGNAL_DAYS),
@@ -116,6 +120,10 @@ const OUTAGES: &str = "DELETE FROM outages WHERE (gateway, epoch, seq) IN
     (SELECT gateway, epoch, seq FROM outages WHERE received_at < $1 LIMIT $2)";
 const GAPS: &str = "DELETE FROM gaps WHERE (gateway, epoch, lane, from_seq, cause) IN
     (SELECT gateway, epoch, lane, from_seq, cause FROM gaps WHERE noted_at < $1 LIMIT $2)";
+/// Those that stand are kept.
+const FINDINGS: &str = "DELETE FROM findings WHERE (gateway, suspicion, sensor, address, raised_at) IN
+    (SELECT gateway, suspicion, sensor, address, raised_at FROM findings WHERE raised_at < $1 AND cleared_at IS NOT NULL
+     ORDER BY raised_at LIMIT $2)";
 /// Connections that still last are kept.
 const CONNECTIONS: &str = "DELETE FROM connections WHERE (gateway, connected_at) IN
     (SELECT gateway, connected_at FROM connections WHERE connected_at < $1 AND ended_at IS NOT NULL

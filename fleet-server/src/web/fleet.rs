@@ -42,6 +42,7 @@ pub struct Row {
     word: String,
     reason: String,
     as_of: Option<When>,
+    doubts: usize,
 }
 
 #[derive(Template)]
@@ -200,6 +201,7 @@ fn row(judged: Judged, now: Timestamp) -> Row {
         word: words::state(&judged.standing, |at| when::clock(at, now)),
         reason: words::reason(&judged.standing.reason),
         as_of: judged.standing.as_of.map(|at| When::new(at, now)),
+        doubts: judged.doubts,
         state: judged.standing.state,
         shape: Shape(judged.standing.state),
         gateway: judged.gateway,

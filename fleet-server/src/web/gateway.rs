@@ -8,6 +8,7 @@ use homeward_protocol::id::{GatewayId, PlacementId};
 use homeward_protocol::posture::PostureReport;
 use homeward_protocol::reading::Details;
 use homeward_protocol::time::Timestamp;
+use homeward_protocol::watch::DeviceFacts;
 use serde::Deserialize;
 
 use super::Desk;
@@ -18,11 +19,11 @@ use super::when::{self, When};
 use super::words as plain;
 use crate::access::Sight;
 use crate::bus::Event;
-use crate::care::{self, Lifecycle, Standing, reading as said, words};
+use crate::care::{self, Doubt, Doubted, Lifecycle, Standing, reading as said, words};
 use crate::device::register::{Approving, Revoking, approve as let_in, revoke as shut_out};
 use crate::store::care::{known_of, place as put, placements};
 use crate::store::console::{self, AlarmEvent, Certificate, Claimed, Gap, Gateway, Sensor, Shown, Stretch};
-use crate::store::{StoreError, Tx};
+use crate::store::{StoreError, Tx, suspicions};
 
 /// Most characters of a reason.
 const MAX_REASON: usize = 200;
@@ -36,6 +37,9 @@ struct Whole {
     latest: Vec<Shown>,
     gaps: Vec<Gap>,
     alarms: Vec<AlarmEvent>,
+    findings: Vec<suspicions::Shown>,
+    doubts: Vec<Doubt>,
+    bonds: Vec<DeviceFacts>,
     connections: Vec<Stretch>,
     outages: Vec<Stretch>,
     certificates: Vec<Certificate>,
@@ -89,6 +93,26 @@ impl Page {
 
     fn gap(gap: &Gap) -> String {
         format!("{} ({})", plain::gap(&gap.cause, gap.missing), gap.lane)
+    }
+
+    /// Suspicions that stand, or that are over.
+    fn suspicions(&self, standing: bool) -> Vec<&suspicions::Shown> {
+        let all = self.whole.findings.iter();
+        all.filter(|f| f.cleared_at.is_none() == standing).collect()
+    }
+
+    /// Sensors that another gateway has too, with since when.
+    fn shared(&self) -> Vec<&Doubt> {
+        let all = self.whole.doubts.iter();
+        all.filter(|d| d.what == Doubted::Shared).collect()
+    }
+
+    /// Values of a sensor that stands still are not to be taken for fresh.
+    fn doubt(&self, sensor: &Sensor) -> Option<&'static str> {
+        let about = self.whole.findings.iter().find(|f| {
+            f.cleared_at.is_none() && f.sensor.as_ref() == Some(&sensor.sensor) && plain::spoils(f.suspicion)
+        });
+        about.map(|f| f.suspicion.name())
     }
 
     fn lifecycle(&self) -> &'static str {
@@ -194,6 +218,9 @@ fn whole(tx: &mut dyn Tx, id: &GatewayId, now: Timestamp) -> Result<Option<Whole
         latest: console::latest(tx, id)?,
         gaps: console::gaps(tx, id)?,
         alarms: console::alarms(tx, id)?,
+        findings: suspicions::findings(tx, id)?,
+        bonds: suspicions::bonds(tx, id)?,
+        doubts: known.facts.doubts,
         connections: console::connections(tx, id)?,
         outages: console::outages(tx, id)?,
         certificates: console::certificates(tx, id)?,

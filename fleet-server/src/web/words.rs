@@ -1,8 +1,41 @@
 //! The operator's words for what is kept as a short name.
 
+use homeward_protocol::bond::{Bond, KeyClass};
 use homeward_protocol::time::ClockTrust;
+use homeward_protocol::watch::Suspicion;
 
 use crate::care::Lifecycle;
+
+/// Whether a suspicion is against the values that its sensor sends.
+pub const fn spoils(suspicion: Suspicion) -> bool {
+    matches!(
+        suspicion,
+        Suspicion::Frozen
+            | Suspicion::Silent
+            | Suspicion::SessionExpired
+            | Suspicion::ImpossibleChange
+            | Suspicion::BondChanged
+            | Suspicion::OtherDevice
+    )
+}
+
+/// What a bond proves.
+pub fn bond(bond: Option<Bond>) -> String {
+    let Some(bond) = bond else {
+        return "not paired: anybody can imitate it".to_owned();
+    };
+    let class = match bond.class {
+        KeyClass::Debug => "paired with the key that is public for debugging",
+        KeyClass::LegacyUnauthenticated => "paired by the old method, nothing checked",
+        KeyClass::SecureUnauthenticated => "paired, nothing checked",
+        KeyClass::LegacyAuthenticated => "paired by the old method, with a code",
+        KeyClass::SecureAuthenticated => "paired with a code",
+    };
+    match bond.key_size {
+        16.. => class.to_owned(),
+        short => format!("{class}, short key of {short} bytes"),
+    }
+}
 
 /// How far a gateway's life has come.
 pub fn lifecycle(lifecycle: Lifecycle) -> &'static str {

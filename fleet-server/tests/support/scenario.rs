@@ -390,6 +390,19 @@ fn history(tx: &mut dyn Tx) -> Done {
     )?;
     run(
         tx,
+        "INSERT INTO findings (gateway, suspicion, sensor, address, since, said, raised_at, cleared_at)
+         VALUES ($1, 'clock-shift', 'cuff', '', $2, 'its clock jumped by 10 minutes', $2, NULL),
+                ($1, 'frozen', 'glucose', '', $3, 'glucose: the same value 25 times in 120 minutes', $3, $2)",
+        &[gateway.into(), at(3600).ms.into(), at(90_000).ms.into()],
+    )?;
+    run(
+        tx,
+        "INSERT INTO bonds (gateway, sensor, address, class, key_size, associated_at, firmware, battery)
+         VALUES ($1, 'cuff', 'C1:00:00:00:0A:01', 'secure-authenticated', 16, $2, '1.2.3', 87)",
+        &[gateway.into(), at(90_000).ms.into()],
+    )?;
+    run(
+        tx,
         "INSERT INTO postures (gateway, taken_at, received_at, report) VALUES ($1, $2, $2, $3)",
         &[gateway.into(), at(40).ms.into(), posture().as_slice().into()],
     )

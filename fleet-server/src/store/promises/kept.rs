@@ -16,7 +16,7 @@ use super::{Home, NOW, block};
 use crate::gate::{Passage, Why};
 use crate::ingest::Arrived;
 use crate::store::take::{Outcome, Sealed, take};
-use crate::store::{Store, StoreError, Tx, check, connections, console, records, retention};
+use crate::store::{Store, StoreError, Tx, check, connections, console, migrate, records, retention};
 
 /// A signer for rows that nobody verifies.
 pub(crate) struct NoKey;
@@ -423,9 +423,9 @@ pub(super) fn connections_that_were_open_when_the_server_went_have_ended(home: &
 }
 
 pub(super) fn every_table_has_said_how_long_it_keeps_its_rows(_: &Home) {
-    let schema = include_str!("../../../migrations/sqlite/V1__first.sql");
-    let mut tables: Vec<&str> = schema
-        .lines()
+    let mut tables: Vec<&str> = migrate::SQLITE
+        .iter()
+        .flat_map(|(_, text)| text.lines())
         .filter_map(|line| line.strip_prefix("CREATE TABLE ")?.split_whitespace().next())
         .collect();
     tables.sort_unstable();
