@@ -41,6 +41,9 @@ pub enum DeviceUnit {
     /// Per hour.
     #[serde(rename = "1/h")]
     PerHour,
+    /// Millilitres per minute.
+    #[serde(rename = "mL/min")]
+    MillilitrePerMinute,
 }
 
 /// How to come from a device's unit to the one that travels.
@@ -72,6 +75,7 @@ impl DeviceUnit {
             DeviceUnit::Volt => "V",
             DeviceUnit::Ampere => "A",
             DeviceUnit::PerHour => "1/h",
+            DeviceUnit::MillilitrePerMinute => "mL/min",
         }
     }
 
@@ -98,6 +102,7 @@ impl DeviceUnit {
             (DeviceUnit::Fahrenheit, Unit::Celsius) => linear((5, 9), (-160, 9)),
             (DeviceUnit::InchOfWater, Unit::Pascal) => linear((24_908_891, 100_000), (0, 1)),
             (DeviceUnit::Minute, Unit::Second) => linear((60, 1), (0, 1)),
+            (DeviceUnit::MillilitrePerMinute, Unit::LitrePerMinute) => linear((1, 1000), (0, 1)),
             _ => None,
         }
     }

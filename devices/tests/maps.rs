@@ -50,12 +50,11 @@ fn text<'a>(of: &'a Value, key: &str) -> &'a str {
 /// The number in the frame, by the addressing of the device and the number as it is printed.
 fn wire_address(device: &Value, register: &Value) -> Option<u64> {
     let printed = register["address"].as_u64()?;
-    match (
-        text(device, "addressing").starts_with("as printed"),
-        register["function"].as_u64(),
-    ) {
-        (true, Some(1)) => printed.checked_sub(1),
-        (true, Some(4)) => printed.checked_sub(30_001),
+    let addressing = text(device, "addressing").split(' ').next().unwrap_or_default();
+    match (addressing, register["function"].as_u64()) {
+        ("as", Some(1)) => printed.checked_sub(1),
+        ("as", Some(4)) => printed.checked_sub(30_001),
+        ("modicon", Some(3)) => printed.checked_sub(40_001),
         _ => Some(printed),
     }
 }

@@ -100,6 +100,8 @@ pub enum Kind {
     BasalMetabolism,
     /// Energy expended since the last reset, kilojoules.
     EnergyExpended,
+    /// Flow of the air that a detector draws past its cell, litres per minute.
+    SampleFlow,
 }
 
 impl Kind {
@@ -107,6 +109,7 @@ impl Kind {
     pub const fn unit(self) -> Unit {
         match self {
             Kind::RoomPressure => Unit::Pascal,
+            Kind::SampleFlow => Unit::LitrePerMinute,
             Kind::HeartRate | Kind::PulseRate => Unit::PerMinute,
             Kind::SystolicPressure | Kind::DiastolicPressure | Kind::MeanPressure | Kind::CuffPressure => {
                 Unit::MillimetreOfMercury
@@ -194,6 +197,7 @@ impl Kind {
             Kind::BodyImpedance => "body impedance",
             Kind::BasalMetabolism => "basal metabolism",
             Kind::EnergyExpended => "energy expended",
+            Kind::SampleFlow => "sample flow",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::profile::Profile;
 
-const SHIPPED: [(&str, &str); 15] = [
+const SHIPPED: [(&str, &str); 16] = [
     (
         "blood-pressure",
         include_str!("../../profiles/blood-pressure.toml"),
@@ -15,6 +15,10 @@ const SHIPPED: [(&str, &str); 15] = [
     ("comet-tx5xx", include_str!("../../profiles/comet-tx5xx.toml")),
     ("glucose-meter", include_str!("../../profiles/glucose-meter.toml")),
     ("heart-rate", include_str!("../../profiles/heart-rate.toml")),
+    (
+        "new-cosmos-ps-7-m",
+        include_str!("../../profiles/new-cosmos-ps-7-m.toml"),
+    ),
     ("parker-db5-20", include_str!("../../profiles/parker-db5-20.toml")),
     (
         "pulse-oximeter",
