@@ -221,7 +221,7 @@ fn found_in_time(fault: Fault) {
         let within = fault.within(story.home.is_lonely());
         slowest.1 = slowest.1.max(within);
         // A cuff may rest for some days before the fault can show.
-        let days = begins / DAY + 5 + within.div_ceil(DAY);
+        let days = begins / DAY + 10 + within.div_ceil(DAY);
         let found = story.until(&fault.what(), days);
         let found =
             found.unwrap_or_else(|| panic!("home {seed}: {fault:?} was not found: {:?}", story.found));
@@ -264,7 +264,7 @@ faults! {
     a_sensor_clock_that_fell_back_for_years_is_found_at_the_next_measurement: Fault::ClockReset,
     a_scan_that_stopped_is_found_within_a_quarter_of_an_hour: Fault::ScanStopped,
     a_deaf_radio_is_found_within_half_an_hour_where_radios_are_many: Fault::ScanDeaf,
-    a_battery_that_falls_fast_is_found_within_three_days_at_home: Fault::BatteryFalls,
+    a_battery_that_falls_fast_is_found_within_three_days: Fault::BatteryFalls,
     an_empty_battery_is_found_at_once: Fault::BatteryEmpty,
     another_firmware_is_found_at_the_next_connection: Fault::Firmware,
     an_unlisted_device_that_stays_is_found_within_hours: Fault::Unlisted,

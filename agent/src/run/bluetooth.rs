@@ -20,13 +20,14 @@ use crate::outbox::keeper::Outbox;
 use crate::sense::ble::Device;
 use crate::sense::radio::{self, Radio, SCANS};
 use crate::sense::{Heard, Sensor};
-use crate::watch::{Event, Scan};
+use crate::watch::{Event, Scan, listed};
 
 /// A long task and its name.
 pub type Task = Pin<Box<dyn Future<Output = (&'static str, Result<(), RunError>)> + Send>>;
 
 /// The Bluetooth sensors of a box, not yet served.
 pub struct Bluetooth {
+    sensors: Vec<Sensor>,
     devices: Vec<Device>,
     paired: Associations,
 }
@@ -59,7 +60,11 @@ impl Bluetooth {
                 clock.uptime(),
             ));
         }
-        Ok(Bluetooth { devices, paired })
+        Ok(Bluetooth {
+            sensors: sensors.to_vec(),
+            devices,
+            paired,
+        })
     }
 
     /// How the sensors stand.
@@ -103,7 +108,8 @@ impl Bluetooth {
         }
         let (overheard, ended) = (scans.subscribe(), stop.clone());
         let events = events.clone();
-        tasks.push(task("overhear", overhear(overheard, events, ended)));
+        tasks.push(task("overhear", overhear(overheard, events.clone(), ended)));
+        tasks.push(task("listing", list(self.sensors, paired, events, stop.clone())));
         tasks.push(task("scan", radio::scan(central, scans, stop.clone())));
         tasks.push(task(
             "paired",
@@ -139,6 +145,22 @@ async fn overhear(
         }
     }
     // The watch ends first when all were asked to stop; only then may this end.
+    stop.cancelled().await;
+}
+
+/// Tells the watch each time that a device was paired or forgotten.
+async fn list(
+    sensors: Vec<Sensor>,
+    mut paired: watch::Receiver<Arc<Associations>>,
+    to: mpsc::Sender<Event>,
+    stop: CancellationToken,
+) {
+    while let Some(Ok(())) = stop.run_until_cancelled(paired.changed()).await {
+        let all = Arc::clone(&paired.borrow_and_update());
+        if to.send(Event::Listed(listed(&sensors, &all))).await.is_err() {
+            break;
+        }
+    }
     stop.cancelled().await;
 }
 

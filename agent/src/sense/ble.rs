@@ -117,8 +117,8 @@ pub struct Kept {
 /// What is noticed of a sensor beside its values, for the watch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Noticed {
-    /// It connected; its bond, when it is bonded and the bond could be read.
-    Connected(Option<Bond>),
+    /// It connected, and is tied to the adapter like this.
+    Connected(BondState),
     /// It does not hold the bond of its association.
     BondRefused,
     /// It could not be connected, or was lost while something was asked.
@@ -427,11 +427,7 @@ impl Device {
     }
 
     fn check(&mut self, held: BondState, up: Uptime, out: &mut Vec<Effect>) {
-        let bond = match held {
-            BondState::Held(bond) => Some(bond),
-            BondState::None | BondState::Unread => None,
-        };
-        out.push(Effect::Tell(Noticed::Connected(bond)));
+        out.push(Effect::Tell(Noticed::Connected(held)));
         let paired = self.association.as_ref().and_then(|a| a.bond);
         match proof(paired, self.session.least_bond, held) {
             Ok(proof) => {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use homeward_devices::link::ble::{Advert, Central, Notice, Peripheral, StackState};
+use homeward_devices::link::ble::{Advert, BondState, Central, Notice, Peripheral, StackState};
 use homeward_protocol::id::SensorId;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -219,14 +219,19 @@ async fn next<L: Peripheral>(link: Option<&mut L>) -> Option<Notice> {
 fn event(sensor: &SensorId, noticed: Noticed) -> Option<Event> {
     let sensor = sensor.clone();
     match noticed {
-        Noticed::Connected(bond) => Some(Event::Connected { sensor, bond }),
+        Noticed::Connected(BondState::Held(bond)) => Some(Event::Connected {
+            sensor,
+            bond: Some(bond),
+        }),
+        Noticed::Connected(BondState::None) => Some(Event::Connected { sensor, bond: None }),
         Noticed::BondRefused => Some(Event::BondRefused { sensor }),
         Noticed::Told { firmware, battery } => Some(Event::Told {
             sensor,
             firmware,
             battery,
         }),
-        Noticed::Failed(_) | Noticed::Quarantined { .. } => None,
+        // A bond that could not be read is no sign that it changed.
+        Noticed::Connected(BondState::Unread) | Noticed::Failed(_) | Noticed::Quarantined { .. } => None,
     }
 }
 

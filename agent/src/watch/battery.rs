@@ -116,28 +116,50 @@ impl Battery {
 
     fn falls_fast(&self, now: i64) -> bool {
         let border = now.saturating_sub(RECENT);
-        let known = self
+        if self
             .levels
             .first()
-            .map_or(0, |first| border.saturating_sub(first.at));
-        if known < KNOWN {
+            .is_none_or(|first| border.saturating_sub(first.at) < KNOWN)
+        {
             return false;
         }
-        let falls = |recent: bool| {
-            let pairs = self
-                .levels
-                .windows(2)
-                .filter(move |pair| !pair[1].blind && (pair[1].at > border) == recent);
-            pairs
-                .map(|pair| pair[0].charge.saturating_sub(pair[1].charge))
-                .filter(|fall| *fall > 0)
-        };
-        let points = |recent| falls(recent).map(f64::from).sum::<f64>();
-        #[expect(clippy::cast_precision_loss, reason = "days, to be compared roughly")]
-        let (lately, before) = (
-            points(true) / (RECENT / DAY) as f64,
-            points(false) / (known as f64 / DAY as f64),
-        );
-        falls(true).count() >= STEPS && points(true) >= STEEP && lately > TIMES * before
+        let recent: Vec<Fall> = self.falls().filter(|fall| fall.at > border).collect();
+        let before: Vec<Fall> = self.falls().filter(|fall| fall.at <= border).collect();
+        let resting = self
+            .levels
+            .iter()
+            .rfind(|l| l.at <= border)
+            .map_or(0, |l| border - l.at);
+        let seen = before.iter().map(|fall| fall.lasted).sum::<i64>() + resting;
+        let lost = points(&recent);
+        recent.len() >= STEPS && lost >= STEEP && rate(lost, RECENT) > TIMES * rate(points(&before), seen)
     }
+
+    /// Steps down that were seen.
+    fn falls(&self) -> impl Iterator<Item = Fall> {
+        let pairs = self.levels.windows(2).filter(|pair| !pair[1].blind);
+        let fall = |pair: &[Level]| Fall {
+            at: pair[1].at,
+            lasted: pair[1].at.saturating_sub(pair[0].at),
+            points: pair[0].charge.saturating_sub(pair[1].charge),
+        };
+        pairs.map(fall).filter(|fall| fall.points > 0)
+    }
+}
+
+/// A step down: when it was seen, after how long, and by how much.
+struct Fall {
+    at: i64,
+    lasted: i64,
+    points: u8,
+}
+
+fn points(falls: &[Fall]) -> f64 {
+    falls.iter().map(|fall| f64::from(fall.points)).sum()
+}
+
+/// Points a day; less than a day counts as one.
+#[expect(clippy::cast_precision_loss, reason = "days, to be compared roughly")]
+fn rate(points: f64, time: i64) -> f64 {
+    points / (time as f64 / DAY as f64).max(1.0)
 }

@@ -2,7 +2,7 @@
 //!
 //! Both need to be near, as far as a radio can tell: a signal that stays above [`NEAR`] on average, in at least three
 //! windows. Found
-//! - a second device with the name and the services of a listed one: at the third window;
+//! - a second device with the name and the services of a listed one: when it was there for [`LOOKS`];
 //! - a medical device that nobody listed: when it was there for [`STAYS`], so that a visiting nurse's cuff is none.
 //!
 //! False alarms: a neighbour's device behind a wall arrives 15 dB below the limit; an average that wanders by 5 dB a
@@ -32,6 +32,8 @@ const NEAR: f64 = -68.0;
 const NEWEST: f64 = 0.125;
 /// Windows before anything is said.
 const WINDOWS: u32 = 3;
+/// Long enough not to be somebody who passes with the same model.
+const LOOKS: Duration = Duration::from_mins(5);
 /// An unlisted device is one that stays so long.
 const STAYS: Duration = Duration::from_hours(2);
 /// Not near for so long: gone.
@@ -184,12 +186,13 @@ impl Nearby {
                 }
             };
             let like = faces.iter().find(|(_, face)| face.is_like(stranger));
+            let looked = last.since(first) >= LOOKS;
             for (sensor, _) in faces {
                 let alike = like.is_some_and(|(id, _)| id == sensor);
                 let said = format!("{address} has the name and the services of {sensor}");
                 all.push((
                     key(Suspicion::LookAlike, Some(sensor), *address),
-                    stands(alike, said),
+                    stands(alike && looked, said),
                 ));
             }
             let stays = last.since(first) >= STAYS && stranger.is_medical() && like.is_none();

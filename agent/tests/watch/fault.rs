@@ -88,10 +88,9 @@ impl Fault {
             // Where nobody else's radios are.
             Fault::ScanDeaf if lonely => 4 * DAY + 3,
             Fault::ScanDeaf => 33,
-            // Three days in which it is heard; two more may be spent away.
-            Fault::BatteryFalls => 5 * DAY,
+            Fault::BatteryFalls => 3 * DAY,
             Fault::Unlisted => 2 * HOUR + 10,
-            Fault::LookAlike => 10,
+            Fault::LookAlike => 14,
             Fault::OtherDevice => 5,
         }
     }
@@ -99,8 +98,8 @@ impl Fault {
     /// When it begins: at a time of day when the device is in use, on a day when everybody is at home.
     pub(crate) const fn begins(self, seed: u64) -> u64 {
         let day = match self {
-            // A week of the battery must be known, and three days before it; a Monday.
-            Fault::BatteryFalls => 14 * DAY,
+            // A week of the battery must be known, and three days before it.
+            Fault::BatteryFalls => 11 * DAY,
             Fault::FrozenCuff => DAY,
             // Days of the radio must be known; a Thursday.
             _ => 3 * DAY,

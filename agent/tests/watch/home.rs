@@ -550,7 +550,9 @@ impl Home {
             let firmware = Some(ShortText::cut("1.4.2"));
             let battery = Some(level as u8);
             let sensor = id(names[n]);
-            if !self.is_out() {
+            // What is not worn stays at home on an outing.
+            let stays = n < 2 && !self.away.contains(&self.minute);
+            if stays || !self.is_out() {
                 self.say(
                     55,
                     Event::Told {
