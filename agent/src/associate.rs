@@ -9,6 +9,8 @@
 //!   one after it; only the oldest are forgotten ([`MAX_ENDED`]).
 //! - An address belongs to one sensor at a time. A device that serves two homes after each other is paired anew.
 
+use homeward_devices::ble::{self, DeviceText, Fields};
+use homeward_devices::link::ble::At;
 use homeward_protocol::bond::{BleAddress, Bond};
 use homeward_protocol::id::SensorId;
 use homeward_protocol::posture::{MAX_SENSORS, ShortText};
@@ -40,6 +42,27 @@ pub struct Declared {
 }
 
 impl Declared {
+    /// Where a device says it: the characteristics of service 180A in which [`Declared::learn`] finds something.
+    pub const WHERE: [At; 4] = [told_at(0x2A29), told_at(0x2A24), told_at(0x2A25), told_at(0x2A26)];
+
+    /// Takes what the device says at `at`. What is no text, or an empty one, is not said. At the pairing and at each
+    /// connection it is read in this one way, so that the same device never contradicts itself.
+    pub fn learn(&mut self, at: At, value: &[u8]) {
+        let said = match at.characteristic {
+            0x2A29 => &mut self.maker,
+            0x2A24 => &mut self.model,
+            0x2A25 => &mut self.serial,
+            0x2A26 => &mut self.firmware,
+            _ => return,
+        };
+        let decoded = ble::decode(at.characteristic, value).unwrap_or_default();
+        let text = decoded.into_iter().find_map(|measured| match measured.fields {
+            Fields::DeviceText(DeviceText(text)) if !text.is_empty() => Some(ShortText::cut(&text)),
+            _ => None,
+        });
+        *said = text;
+    }
+
     /// Whether `now` contradicts this: another maker, model or serial number. What one of the two does not tell is
     /// no contradiction, and a new firmware none either.
     pub fn contradicts(&self, now: &Declared) -> bool {
@@ -47,6 +70,13 @@ impl Declared {
         differ(&self.maker, &now.maker)
             || differ(&self.model, &now.model)
             || differ(&self.serial, &now.serial)
+    }
+}
+
+const fn told_at(characteristic: u16) -> At {
+    At {
+        service: 0x180A,
+        characteristic,
     }
 }
 
@@ -172,6 +202,23 @@ mod tests {
     use homeward_protocol::bond::KeyClass;
 
     use super::*;
+
+    #[test]
+    fn a_device_that_pads_its_texts_does_not_contradict_itself() {
+        let [_, _, serial, _] = Declared::WHERE;
+        let learned = |value: &[u8]| {
+            let mut declared = Declared::default();
+            declared.learn(serial, value);
+            declared
+        };
+        let paired = learned(b"SN 12 \0\0");
+        assert_eq!(paired.serial.as_ref().map(ShortText::as_str), Some("SN 12"));
+        assert!(!paired.contradicts(&learned(b"SN 12")));
+        assert!(paired.contradicts(&learned(b"SN 13")));
+        for unsaid in [b"".as_slice(), b" \0", &[0xff, 0xfe]] {
+            assert_eq!(learned(unsaid), Declared::default());
+        }
+    }
 
     fn association(sensor: &str, last: u8, since: i64) -> Association {
         Association {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use homeward_devices::bluez::pair::{PairError, Question, Window};
 use homeward_devices::bluez::{Bluez, keys::Keys};
-use homeward_devices::link::ble::{Advert, At, BleError, BondState, Central as _, Peripheral as _};
+use homeward_devices::link::ble::{Advert, BleError, BondState, Central as _, Peripheral as _};
 use homeward_devices::profile::Profile;
 use homeward_protocol::bond::{BleAddress, Bond, KeyClass};
 use homeward_protocol::id::SensorId;
@@ -29,8 +29,6 @@ use super::{Association, Declared};
 const HEAR: Duration = Duration::from_secs(12);
 /// For the link on which the new sensor is asked who it is.
 const CONNECT: Duration = Duration::from_secs(30);
-/// Device Information: maker, model, serial number, firmware.
-const DECLARED: [u16; 4] = [0x2A29, 0x2A24, 0x2A25, 0x2A26];
 
 /// Why a command about Bluetooth sensors failed.
 #[derive(Debug, thiserror::Error)]
@@ -217,32 +215,21 @@ async fn hear(bluez: &Bluez, address: BleAddress) -> Result<(), BleError> {
 
 /// What the sensor says of itself; what it does not tell stays open.
 async fn declared(bluez: &Bluez, address: BleAddress) -> Declared {
-    let mut found: [Option<ShortText>; 4] = [const { None }; 4];
+    let mut declared = Declared::default();
     match bluez.connect(address, CONNECT).await {
         Ok(link) => {
-            for (place, characteristic) in DECLARED.into_iter().enumerate() {
-                let at = At {
-                    service: 0x180A,
-                    characteristic,
-                };
+            for at in Declared::WHERE {
                 if link.served().contains(&at)
                     && let Ok(value) = link.read(at).await
                 {
-                    let text = String::from_utf8_lossy(&value);
-                    found[place] = Some(ShortText::cut(text.trim_end_matches('\0')));
+                    declared.learn(at, &value);
                 }
             }
             link.disconnect().await;
         }
         Err(error) => tracing::warn!("the new sensor could not be asked who it is: {error}"),
     }
-    let [maker, model, serial, firmware] = found;
-    Declared {
-        maker,
-        model,
-        serial,
-        firmware,
-    }
+    declared
 }
 
 /// Puts the stack's questions to the person at the terminal; ends when standard input does.

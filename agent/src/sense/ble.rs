@@ -9,29 +9,33 @@
 //!   from before a restart of ours, and a sensor that is linked is not heard.
 //! - What came from a memory is kept with the cursor in one commit (see [`records`]).
 
+mod judged;
+mod moves;
 pub mod records;
 pub mod times;
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
-use homeward_devices::ble::{self, DeviceClock, Measured};
+use homeward_devices::ble::racp::{Answer, Code, Command, Which};
+use homeward_devices::ble::{self, Fields, Measured};
 use homeward_devices::link::ble::{At, BleError, BondState, Notice, Remedy};
 use homeward_devices::profile::{Memory, Session, Visits};
 use homeward_protocol::alarm::{Alarm, Condition};
-use homeward_protocol::bond::{BleAddress, Bond};
+use homeward_protocol::bond::BleAddress;
 use homeward_protocol::envelope::Item;
 use homeward_protocol::id::SensorId;
 use homeward_protocol::posture::{SensorHeard, ShortText};
-use homeward_protocol::reading::{Details, Mark, Reading};
 use homeward_protocol::time::{Timestamp, Uptime};
 
 use super::{Heard, Sensor, Told};
 use crate::associate::{Association, Declared};
-use crate::care::{self, Circumstances, Gateway, Identity, Proof};
+use crate::care::{Gateway, Proof};
 use crate::outbox::Progress;
+pub use moves::{Effect, Input, Kept, Noticed, State};
+
+use judged::proof;
 use records::{Question, Record, Records, Taken};
-use times::{Clocks, Origin, Placed};
+use times::Clocks;
 
 /// The first wait after a failed connection; doubles to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_secs(5);
@@ -46,125 +50,10 @@ const REPLAY_OVER: Duration = Duration::from_secs(10);
 /// A sensor that visits is let go after this long without a value, for its battery.
 const VISIT_OVER: Duration = Duration::from_mins(1);
 
-const FIRMWARE: u16 = 0x2A26;
 const BATTERY: At = At {
     service: 0x180F,
     characteristic: 0x2A19,
 };
-const CURRENT_TIME: u16 = 0x2A2B;
-const SESSION_START: u16 = 0x2AAA;
-/// Maker, model, serial number, firmware.
-const DECLARED: [u16; 4] = [0x2A29, 0x2A24, 0x2A25, FIRMWARE];
-const DEVICE_INFORMATION: u16 = 0x180A;
-
-/// What happened.
-#[derive(Debug)]
-pub enum Input {
-    /// The sensor was heard in a scan.
-    Heard,
-    /// The connection was made, and this is served; or not.
-    Connected(Result<Vec<At>, BleError>),
-    /// How the adapter is tied to the sensor.
-    Bond(Result<BondState, BleError>),
-    /// The answer to [`Effect::Read`].
-    Read(At, Result<Vec<u8>, BleError>),
-    /// The answer to [`Effect::Subscribe`].
-    Subscribed(At, Result<(), BleError>),
-    /// The answer to [`Effect::Write`].
-    Written(Result<(), BleError>),
-    /// A value came.
-    Value(Notice),
-    /// The link is gone.
-    Lost,
-    /// The Bluetooth stack began anew, or can be used again: no link of before is left.
-    StackNew,
-    /// The association is this now.
-    Paired(Option<Association>),
-    /// Time passed.
-    Tick,
-}
-
-/// What is to be done, in order. The answer to each of the first five comes back as an [`Input`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// Connect within the limit.
-    Connect(BleAddress, Duration),
-    /// Ask how the adapter is tied to the sensor.
-    AskBond(BleAddress),
-    /// Read a value.
-    Read(At),
-    /// Subscribe.
-    Subscribe(At),
-    /// Write a value.
-    Write(At, Vec<u8>),
-    /// End the link. Nothing comes back.
-    Disconnect,
-    /// Keep these, in one commit.
-    Keep(Box<Kept>),
-    /// Tell the watch.
-    Tell(Noticed),
-}
-
-/// What is to be kept and reported.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
-    /// Records and the sensor's state.
-    pub heard: Heard,
-    /// How far its memory was taken, when that moved.
-    pub progress: Option<Progress>,
-}
-
-/// What is noticed of a sensor beside its values, for the watch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Noticed {
-    /// It connected, and is tied to the adapter like this.
-    Connected(BondState),
-    /// It does not hold the bond of its association.
-    BondRefused,
-    /// It could not be connected, or was lost while something was asked.
-    Failed(Remedy),
-    /// What it said of itself.
-    Told {
-        /// Firmware revision.
-        firmware: Option<ShortText>,
-        /// Charge of its battery, per cent.
-        battery: Option<u8>,
-    },
-    /// A value that no decoder knows, or that is damaged: put aside, never read as a vital sign.
-    Quarantined {
-        /// Where it came from.
-        at: At,
-        /// Why.
-        said: String,
-    },
-}
-
-/// What is waited for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
-    /// Nobody paired it, and its profile demands a bond.
-    Unpaired,
-    /// Its next try.
-    Away {
-        /// Not before this, even when it is heard.
-        not_before: Uptime,
-        /// Then even when it is not heard; none for one that visits.
-        blind_at: Option<Uptime>,
-    },
-    /// The connection.
-    Connecting,
-    /// The word about its bond.
-    Checking,
-    /// What it says of itself; what is still to be read.
-    Reading(VecDeque<At>),
-    /// Its subscriptions; what is still to be subscribed.
-    Subscribing(VecDeque<At>),
-    /// Its values.
-    Listening {
-        /// When the last one came, or listening began.
-        quiet_since: Uptime,
-    },
-}
 
 /// One sensor.
 pub struct Device {
@@ -229,6 +118,7 @@ impl Device {
     ) -> Option<Device> {
         let address = sensor.ble_address()?;
         let session = sensor.profile.session.clone()?;
+        let association = association.filter(|a| a.address == address);
         let since = association.as_ref().map_or(0, |a| a.since.ms);
         let state = SensorHeard {
             last_heard,
@@ -240,7 +130,7 @@ impl Device {
             address,
             session,
             gateway,
-            association: association.filter(|a| a.address == address),
+            association,
             state: State::Unpaired,
             link: Link::new(),
             silence: Told::Nothing,
@@ -445,12 +335,8 @@ impl Device {
     }
 
     fn identify(&mut self, out: &mut Vec<Effect>) {
-        let information = DECLARED.map(|characteristic| At {
-            service: DEVICE_INFORMATION,
-            characteristic,
-        });
         let own = self.session.read().map(|c| c.at);
-        let wanted = information.into_iter().chain([BATTERY]).chain(own);
+        let wanted = Declared::WHERE.into_iter().chain([BATTERY]).chain(own);
         let once = |at: &At| self.link.served.iter().filter(|s| *s == at).count() == 1;
         self.state = State::Reading(wanted.filter(once).collect());
         self.next_read(out);
@@ -492,7 +378,7 @@ impl Device {
         out: &mut Vec<Effect>,
     ) {
         match answer {
-            Ok(value) => self.learn(at, value, now),
+            Ok(value) => self.learn(at, &value, now),
             // It says nothing of itself there; that is its right.
             Err(BleError::NotServed { .. } | BleError::Refused { .. } | BleError::Protected { .. }) => {}
             Err(error) => return self.fail(&error, up, out),
@@ -503,24 +389,20 @@ impl Device {
         self.next_read(out);
     }
 
-    fn learn(&mut self, at: At, value: Vec<u8>, now: Timestamp) {
-        let text = || {
-            Some(ShortText::cut(
-                String::from_utf8_lossy(&value).trim_matches(['\0', ' ']),
-            ))
-        };
-        match at.characteristic {
-            0x2A29 => self.link.declared.maker = text(),
-            0x2A24 => self.link.declared.model = text(),
-            0x2A25 => self.link.declared.serial = text(),
-            FIRMWARE => self.link.declared.firmware = text(),
-            CURRENT_TIME => self.link.clocks.current_time(&value, now),
-            SESSION_START => {
-                self.link.clocks.session_start(&value);
-                self.link.cgm = value;
+    /// What does not decode is not said.
+    fn learn(&mut self, at: At, value: &[u8], now: Timestamp) {
+        self.link.declared.learn(at, value);
+        let decoded = ble::decode(at.characteristic, value).unwrap_or_default();
+        for measured in decoded {
+            match measured.fields {
+                Fields::Battery(battery) if at == BATTERY => self.link.battery = Some(battery.level),
+                Fields::CurrentTime(time) => self.link.clocks.current_time(time, now),
+                Fields::SessionStart(start) => {
+                    self.link.clocks.session_start(start);
+                    self.link.cgm = value.to_vec();
+                }
+                _ => {}
             }
-            _ if at == BATTERY => self.link.battery = value.first().copied().filter(|level| *level <= 100),
-            _ => {}
         }
     }
 
@@ -554,12 +436,12 @@ impl Device {
         let Some(point) = self.session.records() else {
             return;
         };
-        let bytes = match question {
-            Question::All => vec![1, 1],
-            Question::Last => vec![1, 6],
-            Question::From(first) => [vec![1, 3, 1], first.to_le_bytes().to_vec()].concat(),
+        let which = match question {
+            Question::All => Which::All,
+            Question::Last => Which::Last,
+            Question::From(first) => Which::From(first),
         };
-        out.push(Effect::Write(point.at, bytes));
+        out.push(Effect::Write(point.at, Command::Send(which).encode()));
     }
 
     fn value(&mut self, notice: &Notice, now: Timestamp, up: Uptime, out: &mut Vec<Effect>) {
@@ -590,14 +472,25 @@ impl Device {
     }
 
     /// The record access point said something: it is done, it has nothing, or it does not understand.
-    ///
-    /// Source: Bluetooth GATT Specification Supplement, Record Access Control Point.
     fn answered(&mut self, value: &[u8], out: &mut Vec<Effect>) {
-        let next = match value {
+        let code = match Answer::decode(value) {
+            Ok(Answer::Done {
+                request: Answer::SENT,
+                code,
+            }) => Some(code),
+            _ => None,
+        };
+        let next = match code {
             // Everything was sent, or there is nothing.
-            [6, 0, 1, 1 | 6, ..] => self.records.done(),
+            Some(Code::Success | Code::NoRecords) => self.records.done(),
             // Not this question: an operator, a filter or a number that the sensor does not know.
-            [6, 0, 1, 2..=5 | 9, ..] => self.records.refused(),
+            Some(
+                Code::OperationUnsupported
+                | Code::OperatorInvalid
+                | Code::OperatorUnsupported
+                | Code::OperandInvalid
+                | Code::OperandUnsupported,
+            ) => self.records.refused(),
             _ => {
                 self.records.cut();
                 None
@@ -627,72 +520,6 @@ impl Device {
         self.keep(items.collect(), progress, out);
     }
 
-    fn origin(&self, measured: &Measured) -> Origin {
-        let says_stored = measured
-            .samples
-            .iter()
-            .any(|s| s.marks.contains(&Mark::FromStorage));
-        match self.session.memory {
-            _ if says_stored => Origin::Stored,
-            Memory::Records if self.records.asking() => Origin::Stored,
-            Memory::Replayed if self.link.replaying && measured.clock != DeviceClock::NotTold => {
-                Origin::Unknown
-            }
-            _ => Origin::Live,
-        }
-    }
-
-    fn readings(&self, measured: &Measured, placed: &Placed, since: bool) -> Vec<Reading> {
-        let (grade, reasons) = care::judge(&self.circumstances(placed, since));
-        let one = |sample: &homeward_devices::sample::Sample| {
-            let mut marks = [sample.marks.as_slice(), &placed.marks].concat();
-            marks.sort_unstable();
-            marks.dedup();
-            Reading {
-                sensor: self.sensor.id.clone(),
-                kind: sample.kind,
-                value: sample.value,
-                taken_at: placed.taken_at,
-                quality: sample.quality,
-                grade,
-                details: Details {
-                    reasons: reasons.clone(),
-                    marks,
-                    sensor_clock: placed.sensor_clock,
-                    sent: sample.sent,
-                },
-            }
-        };
-        measured.samples.iter().map(one).collect()
-    }
-
-    /// `since`: all that was measured before the association was taken already.
-    fn circumstances(&self, placed: &Placed, since: bool) -> Circumstances {
-        let stored = placed.marks.contains(&Mark::FromStorage);
-        let stands = match &self.association {
-            None => true,
-            Some(a) if !stored => a.ended.is_none(),
-            Some(a) => since || placed.ours && a.stood_at(placed.taken_at.ms),
-        };
-        let differs = |a: &Association| a.declared.contradicts(&self.link.declared);
-        Circumstances {
-            proof: self.link.proof,
-            association: if stands {
-                care::Association::Stands
-            } else {
-                care::Association::Outside
-            },
-            identity: if self.association.as_ref().is_some_and(differs) {
-                Identity::Unexpected
-            } else {
-                Identity::AsExpected
-            },
-            standing: self.sensor.profile.standing,
-            gateway: self.gateway,
-            clock: placed.taken_at.trust,
-        }
-    }
-
     fn tick(&mut self, up: Uptime, out: &mut Vec<Effect>) {
         let State::Listening { quiet_since } = self.state else {
             return;
@@ -701,7 +528,7 @@ impl Device {
         if self.records.asking() {
             if quiet >= TRANSFER_IDLE {
                 if let Some(point) = self.session.records() {
-                    out.push(Effect::Write(point.at, vec![3, 0]));
+                    out.push(Effect::Write(point.at, Command::Abort.encode()));
                 }
                 self.give_up(
                     "it stopped in the middle of its records",
@@ -756,31 +583,6 @@ impl Device {
             state: self.now.clone(),
         };
         out.push(Effect::Keep(Box::new(Kept { heard, progress })));
-    }
-}
-
-/// What the bond proves, or why the device is refused as the one that was paired with the bond `paired`.
-fn proof(
-    paired: Option<Bond>,
-    least: Option<homeward_protocol::bond::KeyClass>,
-    held: BondState,
-) -> Result<Proof, &'static str> {
-    let Some(paired) = paired else {
-        return match least {
-            None => Ok(Proof::Nothing),
-            Some(_) => Err("it was paired without the bond that its profile demands: pair it again"),
-        };
-    };
-    if least.is_some_and(|least| paired.class < least) {
-        return Err("it was paired with a weaker bond than its profile demands: pair it again");
-    }
-    match held {
-        BondState::None => Err("it has no bond any more: it lost it, or is not the sensor that was paired"),
-        BondState::Held(bond) if bond.weaker_than(paired) => {
-            Err("it came back with a weaker bond: it is not taken for the sensor that was paired")
-        }
-        BondState::Held(bond) if bond == paired => Ok(Proof::Bonded(bond)),
-        BondState::Held(_) | BondState::Unread => Ok(Proof::Broken),
     }
 }
 

@@ -126,9 +126,10 @@ impl CgmStatus {
 }
 
 impl SessionStart {
-    /// The start in milliseconds since 1970 by the sensor's clock, in UTC; none when a part of it is unknown.
+    /// The start in milliseconds since 1970 by the sensor's clock, in UTC; none when a part of it is unknown, or a
+    /// zone or a daylight saving that no place has.
     pub fn utc_ms(self) -> Option<i64> {
-        let known = self.zone != UNKNOWN_ZONE && self.daylight_saving != u8::MAX;
+        let known = (-48..=56).contains(&self.zone) && matches!(self.daylight_saving, 0 | 2 | 4 | 8);
         let quarters = i64::from(self.zone) + i64::from(self.daylight_saving);
         let local = self.time.wall_clock().filter(|_| known)?;
         Some(local.at_ms() - quarters * 15 * 60_000)
@@ -467,6 +468,8 @@ mod tests {
         let local = start(0, 0).utc_ms().expect("known");
         assert_eq!(start(4, 4).utc_ms(), Some(local - 2 * 3_600_000));
         assert_eq!(start(-20, 0).utc_ms(), Some(local + 5 * 3_600_000));
-        assert_eq!((start(-128, 0).utc_ms(), start(4, 255).utc_ms()), (None, None));
+        for (zone, daylight_saving) in [(-128, 0), (4, 255), (57, 0), (-49, 0), (4, 3)] {
+            assert_eq!(start(zone, daylight_saving).utc_ms(), None);
+        }
     }
 }

@@ -127,6 +127,9 @@ impl Which {
 }
 
 impl Answer {
+    /// The `request` of a [`Answer::Done`] that ends a [`Command::Send`].
+    pub const SENT: u8 = SEND;
+
     /// Reads an indication of 2A52. Fails when it is too short for what it says it is.
     pub fn decode(value: &[u8]) -> Result<Self, DecodeError> {
         Answer::read(&mut Bytes::new(value))

@@ -1,9 +1,13 @@
-use homeward_protocol::bond::KeyClass;
+use std::collections::VecDeque;
+
+use homeward_protocol::bond::{Bond, KeyClass};
 use homeward_protocol::envelope::Lane;
 use homeward_protocol::grade::{Grade, Reason};
 use homeward_protocol::id::Epoch;
-use homeward_protocol::reading::Value;
+use homeward_protocol::reading::{Mark, Reading, Value};
 use homeward_protocol::unit::Decimal;
+
+mod attempts;
 
 use super::*;
 use crate::outbox::sqlite::Db;

@@ -5,7 +5,7 @@
 //! clocks were seen together in the same connection, and otherwise by the sensor's clock alone, and says so. No value
 //! is dropped for a difference of clocks (Nightscout xDrip, issue 1575).
 
-use homeward_devices::ble::{DateTime, DeviceClock};
+use homeward_devices::ble::{CurrentTime, DeviceClock, SessionStart};
 use homeward_protocol::reading::{Mark, SensorClock};
 use homeward_protocol::time::{ClockTrust, Timestamp};
 
@@ -13,8 +13,6 @@ use homeward_protocol::time::{ClockTrust, Timestamp};
 const LIVE_MS: i64 = 120_000;
 /// A sensor's own time is believed back to here, when nothing else is known: 400 days, more than a memory spans.
 const OLDEST_MS: i64 = 400 * 86_400_000;
-/// Time zones and daylight saving come in steps of this.
-const QUARTER_MS: i64 = 900_000;
 
 /// Whether a value was just measured, as far as its way here tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,24 +67,16 @@ impl Clocks {
         self.ahead_ms = Some(sensor_ms.saturating_sub(now.ms));
     }
 
-    /// Takes a Current Time value (2A2B).
-    pub fn current_time(&mut self, value: &[u8], now: Timestamp) {
-        if let Some(at) = date_time(value) {
+    /// Takes what the sensor's clock shows now (2A2B).
+    pub fn current_time(&mut self, time: CurrentTime, now: Timestamp) {
+        if let Some(at) = time.at_ms() {
             self.saw(at, now);
         }
     }
 
-    /// Takes a CGM Session Start Time (2AAA): Date Time, zone and daylight saving in quarters of an hour.
-    ///
-    /// Source: Bluetooth GATT Specification Supplement, CGM Session Start Time.
-    pub fn session_start(&mut self, value: &[u8]) {
-        let (Some(at), Some([zone, dst])) = (date_time(value), value.get(7..9)) else {
-            return;
-        };
-        let zone = i64::from(zone.cast_signed());
-        let dst = i64::from(*dst);
-        if (-48..=56).contains(&zone) && matches!(dst, 0 | 2 | 4 | 8) {
-            let ms = at - (zone + dst) * QUARTER_MS;
+    /// Takes the start of a CGM session (2AAA).
+    pub fn session_start(&mut self, start: SessionStart) {
+        if let Some(ms) = start.utc_ms() {
             self.start = Some(Start { ms, ours: false });
         }
     }
@@ -190,13 +180,10 @@ fn by_sensor(at_ms: i64, now: Timestamp) -> Timestamp {
     }
 }
 
-fn date_time(value: &[u8]) -> Option<i64> {
-    let octets: [u8; 7] = value.get(..7)?.try_into().ok()?;
-    Some(DateTime::from_octets(octets).wall_clock()?.at_ms())
-}
-
 #[cfg(test)]
 mod tests {
+    use homeward_devices::ble::DateTime;
+
     use super::*;
 
     const NOW: Timestamp = Timestamp::synced(1_795_000_000_000);
@@ -256,7 +243,11 @@ mod tests {
         assert_eq!((stored.taken_at, stored.ours), (NOW.plus_ms(-3_600_000), true));
         // The session began at 10:00 in a zone two hours ahead of UTC, with daylight saving in it.
         let mut clocks = Clocks::default();
-        clocks.session_start(&[0xEA, 0x07, 11, 18, 10, 0, 0, 4, 4]);
+        clocks.session_start(SessionStart {
+            time: DateTime::from_octets([0xEA, 0x07, 11, 18, 10, 0, 0]),
+            zone: 4,
+            daylight_saving: 4,
+        });
         let stored = clocks.place(minutes(30), Origin::Stored, NOW);
         assert_eq!(stored.taken_at.to_string(), "~2026-11-18T08:30:00Z");
     }
