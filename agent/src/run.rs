@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use homeward_devices::modbus::bus::{Bus, Master};
 use homeward_protocol::envelope::{Item, Lane};
 use homeward_protocol::id::{Epoch, Seq};
 use homeward_protocol::posture::SensorHeard;
@@ -19,13 +18,11 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::associate::file::{self as paired, FileError};
+use crate::associate::file::FileError;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::config::load::{self, Guarding, LoadError, Loaded, load};
+use crate::config::load::{LoadError, Loaded, load};
 use crate::enrol::renew::{Held, Renewal};
-use crate::guard::Guard;
-use crate::guard::serve::Post;
 use crate::identity::keys::{DeviceKey, Folder, KeyError, Server};
 use crate::identity::tls::{TlsError, verified};
 use crate::identity::{LeafError, Life, read_leaf};
@@ -33,25 +30,20 @@ use crate::outbox::keeper::{Keeper, Outbox, Place};
 use crate::outbox::sqlite::{Opened, OutboxError};
 use crate::outbox::{Ledger, intake};
 use crate::posture::report::Reporter;
-use crate::sense::{Heard, Line, lines, poll};
 use crate::session::mqtt::{Credentials, Door, Link, Wish};
 use crate::session::{Moment, Session};
 use crate::status::file::Writer;
 use crate::status::{CertificateStatus, LinkStatus, file};
-use crate::watch::follow::Follow;
-use crate::watch::{Event, Listed, listed};
 
-use bluetooth::Bluetooth;
+use wards::{Task, Wards};
 
 pub mod bluetooth;
+pub mod wards;
 
 /// How long tasks may take to end once they were asked to.
 const GRACE: Duration = Duration::from_secs(5);
 /// Lots of records between the sensors and the outbox. A disk that is slower than that slows the sensors down.
 const RECORDS: usize = 64;
-/// How long a question of another master may wait for its turn on a line: longer than a poll's time limit, shorter
-/// than most masters are patient.
-const PATIENCE: Duration = Duration::from_secs(3);
 /// Wishes of the server that wait.
 const WISHES: usize = 8;
 
@@ -119,18 +111,6 @@ pub struct Parts {
     pub data: Option<PathBuf>,
     /// The last moment that an earlier run is known to have been alive.
     pub last_alive: Option<Timestamp>,
-}
-
-/// What a box watches over.
-struct Wards<'a> {
-    /// The lines of its Modbus devices, each with its one master.
-    lines: Vec<(Line, Bus<Master>)>,
-    /// Who else may reach them.
-    guards: Vec<Guarding>,
-    /// Every sensor, as the watch knows it.
-    listed: Vec<Listed>,
-    /// The data folder.
-    data: &'a Path,
 }
 
 /// A running agent.
@@ -249,68 +229,11 @@ impl Agent {
         })
     }
 
-    /// Polls the sensors of `lines` over `masters`, lets other masters in by the guards, and has the watch follow all
-    /// of it. Without any, the senders are kept, so that nothing looks finished.
-    fn watch(
-        &mut self,
-        wards: Wards<'_>,
-        bluetooth: impl FnOnce(
-            &mpsc::Sender<Heard>,
-            &mpsc::Sender<Event>,
-            &CancellationToken,
-        ) -> Vec<bluetooth::Task>,
-        records: mpsc::Sender<Vec<Item>>,
-        sensors: watch::Sender<Vec<SensorHeard>>,
-        clock: &Arc<Clock>,
-    ) {
-        let Wards {
-            lines,
-            guards,
-            listed,
-            data,
-        } = wards;
-        let (heard_tx, heard) = mpsc::channel(RECORDS);
-        let (guarded_tx, guarded) = mpsc::channel(RECORDS);
-        for guarding in guards {
-            let mut before = lines.iter().filter(|(line, _)| *line.way() == guarding.plan.way);
-            if let Some((_, bus)) = before.next() {
-                let post = Post {
-                    listen: guarding.plan.listen,
-                    tls: guarding.tls,
-                    guest: bus.guest(PATIENCE),
-                    guard: Guard::new(guarding.plan.rules, clock.now(), clock.uptime()),
-                    clock: Arc::clone(clock),
-                    records: guarded_tx.clone(),
-                };
-                self.tasks.spawn(done("guard", post.run(self.stop.clone())));
-            }
-        }
-        for (line, bus) in lines {
-            let clock = Arc::clone(clock);
-            let both: poll::Clock = Arc::new(move || (clock.now(), clock.uptime()));
-            let polling = poll::run(bus, line, both, heard_tx.clone(), self.stop.clone());
-            self.tasks.spawn(done("sensors", polling));
-        }
-        let (events_tx, events) = mpsc::channel(RECORDS);
-        let follow = Follow {
-            data: data.to_owned(),
-            clock: Arc::clone(clock),
-            listed,
-            events,
-            records: records.clone(),
-        };
-        self.tasks.spawn(done("watch", follow.run(self.stop.clone())));
-        for task in bluetooth(&heard_tx, &events_tx, &self.stop) {
+    /// Runs more tasks until the agent stops.
+    fn serve(&mut self, tasks: Vec<Task>) {
+        for task in tasks {
             self.tasks.spawn(task);
         }
-        let to = Ears {
-            records,
-            events: events_tx,
-        };
-        let overhearing = overhear(guarded, guarded_tx, to.clone(), self.stop.clone());
-        self.tasks.spawn(done("guarded", overhearing));
-        let telling = tell(heard, heard_tx, to, sensors, self.stop.clone());
-        self.tasks.spawn(done("heard", telling));
     }
 
     /// Waits for the first task that ends by itself; when all were asked to stop, for all of them.
@@ -424,19 +347,8 @@ pub async fn run(data: &Path) -> Result<(), RunError> {
     let before = before.map(|status| status.sensors).unwrap_or_default();
     let outbox = open_outbox(data, config.quota, &clock).await?;
     let (records_tx, records) = mpsc::channel(RECORDS);
-    let listed = listed(&sensors, &paired::load(data)?);
-    let bluetooth = Bluetooth::resume(&sensors, &before, data, &outbox, &clock).await?;
-    let mut lines = lines(sensors, clock.uptime()).unwrap_or_default();
-    for line in &mut lines {
-        line.remember(&before);
-    }
-    let states = lines.iter().flat_map(Line::state).chain(bluetooth.heard());
-    let (sensors_tx, sensors) = watch::channel(states.collect());
-    let mut shared = Vec::new();
-    for line in lines {
-        let master = load::master(line.way(), line.time_limit(), data, &clock)?;
-        shared.push((line, Bus::new(master)));
-    }
+    let wards = Wards::resume(sensors, guards, &before, data, &outbox, &clock).await?;
+    let (sensors_tx, sensors) = watch::channel(wards.heard());
     let stop = CancellationToken::new();
     let parts = Parts {
         server: identity.server,
@@ -452,14 +364,7 @@ pub async fn run(data: &Path) -> Result<(), RunError> {
         last_alive,
     };
     let mut agent = Agent::start(parts, stop.clone())?;
-    let serve = |heard: &_, events: &_, stop: &_| bluetooth.tasks(data, &outbox, &clock, heard, events, stop);
-    let wards = Wards {
-        lines: shared,
-        guards,
-        listed,
-        data,
-    };
-    agent.watch(wards, serve, records_tx, sensors_tx, &clock);
+    agent.serve(wards.tasks(records_tx, sensors_tx, &stop));
     notify(NotifyState::Ready);
     tracing::info!("the agent runs with the data folder {}", data.display());
     let result = tokio::select! {
@@ -473,72 +378,6 @@ pub async fn run(data: &Path) -> Result<(), RunError> {
     agent.stop().await;
     outbox.close().await;
     result
-}
-
-/// Who wants what is heard.
-#[derive(Clone)]
-struct Ears {
-    records: mpsc::Sender<Vec<Item>>,
-    events: mpsc::Sender<Event>,
-}
-
-impl Ears {
-    /// What concerns the watch goes there too. False when nobody takes records any more.
-    async fn hear(&self, items: Vec<Item>) -> bool {
-        for event in items.iter().filter_map(Event::of) {
-            // Asked to stop, the watch ends first; the records are what counts.
-            let _ended = self.events.send(event).await;
-        }
-        items.is_empty() || self.records.send(items).await.is_ok()
-    }
-}
-
-/// What guards record goes to the outbox, and refused writes to the watch. `_open` keeps the inbox open.
-async fn overhear(
-    mut guarded: mpsc::Receiver<Vec<Item>>,
-    _open: mpsc::Sender<Vec<Item>>,
-    to: Ears,
-    stop: CancellationToken,
-) {
-    while let Some(Some(items)) = stop.run_until_cancelled(guarded.recv()).await {
-        if !to.hear(items).await {
-            return;
-        }
-    }
-    guarded.close();
-    while let Some(items) = guarded.recv().await {
-        if !to.hear(items).await {
-            return;
-        }
-    }
-}
-
-/// Parts what is heard: records to the outbox, readings to the watch, the sensors' state to reports. `_open` keeps the
-/// inbox open.
-async fn tell(
-    mut heard: mpsc::Receiver<Heard>,
-    _open: mpsc::Sender<Heard>,
-    to: Ears,
-    sensors: watch::Sender<Vec<SensorHeard>>,
-    stop: CancellationToken,
-) {
-    while let Some(Some(one)) = stop.run_until_cancelled(heard.recv()).await {
-        sensors.send_modify(
-            |all| match all.iter_mut().find(|s| s.sensor == one.state.sensor) {
-                Some(known) => *known = one.state,
-                None => all.push(one.state),
-            },
-        );
-        if !to.hear(one.items).await {
-            return;
-        }
-    }
-    heard.close();
-    while let Some(one) = heard.recv().await {
-        if !to.hear(one.items).await {
-            return;
-        }
-    }
 }
 
 async fn open_outbox(data: &Path, quota: u64, clock: &Clock) -> Result<Outbox, RunError> {

@@ -1,9 +1,7 @@
 //! Shell: what an agent with Bluetooth sensors runs beside the rest. Without such a sensor nothing here is started,
 //! and the adapter is left alone.
 
-use std::future::Future;
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use homeward_devices::bluez::Bluez;
@@ -13,39 +11,37 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::RunError;
+use super::wards::{Ears, Task, task};
 use crate::associate::{Associations, file};
 use crate::care::Gateway;
 use crate::clock::Clock;
 use crate::outbox::keeper::Outbox;
+use crate::sense::Sensor;
 use crate::sense::ble::Device;
 use crate::sense::radio::{self, Radio, SCANS};
-use crate::sense::{Heard, Sensor};
 use crate::watch::{Event, Scan, listed};
-
-/// A long task and its name.
-pub type Task = Pin<Box<dyn Future<Output = (&'static str, Result<(), RunError>)> + Send>>;
 
 /// The Bluetooth sensors of a box, not yet served.
 pub struct Bluetooth {
     sensors: Vec<Sensor>,
     devices: Vec<Device>,
     paired: Associations,
+    outbox: Outbox,
 }
 
 impl Bluetooth {
-    /// Takes those of `sensors` that are reached by Bluetooth, and goes on from what is kept in `data` and `outbox`.
-    /// `before` is how the sensors stood in an earlier run.
+    /// Takes those of `sensors` that are reached by Bluetooth, and goes on from what is kept in `outbox`. `before` is
+    /// how the sensors stood in an earlier run.
     ///
     /// # Errors
-    /// [`RunError::Outbox`] and [`RunError::Paired`].
+    /// [`RunError::Outbox`].
     pub async fn resume(
         sensors: &[Sensor],
+        paired: Associations,
         before: &[SensorHeard],
-        data: &Path,
         outbox: &Outbox,
         clock: &Clock,
     ) -> Result<Bluetooth, RunError> {
-        let paired = file::load(data)?;
         let mut devices = Vec::new();
         for sensor in sensors.iter().filter(|sensor| sensor.ble_address().is_some()) {
             let saved = outbox.progress(sensor.id.as_str()).await?;
@@ -64,6 +60,7 @@ impl Bluetooth {
             sensors: sensors.to_vec(),
             devices,
             paired,
+            outbox: outbox.clone(),
         })
     }
 
@@ -73,15 +70,7 @@ impl Bluetooth {
     }
 
     /// The tasks that serve them until `stop`; none without a sensor.
-    pub fn tasks(
-        self,
-        data: &Path,
-        outbox: &Outbox,
-        clock: &Arc<Clock>,
-        heard: &mpsc::Sender<Heard>,
-        events: &mpsc::Sender<Event>,
-        stop: &CancellationToken,
-    ) -> Vec<Task> {
+    pub fn tasks(self, data: &Path, clock: &Arc<Clock>, ears: &Ears, stop: &CancellationToken) -> Vec<Task> {
         if self.devices.is_empty() {
             return Vec::new();
         }
@@ -94,12 +83,12 @@ impl Bluetooth {
             let clock = Arc::clone(clock);
             let radio = Radio {
                 central: Arc::clone(&central),
-                outbox: outbox.clone(),
+                outbox: self.outbox.clone(),
                 clock: Arc::new(move || (clock.now(), clock.uptime())),
                 scans: scans.subscribe(),
                 paired: paired.clone(),
-                heard: heard.clone(),
-                events: events.clone(),
+                heard: ears.heard.clone(),
+                events: ears.events.clone(),
             };
             let serving = radio.run(device, stop.clone());
             tasks.push(Box::pin(async {
@@ -107,7 +96,7 @@ impl Bluetooth {
             }));
         }
         let (overheard, ended) = (scans.subscribe(), stop.clone());
-        let events = events.clone();
+        let events = ears.events.clone();
         tasks.push(task("overhear", overhear(overheard, events.clone(), ended)));
         tasks.push(task("listing", list(self.sensors, paired, events, stop.clone())));
         tasks.push(task("scan", radio::scan(central, scans, stop.clone())));
@@ -162,11 +151,4 @@ async fn list(
         }
     }
     stop.cancelled().await;
-}
-
-fn task(name: &'static str, work: impl Future<Output = ()> + Send + 'static) -> Task {
-    Box::pin(async move {
-        work.await;
-        (name, Ok(()))
-    })
 }

@@ -182,9 +182,7 @@ impl<C: Central> Radio<C> {
     async fn keep(&self, kept: Kept) -> Result<(), OutboxError> {
         let Kept { heard, progress } = kept;
         let (now, _) = (self.clock)();
-        for event in heard.items.iter().filter_map(Event::of) {
-            let _ended = self.events.send(event).await; // as above
-        }
+        let events: Vec<Event> = heard.items.iter().filter_map(Event::of).collect();
         if !heard.items.is_empty() || progress.is_some() {
             match self.outbox.keep(heard.items, progress, now).await {
                 Ok(()) | Err(OutboxError::DiskRefused { .. } | OutboxError::Encode(_)) => {}
@@ -197,6 +195,9 @@ impl<C: Central> Radio<C> {
         };
         // Nobody reports any more: the agent stops.
         let _nobody = self.heard.send(state).await;
+        for event in events {
+            let _ended = self.events.send(event).await; // asked to stop, the watch ends first
+        }
         Ok(())
     }
 
