@@ -5,7 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-const PROFILE: &str = r#"
+/// A device with one value to read and two registers that may be written.
+pub(super) const PROFILE: &str = r#"
 id = "pump"
 name = "A pump"
 source = "this test"

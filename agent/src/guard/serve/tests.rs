@@ -12,36 +12,8 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtensio
 use rustls::time_provider::DefaultTimeProvider;
 
 use super::*;
+use crate::guard::tests::PROFILE;
 use crate::guard::{Allow, Guarded, Peer, Rules};
-
-const PROFILE: &str = r#"
-id = "pump"
-name = "A pump"
-source = "this test"
-standing = "from-manual"
-role = "none"
-criticality = "vital"
-transports = ["tcp"]
-unit = 1
-interval_ms = 1000
-silent_after_ms = 5000
-time_limit_ms = 500
-most_registers = 8
-
-[[register]]
-name = "temperature"
-function = 3
-address = 0
-type = "i16"
-kind = "device-temperature"
-unit = "degC"
-
-[[writable]]
-name = "fan_speed"
-function = 6
-address = 10
-count = 2
-"#;
 
 /// A device that keeps what is written, and remembers it.
 #[derive(Clone, Default)]
