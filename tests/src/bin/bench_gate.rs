@@ -149,7 +149,7 @@ fn print(cli: &Cli, ours: Figures, theirs: Figures) {
         ours.publishes_per_second * number(cli.readings),
     );
     println!(
-        "homeward checks a signature, stores and commits before it acknowledges; mosquitto keeps messages in memory only"
+        "homeward checks signatures (one for a run of envelopes), stores and commits before it acknowledges; mosquitto keeps messages in memory only"
     );
 }
 
