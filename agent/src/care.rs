@@ -9,9 +9,6 @@ use homeward_protocol::bond::{Bond, KeyClass};
 use homeward_protocol::grade::{Grade, Reason};
 use homeward_protocol::time::ClockTrust;
 
-/// Octets of a key that was not shortened. Source: Bluetooth Core, volume 3, part H, section 2.3.4.
-const FULL_KEY: u8 = 16;
-
 /// Whether what identifies the model (constant registers, device information) is as its profile expects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Identity {
@@ -89,7 +86,7 @@ fn against(c: &Circumstances) -> impl Iterator<Item = Reason> {
         (c.proof == Proof::Nothing, Reason::NoIdentity),
         (unauthenticated, Reason::UnauthenticatedBond),
         (class(KeyClass::LegacyAuthenticated), Reason::LegacyBond),
-        (bond.is_some_and(|b| b.key_size < FULL_KEY), Reason::ShortKey),
+        (bond.is_some_and(|b| !b.is_full()), Reason::ShortKey),
         (class(KeyClass::Debug), Reason::DebugKey),
         (c.proof == Proof::Broken, Reason::BondChanged),
         (c.association == Association::Outside, Reason::NotAssociated),
@@ -105,6 +102,8 @@ fn against(c: &Circumstances) -> impl Iterator<Item = Reason> {
 
 #[cfg(test)]
 mod tests {
+    use homeward_protocol::bond::FULL_KEY;
+
     use super::*;
 
     fn best() -> Circumstances {

@@ -12,6 +12,7 @@
 //! "Not heard" ranks above "check today": what can wait for the next visit is known to be able to wait, silence is
 //! not. Four states, and their counts sum to the whole.
 
+mod device;
 mod doubt;
 pub mod list;
 pub mod reading;
@@ -21,9 +22,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use homeward_protocol::alarm::Condition;
-use homeward_protocol::grade::Reason as Against;
 use homeward_protocol::id::SensorId;
-use homeward_protocol::reading::{Details, Mark, Quality, State as Named, Value};
+use homeward_protocol::reading::{Details, Quality, State as Named, Value};
 use homeward_protocol::time::{ClockTrust, Timestamp};
 
 pub use doubt::{Doubt, Doubted};
@@ -381,8 +381,8 @@ fn findings(facts: &Facts, now: Timestamp) -> Vec<Finding> {
     for sensor in &facts.sensors {
         found.extend(silence(sensor, facts, now));
         for newest in &sensor.newest {
-            found.extend(device(sensor, newest));
-            found.extend(marked(sensor, newest, facts.dependency));
+            found.extend(device::other(sensor, newest));
+            found.extend(device::marked(sensor, newest, facts.dependency));
             found.extend(value(&sensor.sensor, newest, facts.dependency));
         }
     }
@@ -447,63 +447,6 @@ fn silence(sensor: &SensorFacts, facts: &Facts, now: Timestamp) -> Option<Findin
     None
 }
 
-/// Reasons that say that another device answers. That a bond or a profile proves little was so when it was installed,
-/// and is not a nurse's to mend.
-const OTHER_DEVICE: [Against; 4] = [
-    Against::DebugKey,
-    Against::BondChanged,
-    Against::NotAssociated,
-    Against::OtherDevice,
-];
-
-fn device(sensor: &SensorFacts, newest: &Newest) -> Option<Finding> {
-    let reasons = &newest.details.reasons;
-    let other = OTHER_DEVICE.iter().any(|against| reasons.contains(against));
-    let reason = || Reason::InDoubt(sensor.sensor.clone());
-    other.then(|| finding(State::CheckToday, reason(), Some(newest.received_at)))
-}
-
-/// A reason about a sensor.
-type About = fn(SensorId) -> Reason;
-
-/// What the device itself says against its value.
-fn marked(sensor: &SensorFacts, newest: &Newest, dependency: Dependency) -> Vec<Finding> {
-    let judged = |mark: &Mark| -> Option<(State, About)> {
-        Some(match mark {
-            Mark::DeviceFault => (by_dependency(dependency), Reason::Faulty),
-            Mark::BeyondDevice => (by_dependency(dependency), Reason::BeyondDevice),
-            Mark::OffBody => (by_dependency(dependency), Reason::OffBody),
-            Mark::LowBattery => (State::CheckToday, Reason::Wears),
-            Mark::Questionable => (State::CheckToday, Reason::Untrusted),
-            Mark::Invalid
-            | Mark::Moved
-            | Mark::CuffPosition
-            | Mark::PoorSignal
-            | Mark::SampleFault
-            | Mark::TemperatureFault => (State::CheckToday, Reason::MeasureAgain),
-            Mark::FromStorage
-            | Mark::BySensorClock
-            | Mark::SensorClockUnset
-            | Mark::EarlyEstimate
-            | Mark::Ongoing
-            | Mark::NotAPatient
-            | Mark::ControlSolution
-            | Mark::IrregularPulse
-            | Mark::ExtraData => return None,
-        })
-    };
-    let judged = newest.details.marks.iter().filter_map(judged);
-    judged
-        .map(|(state, reason)| finding(state, reason(sensor.sensor.clone()), Some(newest.received_at)))
-        .collect()
-}
-
-/// Whether the device says that nothing was measured on the person: a value is not missed then.
-fn nobodys(newest: &Newest) -> bool {
-    let marks = &newest.details.marks;
-    marks.contains(&Mark::NotAPatient) || marks.contains(&Mark::ControlSolution)
-}
-
 fn value(sensor: &SensorId, newest: &Newest, dependency: Dependency) -> Option<Finding> {
     let at = Some(newest.received_at);
     let found = |state, reason: fn(SensorId) -> Reason| Some(finding(state, reason(sensor.clone()), at));
@@ -511,7 +454,7 @@ fn value(sensor: &SensorId, newest: &Newest, dependency: Dependency) -> Option<F
         (Value::State(Named::Depleted), _) => found(State::NeedsAction, Reason::Empty),
         (Value::State(Named::Discharging), _) => found(by_dependency(dependency), Reason::OnBattery),
         (Value::State(Named::Weak | Named::Replace), _) => found(State::CheckToday, Reason::Wears),
-        (Value::Absent, _) if nobodys(newest) => None,
+        (Value::Absent, _) if device::nobodys(newest) => None,
         (Value::Absent, _) | (_, Quality::Doubtful) => found(State::CheckToday, Reason::Untrusted),
         (_, Quality::OutOfRange) => found(State::CheckToday, Reason::OutOfRange),
         _ => None,

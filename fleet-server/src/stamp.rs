@@ -35,8 +35,6 @@ use sequence::SequenceError;
 
 /// How far after its sending a reading may say that it was taken: a clock is corrected in small steps.
 const CORRECTION_MS: i64 = 60_000;
-/// Octets of a key that was not shortened. Source: Bluetooth Core, volume 3, part H, section 2.3.4.
-const FULL_KEY: u8 = 16;
 
 /// Why an envelope vouches for nothing.
 #[derive(Debug, thiserror::Error)]
@@ -307,7 +305,7 @@ impl Verifier {
 
 /// Whether a device's bond and association are those of a verified reading taken at that moment.
 fn proves(device: &DeviceFacts, taken_at: Timestamp) -> Result<(), Doubt> {
-    let full = |bond: Bond| bond.class == KeyClass::SecureAuthenticated && bond.key_size >= FULL_KEY;
+    let full = |bond: Bond| bond.class == KeyClass::SecureAuthenticated && bond.is_full();
     if !device.bond.is_some_and(full) {
         return Err(Doubt::BondProvesLess);
     }

@@ -69,6 +69,9 @@ pub enum KeyClass {
     SecureAuthenticated,
 }
 
+/// Octets of a key that was not shortened. Source: Bluetooth Core, volume 3, part H, section 2.3.4.
+pub const FULL_KEY: u8 = 16;
+
 /// A bond's key, as far as it may be told: its class and its size, never itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -80,6 +83,11 @@ pub struct Bond {
 }
 
 impl Bond {
+    /// Whether its key was not shortened.
+    pub const fn is_full(self) -> bool {
+        self.key_size >= FULL_KEY
+    }
+
     /// Whether this bond proves less than `before`.
     pub fn weaker_than(self, before: Bond) -> bool {
         self.class < before.class || self.key_size < before.key_size

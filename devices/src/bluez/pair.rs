@@ -16,7 +16,7 @@
 
 use std::time::{Duration, Instant};
 
-use homeward_protocol::bond::{BleAddress, Bond, KeyClass};
+use homeward_protocol::bond::{BleAddress, Bond, FULL_KEY, KeyClass};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 use zbus::message::Header;
@@ -32,8 +32,6 @@ use crate::link::ble::BleError;
 const AGENT: &str = "/org/homeward/pairing";
 /// The key file is written a moment after the pairing.
 const WRITTEN: Duration = Duration::from_secs(5);
-/// Octets of a full key; a shorter one is a downgrade.
-pub const FULL_KEY: u8 = 16;
 
 /// What a person opened the window for.
 #[derive(Debug, Clone, Copy)]
@@ -101,7 +99,7 @@ fn said(bond: Bond) -> String {
 
 /// Whether a bond is what was demanded.
 pub fn suffices(bond: Bond, demand: Option<KeyClass>) -> bool {
-    demand.is_none_or(|least| bond.class >= least && bond.key_size >= FULL_KEY)
+    demand.is_none_or(|least| bond.class >= least && bond.is_full())
 }
 
 impl Bluez {

@@ -1,8 +1,9 @@
+use homeward_protocol::reading::Mark;
+use homeward_protocol::unit::Decimal;
+use homeward_protocol::watch::Suspicion;
 use proptest::prelude::*;
 
 use super::*;
-use homeward_protocol::unit::Decimal;
-use homeward_protocol::watch::Suspicion;
 
 const NOW: i64 = 1_795_000_000_000;
 
