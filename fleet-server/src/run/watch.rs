@@ -28,11 +28,7 @@ pub(super) async fn write_passages(store: Store, mut passages: mpsc::Receiver<Pa
     while passages.recv_many(&mut waiting, AT_ONCE).await > 0 {
         let noted = std::mem::take(&mut waiting);
         let events: Vec<Event> = noted.iter().map(event).collect();
-        let written = store.write(move |tx| {
-            noted
-                .iter()
-                .try_for_each(|passage| store::connections::note(tx, passage))
-        });
+        let written = store.write(move |tx| store::connections::note(tx, &noted));
         if let Err(failed) = written.await {
             warn!(
                 "{} comings and goings could not be written down: {failed}",

@@ -3,6 +3,8 @@
 //! Limit: the columns of `gateways` that say who is connected now are right while one server process uses the
 //! database; several processes would each have to say whose connection it is.
 
+use std::collections::HashMap;
+
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::time::Timestamp;
 
@@ -20,29 +22,95 @@ pub struct Connection {
     pub ended: Option<(Timestamp, String)>,
 }
 
-/// Puts on record that a connection began or ended.
-pub fn note(tx: &mut dyn Tx, passage: &Passage) -> Result<(), StoreError> {
-    match passage {
-        Passage::Connected { gateway, address, at } => began(tx, gateway, address, *at),
-        Passage::Left {
-            gateway,
-            connected_at,
-            at,
-            why,
-        } => ended(tx, gateway, *connected_at, *at, why.name()),
+/// Puts on record who came and went, in that order. A connection that began and ended among them is written once: what
+/// comes and goes in a storm costs half.
+pub fn note(tx: &mut dyn Tx, passages: &[Passage]) -> Result<(), StoreError> {
+    for note in notes(passages) {
+        let (gateway, began, address) = (note.gateway, note.began, note.address);
+        match (address, note.end) {
+            (Some(address), end) => came(tx, gateway, address, began, end)?,
+            (None, Some((at, why))) => ended(tx, gateway, began, at, why)?,
+            (None, None) => {}
+        }
     }
+    Ok(())
 }
 
-fn began(tx: &mut dyn Tx, gateway: &GatewayId, address: &str, at: Timestamp) -> Result<(), StoreError> {
+/// What is to be written about one connection.
+struct Note<'a> {
+    gateway: &'a GatewayId,
+    began: Timestamp,
+    /// From where it came, when it came now.
+    address: Option<&'a str>,
+    /// When it ended and why, when it ended now.
+    end: Option<(Timestamp, &'static str)>,
+}
+
+fn notes(passages: &[Passage]) -> Vec<Note<'_>> {
+    let mut notes: Vec<Note<'_>> = Vec::with_capacity(passages.len());
+    let mut open = HashMap::new();
+    for passage in passages {
+        match passage {
+            Passage::Connected { gateway, address, at } => {
+                open.insert((gateway, at.ms), notes.len());
+                notes.push(Note {
+                    gateway,
+                    began: *at,
+                    address: Some(address),
+                    end: None,
+                });
+            }
+            Passage::Left {
+                gateway,
+                connected_at,
+                at,
+                why,
+            } => {
+                let end = Some((*at, why.name()));
+                let known = open.remove(&(gateway, connected_at.ms));
+                match known.and_then(|place| notes.get_mut(place)) {
+                    Some(note) => note.end = end,
+                    None => notes.push(Note {
+                        gateway,
+                        began: *connected_at,
+                        address: None,
+                        end,
+                    }),
+                }
+            }
+        }
+    }
+    notes
+}
+
+/// It began; `end` when it is over already.
+fn came(
+    tx: &mut dyn Tx,
+    gateway: &GatewayId,
+    address: &str,
+    at: Timestamp,
+    end: Option<(Timestamp, &'static str)>,
+) -> Result<(), StoreError> {
+    let (ended_at, ended_why) = (end.map(|(at, _)| at.ms), end.map(|(_, why)| why));
     tx.execute(
-        "INSERT INTO connections (gateway, connected_at, address) VALUES ($1, $2, $3)
-         ON CONFLICT (gateway, connected_at) DO UPDATE SET address = excluded.address, ended_at = NULL,
-             ended_why = NULL",
-        &[gateway.as_str().into(), at.ms.into(), address.into()],
+        "INSERT INTO connections (gateway, connected_at, address, ended_at, ended_why) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (gateway, connected_at) DO UPDATE SET address = excluded.address,
+             ended_at = excluded.ended_at, ended_why = excluded.ended_why",
+        &[
+            gateway.as_str().into(),
+            at.ms.into(),
+            address.into(),
+            ended_at.into(),
+            ended_why.into(),
+        ],
     )?;
     tx.execute(
         "UPDATE gateways SET connected_at = $1, address = $2 WHERE id = $3",
-        &[at.ms.into(), address.into(), gateway.as_str().into()],
+        &[
+            end.is_none().then_some(at.ms).into(),
+            address.into(),
+            gateway.as_str().into(),
+        ],
     )?;
     Ok(())
 }

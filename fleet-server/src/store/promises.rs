@@ -80,6 +80,7 @@ promises![
     a_device_that_two_gateways_have_is_found_at_both,
     suspicions_that_are_over_grow_old_and_those_that_stand_do_not,
     a_connection_that_ends_late_leaves_the_newer_one_alone,
+    comings_and_goings_stand_alike_one_by_one_and_together,
     connections_that_were_open_when_the_server_went_have_ended,
     every_table_has_said_how_long_it_keeps_its_rows,
     old_rows_go_in_bounded_steps_and_the_newest_envelopes_stay,

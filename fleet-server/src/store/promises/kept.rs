@@ -370,7 +370,20 @@ fn expect_gateway(store: &Store) {
 }
 
 fn note(store: &Store, passage: Passage) {
-    block(store.write(move |tx| connections::note(tx, &passage))).expect("noted");
+    note_all(store, vec![passage]);
+}
+
+fn note_all(store: &Store, passages: Vec<Passage>) {
+    block(store.write(move |tx| connections::note(tx, &passages))).expect("noted");
+}
+
+fn left(connected_at: i64, at: i64) -> Passage {
+    Passage::Left {
+        gateway: gateway(),
+        connected_at: Timestamp::synced(connected_at),
+        at: Timestamp::synced(at),
+        why: Why::Replaced,
+    }
 }
 
 fn connected(at_ms: i64) -> Passage {
@@ -386,15 +399,7 @@ pub(super) fn a_connection_that_ends_late_leaves_the_newer_one_alone(home: &Home
     expect_gateway(&store);
     note(&store, connected(1000));
     note(&store, connected(2000));
-    note(
-        &store,
-        Passage::Left {
-            gateway: gateway(),
-            connected_at: Timestamp::synced(1000),
-            at: Timestamp::synced(2001),
-            why: Why::Replaced,
-        },
-    );
+    note(&store, left(1000, 2001));
     let since = read(&store, |tx| count(tx, "SELECT connected_at FROM gateways"));
     assert_eq!(since, 2000);
     let history = read(&store, |tx| connections::history(tx, &gateway(), 10));
@@ -403,6 +408,42 @@ pub(super) fn a_connection_that_ends_late_leaves_the_newer_one_alone(home: &Home
         history[1].ended,
         Some((Timestamp::synced(2001), "replaced".into()))
     );
+}
+
+/// Whatever is gathered before it is written, and wherever it is cut, the same stands in the end.
+pub(super) fn comings_and_goings_stand_alike_one_by_one_and_together(home: &Home) {
+    let passages = || {
+        vec![
+            connected(1000),
+            connected(2000),
+            left(1000, 2001),
+            left(2000, 2500),
+            connected(2500),
+            left(2500, 2500),
+            connected(2500),
+            connected(3000),
+            left(2500, 3001),
+        ]
+    };
+    let store = home.open();
+    let mut seen = Vec::new();
+    for cut in [0, 1, 4, 7] {
+        expect_gateway(&store);
+        let (first, rest) = (passages()[..cut].to_vec(), passages()[cut..].to_vec());
+        note_all(&store, first);
+        match cut {
+            7 => rest.into_iter().for_each(|passage| note(&store, passage)),
+            _ => note_all(&store, rest),
+        }
+        let history = read(&store, |tx| connections::history(tx, &gateway(), 10));
+        let now = read(&store, |tx| count(tx, "SELECT connected_at FROM gateways"));
+        seen.push((history, now));
+        for wipe in ["DELETE FROM connections", "DELETE FROM gateways"] {
+            block(store.write(move |tx| tx.execute(wipe, &[]))).expect("wiped");
+        }
+    }
+    assert_eq!((seen[0].0.len(), seen[0].1), (4, 3000));
+    assert!(seen.iter().all(|one| *one == seen[0]), "{seen:#?}");
 }
 
 pub(super) fn connections_that_were_open_when_the_server_went_have_ended(home: &Home) {
