@@ -43,6 +43,8 @@ pub enum Association {
 pub enum Gateway {
     /// Its evidence is fresh and in order.
     Trusted,
+    /// Its evidence is fresh, and rests on its own word, or something of it is open.
+    Unproven,
     /// Nobody has judged it yet.
     Unjudged,
     /// Its evidence is stale or failed.
@@ -95,6 +97,7 @@ fn against(c: &Circumstances) -> impl Iterator<Item = Reason> {
         (c.gateway == Gateway::Unjudged, Reason::GatewayUnjudged),
         (c.gateway == Gateway::Doubted, Reason::GatewayDoubted),
         (c.clock != ClockTrust::Synced, Reason::ClockUntrusted),
+        (c.gateway == Gateway::Unproven, Reason::GatewayUnproven),
     ]
     .into_iter()
     .filter_map(|(holds, reason)| holds.then_some(reason))
@@ -123,7 +126,8 @@ mod tests {
     #[test]
     fn only_an_authenticated_full_bond_with_nothing_against_it_is_verified() {
         assert_eq!(judge(&best()), (Grade::Verified, Vec::new()));
-        let worse: [fn(&mut Circumstances); 7] = [
+        let worse: [fn(&mut Circumstances); 8] = [
+            |c| c.gateway = Gateway::Unproven,
             |c| c.proof = Proof::Nothing,
             |c| c.proof = Proof::Broken,
             |c| c.association = Association::Outside,

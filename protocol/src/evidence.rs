@@ -8,6 +8,8 @@
 //! address. Numbers of claims: RFC 9711 section 4.2 (with 267 the boot count and 268 the boot seed), `iat` and `cnf` of
 //! RFC 8392 and RFC 8747, the measurement format 295 of the measured-component document.
 
+pub mod bundle;
+
 use std::collections::BTreeSet;
 
 use coset::cbor::Value;
@@ -26,6 +28,8 @@ pub const MAX_MEASURED: usize = 16;
 const CONTENT_TYPE: &str = "application/eat+cwt";
 /// The content format of one measured component.
 const MEASURED_COMPONENT: i64 = 295;
+/// Our own claim, in the range for private use: where the chain of postures stands. Source: RFC 8392, section 9.1.
+const POSTURES: i64 = -65_537;
 /// SHA-256 in the Named Information registry.
 const NI_SHA256: i64 = 1;
 
@@ -125,6 +129,17 @@ pub struct Evidence {
     pub software: (ShortText, ShortText),
     /// 273: what was measured, each component once.
     pub measured: Vec<Measured>,
+    /// -65537: where the chain of postures stands, when there is one.
+    pub postures: Option<ChainEnd>,
+}
+
+/// The end of the chain of postures that a gateway keeps: the number of its newest link, and the hash after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChainEnd {
+    /// The number.
+    pub seq: u64,
+    /// The hash.
+    pub head: [u8; 32],
 }
 
 impl Evidence {
@@ -174,9 +189,14 @@ impl Evidence {
             (271, Value::Array(vec![version.as_str().into()])),
             (273, Value::Array(measured.collect())),
         ];
+        let postures = self.postures.map(|end| {
+            let end = vec![end.seq.into(), Value::Bytes(end.head.to_vec())];
+            (POSTURES, Value::Array(end))
+        });
         Value::Map(
             claims
                 .into_iter()
+                .chain(postures)
                 .map(|(key, value)| (key.into(), value))
                 .collect(),
         )
@@ -221,6 +241,7 @@ fn read(bytes: &[u8]) -> Result<Evidence, Rule> {
         profile: Profile::from_uri(&claims.text(265)?).ok_or("a profile that is not known here")?,
         software: (claims.short(270)?, claims.version()?),
         measured: claims.measured()?,
+        postures: claims.postures()?,
     };
     claims.end()?;
     Ok(evidence)
@@ -303,6 +324,22 @@ impl Claims {
             .map_err(|_| "a UEID that is not bytes")?;
         let random = ueid.strip_prefix(&[1]).ok_or("a UEID that is not a random one")?;
         random.try_into().map_err(|_| "a UEID that is not of 17 bytes")
+    }
+
+    fn postures(&mut self) -> Result<Option<ChainEnd>, Rule> {
+        if !self.0.iter().any(|(k, _)| *k == Value::from(POSTURES)) {
+            return Ok(None);
+        }
+        let wrong = "an end of the postures that is not a number and a hash";
+        let Value::Array(pair) = self.take(POSTURES)? else {
+            return Err(wrong);
+        };
+        let [seq, head] = <[_; 2]>::try_from(pair).map_err(|_| wrong)?;
+        let seq = seq.into_integer().map_err(|_| wrong)?;
+        Ok(Some(ChainEnd {
+            seq: u64::try_from(seq).map_err(|_| wrong)?,
+            head: array(head)?,
+        }))
     }
 
     fn version(&mut self) -> Result<ShortText, Rule> {

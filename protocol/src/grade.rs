@@ -46,11 +46,13 @@ pub enum Reason {
     GatewayDoubted,
     /// The gateway's clock was not disciplined.
     ClockUntrusted,
+    /// The gateway's evidence is fresh, and rests on its own word alone, or something of it is open.
+    GatewayUnproven,
 }
 
 impl Reason {
     /// All of them, in their order.
-    pub const ALL: [Reason; 12] = [
+    pub const ALL: [Reason; 13] = [
         Reason::NoIdentity,
         Reason::UnauthenticatedBond,
         Reason::LegacyBond,
@@ -63,14 +65,17 @@ impl Reason {
         Reason::GatewayUnjudged,
         Reason::GatewayDoubted,
         Reason::ClockUntrusted,
+        Reason::GatewayUnproven,
     ];
 
     /// The highest grade that a reading can have in spite of it. Gateway, server and verifier hold to the same table.
     pub const fn ceiling(self) -> Grade {
         match self {
-            Reason::NoIdentity | Reason::LegacyBond | Reason::GatewayUnjudged | Reason::ClockUntrusted => {
-                Grade::Associated
-            }
+            Reason::NoIdentity
+            | Reason::LegacyBond
+            | Reason::GatewayUnjudged
+            | Reason::ClockUntrusted
+            | Reason::GatewayUnproven => Grade::Associated,
             Reason::UnauthenticatedBond
             | Reason::ShortKey
             | Reason::DebugKey

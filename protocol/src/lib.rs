@@ -10,6 +10,7 @@
 
 pub mod ack;
 pub mod alarm;
+pub mod attest;
 pub mod bond;
 pub mod claim;
 pub mod code;

@@ -3,7 +3,11 @@
 //! | topic | who publishes | what |
 //! |---|---|---|
 //! | `hw1/GATEWAY/up/LANE` | the gateway | a signed [`crate::envelope::Envelope`], `QoS` 1 |
+//! | `hw1/GATEWAY/up/evidence` | the gateway | a [`crate::evidence::bundle::Bundle`], `QoS` 1 |
+//! | `hw1/GATEWAY/up/ask` | the gateway | the word of a [`crate::attest::Ask`], `QoS` 1 |
 //! | `hw1/GATEWAY/down/ack` | the server | an [`crate::ack::Ack`], `QoS` 1 |
+//! | `hw1/GATEWAY/down/challenge` | the server | a [`crate::attest::Challenge`], `QoS` 1 |
+//! | `hw1/GATEWAY/down/verdict` | the server | a [`crate::attest::Notice`], `QoS` 1 |
 //! | `hw1/GATEWAY/down/hint` | the server | "look now": a short word, `QoS` 0 |
 //! | `hw1/fleet/notice` | the server | the same for every gateway |
 //!
@@ -23,8 +27,16 @@ pub const MAX_TOPIC: usize = 128;
 pub enum Topic {
     /// Records from a gateway.
     Up(GatewayId, Lane),
+    /// What a gateway answers to a challenge.
+    Evidence(GatewayId),
+    /// A gateway's wish to be challenged.
+    Ask(GatewayId),
     /// Acknowledgements to a gateway.
     Ack(GatewayId),
+    /// A challenge to a gateway.
+    Challenge(GatewayId),
+    /// A gateway's judgement.
+    Verdict(GatewayId),
     /// "Look now" to a gateway.
     Hint(GatewayId),
     /// "Look now" to all.
@@ -57,8 +69,12 @@ impl FromStr for Topic {
         let mut levels = text.strip_prefix("hw1/").ok_or(TopicError)?.split('/');
         let gateway: GatewayId = levels.next().and_then(|id| id.parse().ok()).ok_or(TopicError)?;
         let topic = match (levels.next(), levels.next()) {
+            (Some("up"), Some("evidence")) => Topic::Evidence(gateway),
+            (Some("up"), Some("ask")) => Topic::Ask(gateway),
             (Some("up"), Some(lane)) => Topic::Up(gateway, Lane::from_name(lane).ok_or(TopicError)?),
             (Some("down"), Some("ack")) => Topic::Ack(gateway),
+            (Some("down"), Some("challenge")) => Topic::Challenge(gateway),
+            (Some("down"), Some("verdict")) => Topic::Verdict(gateway),
             (Some("down"), Some("hint")) => Topic::Hint(gateway),
             _ => return Err(TopicError),
         };
@@ -74,7 +90,11 @@ impl fmt::Display for Topic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Topic::Up(gateway, lane) => write!(f, "hw1/{gateway}/up/{lane}"),
+            Topic::Evidence(gateway) => write!(f, "hw1/{gateway}/up/evidence"),
+            Topic::Ask(gateway) => write!(f, "hw1/{gateway}/up/ask"),
             Topic::Ack(gateway) => write!(f, "hw1/{gateway}/down/ack"),
+            Topic::Challenge(gateway) => write!(f, "hw1/{gateway}/down/challenge"),
+            Topic::Verdict(gateway) => write!(f, "hw1/{gateway}/down/verdict"),
             Topic::Hint(gateway) => write!(f, "hw1/{gateway}/down/hint"),
             Topic::FleetNotice => f.write_str("hw1/fleet/notice"),
         }
@@ -112,7 +132,11 @@ mod tests {
     fn each_topic_reads_back() {
         let gw: GatewayId = "gw-1".parse().expect("an id");
         let mut all = vec![
+            Topic::Evidence(gw.clone()),
+            Topic::Ask(gw.clone()),
             Topic::Ack(gw.clone()),
+            Topic::Challenge(gw.clone()),
+            Topic::Verdict(gw.clone()),
             Topic::Hint(gw.clone()),
             Topic::FleetNotice,
         ];

@@ -3,7 +3,9 @@
 
 use coset::HeaderBuilder;
 use coset::cbor::Value;
-use homeward_protocol::evidence::{Component, Evidence, MAX_EVIDENCE, MAX_MEASURED, Measured, Profile};
+use homeward_protocol::evidence::{
+    ChainEnd, Component, Evidence, MAX_EVIDENCE, MAX_MEASURED, Measured, Profile,
+};
 use homeward_protocol::posture::{MAX_TEXT, ShortText};
 use homeward_protocol::signed::tagged::{Tagged, thumbprint};
 use homeward_protocol::signed::{PublicKey, SignedError, Signer};
@@ -55,6 +57,7 @@ fn evidence() -> Evidence {
         profile: Profile::Software,
         software: (ShortText::cut("homeward-agent"), ShortText::cut("0.1.0")),
         measured: vec![measured(Component::Agent), measured(Component::Kernel)],
+        postures: None,
     }
 }
 
@@ -70,6 +73,7 @@ prop_compose! {
         tpm in any::<bool>(),
         software in (text(), text()),
         versions in prop::collection::vec(prop::option::of(text()), 0..=5),
+        postures in any::<Option<(u64, [u8; 32])>>(),
     ) -> Evidence {
         let one = |(component, version)| Measured { component, version, sha256: words[0] };
         Evidence {
@@ -83,6 +87,7 @@ prop_compose! {
             profile: if tpm { Profile::Tpm } else { Profile::Software },
             software,
             measured: Component::ALL.into_iter().zip(versions).map(one).collect(),
+            postures: postures.map(|(seq, head)| ChainEnd { seq, head }),
         }
     }
 }
@@ -155,7 +160,10 @@ type Change = fn(&mut Vec<(Value, Value)>);
 #[test]
 fn claims_that_break_a_rule_are_refused_though_signed() {
     let key = Key::new();
-    let changes: [(&str, Change); 10] = [
+    let changes: [(&str, Change); 11] = [
+        ("an end of postures without a hash", |c| {
+            c.push((Value::from(-65_537), Value::Array(vec![1.into()])));
+        }),
         ("a claim missing", |c| {
             c.remove(0);
         }),

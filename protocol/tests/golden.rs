@@ -15,9 +15,12 @@ use std::path::{Path, PathBuf};
 
 use homeward_protocol::ack::{Ack, Next};
 use homeward_protocol::alarm::{Alarm, Condition};
+use homeward_protocol::attest::{Ask, Challenge, Held, Nonce, Notice, Tier, Trust};
 use homeward_protocol::bond::{Bond, KeyClass};
 use homeward_protocol::claim::{Claim, Code, Pin, ServerInfo};
 use homeward_protocol::envelope::{ChainHash, Entry, Envelope, Item, Lane, LossCause, Lost, MAX_ENVELOPE};
+use homeward_protocol::evidence::bundle::{Bundle, Register, Tail, TpmPart};
+use homeward_protocol::evidence::{ChainEnd, Component, Evidence, Measured, Profile};
 use homeward_protocol::grade::{Grade, Reason};
 use homeward_protocol::guard::{Outcome, Why, WriteAttempt};
 use homeward_protocol::id::{Epoch, GatewayId, Seq};
@@ -169,7 +172,7 @@ fn all_reasons_and_marks() -> Item {
         quality: Quality::Doubtful,
         grade: Grade::Unverified,
         details: Details {
-            reasons: Reason::ALL.to_vec(),
+            reasons: Reason::ALL[..12].to_vec(),
             marks: Mark::ALL.to_vec(),
             sensor_clock: Some(SensorClock {
                 at_ms: 0,
@@ -177,6 +180,20 @@ fn all_reasons_and_marks() -> Item {
             }),
             sent: None,
         },
+    })
+}
+
+/// The reason that came after the others.
+fn unproven() -> Item {
+    let Item::Reading(reading) = reading(Kind::Door, Value::State(State::Open)) else {
+        unreachable!("a reading")
+    };
+    Item::Reading(Reading {
+        details: Details {
+            reasons: vec![Reason::GatewayUnproven],
+            ..Details::default()
+        },
+        ..reading
     })
 }
 
@@ -298,6 +315,7 @@ fn items() -> Vec<(&'static str, Item)> {
         ),
         ("item-1-reading-details.cbor", converted()),
         ("item-1-reading-all-reasons.cbor", all_reasons_and_marks()),
+        ("item-1-reading-unproven.cbor", unproven()),
         ("item-1-posture.cbor", Item::Posture(posture())),
         ("item-1-watch.cbor", Item::Watch(watch())),
         ("item-1-watch-stranger.cbor", Item::Watch(stranger())),
@@ -466,10 +484,120 @@ fn topics_keep_their_text() {
         text_holds(&format!("topic-1-up-{lane}.txt"), &Topic::Up(gateway(), lane));
     }
     text_holds("topic-1-ack.txt", &Topic::Ack(gateway()));
+    text_holds("topic-1-up-evidence.txt", &Topic::Evidence(gateway()));
+    text_holds("topic-1-up-ask.txt", &Topic::Ask(gateway()));
+    text_holds("topic-1-challenge.txt", &Topic::Challenge(gateway()));
+    text_holds("topic-1-verdict.txt", &Topic::Verdict(gateway()));
     text_holds("topic-1-hint.txt", &Topic::Hint(gateway()));
     text_holds("topic-1-fleet-notice.txt", &Topic::FleetNotice);
     text_holds("filter-1-down.txt", &Filter::Down(gateway()));
     text_holds("filter-1-fleet.txt", &Filter::Fleet);
+}
+
+#[test]
+fn challenges_and_judgements_keep_their_bytes() {
+    let held = Held {
+        boot: Nonce([0x5b; 32]),
+        log_bytes: 34_000,
+        ima_entries: 12,
+    };
+    for (name, held) in [("challenge-1.cbor", None), ("challenge-1-held.cbor", Some(held))] {
+        let challenge = Challenge {
+            nonce: Nonce([0x4e; 32]),
+            held,
+        };
+        let encode = |c: &Challenge| c.encode().expect("encodes");
+        holds(name, &challenge, encode, |b| {
+            Challenge::decode(b).expect("decodes")
+        });
+    }
+    for trust in Trust::ALL {
+        let notice = Notice {
+            trust,
+            tier: Tier::ALL[trust as usize % 4],
+            issued_at: AT,
+            expires_at: AT.plus_ms(129_600_000),
+            quarantined: trust == Trust::Failed,
+            said: vec![ShortText::cut(
+                "the agent's program is not the one of its release",
+            )],
+        };
+        let encode = |n: &Notice| n.encode().expect("encodes");
+        let name = format!("notice-1-{}.cbor", trust.name());
+        holds(&name, &notice, encode, |b| Notice::decode(b).expect("decodes"));
+    }
+    let words: Vec<&str> = Ask::ALL.iter().map(|ask| ask.name()).collect();
+    let text = kept("ask-1.txt", || words.join("\n").into_bytes());
+    assert_eq!(String::from_utf8_lossy(&text), words.join("\n"));
+}
+
+fn evidence() -> Evidence {
+    let measured = |component| Measured {
+        component,
+        version: Some(ShortText::cut("1.2.3")),
+        sha256: [0x5a; 32],
+    };
+    Evidence {
+        issued_at_s: 1_795_000_000,
+        key: [1; 32],
+        nonce: [2; 32],
+        box_id: [3; 16],
+        uptime_s: 90,
+        boot_count: 4,
+        boot_seed: [5; 32],
+        profile: Profile::Software,
+        software: (ShortText::cut("homeward-agent"), ShortText::cut("0.1.0")),
+        measured: Component::ALL.map(measured).to_vec(),
+        postures: Some(ChainEnd {
+            seq: 17,
+            head: [6; 32],
+        }),
+    }
+}
+
+/// As [`a_signature_of_the_first_version_verifies`].
+#[test]
+fn evidence_of_the_first_version_verifies() {
+    let rng = SystemRandom::new();
+    let made = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &rng).expect("a key");
+    let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, made.as_ref(), &rng).expect("a key");
+    let point = key.public_key().as_ref().to_vec();
+    let both = golden("evidence-1-signed.cbor").exists() == golden("evidence-1-signed.point").exists();
+    assert!(both, "the pair was torn");
+    let bytes = kept("evidence-1-signed.cbor", || {
+        evidence().seal(&Key(key)).expect("seals")
+    });
+    let point = kept("evidence-1-signed.point", || point);
+    let public = PublicKey::from_point(&point).expect("a P-256 point");
+    let read = Evidence::verify(&bytes, &public).expect("verifies");
+    assert_eq!(read.get(), &evidence());
+}
+
+#[test]
+fn bundles_keep_their_bytes() {
+    let part = TpmPart {
+        attest: Bytes(vec![1, 2]),
+        signature: Bytes(vec![3]),
+        registers: vec![Register {
+            bank: 0x000b,
+            index: 7,
+            value: Bytes(vec![4; 32]),
+        }],
+        log: Some(Tail {
+            from: 0,
+            whole: 34_000,
+            bytes: Bytes(vec![5; 3]),
+        }),
+        ima: None,
+    };
+    for (name, tpm) in [("bundle-1.cbor", None), ("bundle-1-tpm.cbor", Some(part))] {
+        let bundle = Bundle {
+            token: vec![0xd2, 0x84],
+            tpm,
+        };
+        let encode = |b: &Bundle| b.encode().expect("encodes");
+        holds(name, &bundle, encode, |b| Bundle::decode(b).expect("decodes"));
+    }
 }
 
 /// The chain is in no message, but both sides compute it.
@@ -497,7 +625,7 @@ fn every_file_is_somebodys() {
             .strip_suffix(".txt")
             .filter(|base| is_cbor(base))
             .unwrap_or(name);
-        me.contains(base) || base.starts_with("topic-1-up-")
+        me.contains(base) || base.starts_with("topic-1-up-") || base.starts_with("notice-1-")
     };
     let files = fs::read_dir(golden("")).expect("the golden folder");
     let files: BTreeSet<String> = files

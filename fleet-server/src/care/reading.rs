@@ -51,6 +51,7 @@ pub const fn reason(reason: Reason) -> &'static str {
         Reason::GatewayUnjudged => "nobody has judged the box yet",
         Reason::GatewayDoubted => "the box itself is in doubt",
         Reason::ClockUntrusted => "the box's clock was not confirmed",
+        Reason::GatewayUnproven => "the box's own word is all that vouches for it",
     }
 }
 
