@@ -3,6 +3,7 @@
 //! Unknown keys are refused with their line; every value that makes no sense is listed with its key.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use homeward_devices::profile::Profile;
@@ -28,6 +29,8 @@ struct Raw {
     server: RawServer,
     #[serde(default)]
     posture: RawPosture,
+    #[serde(default)]
+    bluetooth: RawBluetooth,
     #[serde(default)]
     sensor: Vec<SensorConfig>,
     #[serde(default)]
@@ -63,6 +66,15 @@ struct RawPosture {
     interval_s: Option<u64>,
 }
 
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawBluetooth {
+    /// Where it is learnt how the key of a bond came about: the folder in which `bluetoothd` keeps its keys, or the
+    /// socket of the helper that may read it. Default: /var/lib/bluetooth where that can be listed, else
+    /// /run/homeward-bond.sock.
+    keys: Option<PathBuf>,
+}
+
 /// The configuration, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -76,6 +88,8 @@ pub struct Config {
     pub limits: Limits,
     /// How often the posture is reported when nothing changed.
     pub posture_interval: Duration,
+    /// Where it is learnt how the key of a bond came about, when not where it usually is.
+    pub bluetooth_keys: Option<PathBuf>,
     /// The sensors as configured; [`Config::sensors`] joins them with their profiles.
     pub sensor: Vec<SensorConfig>,
     /// The guards as configured; [`Config::guards`] joins them with the sensors.
@@ -160,6 +174,12 @@ impl Config {
             .posture
             .interval_s
             .map_or(DEFAULT_INTERVAL, Duration::from_secs);
+        let keys = raw.bluetooth.keys.as_deref();
+        check(
+            keys.is_none_or(Path::is_absolute),
+            "bluetooth.keys",
+            "an absolute path: a folder or a socket",
+        );
         check(
             (60..=7 * 86_400).contains(&posture_interval.as_secs()),
             "posture.interval_s",
@@ -178,6 +198,7 @@ impl Config {
                 ..usual
             },
             posture_interval,
+            bluetooth_keys: raw.bluetooth.keys,
             sensor: raw.sensor,
             guard: raw.guard,
         })

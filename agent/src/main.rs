@@ -178,9 +178,9 @@ async fn sensor(cli: &Cli, command: &SensorCommand) -> Result<(), Failure> {
                 profile: bluetooth_profile(profile)?,
                 window: Duration::from_secs((*seconds).into()),
             };
-            pair::pair(cli.data()?, wish, now(cli)?).await?
+            pair::pair(cli.data()?, load::keys(cli.data()?)?, wish, now(cli)?).await?
         }
-        SensorCommand::List => pair::list(cli.data()?).await?,
+        SensorCommand::List => pair::list(cli.data()?, load::keys(cli.data()?)?).await?,
         SensorCommand::Forget { sensor } => pair::forget(cli.data()?, sensor, now(cli)?).await?,
         SensorCommand::Read {
             sensor,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use homeward_devices::bluez::keys::Keys;
 use homeward_protocol::envelope::{Item, Lane};
 use homeward_protocol::id::{Epoch, Seq};
 use homeward_protocol::posture::SensorHeard;
@@ -347,7 +348,8 @@ pub async fn run(data: &Path) -> Result<(), RunError> {
     let before = before.map(|status| status.sensors).unwrap_or_default();
     let outbox = open_outbox(data, config.quota, &clock).await?;
     let (records_tx, records) = mpsc::channel(RECORDS);
-    let wards = Wards::resume(sensors, guards, &before, data, &outbox, &clock).await?;
+    let keys = Keys::at(config.bluetooth_keys.as_deref());
+    let wards = Wards::resume(sensors, guards, &before, data, &outbox, &clock, keys).await?;
     let (sensors_tx, sensors) = watch::channel(wards.heard());
     let stop = CancellationToken::new();
     let parts = Parts {

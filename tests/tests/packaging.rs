@@ -172,10 +172,11 @@ fn the_agents_example_says_every_key_and_its_default() {
             sensor: Vec::new(),
             guard: Vec::new(),
             gate: None,
+            bluetooth_keys: None,
             ..on
         },
         default,
-        "what the example shows is the default, but for the devices and for another way to the gate"
+        "what the example shows is the default, but for the devices, the way to the gate and the place of keys"
     );
     says_every_key(&text, &["agent/src/config.rs", "agent/src/sense/config.rs"]);
 }

@@ -25,8 +25,9 @@ use tokio::sync::mpsc;
 use super::file::{self, FileError};
 use super::{Association, Declared};
 
-/// How long a sensor that was just switched on is listened for before the window opens.
-const HEAR: Duration = Duration::from_secs(12);
+/// How long a sensor that was just switched on is listened for at a time before the window opens, and how often.
+const HEAR: Duration = Duration::from_secs(3);
+const TIMES: u32 = 4;
 /// For the link on which the new sensor is asked who it is.
 const CONNECT: Duration = Duration::from_secs(30);
 
@@ -62,7 +63,7 @@ pub struct Said {
 
 /// Listens for `window` and lists every sensor heard.
 pub async fn scan(window: Duration) -> Result<Said, Failure> {
-    let heard = bluez().scan(window, &[]).await?;
+    let heard = bluez(Keys::of_this_box()).scan(window, &[]).await?;
     let mut text = String::new();
     for advert in &heard {
         let _ = writeln!(text, "{}", line(advert));
@@ -98,8 +99,8 @@ pub struct Wish {
 }
 
 /// Pairs one device, checks its key, and writes down which sensor it is.
-pub async fn pair(data: &Path, wish: Wish, now: Timestamp) -> Result<Said, Failure> {
-    let bluez = bluez();
+pub async fn pair(data: &Path, keys: Keys, wish: Wish, now: Timestamp) -> Result<Said, Failure> {
+    let bluez = bluez(keys);
     let address = wish.address;
     hear(&bluez, address).await?;
     let demand = wish
@@ -148,9 +149,9 @@ pub async fn pair(data: &Path, wish: Wish, now: Timestamp) -> Result<Said, Failu
 }
 
 /// Lists the paired sensors and how their bonds stand now.
-pub async fn list(data: &Path) -> Result<Said, Failure> {
+pub async fn list(data: &Path, keys: Keys) -> Result<Said, Failure> {
     let all = file::load(data)?;
-    let bluez = bluez();
+    let bluez = bluez(keys);
     let (mut text, mut rows) = (String::new(), Vec::new());
     for one in all.standing() {
         let state = match bluez.bond(one.address).await {
@@ -189,7 +190,7 @@ pub async fn forget(data: &Path, sensor: &SensorId, now: Timestamp) -> Result<Sa
             known: known.join(", "),
         });
     };
-    let removed = bluez().forget(ended.address).await?;
+    let removed = bluez(Keys::of_this_box()).forget(ended.address).await?;
     let bond = if removed {
         "its bond was removed"
     } else {
@@ -202,15 +203,19 @@ pub async fn forget(data: &Path, sensor: &SensorId, now: Timestamp) -> Result<Sa
 }
 
 /// A command asks and is done: nobody has to watch over the stack's life.
-fn bluez() -> Bluez {
-    Bluez::new(Keys::of_this_box()).0
+fn bluez(keys: Keys) -> Bluez {
+    Bluez::new(keys).0
 }
 
 async fn hear(bluez: &Bluez, address: BleAddress) -> Result<(), BleError> {
     eprintln!("Listening for {address} …");
-    let heard = bluez.scan(HEAR, &[]).await?;
-    let known = heard.iter().any(|advert| advert.address == address);
-    known.then_some(()).ok_or(BleError::Unheard { address })
+    for _ in 0..TIMES {
+        let heard = bluez.scan(HEAR, &[]).await?;
+        if heard.iter().any(|advert| advert.address == address) {
+            return Ok(());
+        }
+    }
+    Err(BleError::Unheard { address })
 }
 
 /// What the sensor says of itself; what it does not tell stays open.

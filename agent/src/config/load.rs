@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use homeward_devices::bluez::keys::Keys;
 use homeward_devices::modbus::bus::Master;
 use homeward_devices::modbus::role::Role;
 use homeward_devices::modbus::serial::{Port, Rtu};
@@ -107,10 +108,7 @@ pub struct Guarding {
 /// Reads and checks everything; without `agent.toml`, everything is as usual and there are no sensors.
 pub fn load(data: &Path, clock: &Arc<Clock>) -> Result<Loaded, LoadError> {
     let path = data.join("agent.toml");
-    let text = match read(&path) {
-        Err(LoadError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => String::new(),
-        other => other?,
-    };
+    let text = configured(&path)?;
     let own = profiles(&data.join("profiles"))?;
     let checked = Config::parse(&text).and_then(|config| {
         let sensors = config.sensors(&own)?;
@@ -137,6 +135,14 @@ pub fn load(data: &Path, clock: &Arc<Clock>) -> Result<Loaded, LoadError> {
             .map(guarding)
             .collect::<Result<_, LoadError>>()?,
     })
+}
+
+/// Where the class of a bond's key is learnt, for commands that need nothing else of the configuration.
+pub fn keys(data: &Path) -> Result<Keys, LoadError> {
+    let path = data.join("agent.toml");
+    let config = Config::parse(&configured(&path)?);
+    let config = config.map_err(|faults| LoadError::Config { path, faults })?;
+    Ok(Keys::at(config.bluetooth_keys.as_deref()))
 }
 
 /// The line that leads to a sensor; nothing is connected or opened yet. `limit` is how long an answer may take.
@@ -248,6 +254,14 @@ fn profiles(dir: &Path) -> Result<Vec<Profile>, LoadError> {
         all.push(profile(&path)?);
     }
     Ok(all)
+}
+
+/// The text of `agent.toml`; none is an empty one.
+fn configured(path: &Path) -> Result<String, LoadError> {
+    match read(path) {
+        Err(LoadError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(String::new()),
+        other => other,
+    }
 }
 
 fn read(path: &Path) -> Result<String, LoadError> {

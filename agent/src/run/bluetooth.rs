@@ -27,6 +27,7 @@ pub struct Bluetooth {
     devices: Vec<Device>,
     paired: Associations,
     outbox: Outbox,
+    keys: Keys,
 }
 
 impl Bluetooth {
@@ -41,6 +42,7 @@ impl Bluetooth {
         before: &[SensorHeard],
         outbox: &Outbox,
         clock: &Clock,
+        keys: Keys,
     ) -> Result<Bluetooth, RunError> {
         let mut devices = Vec::new();
         for sensor in sensors.iter().filter(|sensor| sensor.ble_address().is_some()) {
@@ -61,6 +63,7 @@ impl Bluetooth {
             devices,
             paired,
             outbox: outbox.clone(),
+            keys,
         })
     }
 
@@ -74,7 +77,7 @@ impl Bluetooth {
         if self.devices.is_empty() {
             return Vec::new();
         }
-        let (bluez, life) = Bluez::new(Keys::of_this_box());
+        let (bluez, life) = Bluez::new(self.keys);
         let central = Arc::new(bluez);
         let (scans, _) = broadcast::channel(SCANS);
         let (paired_tx, paired) = watch::channel(Arc::new(self.paired));

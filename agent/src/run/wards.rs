@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use homeward_devices::bluez::keys::Keys;
 use homeward_devices::modbus::bus::{Bus, Master};
 use homeward_protocol::envelope::Item;
 use homeward_protocol::posture::SensorHeard;
@@ -70,10 +71,11 @@ impl Wards {
         data: &Path,
         outbox: &Outbox,
         clock: &Arc<Clock>,
+        keys: Keys,
     ) -> Result<Wards, RunError> {
         let associations = paired::load(data)?;
         let listed = listed(&sensors, &associations);
-        let bluetooth = Bluetooth::resume(&sensors, associations, before, outbox, clock).await?;
+        let bluetooth = Bluetooth::resume(&sensors, associations, before, outbox, clock, keys).await?;
         let mut shared = Vec::new();
         for mut line in lines(sensors, clock.uptime()).unwrap_or_default() {
             line.remember(before);

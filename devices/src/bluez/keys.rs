@@ -41,6 +41,15 @@ impl Keys {
         }
     }
 
+    /// By `path` when it is given: a folder, else a socket. Without one, as fits this process.
+    pub fn at(path: Option<&Path>) -> Keys {
+        match path {
+            None => Keys::of_this_box(),
+            Some(folder) if folder.is_dir() => Keys::Folder(folder.to_owned()),
+            Some(socket) => Keys::Helper(socket.to_owned()),
+        }
+    }
+
     /// Asks. Whatever goes wrong is [`Answer::Unread`]: nothing is proved then.
     pub async fn ask(&self, question: Question) -> Answer {
         let answer = match self {
