@@ -6,6 +6,7 @@
 
 pub mod browser;
 pub mod console;
+pub mod fake_bluez;
 pub mod homes;
 pub mod load;
 pub mod peers;
