@@ -26,6 +26,7 @@ pub mod reading;
 pub mod signed;
 pub mod time;
 pub mod topic;
+pub mod tpm;
 pub mod unit;
 pub mod watch;
 pub mod wire;
