@@ -14,7 +14,9 @@ use homeward_protocol::time::Timestamp;
 use x509_parser::asn1_rs::{Any, Class, FromDer as _, Tag};
 use x509_parser::certificate::X509Certificate;
 
+pub mod anchors;
 pub mod est;
+pub mod follow;
 pub mod renew;
 
 /// Most certificates in one answer: a chain or a list of anchors has a handful.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use homeward_protocol::id::BootId;
 use homeward_protocol::posture::{Clock, Disk, MAX_SENSORS, PostureReport, SensorHeard, ShortText};
 use homeward_protocol::time::{Timestamp, Uptime};
+use homeward_protocol::trust::TrustMark;
 
 pub mod facts;
 pub mod report;
@@ -37,8 +38,8 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// The report, with the sensors as they were last heard.
-    pub fn report(self, mut sensors: Vec<SensorHeard>) -> PostureReport {
+    /// The report, with the sensors as they were last heard and the anchors that are held.
+    pub fn report(self, mut sensors: Vec<SensorHeard>, trust: Option<TrustMark>) -> PostureReport {
         sensors.truncate(MAX_SENSORS);
         PostureReport {
             taken_at: self.taken_at,
@@ -50,6 +51,7 @@ impl Facts {
             disk: self.disk,
             clock: self.clock,
             sensors,
+            trust,
         }
     }
 }
@@ -76,6 +78,7 @@ pub fn changed(old: &PostureReport, new: &PostureReport) -> bool {
     software(old) != software(new)
         || state(old) != state(new)
         || sensors(old) != sensors(new)
+        || old.trust != new.trust
         || moved > new.disk.total_bytes / DISK_PART
 }
 
@@ -117,24 +120,24 @@ mod tests {
 
     #[test]
     fn time_passing_and_bytes_moving_are_not_news() {
-        let old = facts(550, 1).report(vec![sensor(0)]);
-        let new = facts(510, 99_000).report(vec![sensor(0)]);
+        let old = facts(550, 1).report(vec![sensor(0)], None);
+        let new = facts(510, 99_000).report(vec![sensor(0)], None);
         assert!(!changed(&old, &new));
     }
 
     #[test]
     fn a_full_disk_a_boot_and_a_failing_sensor_are_news() {
-        let old = facts(550, 1).report(vec![sensor(0)]);
-        assert!(changed(&old, &facts(90, 1).report(vec![sensor(0)])));
-        assert!(changed(&old, &facts(550, 1).report(vec![sensor(1)])));
+        let old = facts(550, 1).report(vec![sensor(0)], None);
+        assert!(changed(&old, &facts(90, 1).report(vec![sensor(0)], None)));
+        assert!(changed(&old, &facts(550, 1).report(vec![sensor(1)], None)));
         let mut booted = facts(550, 1);
         booted.boot = "11111111-1111".parse().expect("a boot id");
-        assert!(changed(&old, &booted.report(vec![sensor(0)])));
+        assert!(changed(&old, &booted.report(vec![sensor(0)], None)));
     }
 
     #[test]
     fn one_more_failure_of_a_failing_sensor_is_not_news() {
-        let old = facts(550, 1).report(vec![sensor(1)]);
-        assert!(!changed(&old, &facts(550, 1).report(vec![sensor(2)])));
+        let old = facts(550, 1).report(vec![sensor(1)], None);
+        assert!(!changed(&old, &facts(550, 1).report(vec![sensor(2)], None)));
     }
 }

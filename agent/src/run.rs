@@ -23,6 +23,7 @@ use crate::associate::file::FileError;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::load::{LoadError, Loaded, load};
+use crate::enrol::follow::Follower;
 use crate::enrol::renew::{Held, Renewal};
 use crate::identity::keys::{DeviceKey, Folder, KeyError, Server};
 use crate::identity::tls::{TlsError, verified};
@@ -144,32 +145,29 @@ impl Agent {
         let life = read_leaf(leaf, &server.gateway, &key.public()?)?;
         let (held_tx, held) = watch::channel(Held { chain, life });
         let first = credentials(&held.borrow(), &trust, &key, &clock)?;
+        let (trust_tx, trust) = watch::channel(trust);
         let (credentials_tx, credentials_rx) = watch::channel(first);
         let (certificate_tx, certificate) = watch::channel(certificate(life));
         let (link_tx, link) = watch::channel(LinkStatus::default());
         let (wishes_tx, wishes) = mpsc::channel(WISHES);
-        let (renew_tx, renew) = watch::channel(0);
-        let (tell_tx, tell) = watch::channel(0);
+        let (asked, asks) = asking();
         let ledger = outbox.ledger();
-        let moment = Moment {
-            uptime: clock.uptime(),
-            at: clock.now(),
-        };
-        let first_ledger = *ledger.borrow();
-        let session = Session::new(config.limits, first_ledger, last_alive, random(), moment);
+        let (at, first_ledger) = (clock.now(), *ledger.borrow());
+        let uptime = clock.uptime();
+        let session = Session::new(
+            config.limits,
+            first_ledger,
+            last_alive,
+            random(),
+            Moment { uptime, at },
+        );
         let mut tasks = JoinSet::new();
 
         let keeping = intake::run(records, outbox.clone(), Arc::clone(&clock), stop.clone());
         tasks.spawn(async { ("records", keeping.await.map_err(RunError::from)) });
 
-        let gate = config.gate.as_ref().unwrap_or(&server.doors.gate);
         let wire = Link {
-            door: Door {
-                host: gate.host.clone(),
-                port: gate.port,
-                gateway: server.gateway.clone(),
-                keep_alive: config.keep_alive,
-            },
+            door: gate(&server, &config),
             credentials: credentials_rx,
             outbox: outbox.clone(),
             clock: Arc::clone(&clock),
@@ -189,18 +187,22 @@ impl Agent {
         };
         let stopped = stop.clone();
         tasks.spawn(async move { ("credentials", change.run(stopped).await) });
-        tasks.spawn(done("wishes", dispatch(wishes, renew_tx, tell_tx, stop.clone())));
+        tasks.spawn(done("wishes", dispatch(wishes, asked, stop.clone())));
 
         let gateway = server.gateway.clone();
+        if let Some(data) = data.as_deref() {
+            let follower = follower(&server, trust_tx, data, &clock);
+            tasks.spawn(done("anchors", follower.run(asks.follow, stop.clone())));
+        }
         let renewal = Renewal {
             server,
             key,
-            trust,
+            trust: trust.clone(),
             folder: data.as_deref().map(Folder::within),
             clock: Arc::clone(&clock),
             dice: random(),
         };
-        tasks.spawn(done("renewal", renewal.run(held_tx, renew, stop.clone())));
+        tasks.spawn(done("renewal", renewal.run(held_tx, asks.renew, stop.clone())));
 
         if let Some(data) = data {
             let reporter = Reporter {
@@ -208,9 +210,10 @@ impl Agent {
                 outbox,
                 clock: Arc::clone(&clock),
                 sensors: sensors.clone(),
+                trust,
                 interval: config.posture_interval,
             };
-            tasks.spawn(done("posture", reporter.run(tell, stop.clone())));
+            tasks.spawn(done("posture", reporter.run(asks.tell, stop.clone())));
             let writer = Writer {
                 data,
                 gateway,
@@ -286,6 +289,31 @@ fn credentials(
     })
 }
 
+fn gate(server: &Server, config: &Config) -> Door {
+    let gate = config.gate.as_ref().unwrap_or(&server.doors.gate);
+    Door {
+        host: gate.host.clone(),
+        port: gate.port,
+        gateway: server.gateway.clone(),
+        keep_alive: config.keep_alive,
+    }
+}
+
+fn follower(
+    server: &Server,
+    trust: watch::Sender<Vec<CertificateDer<'static>>>,
+    data: &Path,
+    clock: &Arc<Clock>,
+) -> Follower {
+    Follower {
+        server: server.clone(),
+        trust,
+        folder: Folder::within(data),
+        clock: Arc::clone(clock),
+        dice: random(),
+    }
+}
+
 fn certificate(life: Life) -> CertificateStatus {
     CertificateStatus {
         not_before_ms: life.not_before_ms,
@@ -293,10 +321,10 @@ fn certificate(life: Life) -> CertificateStatus {
     }
 }
 
-/// Turns each new certificate into credentials for the link.
+/// Turns each new certificate, and other anchors, into credentials for the link.
 struct Change {
     held: watch::Receiver<Held>,
-    trust: Vec<CertificateDer<'static>>,
+    trust: watch::Receiver<Vec<CertificateDer<'static>>>,
     key: Arc<DeviceKey>,
     clock: Arc<Clock>,
     to: watch::Sender<Credentials>,
@@ -305,26 +333,58 @@ struct Change {
 
 impl Change {
     async fn run(mut self, stop: CancellationToken) -> Result<(), RunError> {
-        while let Some(Ok(())) = stop.run_until_cancelled(self.held.changed()).await {
+        while self.changed(&stop).await {
             let held = self.held.borrow_and_update().clone();
-            let new = credentials(&held, &self.trust, &self.key, &self.clock)?;
+            let trust = self.trust.borrow_and_update().clone();
+            let new = credentials(&held, &trust, &self.key, &self.clock)?;
             self.to.send_replace(new);
             self.told.send_replace(certificate(held.life));
         }
         Ok(())
     }
+
+    /// Waits for another certificate or other anchors; false when it is time to stop.
+    async fn changed(&mut self, stop: &CancellationToken) -> bool {
+        tokio::select! {
+            () = stop.cancelled() => false,
+            held = self.held.changed() => held.is_ok(),
+            // A box that follows nobody has its anchors for good.
+            Ok(()) = self.trust.changed() => true,
+            else => false,
+        }
+    }
 }
 
-async fn dispatch(
-    mut wishes: mpsc::Receiver<Wish>,
+/// Who is told of the server's wishes; each counts how often.
+struct Asked {
     renew: watch::Sender<u64>,
     tell: watch::Sender<u64>,
-    stop: CancellationToken,
-) {
+    follow: watch::Sender<u64>,
+}
+
+/// The other end of [`Asked`].
+struct Asks {
+    renew: watch::Receiver<u64>,
+    tell: watch::Receiver<u64>,
+    follow: watch::Receiver<u64>,
+}
+
+fn asking() -> (Asked, Asks) {
+    let [renew, tell, follow] = [(); 3].map(|()| watch::Sender::new(0));
+    let asks = Asks {
+        renew: renew.subscribe(),
+        tell: tell.subscribe(),
+        follow: follow.subscribe(),
+    };
+    (Asked { renew, tell, follow }, asks)
+}
+
+async fn dispatch(mut wishes: mpsc::Receiver<Wish>, asked: Asked, stop: CancellationToken) {
     while let Some(Some(wish)) = stop.run_until_cancelled(wishes.recv()).await {
         let to = match wish {
-            Wish::Renew => &renew,
-            Wish::TellPosture => &tell,
+            Wish::Renew => &asked.renew,
+            Wish::TellPosture => &asked.tell,
+            Wish::FetchTrust => &asked.follow,
         };
         to.send_modify(|count| *count += 1);
     }

@@ -161,6 +161,8 @@ pub enum Effect {
     Renew,
     /// Report the posture now.
     TellPosture,
+    /// Fetch the fleet's trust anchors: they changed.
+    FetchTrust,
 }
 
 /// The conversation.
@@ -388,6 +390,7 @@ impl Session {
         match word {
             b"renew" => vec![Effect::Renew],
             b"posture" => vec![Effect::TellPosture],
+            b"trust" => vec![Effect::FetchTrust],
             _ => {
                 self.surprises += 1;
                 Vec::new()

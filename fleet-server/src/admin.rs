@@ -6,6 +6,8 @@
     reason = "shell: reads standard input and binds trial ports"
 )]
 
+pub mod ca;
+mod ca_status;
 pub mod claims;
 pub mod gateways;
 pub mod keep;
@@ -13,10 +15,13 @@ pub mod readings;
 pub mod verify;
 
 use std::io::{IsTerminal, Read};
+use std::path::Path;
 
 use serde::Serialize;
 
 use crate::access::{Role, Scope, UserName, setup};
+use crate::ca::passphrase::Passphrase;
+use crate::ca::signer::Keys;
 use crate::ca::{Authority, TrustDomain};
 use crate::cli::{Cli, Command, ReadingCommand, RoleArg, TokenCommand, UserCommand};
 use crate::clock::Clock;
@@ -122,7 +127,16 @@ pub async fn run(cli: &Cli, clock: &Clock) -> Result<Said, AdminError> {
             names,
             trust_domain,
             trial,
-        } => init(&place, names, trust_domain, *trial, clock),
+            offline_root,
+            passphrase_file,
+        } => {
+            let keys = InitKeys {
+                offline_root: offline_root.as_deref(),
+                passphrase: passphrase_file.as_deref().map(ca::strong).transpose()?,
+            };
+            init(&place, names, trust_domain, *trial, &keys, clock)
+        }
+        Command::Ca(command) => ca::run(&place, command, clock).await,
         Command::Serve { .. } => checked(&place),
         Command::Claim(command) => claims::run(&place, command, cli.json, clock).await,
         Command::Gateway(command) => gateways::run(&open(&place)?.1, command, clock).await,
@@ -209,11 +223,18 @@ where
         .map_err(|e| AdminError::Asked(format!("`{text}`: {e}")))
 }
 
+/// Where `init` puts keys.
+struct InitKeys<'a> {
+    offline_root: Option<&'a Path>,
+    passphrase: Option<Passphrase>,
+}
+
 fn init(
     place: &Place,
     names: &[String],
     trust_domain: &str,
     trial: bool,
+    keys: &InitKeys<'_>,
     clock: &Clock,
 ) -> Result<Said, AdminError> {
     let domain: TrustDomain = asked(trust_domain)?;
@@ -227,16 +248,35 @@ fn init(
         text.push_str(&trial_listeners().map_err(|e| AdminError::Found(format!("no free port: {e}")))?);
     }
     Config::parse(&text, place.folder()).map_err(|e| AdminError::Asked(e.to_string()))?;
+    if let Some(media) = keys.offline_root.filter(|media| !media.is_dir()) {
+        let why = format!(
+            "{} is no folder: mount the medium for the roots' keys first",
+            media.display()
+        );
+        return Err(AdminError::Asked(why));
+    }
     place.make(&text)?;
-    let authority = Authority::init(&place.authority(), domain, clock.now())?;
+    let with = Keys {
+        roots_to: keys.offline_root,
+        passphrase: keys.passphrase.as_ref(),
+    };
+    let authority = Authority::init_with(&place.authority(), domain, with, clock.now())?;
     open(place)?;
     let folder = place.folder().display();
+    let keys = match keys.offline_root {
+        Some(media) => format!(
+            "The keys of the two roots are in {}: keep it away from this machine; `ca rotate` asks for them.",
+            media.display()
+        ),
+        None => format!(
+            "Move {folder}/ca/root-1.key and root-2.key to a safe place away from this machine: they are the keys of \
+             the roots, and the server needs neither."
+        ),
+    };
     let said = format!(
         "Made {folder}\n  fleet.toml  the configuration\n  fleet.db    the database\n  ca/         the \
-         certificate authority of {}\n\nMove {folder}/ca/{} to a safe place away from this machine: it is \
-         the key of the next root.\n\nStart the server:  homeward-fleet --data {folder} serve",
+         certificate authority of {}\n\n{keys}\n\nStart the server:  homeward-fleet --data {folder} serve",
         authority.trust_domain(),
-        crate::ca::signer::OFFLINE_KEY,
     );
     Ok(Said::new(
         said,

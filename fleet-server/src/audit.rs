@@ -61,11 +61,15 @@ pub enum Action {
     WriteRefused,
     /// A gateway let a write to a device through.
     DeviceWritten,
+    /// Keys or certificates of the authority changed.
+    AuthorityChanged,
+    /// One certificate of a gateway was revoked.
+    CertificateRevoked,
 }
 
 impl Action {
     /// All of them.
-    pub const ALL: [Action; 23] = [
+    pub const ALL: [Action; 25] = [
         Action::GatewayClaimed,
         Action::ClaimUsed,
         Action::CsrRefused,
@@ -89,6 +93,8 @@ impl Action {
         Action::ReadingsExported,
         Action::WriteRefused,
         Action::DeviceWritten,
+        Action::AuthorityChanged,
+        Action::CertificateRevoked,
     ];
 
     /// The name in the table.
@@ -117,6 +123,8 @@ impl Action {
             Action::ReadingsExported => "readings-exported",
             Action::WriteRefused => "write-refused",
             Action::DeviceWritten => "device-written",
+            Action::AuthorityChanged => "authority-changed",
+            Action::CertificateRevoked => "certificate-revoked",
         }
     }
 

@@ -8,9 +8,17 @@
 //! that a gateway's certificate can never pose as a server. A gateway's certificate has exactly one name, the URI
 //! `spiffe://TRUST-DOMAIN/gateway/ID`; its common name repeats the id for people and tools. No name constraints:
 //! webpki refuses every URI under any constraint.
+//!
+//! An intermediate that was followed by another one issues no more, but what it issued is believed to its end, and its
+//! revocation list goes on: a box that was dark for months comes back with a certificate of it.
 
+pub mod bundle;
+pub mod files;
 pub mod leaf;
+pub mod passphrase;
 pub mod profile;
+pub mod rotate;
+pub mod sealed;
 pub mod signer;
 
 use std::fmt;
@@ -22,8 +30,10 @@ use homeward_protocol::id::GatewayId;
 use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::Timestamp;
 use rcgen::{Issuer, KeyPair};
+use ring::digest::{SHA256, digest};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName};
 
+pub use bundle::Bundle;
 pub use leaf::{Leaf, LeafError, gateway_of};
 
 /// How long a gateway's certificate is valid.
@@ -66,6 +76,18 @@ pub enum CaError {
         /// The system's words.
         source: std::io::Error,
     },
+    /// A key is sealed and there is nothing to open it with.
+    #[error(
+        "{0} is sealed by a passphrase: give it as the systemd credential `ca-passphrase`, or set \
+         HOMEWARD_CA_PASSPHRASE_FILE to a file that holds it"
+    )]
+    Sealed(std::path::PathBuf),
+    /// The passphrase is not the one.
+    #[error("the passphrase does not open {0}")]
+    Passphrase(std::path::PathBuf),
+    /// What was asked for does not fit what there is.
+    #[error("{0}")]
+    Asked(String),
     /// The authority is made once.
     #[error("there is an authority in {0} already; it is made only once, and gateways trust this one")]
     Exists(std::path::PathBuf),
@@ -195,13 +217,25 @@ pub(crate) struct Issuing {
     pub(crate) issuer: Issuer<'static, KeyPair>,
 }
 
+/// The revocation list of one issuer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// What the issuer's list is called where it is served: 16 hex digits of the SHA-256 over its key.
+    pub name: String,
+    /// The list.
+    pub crl: CertificateRevocationListDer<'static>,
+}
+
 /// The authority as a running server holds it: both intermediates with their keys, the roots without.
 pub struct Authority {
     pub(crate) domain: TrustDomain,
-    pub(crate) root: CertificateDer<'static>,
-    pub(crate) next_root: CertificateDer<'static>,
+    pub(crate) bundle: Bundle,
     pub(crate) gateways: Issuing,
+    /// Issuers of gateways' certificates that issue no more, the newest first.
+    pub(crate) retired: Vec<Issuing>,
     pub(crate) servers: Issuing,
+    /// Where the lists are served, for those who read them from elsewhere.
+    pub(crate) lists_at: Option<String>,
 }
 
 impl fmt::Debug for Authority {
@@ -216,25 +250,49 @@ impl Authority {
         &self.domain
     }
 
-    /// What members trust: the active root and the next one.
-    pub fn trust_bundle(&self) -> [CertificateDer<'static>; 2] {
-        [self.root.clone(), self.next_root.clone()]
+    /// What members trust.
+    pub fn bundle(&self) -> &Bundle {
+        &self.bundle
     }
 
-    /// The intermediate that issues gateways' certificates: the one anchor that our own listeners have for clients.
+    /// The roots that members trust, the active one first.
+    pub fn trust_bundle(&self) -> Vec<CertificateDer<'static>> {
+        self.bundle.roots()
+    }
+
+    /// Says in each certificate and list from now on where the lists are: `base` is an address without a slash at its
+    /// end; the list of an issuer is at `base/crl/NAME`.
+    #[must_use]
+    pub fn with_lists_at(self, base: &str) -> Authority {
+        let lists_at = Some(base.to_owned());
+        Authority { lists_at, ..self }
+    }
+
+    /// The intermediate that issues gateways' certificates now.
     pub fn gateway_issuer(&self) -> &CertificateDer<'static> {
         &self.gateways.cert
     }
 
+    /// The intermediates whose certificates still count at this moment, the one that issues first: the anchors that our
+    /// own listeners have for clients.
+    pub fn gateway_issuers(&self, now: Timestamp) -> Vec<CertificateDer<'static>> {
+        self.issuing_at(now).map(|issuing| issuing.cert.clone()).collect()
+    }
+
+    /// An intermediate stops to count when the last certificate that it can have issued is too old even to renew: it
+    /// issued until its successor began.
+    fn issuing_at(&self, now: Timestamp) -> impl Iterator<Item = &Issuing> {
+        let successors = std::iter::once(&self.gateways).chain(&self.retired);
+        let older = self.retired.iter().zip(successors).filter(move |(_, next)| {
+            let begun = bundle::parse(&next.cert).map_or(0, |cert| cert.validity().not_before.timestamp());
+            now.secs() <= begun.saturating_add((GATEWAY_DAYS + LATE_DAYS + 1) * DAY_MS / 1000)
+        });
+        std::iter::once(&self.gateways).chain(older.map(|(older, _)| older))
+    }
+
     /// What a claim pins: the active root's key.
     pub fn pin(&self) -> Result<Pin, CaError> {
-        let damaged = |why: String| CaError::Damaged {
-            what: "the root".into(),
-            why,
-        };
-        let (_, root) =
-            x509_parser::parse_x509_certificate(&self.root).map_err(|e| damaged(e.to_string()))?;
-        Ok(Pin::of_spki(root.public_key().raw))
+        self.bundle.pin()
     }
 
     /// A certificate for `gateway` over `key`, valid for [`GATEWAY_DAYS`]. Nothing else in it can be asked for.
@@ -245,7 +303,16 @@ impl Authority {
         serial: Serial,
         now: Timestamp,
     ) -> Result<Issued, CaError> {
-        profile::gateway(&self.domain, key, gateway, serial, now, &self.gateways.issuer)
+        let lists = self.lists_of(&self.gateways)?;
+        profile::gateway(
+            &self.domain,
+            key,
+            gateway,
+            serial,
+            now,
+            &lists,
+            &self.gateways.issuer,
+        )
     }
 
     /// A certificate for a server over `key`, with the chain that leads to the root.
@@ -264,14 +331,40 @@ impl Authority {
         })
     }
 
-    /// The revocation list of the gateways' intermediate.
+    /// The revocation list of the intermediate that issues gateways' certificates now.
     pub fn crl(
         &self,
         revoked: &[Revoked],
         now: Timestamp,
     ) -> Result<CertificateRevocationListDer<'static>, CaError> {
-        profile::crl(&self.domain, revoked, now, &self.gateways.issuer)
+        Ok(self.list(&self.gateways, revoked, now)?.crl)
     }
+
+    /// The revocation lists of all intermediates that still count, the one that issues first. Each names all of
+    /// `revoked`: a number belongs to one certificate of the fleet, whoever issued it.
+    pub fn crls(&self, revoked: &[Revoked], now: Timestamp) -> Result<Vec<Listed>, CaError> {
+        self.issuing_at(now)
+            .map(|issuing| self.list(issuing, revoked, now))
+            .collect()
+    }
+
+    fn list(&self, issuing: &Issuing, revoked: &[Revoked], now: Timestamp) -> Result<Listed, CaError> {
+        let lists = self.lists_of(issuing)?;
+        let crl = profile::crl(&self.domain, revoked, now, &lists, &issuing.issuer)?;
+        let name = list_name(&issuing.cert)?;
+        Ok(Listed { name, crl })
+    }
+
+    fn lists_of(&self, issuing: &Issuing) -> Result<profile::ListsAt, CaError> {
+        let name = list_name(&issuing.cert)?;
+        let address = self.lists_at.as_ref().map(|base| format!("{base}/crl/{name}"));
+        Ok(profile::ListsAt(address))
+    }
+}
+
+fn list_name(issuer: &CertificateDer<'_>) -> Result<String, CaError> {
+    let hash = digest(&SHA256, bundle::parse(issuer)?.public_key().raw);
+    Ok(bundle::hex(hash.as_ref().get(..8).unwrap_or_default()))
 }
 
 #[cfg(test)]

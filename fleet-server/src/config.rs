@@ -48,6 +48,7 @@ struct RawPublic {
     gate: Option<String>,
     enrol: Option<String>,
     renewal: Option<String>,
+    lists: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -101,6 +102,9 @@ pub struct Public {
     pub enrol: Option<Endpoint>,
     /// Renewal.
     pub renewal: Option<Endpoint>,
+    /// Where others (an MQTT broker) get the revocation lists: an `http://` or `https://` address without a path. It
+    /// stands in each certificate.
+    pub lists: Option<String>,
 }
 
 /// Where the data are kept.
@@ -187,6 +191,7 @@ impl Config {
             gate: endpoint("public.gate", raw.public.gate, &mut faults),
             enrol: endpoint("public.enrol", raw.public.enrol, &mut faults),
             renewal: endpoint("public.renewal", raw.public.renewal, &mut faults),
+            lists: lists(raw.public.lists, &mut faults),
         };
         let names = names(raw.names, &mut faults);
         let keep = match raw.store.postgres {
@@ -273,6 +278,19 @@ fn endpoint(key: &str, given: Option<String>, faults: &mut Vec<String>) -> Optio
     text.parse()
         .map_err(|_| faults.push(format!("{key}: `{text}` is not HOST:PORT")))
         .ok()
+}
+
+fn lists(given: Option<String>, faults: &mut Vec<String>) -> Option<String> {
+    let address = given?;
+    let host = address
+        .strip_prefix("http://")
+        .or_else(|| address.strip_prefix("https://"));
+    let plain = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
+    if host.is_none_or(|host| host.is_empty() || !host.chars().all(plain)) {
+        faults.push("public.lists: an address like http://crl.example.org, without a path".into());
+        return None;
+    }
+    Some(address)
 }
 
 fn names(given: Option<Vec<String>>, faults: &mut Vec<String>) -> Vec<String> {

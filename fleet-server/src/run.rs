@@ -4,6 +4,7 @@
 //! outlives a connection.
 
 mod listeners;
+mod roots;
 mod supervise;
 mod tend;
 mod watch;
@@ -20,12 +21,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use self::listeners::Listeners;
+use self::roots::Roots;
 use self::supervise::{Parts, Signals};
-use self::tend::{DoorKeys, Tend};
+use self::tend::{DoorKeys, Keeper, Tend};
 use self::watch::Look;
 use crate::access::password::Passwords;
 use crate::bus::Bus;
-use crate::ca::{self, Authority};
+use crate::ca;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::device::invite::Invitations;
@@ -114,9 +116,13 @@ pub async fn serve(place: &Place, clock: Clock) -> Result<(), RunError> {
     let metrics = PrometheusBuilder::new().install_recorder();
     let metrics = metrics.map_err(|e| process("install the metrics", &e))?;
     let store = store::open(&admin::store_config(place, &config))?;
-    let folder = place.authority();
-    let opened = Authority::open(&folder);
-    let authority = Arc::new(opened.map_err(|source| RunError::Authority { folder, source })?);
+    let listeners = Listeners::bind(&config).await?;
+    let ports = listeners.ports()?;
+    let keeper = Keeper::open(place, lists_at(&config, &ports)).map_err(|source| {
+        let folder = place.authority();
+        RunError::Authority { folder, source }
+    })?;
+    let authority = keeper.now();
     let keys = DoorKeys {
         place: place.clone(),
         config: config.clone(),
@@ -124,8 +130,6 @@ pub async fn serve(place: &Place, clock: Clock) -> Result<(), RunError> {
     let trust = tend::trust(&store, &authority, clock.now()).await?;
     let (own, console) = keys.identities(&authority, clock.now())?;
     let doors = Arc::new(Doors::open(&own, &console, &trust, &clock)?);
-    let listeners = Listeners::bind(&config).await?;
-    let ports = listeners.ports()?;
     let now = clock.now();
     store
         .write(move |tx| store::connections::end_all_open(tx, now))
@@ -141,7 +145,7 @@ pub async fn serve(place: &Place, clock: Clock) -> Result<(), RunError> {
         config,
         ports,
         store,
-        authority,
+        keeper: Arc::new(keeper),
         doors,
         clock,
     };
@@ -158,12 +162,23 @@ pub async fn serve(place: &Place, clock: Clock) -> Result<(), RunError> {
     tasks.run().await
 }
 
+/// Where others get the revocation lists: where the configuration says, or where boxes enrol.
+fn lists_at(config: &Config, ports: &Ports) -> String {
+    let own = || {
+        format!(
+            "https://{}",
+            config.door(config.public.enrol.as_ref(), ports.enrol)
+        )
+    };
+    config.public.lists.clone().unwrap_or_else(own)
+}
+
 /// What the parts share.
 struct Server {
     config: Config,
     ports: Ports,
     store: Store,
-    authority: Arc<Authority>,
+    keeper: Arc<Keeper>,
     doors: Arc<Doors>,
     connections: Connections,
     revoked: Revoked,
@@ -178,7 +193,7 @@ impl Server {
         let (uplinks, arriving) = mpsc::channel(UPLINKS);
         let (passages, passing) = mpsc::channel(PASSAGES);
         let gate = Gate {
-            domain: self.authority.trust_domain().clone(),
+            domain: self.keeper.now().trust_domain().clone(),
             connections: self.connections.clone(),
             revoked: self.revoked.clone(),
             uplinks,
@@ -208,7 +223,7 @@ impl Server {
     fn let_boxes_in(&self, parts: &mut Parts, enrol: TcpListener, renewal: TcpListener) {
         let state = EstState {
             store: self.store.clone(),
-            authority: Arc::clone(&self.authority),
+            authority: self.keeper.watch(),
             info: ServerInfo {
                 gate: self
                     .config
@@ -218,7 +233,7 @@ impl Server {
                     .door(self.config.public.renewal.as_ref(), self.ports.renewal),
             },
             clock: self.clock.clone(),
-            crl: self.doors.crl(),
+            lists: self.doors.lists(),
             guesses: Arc::default(),
         };
         let (limits, router) = (https::Limits::default(), est::router(state.clone()));
@@ -235,7 +250,7 @@ impl Server {
             server: self
                 .config
                 .door(self.config.public.enrol.as_ref(), self.ports.enrol),
-            pin: self.authority.pin().map_err(RunError::Certificate)?,
+            pin: self.keeper.pin(),
             lasts_ms: CLAIM_DAYS * ca::DAY_MS,
         };
         let passwords = Passwords::new().map_err(|e| process("hash a password", &e))?;
@@ -271,7 +286,7 @@ impl Server {
         parts.start("the local listener", local::serve(listener, local));
         let tend = Arc::new(Tend {
             store: store.clone(),
-            authority: Arc::clone(&self.authority),
+            keeper: Arc::clone(&self.keeper),
             doors: Arc::clone(&self.doors),
             keys,
             clock: self.clock.clone(),
@@ -284,6 +299,13 @@ impl Server {
             tend: Arc::clone(&tend),
         };
         parts.start("the watch for changes", look.run(stop.clone()));
+        let roots = Roots {
+            store: store.clone(),
+            authority: self.keeper.watch(),
+            connections: self.connections.clone(),
+            clock: self.clock.clone(),
+        };
+        parts.start_sure("the care for roots", roots.run(stop.clone()));
         parts.start_sure("the care for certificates", tend.run(stop.clone()));
         let retire = tend::retire(
             store.clone(),

@@ -36,6 +36,7 @@ pub mod streams;
 pub mod suspicions;
 pub mod take;
 pub mod tokens;
+pub mod trust;
 pub mod users;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -13,8 +13,8 @@
 //! ticket key of its own, the gate takes a new ticket key whenever a number joins the revocation list, and whoever
 //! lets a client in holds its certificate against the store after the handshake.
 //!
-//! The one anchor for clients is the intermediate that issues gateways' certificates: a client may send its own
-//! certificate alone, and a certificate from any other branch of the tree leads nowhere. Enrolment allows TLS 1.2
+//! The anchors for clients are the intermediates that issue, or issued, gateways' certificates: a client may send its
+//! own certificate alone, and a certificate from any other branch of the tree leads nowhere. Enrolment allows TLS 1.2
 //! because strongSwan 5.9.8, an independent EST client, speaks it.
 
 pub mod doors;
@@ -27,7 +27,7 @@ use std::sync::Arc;
 use rustls::client::VerifierBuilderError;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::{Ticketer, default_provider};
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
+use rustls::pki_types::CertificateDer;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{
     ClientCertVerifierBuilder, NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier,
@@ -37,7 +37,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{CipherSuite, RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 use self::known::{Known, Proved};
-use crate::ca::{Authority, CaError, Identity, LATE_DAYS, Revoked, Serial};
+use crate::ca::{Authority, CaError, Identity, LATE_DAYS, Listed, Revoked, Serial};
 
 /// A clock that the TLS library can ask; [`crate::clock::Clock`] is one.
 pub trait Time: TimeProvider + Clone + 'static {}
@@ -60,11 +60,11 @@ pub enum TlsError {
 /// What a client's certificate is held against.
 #[derive(Debug, Clone)]
 pub struct Trust {
-    /// The issuer of gateways' certificates.
-    pub issuer: CertificateDer<'static>,
-    /// Its revocation list.
-    pub crl: CertificateRevocationListDer<'static>,
-    /// The numbers on that list: what the gate looks them up in.
+    /// The issuers of gateways' certificates, the one that issues now first.
+    pub issuers: Vec<CertificateDer<'static>>,
+    /// Their revocation lists, in the same order.
+    pub lists: Vec<Listed>,
+    /// The numbers on those lists: what the gate looks them up in.
     pub revoked: HashSet<Serial>,
 }
 
@@ -76,8 +76,8 @@ impl Trust {
         now: homeward_protocol::time::Timestamp,
     ) -> Result<Trust, TlsError> {
         Ok(Trust {
-            issuer: authority.gateway_issuer().clone(),
-            crl: authority.crl(revoked, now).map_err(TlsError::List)?,
+            issuers: authority.gateway_issuers(now),
+            lists: authority.crls(revoked, now).map_err(TlsError::List)?,
             revoked: revoked.iter().map(|gone| gone.serial).collect(),
         })
     }
@@ -95,7 +95,7 @@ pub fn gate(
     clock: &impl Time,
 ) -> Result<Arc<ServerConfig>, TlsError> {
     let chain = unlisted(trust)?.build().map_err(untrusted)?;
-    let verifier = Known::new(chain, &trust.issuer, trust.revoked.clone(), proved);
+    let verifier = Known::new(chain, &trust.issuers, trust.revoked.clone(), proved);
     let mut config = config(identity, &[&TLS13], Arc::new(verifier), clock)?;
     config.ignore_client_order = true;
     config.ticketer = Arc::clone(tickets);
@@ -152,8 +152,10 @@ fn provider() -> Arc<CryptoProvider> {
 /// What holds a client's chain against the issuer, without any list.
 fn unlisted(trust: &Trust) -> Result<ClientCertVerifierBuilder, TlsError> {
     let mut anchors = RootCertStore::empty();
-    let added = anchors.add(trust.issuer.clone());
-    added.map_err(|e| TlsError::Trust(e.to_string()))?;
+    for issuer in &trust.issuers {
+        let added = anchors.add(issuer.clone());
+        added.map_err(|e| TlsError::Trust(e.to_string()))?;
+    }
     Ok(WebPkiClientVerifier::builder_with_provider(
         Arc::new(anchors),
         provider(),
@@ -162,7 +164,7 @@ fn unlisted(trust: &Trust) -> Result<ClientCertVerifierBuilder, TlsError> {
 
 fn verifier(trust: &Trust, anonymous: Anonymous) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let builder = unlisted(trust)?
-        .with_crls([trust.crl.clone()])
+        .with_crls(trust.lists.iter().map(|list| list.crl.clone()))
         .only_check_end_entity_revocation();
     let builder = match anonymous {
         Anonymous::Admit => builder.allow_unauthenticated(),

@@ -27,6 +27,7 @@ pub mod signed;
 pub mod time;
 pub mod topic;
 pub mod tpm;
+pub mod trust;
 pub mod unit;
 pub mod watch;
 pub mod wire;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{BootId, SensorId};
 use crate::time::{ClockTrust, Timestamp, Uptime};
+use crate::trust::TrustMark;
 
 /// Most sensors one report may list: a home has a handful, a small ward some dozens. With every text at its
 /// longest such a report still fits a record of [`crate::envelope::MAX_ITEM`] bytes.
@@ -115,4 +116,7 @@ pub struct PostureReport {
     pub clock: Clock,
     /// Every sensor the gateway was told to watch.
     pub sensors: Vec<SensorHeard>,
+    /// Which trust anchors it holds; older agents do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<TrustMark>,
 }

@@ -30,6 +30,7 @@ use homeward_protocol::reading::{Details, Kind, Mark, Quality, Reading, SensorCl
 use homeward_protocol::signed::{PublicKey, Signed, Signer};
 use homeward_protocol::time::{ClockTrust, Timestamp, Uptime};
 use homeward_protocol::topic::{Filter, Topic};
+use homeward_protocol::trust::TrustMark;
 use homeward_protocol::unit::{Decimal, Unit};
 use homeward_protocol::watch::{DeviceFacts, Finding, Suspicion, WatchReport};
 use homeward_protocol::wire::{self, Bytes};
@@ -226,6 +227,7 @@ fn posture() -> PostureReport {
             heard("freezer-1", Some(AT), 0, None),
             heard("ups", None, 3, Some(ShortText::cut("no answer within 1 s"))),
         ],
+        trust: None,
     }
 }
 
@@ -317,6 +319,13 @@ fn items() -> Vec<(&'static str, Item)> {
         ("item-1-reading-all-reasons.cbor", all_reasons_and_marks()),
         ("item-1-reading-unproven.cbor", unproven()),
         ("item-1-posture.cbor", Item::Posture(posture())),
+        (
+            "item-1-posture-trust.cbor",
+            Item::Posture(PostureReport {
+                trust: Some(TrustMark::of(&[Pin([1; 32]), Pin([2; 32])])),
+                ..posture()
+            }),
+        ),
         ("item-1-watch.cbor", Item::Watch(watch())),
         ("item-1-watch-stranger.cbor", Item::Watch(stranger())),
         (

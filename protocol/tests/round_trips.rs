@@ -20,6 +20,7 @@ use homeward_protocol::reading::{Details, Kind, Mark, Quality, Reading, SensorCl
 use homeward_protocol::signed::{Message, OVERHEAD, PublicKey, Signed, SignedError, Signer};
 use homeward_protocol::time::{ClockTrust, Timestamp, Uptime};
 use homeward_protocol::topic::{Filter, MAX_TOPIC, Topic};
+use homeward_protocol::trust::TrustMark;
 use homeward_protocol::unit::{Decimal, Unit};
 use homeward_protocol::watch::{DeviceFacts, Finding, MAX_FINDINGS, MAX_FIRMWARE, Suspicion, WatchReport};
 use homeward_protocol::wire::{self, Bytes, WireError};
@@ -111,7 +112,7 @@ prop_compose! {
 prop_compose! {
     fn posture()(
         taken_at in time(), agent in text(), os in text(), kernel in text(), up in any::<u64>(), boot in ID,
-        room in any::<[u64; 3]>(), error_ms in prop::option::of(any::<u64>()),
+        room in any::<[u64; 3]>(), error_ms in prop::option::of(any::<u64>()), anchors in prop::option::of(any::<u8>()),
         sensors in prop::collection::vec(heard(), 0..6),
     ) -> PostureReport {
         let [total_bytes, free_bytes, outbox_bytes] = room;
@@ -121,6 +122,7 @@ prop_compose! {
             boot: boot.parse().expect("the pattern is the rule"),
             disk: Disk { total_bytes, free_bytes, outbox_bytes },
             clock: Clock { trust: taken_at.trust, error_ms },
+            trust: anchors.map(|n| TrustMark::of(&[Pin([n; 32])])),
         }
     }
 }
@@ -388,6 +390,7 @@ fn longest_posture(sensors: usize) -> Item {
             error_ms: Some(u64::MAX),
         },
         sensors: vec![longest_heard(); sensors],
+        trust: Some(TrustMark::of(&[Pin([255; 32])])),
     })
 }
 

@@ -165,7 +165,7 @@ impl Prepared {
 
     /// What gateways trust.
     pub fn trust(&self) -> Vec<CertificateDer<'static>> {
-        self.authority.trust_bundle().to_vec()
+        self.authority.trust_bundle()
     }
 
     /// The running server's port at one of its doors.
@@ -175,9 +175,9 @@ impl Prepared {
 
     /// Everything that verifies gateways, as one PEM text: for a broker that is to admit the same ones.
     pub fn trust_pem(&self) -> String {
-        let [root, next] = self.authority.trust_bundle();
-        let all = [self.authority.gateway_issuer().clone(), root, next];
-        all.iter().map(signer::pem).collect()
+        let roots = self.authority.trust_bundle();
+        let all = std::iter::once(self.authority.gateway_issuer()).chain(&roots);
+        all.map(signer::pem).collect()
     }
 }
 

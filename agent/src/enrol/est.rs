@@ -33,9 +33,9 @@ const TRIES: u32 = 20;
 /// The wait between those.
 const TRY_WAIT: Duration = Duration::from_secs(15);
 
-const CACERTS: &str = "/.well-known/est/cacerts";
+pub(super) const CACERTS: &str = "/.well-known/est/cacerts";
 const ENROLL: &str = "/.well-known/est/simpleenroll";
-const INFO: &str = "/.well-known/homeward";
+pub(super) const INFO: &str = "/.well-known/homeward";
 pub(super) const REENROLL: &str = "/.well-known/est/simplereenroll";
 
 /// Why an enrolment or a renewal did not come to its end.
@@ -184,7 +184,7 @@ async fn enrol_into(
     Ok(server)
 }
 
-fn list(found: &Response) -> Result<Vec<Vec<u8>>, Refusal> {
+pub(super) fn list(found: &Response) -> Result<Vec<Vec<u8>>, Refusal> {
     match found.status {
         200 => certs_only(&found.body),
         status => Err(Refusal::Answer {

@@ -28,8 +28,8 @@ pub struct Renewal {
     pub server: Server,
     /// Our key; renewal keeps it.
     pub key: Arc<DeviceKey>,
-    /// The trust anchors.
-    pub trust: Vec<CertificateDer<'static>>,
+    /// The trust anchors that are held.
+    pub trust: watch::Receiver<Vec<CertificateDer<'static>>>,
     /// Where the new certificate is kept; nowhere for load generators.
     pub folder: Option<Folder>,
     /// The clocks.
@@ -118,7 +118,8 @@ impl Renewal {
             Door::Late => &self.server.doors.renewal,
         };
         let credentials = Some((held.chain.clone(), self.key.for_tls()));
-        let tls = Arc::new(verified(&self.trust, credentials, &self.clock)?);
+        let trust = self.trust.borrow().clone();
+        let tls = Arc::new(verified(&trust, credentials, &self.clock)?);
         let csr = request_body(&self.key.request(&self.server.gateway)?);
         let response = ask(door, &tls, Method::POST, REENROLL, None, Some(&csr)).await?;
         let answer = read_answer(response.status, response.retry_after.as_deref(), &response.body)?;

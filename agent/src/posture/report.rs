@@ -8,12 +8,14 @@ use std::time::Duration;
 use homeward_protocol::envelope::Item;
 use homeward_protocol::posture::{PostureReport, SensorHeard};
 use homeward_protocol::time::Uptime;
+use rustls::pki_types::CertificateDer;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{changed, facts};
 use crate::clock::Clock;
+use crate::enrol::anchors::mark;
 use crate::outbox::keeper::Outbox;
 
 /// How often it is looked whether something changed. The disk fills and clocks come right within minutes.
@@ -31,19 +33,22 @@ pub struct Reporter {
     pub clock: Arc<Clock>,
     /// The sensors, as they were last heard.
     pub sensors: watch::Receiver<Vec<SensorHeard>>,
+    /// The trust anchors that are held.
+    pub trust: watch::Receiver<Vec<CertificateDer<'static>>>,
     /// How often to report when nothing changed.
     pub interval: Duration,
 }
 
 impl Reporter {
     /// Reports for ever; at once at each change of `asked`.
-    pub async fn run(self, mut asked: watch::Receiver<u64>, stop: CancellationToken) {
+    pub async fn run(mut self, mut asked: watch::Receiver<u64>, stop: CancellationToken) {
         let mut last: Option<(PostureReport, Uptime)> = None;
         let mut wait = FIRST;
         loop {
             let now_asked = tokio::select! {
                 () = stop.cancelled() => return,
                 () = sleep(wait) => false,
+                Ok(()) = self.trust.changed() => false,
                 changed = asked.changed() => {
                     if changed.is_err() {
                         return;
@@ -54,7 +59,8 @@ impl Reporter {
             wait = LOOK;
             let bytes = self.outbox.ledger().borrow().bytes();
             let sensors = self.sensors.borrow().clone();
-            let report = facts::gather(&self.data, bytes, &self.clock).report(sensors);
+            let trust = mark(&self.trust.borrow());
+            let report = facts::gather(&self.data, bytes, &self.clock).report(sensors, trust);
             let up = self.clock.uptime();
             let due = last
                 .as_ref()

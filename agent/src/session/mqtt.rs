@@ -72,6 +72,8 @@ pub enum Wish {
     Renew,
     /// Report the posture now.
     TellPosture,
+    /// Fetch the fleet's trust anchors.
+    FetchTrust,
 }
 
 /// The link to the server.
@@ -212,6 +214,7 @@ impl Link {
             }
             Effect::Renew => self.wish(Wish::Renew),
             Effect::TellPosture => self.wish(Wish::TellPosture),
+            Effect::FetchTrust => self.wish(Wish::FetchTrust),
         }
     }
 

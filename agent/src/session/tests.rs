@@ -161,6 +161,7 @@ fn hints_are_obeyed_and_unknown_words_counted() {
     let hint = |word: &[u8]| Input::Hint(word.to_vec());
     assert_eq!(session.handle(hint(b"renew"), moment(2)), [Effect::Renew]);
     assert_eq!(session.handle(hint(b"posture"), moment(2)), [Effect::TellPosture]);
+    assert_eq!(session.handle(hint(b"trust"), moment(2)), [Effect::FetchTrust]);
     assert!(session.handle(hint(b"\xff"), moment(2)).is_empty());
     assert_eq!(session.surprises(), 1);
 }

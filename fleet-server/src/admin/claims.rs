@@ -10,9 +10,10 @@ use std::path::Path;
 use homeward_protocol::claim::Claim;
 use homeward_protocol::id::GatewayId;
 use serde_json::json;
+use tokio::sync::watch;
 
 use super::{AdminError, BY, Said};
-use crate::ca::{Authority, DAY_MS};
+use crate::ca::{DAY_MS, signer};
 use crate::cli::{ClaimCommand, ClaimNew};
 use crate::clock::Clock;
 use crate::device::invite::{Invitations, InviteError, Wanted};
@@ -36,7 +37,7 @@ pub async fn run(
     };
     let invitations = Invitations {
         server: config.door(config.public.enrol.as_ref(), port),
-        pin: Authority::open(&place.authority())?.pin()?,
+        pin: watch::channel(signer::published(&place.authority())?.pin()?).1,
         lasts_ms: i64::from(new.days) * DAY_MS,
     };
     ensure_known(&store, new.gateway.as_ref()).await?;

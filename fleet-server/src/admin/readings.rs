@@ -17,8 +17,7 @@ use time::format_description::well_known::Rfc3339;
 use super::{AdminError, BY, Said};
 use crate::api::shape::ReadingShape;
 use crate::audit::Action;
-use crate::ca::Authority;
-use crate::ca::signer::pem;
+use crate::ca::signer::{gateway_issuers, pem, published};
 use crate::care::reading as said;
 use crate::cli::{ReadingExport, ReadingList, Span};
 use crate::clock::Clock;
@@ -172,14 +171,14 @@ fn reports_bonds(signed: &[u8]) -> bool {
 
 /// The certificates that say whose key signed, and what they lead to.
 async fn papers(place: &Place, store: &Store, gateway: &GatewayId, to: &Path) -> Result<(), AdminError> {
-    let authority = Authority::open(&place.authority())?;
+    let folder = place.authority();
     let of = gateway.clone();
     let own = store
         .read(move |tx| certificates::of(tx, &of, MOST_CERTIFICATES))
         .await?;
     let mut text: String = own.into_iter().map(|c| pem(&c.der.into())).collect();
-    text.push_str(&pem(authority.gateway_issuer()));
-    let roots: String = authority.trust_bundle().iter().map(pem).collect();
+    text.extend(gateway_issuers(&folder)?.iter().map(pem));
+    let roots: String = published(&folder)?.roots().iter().map(pem).collect();
     for (name, text) in [(CERTIFICATES, text), (ROOTS, roots)] {
         let path = to.join(name);
         let written = create(&path)?.write_all(text.as_bytes());

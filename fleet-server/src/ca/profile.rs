@@ -33,6 +33,16 @@ pub enum Purpose {
     Servers,
 }
 
+impl Purpose {
+    /// The name of its files, and the word in its certificate.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Purpose::Gateways => "gateways",
+            Purpose::Servers => "servers",
+        }
+    }
+}
+
 /// A root certificate over its own key. `place` tells the two roots of a fleet apart.
 pub fn root(
     domain: &TrustDomain,
@@ -41,12 +51,35 @@ pub fn root(
     serial: Serial,
     now: Timestamp,
 ) -> Result<CertificateDer<'static>, CaError> {
+    let params = root_params(domain, place, serial, now);
+    let cert = params.self_signed(key).map_err(making("a root"))?;
+    Ok(cert.into())
+}
+
+/// The key and name of a new root, signed by one that members know.
+///
+/// Source: RFC 4210, section 4.4.1 (`newWithOld`).
+pub fn link(
+    domain: &TrustDomain,
+    place: &str,
+    key: &KeyPair,
+    serial: Serial,
+    now: Timestamp,
+    known: &Issuer<'_, KeyPair>,
+) -> Result<CertificateDer<'static>, CaError> {
+    let params = root_params(domain, place, serial, now);
+    let cert = params
+        .signed_by(key, known)
+        .map_err(making("a link between roots"))?;
+    Ok(cert.into())
+}
+
+fn root_params(domain: &TrustDomain, place: &str, serial: Serial, now: Timestamp) -> CertificateParams {
     let mut params = dated(serial, now, ROOT_DAYS);
     params.distinguished_name = named(&format!("Homeward {place} of {domain}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let cert = params.self_signed(key).map_err(making("a root"))?;
-    Ok(cert.into())
+    params
 }
 
 /// An issuing intermediate over `key`. Its one URI is the trust domain, without a path.
@@ -61,14 +94,15 @@ pub fn issuing(
     root: &Issuer<'_, KeyPair>,
 ) -> Result<CertificateDer<'static>, CaError> {
     let what = "an issuing intermediate";
-    let (name, usage) = match purpose {
-        Purpose::Gateways => ("gateways", ExtendedKeyUsagePurpose::ClientAuth),
-        Purpose::Servers => ("servers", ExtendedKeyUsagePurpose::ServerAuth),
+    let name = purpose.name();
+    let usage = match purpose {
+        Purpose::Gateways => ExtendedKeyUsagePurpose::ClientAuth,
+        Purpose::Servers => ExtendedKeyUsagePurpose::ServerAuth,
     };
     let mut params = dated(serial, now, ISSUING_DAYS);
-    // The year tells one intermediate from the next: an issuer is found by its name.
-    let year = now.civil().0;
-    params.distinguished_name = named(&format!("Homeward {name} {year} of {domain}"));
+    // Year and number tell one intermediate from the next: an issuer is found by its name.
+    let (year, mark) = (now.civil().0, u16::from_be_bytes([serial.0[1], serial.0[2]]));
+    params.distinguished_name = named(&format!("Homeward {name} {year}-{mark:04x} of {domain}"));
     params.subject_alt_names = vec![uri(&format!("spiffe://{domain}"), what)?];
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -84,6 +118,7 @@ pub fn gateway(
     gateway: &GatewayId,
     serial: Serial,
     now: Timestamp,
+    lists: &ListsAt,
     issuer: &Issuer<'_, KeyPair>,
 ) -> Result<Issued, CaError> {
     let what = "a gateway's certificate";
@@ -93,7 +128,7 @@ pub fn gateway(
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    params.crl_distribution_points = vec![crl_point(domain)];
+    params.crl_distribution_points = vec![lists.point(domain)];
     let cert = params.signed_by(&Point(key), issuer).map_err(making(what))?;
     Ok(Issued {
         serial,
@@ -129,6 +164,7 @@ pub fn crl(
     domain: &TrustDomain,
     revoked: &[Revoked],
     now: Timestamp,
+    lists: &ListsAt,
     issuer: &Issuer<'_, KeyPair>,
 ) -> Result<CertificateRevocationListDer<'static>, CaError> {
     let entry = |gone: &Revoked| RevokedCertParams {
@@ -142,7 +178,7 @@ pub fn crl(
         next_update: date_time_ymd(1970, 1, 1) + since_1970(now.plus_ms(CRL_DAYS * DAY_MS)),
         crl_number: SerialNumber::from(u64::try_from(now.ms).unwrap_or(0)),
         issuing_distribution_point: Some(CrlIssuingDistributionPoint {
-            distribution_point: crl_point(domain),
+            distribution_point: lists.point(domain),
             scope: Some(CrlScope::UserCertsOnly),
         }),
         revoked_certs: revoked.iter().map(entry).collect(),
@@ -152,11 +188,17 @@ pub fn crl(
     Ok(list.into())
 }
 
-/// The list's name, in the list and in each certificate that it covers: readers compare the two. It is a name, not
-/// an address: addresses change, certificates do not. The list is served at `/crl` on the enrolment listener.
-fn crl_point(domain: &TrustDomain) -> CrlDistributionPoint {
-    CrlDistributionPoint {
-        uris: vec![format!("spiffe://{domain}/crl/gateways")],
+/// Where the list of one issuer is to be had, if anywhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListsAt(pub Option<String>);
+
+impl ListsAt {
+    /// The list's names, in the list and in each certificate that it covers: readers compare them, and one in common is
+    /// enough. The first is a name and no address, because addresses change and certificates do not.
+    fn point(&self, domain: &TrustDomain) -> CrlDistributionPoint {
+        let name = format!("spiffe://{domain}/crl/gateways");
+        let uris = std::iter::once(name).chain(self.0.clone()).collect();
+        CrlDistributionPoint { uris }
     }
 }
 

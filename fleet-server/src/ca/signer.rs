@@ -1,87 +1,102 @@
-//! Shell: the authority's files, in one folder that only the server's user may read.
+//! Shell: the authority's folder, which only the server's user may read.
 //!
 //! | file | what |
 //! |---|---|
-//! | `root.crt`, `root.key` | the active root; its key is needed only for a new intermediate |
-//! | `next-root.crt`, `offline-root.key` | the next root; its key is to be moved away at once |
+//! | `root.crt`, `next-root.crt` | the active root and the next one |
+//! | `root-1.key`, `root-2.key` | the roots' keys; the server needs neither, and they are to be kept elsewhere |
+//! | `leaving-*.crt`, `link-*.crt` | roots on their way out, and what introduces the newer ones |
 //! | `gateways.crt`, `gateways.key` | the intermediate that issues gateways' certificates |
+//! | `gateways-*.crt`, `gateways-*.key` | those before it, for their revocation lists |
 //! | `servers.crt`, `servers.key` | the intermediate that issues servers' certificates |
 //! | `server.crt`, `server.key` | what our listeners show; remade when its time or its names run out |
-#![expect(clippy::disallowed_methods, reason = "shell: files and random bytes")]
+#![expect(clippy::disallowed_methods, reason = "shell: files")]
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use homeward_protocol::time::Timestamp;
-use rcgen::{Issuer, KeyPair};
-use ring::rand::{SecureRandom, SystemRandom};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
+use super::files::{self, cert, damaged, file, issuing, key, read, write, write_key};
+pub use super::files::{pem, pem_list, random, serial};
+use super::passphrase::Passphrase;
 use super::profile::{self, Purpose};
-use super::{Authority, CaError, DAY_MS, Identity, Issuing, SERVER_DAYS, Serial, TrustDomain, leaf};
+use super::{Authority, Bundle, CaError, DAY_MS, Identity, Issuing, SERVER_DAYS, TrustDomain, bundle, leaf};
 
-/// Longest file that is read, bytes.
-const MAX_FILE: u64 = 64 * 1024;
-
-/// Where the key of the next root is left by [`Authority::init`], in the authority's folder.
-pub const OFFLINE_KEY: &str = "offline-root.key";
-
-/// `N` random bytes of the system.
-pub fn random<const N: usize>() -> Result<[u8; N], CaError> {
-    let mut bytes = [0; N];
-    SystemRandom::new()
-        .fill(&mut bytes)
-        .map_err(|_| CaError::Random)?;
-    Ok(bytes)
+/// Where the keys of a new authority go.
+#[derive(Clone, Copy, Default)]
+pub struct Keys<'a> {
+    /// The folder for the roots' keys; the authority's own when missing.
+    pub roots_to: Option<&'a Path>,
+    /// What seals all keys but those of our own listeners.
+    pub passphrase: Option<&'a Passphrase>,
 }
 
-/// A new certificate number.
-pub fn serial() -> Result<Serial, CaError> {
-    random().map(Serial::from_random)
+/// The name of the key of the root with this number.
+pub(super) fn root_key(number: u32) -> String {
+    format!("root-{number}.key")
 }
 
 impl Authority {
-    /// Makes the authority's keys and certificates in `dir`; refuses when there are some. The operator is to move
-    /// [`OFFLINE_KEY`] out of `dir` to a safe place afterwards.
+    /// Makes the authority's keys and certificates in `dir`; refuses when there are some.
     pub fn init(dir: &Path, domain: TrustDomain, now: Timestamp) -> Result<Authority, CaError> {
+        Authority::init_with(dir, domain, Keys::default(), now)
+    }
+
+    /// The same, with a say in where keys go and whether they are sealed.
+    pub fn init_with(
+        dir: &Path,
+        domain: TrustDomain,
+        keys: Keys<'_>,
+        now: Timestamp,
+    ) -> Result<Authority, CaError> {
         if dir.join("root.crt").exists() {
             return Err(CaError::Exists(dir.to_owned()));
         }
         let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
         made.map_err(file("make the folder", dir))?;
-        let root_key = key()?;
-        let root = profile::root(&domain, "root 1", &root_key, serial()?, now)?;
-        let next_key = key()?;
-        let next_root = profile::root(&domain, "root 2", &next_key, serial()?, now)?;
-        write(dir, OFFLINE_KEY, &next_key.serialize_pem())?;
-        write(dir, "next-root.crt", &pem(&next_root))?;
-        write(dir, "root.key", &root_key.serialize_pem())?;
-        let root_issuer = issuer(&root, root_key, "root.crt")?;
-        for (purpose, name) in [(Purpose::Gateways, "gateways"), (Purpose::Servers, "servers")] {
-            let key = key()?;
-            let cert = profile::issuing(&domain, purpose, &key, serial()?, now, &root_issuer)?;
-            write(dir, &format!("{name}.key"), &key.serialize_pem())?;
-            write(dir, &format!("{name}.crt"), &pem(&cert))?;
+        let (roots_to, pass) = (keys.roots_to.unwrap_or(dir), keys.passphrase);
+        let (first_key, next_key) = (key()?, key()?);
+        write_key(roots_to, &root_key(1), &first_key, pass)?;
+        write_key(roots_to, &root_key(2), &next_key, pass)?;
+        let root = profile::root(&domain, "root 1", &first_key, serial()?, now)?;
+        let next = profile::root(&domain, "root 2", &next_key, serial()?, now)?;
+        write(dir, "next-root.crt", &pem(&next))?;
+        let root_issuer = files::issuer(&root, first_key, "root.crt")?;
+        for purpose in [Purpose::Gateways, Purpose::Servers] {
+            issue(dir, purpose, &domain, &root_issuer, pass, now)?;
         }
         // Last, because its presence says that all of it is there.
         write(dir, "root.crt", &pem(&root))?;
-        let opened = Authority::open(dir)?;
-        Ok(Authority { domain, ..opened })
+        Ok(Authority {
+            domain,
+            bundle: published(dir)?,
+            gateways: files::issuing_by(dir, "gateways", pass)?,
+            retired: Vec::new(),
+            servers: files::issuing_by(dir, "servers", pass)?,
+            lists_at: None,
+        })
     }
 
-    /// Opens the authority in `dir`. The roots' keys need not be there.
+    /// Opens the authority in `dir`. The roots' keys need not be there. Sealed keys are opened by the passphrase that
+    /// the process was given ([`super::passphrase::given`]).
     pub fn open(dir: &Path) -> Result<Authority, CaError> {
         let gateways = issuing(dir, "gateways")?;
+        let mut retired = Vec::new();
+        for name in names(dir, "gateways-")? {
+            retired.push(issuing(dir, &name)?);
+        }
+        retired.sort_by_key(|older| std::cmp::Reverse(begun(older)));
         Ok(Authority {
             domain: leaf::domain_of(&gateways.cert)?,
-            root: cert(dir, "root.crt")?,
-            next_root: cert(dir, "next-root.crt")?,
+            bundle: published(dir)?,
             servers: issuing(dir, "servers")?,
             gateways,
+            retired,
+            lists_at: None,
         })
     }
 
@@ -145,90 +160,79 @@ fn still_good(kept: &Identity, names: &[ServerName<'static>], now: Timestamp) ->
     begun && left_ms > SERVER_DAYS * DAY_MS / 3 && count == names.len() && names.iter().all(covers)
 }
 
-fn key() -> Result<KeyPair, CaError> {
-    KeyPair::generate().map_err(|source| CaError::Make {
-        what: "a key",
-        source,
+/// What members trust, from the folder; no key is read.
+pub fn published(dir: &Path) -> Result<Bundle, CaError> {
+    let all = |prefix: &str| -> Result<Vec<_>, CaError> {
+        let names = names(dir, prefix)?;
+        names
+            .iter()
+            .map(|name| cert(dir, &format!("{name}.crt")))
+            .collect()
+    };
+    Ok(Bundle {
+        active: cert(dir, "root.crt")?,
+        next: cert(dir, "next-root.crt")?,
+        leaving: all("leaving-")?,
+        links: all("link-")?,
     })
 }
 
-fn issuing(dir: &Path, name: &str) -> Result<Issuing, CaError> {
-    let file = format!("{name}.crt");
-    let cert = cert(dir, &file)?;
-    let path = dir.join(format!("{name}.key"));
-    let text = String::from_utf8(read(&path)?).map_err(|_| damaged(&path, "not text"))?;
-    let key = KeyPair::from_pem(&text).map_err(|e| damaged(&path, &e.to_string()))?;
-    let issuer = issuer(&cert, key, &file)?;
-    Ok(Issuing { cert, issuer })
+/// The intermediates that issue, or issued, gateways' certificates, the one that issues now first; no key is read.
+pub fn gateway_issuers(dir: &Path) -> Result<Vec<CertificateDer<'static>>, CaError> {
+    let older = names(dir, "gateways-")?;
+    let all = std::iter::once("gateways".to_owned()).chain(older);
+    all.map(|name| cert(dir, &format!("{name}.crt"))).collect()
 }
 
-fn issuer(cert: &CertificateDer<'_>, key: KeyPair, name: &str) -> Result<Issuer<'static, KeyPair>, CaError> {
-    use rcgen::PublicKeyData;
-    let wrong = |why: String| damaged(Path::new(name), &why);
-    let (_, parsed) = x509_parser::parse_x509_certificate(cert).map_err(|e| wrong(e.to_string()))?;
-    if parsed.public_key().raw != key.subject_public_key_info() {
-        return Err(wrong("its key file belongs to another certificate".into()));
-    }
-    Issuer::from_ca_cert_der(cert, key).map_err(|e| wrong(e.to_string()))
+/// Keys of roots that lie in the authority's folder, where they are not needed.
+pub fn root_keys_here(dir: &Path) -> Result<Vec<PathBuf>, CaError> {
+    let mut found = listed(dir)?;
+    found.retain(|name| name.starts_with("root-") && is_key(name));
+    Ok(found.into_iter().map(|name| dir.join(name)).collect())
 }
 
-fn cert(dir: &Path, name: &str) -> Result<CertificateDer<'static>, CaError> {
-    let path = dir.join(name);
-    CertificateDer::from_pem_slice(&read(&path)?).map_err(|e| damaged(&path, &e.to_string()))
+/// Whether a file of the folder is a private key.
+pub(super) fn is_key(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|end| end == "key")
 }
 
-/// A certificate as PEM (RFC 7468).
-pub fn pem(cert: &CertificateDer<'_>) -> String {
-    use base64::Engine as _;
-    let text = base64::engine::general_purpose::STANDARD.encode(cert);
-    let lines: Vec<&str> = (0..text.len())
-        .step_by(64)
-        .filter_map(|from| text.get(from..(from + 64).min(text.len())))
-        .collect();
-    format!(
-        "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
-        lines.join("\n")
-    )
+/// Makes an intermediate under a root: its certificate and its key in `dir`.
+pub(super) fn issue(
+    dir: &Path,
+    purpose: Purpose,
+    domain: &TrustDomain,
+    root: &rcgen::Issuer<'_, rcgen::KeyPair>,
+    passphrase: Option<&Passphrase>,
+    now: Timestamp,
+) -> Result<CertificateDer<'static>, CaError> {
+    let key = key()?;
+    let made = profile::issuing(domain, purpose, &key, serial()?, now, root)?;
+    write_key(dir, &format!("{}.key", purpose.name()), &key, passphrase)?;
+    write(dir, &format!("{}.crt", purpose.name()), &pem(&made))?;
+    Ok(made)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, CaError> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes))
-        .map_err(file("read", path))?;
-    Ok(bytes)
-}
-
-/// Writes a file that only the server's user may read, whole or not at all.
-fn write(dir: &Path, name: &str, text: &str) -> Result<(), CaError> {
-    let (path, fresh) = (dir.join(name), dir.join(format!("{name}.new")));
-    let written = || -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&fresh)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&fresh, &path)?;
-        File::open(dir)?.sync_all()
+/// The certificates in `dir` whose file names begin so, without `.crt`, in order.
+fn names(dir: &Path, prefix: &str) -> Result<Vec<String>, CaError> {
+    let found = listed(dir)?;
+    let fits = |name: &String| {
+        let stem = name.strip_suffix(".crt")?;
+        stem.starts_with(prefix).then(|| stem.to_owned())
     };
-    written().map_err(file("write", &path))
+    Ok(found.iter().filter_map(fits).collect())
 }
 
-fn file(step: &'static str, path: &Path) -> impl Fn(io::Error) -> CaError {
-    let path: PathBuf = path.to_owned();
-    move |source| CaError::File {
-        step,
-        path: path.clone(),
-        source,
+fn listed(dir: &Path) -> Result<Vec<String>, CaError> {
+    let entries = fs::read_dir(dir).map_err(file("list", dir))?;
+    let mut found = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(file("list", dir))?.file_name();
+        found.extend(name.into_string());
     }
+    found.sort();
+    Ok(found)
 }
 
-fn damaged(path: &Path, why: &str) -> CaError {
-    CaError::Damaged {
-        what: path.display().to_string(),
-        why: why.to_owned(),
-    }
+fn begun(issuing: &Issuing) -> i64 {
+    bundle::parse(&issuing.cert).map_or(0, |cert| cert.validity().not_before.timestamp())
 }

@@ -3,6 +3,8 @@
     reason = "tests: a folder to make an authority in"
 )]
 
+mod rotation;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -122,7 +124,7 @@ impl SanKind {
 fn an_authority_opens_again_without_its_roots_keys() {
     let dir = tempfile::tempdir().expect("a folder");
     let made = authority(dir.path());
-    for key in ["root.key", signer::OFFLINE_KEY] {
+    for key in ["root-1.key", "root-2.key"] {
         std::fs::remove_file(dir.path().join(key)).expect("was there");
     }
     let opened = Authority::open(dir.path()).expect("opens");

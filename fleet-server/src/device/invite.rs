@@ -5,6 +5,7 @@ use homeward_protocol::claim::{Claim, Code, Endpoint, Pin};
 use homeward_protocol::id::{GatewayId, PlacementId};
 use homeward_protocol::time::Timestamp;
 use ring::rand::{SecureRandom, SystemRandom};
+use tokio::sync::watch;
 
 use super::register::{Claiming, NewClaim, claim_new};
 use super::{Approval, gateway_id};
@@ -15,8 +16,8 @@ use crate::store::{Store, StoreError};
 pub struct Invitations {
     /// Where enrolment is served.
     pub server: Endpoint,
-    /// The trust anchor that the server's certificate leads to.
-    pub pin: Pin,
+    /// The trust anchor that the server's certificate leads to, as it is now.
+    pub pin: watch::Receiver<Pin>,
     /// How long a claim can be used, milliseconds.
     pub lasts_ms: i64,
 }
@@ -77,7 +78,7 @@ impl Invitations {
             Claiming::Revoked => Err(InviteError::Revoked),
             Claiming::New | Claiming::Anew => Ok(Claim {
                 server: self.server.clone(),
-                pin: self.pin,
+                pin: *self.pin.borrow(),
                 gateway,
                 code,
                 expires: expires_at.secs(),

@@ -2,11 +2,12 @@
 //!
 //! | path | what | who |
 //! |---|---|---|
-//! | `GET /.well-known/est/cacerts` | both roots and the issuer of gateways' certificates | anybody |
+//! | `GET /.well-known/est/cacerts` | the roots, their links and the issuer of gateways' certificates | anybody |
 //! | `POST /.well-known/est/simpleenroll` | a first certificate | HTTP Basic `GATEWAY-ID:CODE` |
 //! | `POST /.well-known/est/simplereenroll` | the next one | the client certificate |
 //! | `GET /.well-known/homeward` | where the other doors are (JSON) | anybody |
-//! | `GET /crl` | the revocation list (DER) | anybody |
+//! | `GET /crl` | the revocation list of the issuer of gateways' certificates (DER) | anybody |
+//! | `GET /crl/NAME` | the same of the issuer with this name: those before it have lists too | anybody |
 //!
 //! Of the certificates in `cacerts` the self-signed ones are the trust anchors; the other completes the chain that
 //! a gateway shows. Errors are plain text that says what to do, as RFC 7030, section 4.2.3 allows.
@@ -15,7 +16,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -28,7 +29,6 @@ use homeward_protocol::id::GatewayId;
 use homeward_protocol::signed::PublicKey;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use ring::rand::{SecureRandom, SystemRandom};
-use rustls::pki_types::CertificateRevocationListDer;
 use tokio::sync::watch;
 use tracing::{debug, error, info};
 
@@ -36,7 +36,7 @@ use super::csr::{self, MAX_BODY};
 use super::desk::{Answer, Desk};
 use super::guesses::Guesses;
 use super::{Door, Refusal, hash_of, pkcs7};
-use crate::ca::{Authority, Leaf, Serial};
+use crate::ca::{Authority, Leaf, Listed, Serial};
 use crate::clock::Clock;
 use crate::https::{Peer, origin};
 use crate::store::{Store, StoreError};
@@ -49,13 +49,13 @@ pub struct EstState {
     /// Where claims and certificates are kept.
     pub store: Store,
     /// Who issues.
-    pub authority: Arc<Authority>,
+    pub authority: watch::Receiver<Arc<Authority>>,
     /// What time it is.
     pub clock: Clock,
     /// Where the other doors are.
     pub info: ServerInfo,
-    /// The newest revocation list.
-    pub crl: watch::Receiver<CertificateRevocationListDer<'static>>,
+    /// The newest revocation lists.
+    pub lists: watch::Receiver<Vec<Listed>>,
     /// Who guessed how often. One for all listeners of a server.
     pub guesses: Arc<Mutex<Guesses>>,
 }
@@ -68,6 +68,7 @@ pub fn router(state: EstState) -> Router {
         .route("/.well-known/est/simplereenroll", post(reenroll_here))
         .route("/.well-known/homeward", get(homeward))
         .route("/crl", get(crl))
+        .route("/crl/{name}", get(crl_of))
         .fallback(nothing_here)
         .with_state(state)
 }
@@ -81,9 +82,13 @@ pub fn renewal_router(state: EstState) -> Router {
 }
 
 async fn cacerts(State(state): State<EstState>) -> Response {
-    let [root, next] = state.authority.trust_bundle();
-    let issuer = state.authority.gateway_issuer();
-    certificates("application/pkcs7-mime", &[&root, &next, issuer])
+    let authority = Arc::clone(&state.authority.borrow());
+    let (roots, links) = (authority.trust_bundle(), &authority.bundle().links);
+    let all = roots.iter().chain(links).chain([authority.gateway_issuer()]);
+    certificates(
+        "application/pkcs7-mime",
+        &all.map(AsRef::as_ref).collect::<Vec<_>>(),
+    )
 }
 
 async fn homeward(State(state): State<EstState>) -> Json<ServerInfo> {
@@ -91,8 +96,21 @@ async fn homeward(State(state): State<EstState>) -> Json<ServerInfo> {
 }
 
 async fn crl(State(state): State<EstState>) -> Response {
-    let list = state.crl.borrow().to_vec();
-    ([(CONTENT_TYPE, "application/pkix-crl")], list).into_response()
+    let list = state.lists.borrow().first().map(|list| list.crl.to_vec());
+    serve_list(list)
+}
+
+async fn crl_of(State(state): State<EstState>, Path(name): Path<String>) -> Response {
+    let lists = state.lists.borrow();
+    let list = lists.iter().find(|list| list.name == name);
+    serve_list(list.map(|list| list.crl.to_vec()))
+}
+
+fn serve_list(list: Option<Vec<u8>>) -> Response {
+    match list {
+        Some(list) => ([(CONTENT_TYPE, "application/pkix-crl")], list).into_response(),
+        None => Failure::new(StatusCode::NOT_FOUND, "no issuer has a list of this name").into_response(),
+    }
 }
 
 async fn nothing_here() -> Failure {
@@ -150,7 +168,7 @@ async fn reenroll(state: EstState, peer: Peer, door: Door, body: Body) -> Result
             Failure::new(StatusCode::UNAUTHORIZED, says).challenge("ClientCertificate realm=\"homeward\"")
         );
     };
-    let leaf = Leaf::read(shown, state.authority.trust_domain())
+    let leaf = Leaf::read(shown, state.authority.borrow().trust_domain())
         .map_err(|why| Failure::new(StatusCode::FORBIDDEN, &why.to_string()))?;
     let key = read_key(body).await?;
     let id = leaf.gateway.clone();
@@ -186,7 +204,7 @@ async fn at_desk(
     let mut random = [0; 16];
     let filled = SystemRandom::new().fill(&mut random);
     filled.map_err(|_| Failure::ours("no random bytes for a serial number"))?;
-    let (authority, now) = (Arc::clone(&state.authority), state.clock.now());
+    let (authority, now) = (Arc::clone(&state.authority.borrow()), state.clock.now());
     let done = state.store.write(move |tx| {
         let desk = Desk {
             authority: &authority,

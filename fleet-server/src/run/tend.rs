@@ -4,10 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use homeward_protocol::claim::Pin;
 use homeward_protocol::time::Timestamp;
 use rustls::pki_types::ServerName;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::RunError;
 use crate::ca::{self, Authority, Identity, signer};
@@ -55,10 +57,68 @@ impl DoorKeys {
     }
 }
 
+/// The authority as it lies in its folder: a command may change it while the server runs.
+pub(super) struct Keeper {
+    place: Place,
+    lists_at: String,
+    authority: watch::Sender<Arc<Authority>>,
+    pin: watch::Sender<Pin>,
+}
+
+impl Keeper {
+    /// Opens it. `lists_at` is where others get the revocation lists.
+    pub(super) fn open(place: &Place, lists_at: String) -> Result<Keeper, ca::CaError> {
+        let authority = Authority::open(&place.authority())?.with_lists_at(&lists_at);
+        Ok(Keeper {
+            place: place.clone(),
+            lists_at,
+            pin: watch::Sender::new(authority.pin()?),
+            authority: watch::Sender::new(Arc::new(authority)),
+        })
+    }
+
+    /// As it is now.
+    pub(super) fn now(&self) -> Arc<Authority> {
+        Arc::clone(&self.authority.borrow())
+    }
+
+    /// For those who need it as it is at each moment.
+    pub(super) fn watch(&self) -> watch::Receiver<Arc<Authority>> {
+        self.authority.subscribe()
+    }
+
+    /// The pin of claims, as it is at each moment.
+    pub(super) fn pin(&self) -> watch::Receiver<Pin> {
+        self.pin.subscribe()
+    }
+
+    /// Opens it again if its certificates are others. What cannot be opened changes nothing: the server goes on with
+    /// what it has.
+    fn refresh(&self) -> Result<(), ca::CaError> {
+        let (folder, held) = (self.place.authority(), self.now());
+        let same = signer::published(&folder)? == *held.bundle()
+            && signer::gateway_issuers(&folder)?.first() == Some(held.gateway_issuer());
+        if same {
+            return Ok(());
+        }
+        let opened = Authority::open(&folder)?.with_lists_at(&self.lists_at);
+        if opened.trust_domain() != held.trust_domain() {
+            return Err(ca::CaError::Asked(format!(
+                "the authority in {} is that of another fleet: it is not used before a restart",
+                folder.display()
+            )));
+        }
+        info!("the authority has new certificates, and they are used from now on");
+        self.pin.send_replace(opened.pin()?);
+        self.authority.send_replace(Arc::new(opened));
+        Ok(())
+    }
+}
+
 /// Renews what the listeners show and the revocation list, long before either runs out.
 pub(super) struct Tend {
     pub(super) store: Store,
-    pub(super) authority: Arc<Authority>,
+    pub(super) keeper: Arc<Keeper>,
     pub(super) doors: Arc<Doors>,
     pub(super) keys: DoorKeys,
     pub(super) clock: Clock,
@@ -75,7 +135,7 @@ impl Tend {
         }
     }
 
-    /// Does it now: a gateway changed, so the revocation list may have grown.
+    /// Does it now: a gateway or the authority changed.
     pub(super) async fn now(&self) {
         if let Err(failed) = self.once().await {
             error!("the certificates of the listeners could not be renewed: {failed}");
@@ -84,8 +144,12 @@ impl Tend {
 
     async fn once(&self) -> Result<(), RunError> {
         let now = self.clock.now();
-        let trust = trust(&self.store, &self.authority, now).await?;
-        let (own, console) = self.keys.identities(&self.authority, now)?;
+        if let Err(failed) = self.keeper.refresh() {
+            error!("the authority's new certificates cannot be used: {failed}");
+        }
+        let authority = self.keeper.now();
+        let trust = trust(&self.store, &authority, now).await?;
+        let (own, console) = self.keys.identities(&authority, now)?;
         Ok(self.doors.refresh(&own, &console, &trust)?)
     }
 }

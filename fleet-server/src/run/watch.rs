@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use super::tend::Tend;
 use crate::bus::{Bus, Event};
 use crate::gate::{Connections, Passage, Revoked};
+use crate::store::signals::Kind;
 use crate::store::{self, Store, StoreError};
 
 /// How often the server looks for what other processes changed: well inside "revoked within a second".
@@ -87,8 +88,15 @@ impl Look {
             if let Some(last) = signals.last() {
                 seen = last.id;
                 self.act().await;
-                if signals.iter().any(|s| s.kind == store::signals::Kind::Gateway) {
+                let tended = [Kind::Gateway, Kind::Authority, Kind::Certificate];
+                if signals.iter().any(|s| tended.contains(&s.kind)) {
                     self.tend.now().await;
+                }
+                // Only after the new list is in force: whoever has another certificate may come back with it.
+                for signal in signals.iter().filter(|s| s.kind == Kind::Certificate) {
+                    if let Ok(gateway) = signal.subject.parse() {
+                        self.connections.kick(&gateway);
+                    }
                 }
                 for gateway in signals.iter().filter_map(|s| s.subject.parse().ok()) {
                     self.bus.publish(Event::Changed(gateway));

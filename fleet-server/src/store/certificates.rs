@@ -109,6 +109,14 @@ pub fn issued_since(tx: &mut dyn Tx, gateway: &GatewayId, since: Timestamp) -> R
     row.map_or(Ok(0), |row| row.int(0))
 }
 
+/// Revokes one.
+pub fn revoke(tx: &mut dyn Tx, serial: Serial, now: Timestamp) -> Result<u64, StoreError> {
+    tx.execute(
+        "UPDATE certificates SET revoked_at = $1 WHERE serial = $2 AND revoked_at IS NULL",
+        &[now.ms.into(), (&serial.to_string()).into()],
+    )
+}
+
 /// Revokes all of a gateway; gives how many there were.
 pub fn revoke_of(tx: &mut dyn Tx, gateway: &GatewayId, now: Timestamp) -> Result<u64, StoreError> {
     tx.execute(

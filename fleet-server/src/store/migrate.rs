@@ -20,6 +20,7 @@ pub(super) const SQLITE: &[(&str, &str)] = &[
         include_str!("../../migrations/sqlite/V2__details.sql"),
     ),
     ("V3__watch", include_str!("../../migrations/sqlite/V3__watch.sql")),
+    ("V5__trust", include_str!("../../migrations/sqlite/V5__trust.sql")),
 ];
 const POSTGRES: &[(&str, &str)] = &[
     (
@@ -33,6 +34,10 @@ const POSTGRES: &[(&str, &str)] = &[
     (
         "V3__watch",
         include_str!("../../migrations/postgres/V3__watch.sql"),
+    ),
+    (
+        "V5__trust",
+        include_str!("../../migrations/postgres/V5__trust.sql"),
     ),
 ];
 

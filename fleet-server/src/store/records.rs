@@ -298,10 +298,11 @@ fn put_posture(tx: &mut dyn Tx, at: &Origin<'_>, report: &PostureReport) -> Resu
         step: "writing a posture report",
         why: e.to_string(),
     })?;
+    let trust = report.trust.map(|mark| mark.to_string());
     let newer = tx.execute(
-        "INSERT INTO postures (gateway, taken_at, received_at, epoch, report) VALUES ($1, $2, $3, $4, $5)
+        "INSERT INTO postures (gateway, taken_at, received_at, epoch, report, trust) VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (gateway) DO UPDATE SET taken_at = excluded.taken_at, received_at = excluded.received_at,
-             epoch = excluded.epoch, report = excluded.report
+             epoch = excluded.epoch, report = excluded.report, trust = excluded.trust
          WHERE postures.epoch = excluded.epoch OR postures.taken_at <= excluded.taken_at",
         &[
             at.gateway.into(),
@@ -309,6 +310,7 @@ fn put_posture(tx: &mut dyn Tx, at: &Origin<'_>, report: &PostureReport) -> Resu
             at.now.ms.into(),
             at.epoch.into(),
             bytes.as_slice().into(),
+            trust.as_deref().into(),
         ],
     )?;
     if newer == 0 {

@@ -16,10 +16,20 @@ pub enum Kind {
     Claim,
     /// A policy changed.
     Policy,
+    /// The authority has new certificates; the subject is empty.
+    Authority,
+    /// One certificate was revoked; the subject is its gateway's id.
+    Certificate,
 }
 
 impl Kind {
-    const ALL: [Kind; 3] = [Kind::Gateway, Kind::Claim, Kind::Policy];
+    const ALL: [Kind; 5] = [
+        Kind::Gateway,
+        Kind::Claim,
+        Kind::Policy,
+        Kind::Authority,
+        Kind::Certificate,
+    ];
 
     /// The name in the table.
     pub const fn name(self) -> &'static str {
@@ -27,6 +37,8 @@ impl Kind {
             Kind::Gateway => "gateway",
             Kind::Claim => "claim",
             Kind::Policy => "policy",
+            Kind::Authority => "authority",
+            Kind::Certificate => "certificate",
         }
     }
 }

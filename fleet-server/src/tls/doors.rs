@@ -4,13 +4,12 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::ServerConfig;
-use rustls::pki_types::CertificateRevocationListDer;
 use rustls::server::ProducesTickets;
 use tokio::sync::watch;
 
 use super::known::Proved;
 use super::{TlsError, Trust, enrol, gate, renewal, tickets, web};
-use crate::ca::{Identity, Serial};
+use crate::ca::{Identity, Listed, Serial};
 use crate::clock::Clock;
 
 /// The configurations of all listeners, each behind a `watch`, and what they are remade from.
@@ -19,7 +18,7 @@ pub struct Doors {
     enrol: watch::Sender<Arc<ServerConfig>>,
     renewal: watch::Sender<Arc<ServerConfig>>,
     web: watch::Sender<Arc<ServerConfig>>,
-    crl: watch::Sender<CertificateRevocationListDer<'static>>,
+    lists: watch::Sender<Vec<Listed>>,
     gate_tickets: Mutex<GateTickets>,
     proved: Proved,
     web_tickets: Arc<dyn ProducesTickets>,
@@ -58,7 +57,7 @@ impl Doors {
             enrol: watch::Sender::new(enrol(identity, trust, clock)?),
             renewal: watch::Sender::new(renewal(identity, trust, clock)?),
             web: watch::Sender::new(web(console, &web_tickets, clock)?),
-            crl: watch::Sender::new(trust.crl.clone()),
+            lists: watch::Sender::new(trust.lists.clone()),
             gate_tickets: Mutex::new(GateTickets {
                 key: gate_tickets,
                 revoked: trust.revoked.clone(),
@@ -81,7 +80,7 @@ impl Doors {
         self.enrol.send_replace(new_enrol);
         self.renewal.send_replace(new_renewal);
         self.web.send_replace(new_web);
-        self.crl.send_replace(trust.crl.clone());
+        self.lists.send_replace(trust.lists.clone());
         Ok(())
     }
 
@@ -100,9 +99,9 @@ impl Doors {
         self.renewal.subscribe()
     }
 
-    /// The revocation list in force, to be served.
-    pub fn crl(&self) -> watch::Receiver<CertificateRevocationListDer<'static>> {
-        self.crl.subscribe()
+    /// The revocation lists in force, to be served.
+    pub fn lists(&self) -> watch::Receiver<Vec<Listed>> {
+        self.lists.subscribe()
     }
 
     /// For the console and the API.

@@ -10,7 +10,7 @@
 //!   on it are at hand ([`super::Trust`]), so the certificate's number is looked up there, each time.
 //!
 //! What proves that the peer holds the key, its signature over this handshake, is checked each time: it is new each
-//! time. What is remembered is bounded, and belongs to one issuer.
+//! time. What is remembered is bounded, and belongs to one set of issuers.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,7 +36,7 @@ type Fingerprint = [u8; 32];
 /// The newer half is filled; when it is full it becomes the older one, which is forgotten.
 #[derive(Debug, Default)]
 struct Generations {
-    issuer: Vec<u8>,
+    issuers: Vec<CertificateDer<'static>>,
     newer: HashMap<Fingerprint, Facts>,
     older: HashMap<Fingerprint, Facts>,
 }
@@ -72,35 +72,35 @@ impl Generations {
 pub struct Known {
     chain: Arc<dyn ClientCertVerifier>,
     revoked: HashSet<Serial>,
-    issuer: Vec<u8>,
+    issuers: Vec<CertificateDer<'static>>,
     proved: Proved,
 }
 
 impl Known {
-    /// `chain` proves chains and dates and demands a certificate; `issuer` is its one anchor. `revoked` are the numbers
-    /// that are not let in. What `proved` remembers of another issuer is forgotten.
+    /// `chain` proves chains and dates and demands a certificate; `issuers` are its anchors. `revoked` are the numbers
+    /// that are not let in. What `proved` remembers of other issuers is forgotten.
     pub fn new(
         chain: Arc<dyn ClientCertVerifier>,
-        issuer: &CertificateDer<'_>,
+        issuers: &[CertificateDer<'static>],
         revoked: HashSet<Serial>,
         proved: &Proved,
     ) -> Known {
         let known = Known {
             chain,
             revoked,
-            issuer: issuer.to_vec(),
+            issuers: issuers.to_vec(),
             proved: proved.clone(),
         };
         known.with(|_| ());
         known
     }
 
-    /// Whoever holds another issuer finds nothing, and leaves nothing to those who hold this one.
+    /// Whoever holds other issuers finds nothing, and leaves nothing to those who hold these.
     fn with<T>(&self, work: impl FnOnce(&mut Generations) -> T) -> T {
         let mut all = self.proved.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.issuer != self.issuer {
+        if all.issuers != self.issuers {
             *all = Generations {
-                issuer: self.issuer.clone(),
+                issuers: self.issuers.clone(),
                 ..Generations::default()
             };
         }

@@ -161,7 +161,7 @@ fn strongswan_enrols_waits_and_renews() {
             .args(args);
         command
     };
-    let [root, _] = world.authority.trust_bundle();
+    let root = world.authority.bundle().active.clone();
     fs::write(world.path("root.pem"), pem(&root)).expect("written");
     let cert = world.fresh("pem");
     let polled = pki(&["--userpass", &user, "--interval", "1", "--maxpolltime", "30"])

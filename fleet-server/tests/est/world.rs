@@ -116,7 +116,7 @@ impl World {
         let (enrol, renewal) = (bind(), bind());
         let state = EstState {
             store: store.clone(),
-            authority: Arc::clone(&authority),
+            authority: tokio::sync::watch::channel(Arc::clone(&authority)).1,
             clock: clock.clone(),
             info: ServerInfo {
                 gate: "localhost:8883".parse().expect("an endpoint"),
@@ -124,7 +124,7 @@ impl World {
                     .parse()
                     .expect("an endpoint"),
             },
-            crl: doors.crl(),
+            lists: doors.lists(),
             guesses: Arc::default(),
         };
         let stop = CancellationToken::new();

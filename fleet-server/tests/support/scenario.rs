@@ -46,7 +46,7 @@ pub(crate) fn empty() -> World {
 fn desk(store: Store) -> Desk {
     let invitations = Invitations {
         server: "fleet.example:8443".parse().expect("an endpoint"),
-        pin: Pin([7; 32]),
+        pin: tokio::sync::watch::channel(Pin([7; 32])).1,
         lasts_ms: 7 * 86_400_000,
     };
     Desk::new(
@@ -434,6 +434,7 @@ fn posture() -> Vec<u8> {
             failures: 0,
             last_error: None,
         }],
+        trust: None,
     };
     homeward_protocol::wire::encode(&report, 65_536).expect("encodes")
 }

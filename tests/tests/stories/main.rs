@@ -14,5 +14,6 @@ mod nurse;
 mod put_back;
 mod restored;
 mod revoked;
+mod roots;
 mod service;
 mod stage;

@@ -266,6 +266,7 @@ fn report(sensors: &[&str]) -> Item {
             error_ms: None,
         },
         sensors: sensors.iter().map(heard).collect(),
+        trust: None,
     })
 }
 
