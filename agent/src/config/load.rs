@@ -116,7 +116,7 @@ pub fn load(data: &Path, clock: &Arc<Clock>) -> Result<Loaded, LoadError> {
         Ok((config, sensors, plans))
     });
     let (config, sensors, plans) = checked.map_err(|faults| LoadError::Config { path, faults })?;
-    for sensor in &sensors {
+    for sensor in sensors.iter().filter(|sensor| sensor.ble_address().is_none()) {
         let master = master(&sensor.way, sensor.profile.time_limit, data, clock)?;
         modest(sensor, &master)?;
     }

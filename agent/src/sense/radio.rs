@@ -23,6 +23,8 @@ use crate::watch::Event;
 pub const WINDOW: Duration = Duration::from_secs(4);
 /// The pause between two windows. A cuff waits about half a minute after it measured.
 pub const PAUSE: Duration = Duration::from_secs(6);
+/// How long is waited at the start for the first word about the stack; without a stack there is none.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// Scans that a slow sensor may miss before it is told that it missed some: each is heard again in the next.
 pub const SCANS: usize = 4;
 
@@ -88,6 +90,12 @@ impl<C: Central> Radio<C> {
     /// Serves `device` until `stop`, or until its records cannot be kept any more.
     pub async fn run(mut self, mut device: Device, stop: CancellationToken) -> Result<(), OutboxError> {
         let mut stack = self.central.stack();
+        // Else the life that is found a moment later would look like a new one, and end the first link: what a sensor
+        // sends by itself on that one would be gone.
+        let found = tokio::time::timeout(FIRST_LOOK, stack.wait_for(|stack| stack.life > 0));
+        if stop.run_until_cancelled(found).await.is_none() {
+            return Ok(());
+        }
         let mut life = stack.borrow_and_update().life;
         let mut link: Option<C::Link> = None;
         let mut todo: VecDeque<Input> = VecDeque::from([Input::Tick]);
