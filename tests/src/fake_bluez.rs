@@ -22,6 +22,7 @@ pub mod link;
 pub mod meter;
 pub mod objects;
 pub mod oximeter;
+pub mod room;
 pub mod say;
 pub mod sensor;
 pub mod serve;

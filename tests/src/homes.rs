@@ -105,7 +105,9 @@ impl Home {
         let nothing: [&str; 0] = [];
         self.agent.run(&nothing);
         let status = self.agent.dir().join("status.json");
+        let program = self.agent.program();
         wait_for("the agent's first status", Duration::from_mins(1), || {
+            assert!(program.runs(), "the agent ended:\n{}", program.said().join("\n"));
             status.is_file().then_some(())
         });
     }

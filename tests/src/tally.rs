@@ -96,3 +96,18 @@ pub fn number(database: &Path, question: &str) -> i64 {
     let answer = answer.unwrap_or_else(|e| panic!("{}: {question}: {e}", database.display()));
     answer.unwrap_or(0)
 }
+
+/// A column of whole numbers from the server's database, also while the server runs; NULLs are left out.
+///
+/// # Panics
+/// When the database cannot be read or the question is wrong.
+pub fn numbers(database: &Path, question: &str) -> Vec<i64> {
+    let server = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY);
+    let answer = server.and_then(|db| {
+        db.busy_timeout(std::time::Duration::from_secs(10))?;
+        let mut asked = db.prepare(question)?;
+        let rows = asked.query_map((), |row| row.get::<_, Option<i64>>(0))?;
+        rows.filter_map(Result::transpose).collect()
+    });
+    answer.unwrap_or_else(|e| panic!("{}: {question}: {e}", database.display()))
+}

@@ -164,6 +164,15 @@ impl World {
         self.changed_device(address, &["Paired", "Bonded"]);
     }
 
+    /// The box's side of a bond is gone, and nobody of ours did it.
+    pub fn unbond(&mut self, address: BleAddress) {
+        if let Some(known) = self.known.get_mut(&address) {
+            known.bond = None;
+        }
+        self.said.push(Say::Key(address, None));
+        self.changed_device(address, &["Paired", "Bonded"]);
+    }
+
     /// Takes a sensor away, or brings it back. Its link breaks; one that is being tried succeeds when it is back.
     pub fn reach(&mut self, address: BleAddress, reachable: bool) {
         self.sensor(address).reachable = reachable;

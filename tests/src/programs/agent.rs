@@ -55,6 +55,11 @@ impl Agent {
         finish(self.command().args(args), b"", COMMAND)
     }
 
+    /// Runs one command of the CLI to its end, to which somebody types `answers`.
+    pub fn command_told<S: AsRef<OsStr>>(&self, args: &[S], answers: &str) -> Finished {
+        finish(self.command().args(args), answers.as_bytes(), COMMAND)
+    }
+
     /// Enrols by a claim given on standard input, at most `limit`.
     pub fn enrol(&self, claim: &str, limit: Duration) -> Finished {
         finish(

@@ -202,6 +202,39 @@ fn a_lost_link_is_told_after_the_last_values_and_comes_back_with_its_subscriptio
 }
 
 #[test]
+fn values_of_the_moment_in_which_a_link_comes_back_are_not_lost() {
+    alone(|bluez, fake| async move {
+        fake.with(|world| world.bring(strap(STRAP)));
+        let mut link = connect(&bluez, STRAP).await;
+        link.subscribe(HEART_RATE).await.expect("a subscription");
+        for round in 0..40_u8 {
+            fake.with(|world| world.lose(STRAP));
+            gone(&mut link).await;
+            link.disconnect().await;
+            let sending = async {
+                while !fake.is_heard(STRAP, HEART_RATE) {
+                    tokio::task::yield_now().await;
+                }
+                for beat in 0..5 {
+                    assert!(fake.send(STRAP, HEART_RATE, vec![0, round, beat]));
+                }
+            };
+            let connecting = async {
+                let mut link = bluez.connect(STRAP, SOON).await.expect("a link");
+                link.read(BATTERY).await.expect("a battery");
+                link.subscribe(HEART_RATE).await.expect("a subscription");
+                link
+            };
+            let ((), again) = tokio::join!(sending, connecting);
+            link = again;
+            for beat in 0..5 {
+                assert_eq!(next(&mut link).await.value, [0, round, beat]);
+            }
+        }
+    });
+}
+
+#[test]
 fn a_thing_that_is_there_twice_is_not_guessed_at() {
     alone(|bluez, fake| async move {
         fake.with(|world| {

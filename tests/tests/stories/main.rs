@@ -7,6 +7,7 @@
 )]
 
 mod bad_input;
+mod bluetooth;
 mod clocks;
 mod full_disk;
 mod guarded;

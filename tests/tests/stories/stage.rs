@@ -8,7 +8,7 @@ use homeward_protocol::claim::Claim;
 use homeward_tests::homes::{Home, Plan};
 use homeward_tests::programs::fleet::Fleet;
 use homeward_tests::programs::wait_for;
-use homeward_tests::tally::number;
+use homeward_tests::tally::{number, numbers};
 
 /// Something that takes a second takes at most this on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -43,6 +43,11 @@ impl Stage {
     /// One number from the server's database.
     pub(crate) fn number(&self, question: &str) -> i64 {
         number(&self.database(), question)
+    }
+
+    /// A column of whole numbers from the server's database.
+    pub(crate) fn numbers(&self, question: &str) -> Vec<i64> {
+        numbers(&self.database(), question)
     }
 
     /// Readings in the server's database.
