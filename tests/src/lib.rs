@@ -8,6 +8,7 @@ pub mod browser;
 pub mod console;
 pub mod fake_bluez;
 pub mod homes;
+pub mod limbo;
 pub mod load;
 pub mod peers;
 pub mod prepared;

@@ -37,17 +37,21 @@ pub fn verified(
     credentials: Option<Credentials>,
     clock: &Arc<Clock>,
 ) -> Result<ClientConfig, TlsError> {
+    build(provider(), verifier(anchors, clock)?, credentials, clock)
+}
+
+/// What judges a server's certificate: under `anchors` only, with the clock's floor.
+pub fn verifier(
+    anchors: &[CertificateDer<'_>],
+    clock: &Arc<Clock>,
+) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(anchors.iter().map(|der| der.clone().into_owned()));
-    let provider = provider();
-    let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+    let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
         .build()
         .map_err(|_| TlsError::NoAnchor)?;
-    let verifier = Floored {
-        inner,
-        clock: Arc::clone(clock),
-    };
-    build(provider, Arc::new(verifier), credentials, clock)
+    let clock = Arc::clone(clock);
+    Ok(Arc::new(Floored { inner, clock }))
 }
 
 /// Takes any server. Only for fetching anchors that a pin then judges.
