@@ -30,6 +30,7 @@ use super::session::{Effect, Input, Session};
 use super::socket::Socket;
 use super::{Full, Gate, Passage, Place, Why, codec};
 use crate::ca::Leaf;
+use crate::tls::refusal::Refusal;
 
 /// How long the gate waits after the system had no socket for it, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
@@ -231,7 +232,11 @@ async fn shake(
     let config = Arc::clone(&door.tls.borrow());
     let _permit = door.handshakes.acquire().await.map_err(|_| Why::Stopping)?;
     let stream = timeout(door.gate.limits.handshake, hello.into_stream(config)).await;
-    stream.map_err(|_| Why::Slow)?.map_err(|_| Why::Handshake)
+    stream.map_err(|_| Why::Slow)?.map_err(|error| {
+        metrics::counter!("homeward_handshakes_refused_total", "door" => "gate", "reason" => Refusal::of(&error).name())
+            .increment(1);
+        Why::Handshake
+    })
 }
 
 /// Waits for CONNECT, and answers one that does not fit.

@@ -32,6 +32,7 @@ use tracing::{debug, info, warn};
 
 use super::patience::{Bounded, Patient};
 use super::{Error, Guests, Limits, Peer};
+use crate::tls::refusal::Refusal;
 
 /// How long to wait after an accept failed, for example because no descriptor was left.
 const AFTER_A_FAILURE: Duration = Duration::from_millis(20);
@@ -112,7 +113,11 @@ impl Door {
         };
         match handshake {
             Ok(stream) => self.converse(stream, address).await,
-            Err(why) => debug!(peer.address = %address, error = %why, "no handshake"),
+            Err(why) => {
+                metrics::counter!("homeward_handshakes_refused_total", "door" => "https", "reason" => Refusal::of(&why).name())
+                    .increment(1);
+                debug!(peer.address = %address, error = %why, "no handshake");
+            }
         }
     }
 

@@ -11,6 +11,7 @@ mod bluetooth;
 mod clocks;
 mod full_disk;
 mod guarded;
+mod hostile_handshakes;
 mod nurse;
 mod put_back;
 mod restored;

@@ -72,7 +72,7 @@ async fn both_programs_tell_systemd_how_they_are_and_stop_within_five_seconds() 
     manager.hears("STOPPING=1");
 }
 
-fn ask(port: u16, path: &str) -> String {
+pub(crate) fn ask(port: u16, path: &str) -> String {
     let mut line = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
     line.set_read_timeout(Some(SOON)).expect("a limit can be set");
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
