@@ -18,7 +18,11 @@ use homeward_tests::shared;
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// The units, and how exposed systemd may find each: 0 (nothing) to 10 (everything).
-const UNITS: [(&str, &str, u32); 2] = [("agent", "homeward-agent", 20), ("fleet", "homeward-fleet", 15)];
+const UNITS: [(&str, &str, u32); 3] = [
+    ("agent", "homeward-agent", 20),
+    ("agent", "homeward-bond@", 8),
+    ("fleet", "homeward-fleet", 15),
+];
 
 fn packaging(path: &str) -> PathBuf {
     shared::workspace().join("packaging").join(path)
@@ -28,25 +32,38 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
+/// Writes a unit into `dir` with what is installed here in the place of its program and its users; everything else is
+/// judged as shipped.
+fn stand_in(dir: &Path, folder: &str, unit: &str) -> PathBuf {
+    let file = dir.join(unit);
+    let text = read(&packaging(&format!("{folder}/{unit}")));
+    let lines = text.lines().map(|line| match line.split_once('=') {
+        Some(("User" | "Group" | "SocketGroup", name)) if name.starts_with("homeward-") => {
+            line.replace(name, "daemon")
+        }
+        Some(("ExecStart", _)) => "ExecStart=/bin/true".to_owned(),
+        _ => line.to_owned(),
+    });
+    fs::write(&file, lines.fold(String::new(), |all, line| all + &line + "\n")).expect("our own folder");
+    file
+}
+
 #[test]
 fn systemd_accepts_the_units_and_finds_them_closed() {
     let Some(analyze) = shared::debian("systemd-analyze", "systemd") else {
         return;
     };
     for (folder, name, most) in UNITS {
-        let unit = read(&packaging(&format!("{folder}/{name}.service")));
         let dir = tempfile::tempdir().expect("a folder");
-        let file = dir.path().join(format!("{name}.service"));
-        // The program and its user are not installed here; everything else is judged as shipped.
-        let unit = unit.replace(&format!("/usr/bin/{name}"), "/bin/true");
-        let unit: String = unit
-            .lines()
-            .filter(|l| !l.starts_with("User=") && !l.starts_with("Group="))
-            .fold(String::new(), |text, line| text + line + "\n");
-        let user = unit.replace("[Service]\n", "[Service]\nUser=daemon\n");
-        fs::write(&file, user).expect("a file");
+        let file = stand_in(dir.path(), folder, &format!("{name}.service"));
+        let beside = file.with_file_name(format!("{}.socket", name.trim_end_matches('@')));
         let mut verify = Command::new(&analyze);
-        let verified = finish(verify.args(["verify", "--man=no"]).arg(&file), b"", LIMIT);
+        verify.args(["verify", "--man=no"]).arg(&file);
+        if name.ends_with('@') {
+            let socket = beside.file_name().and_then(|n| n.to_str()).expect("a name");
+            verify.arg(stand_in(dir.path(), folder, socket));
+        }
+        let verified = finish(&mut verify, b"", LIMIT);
         assert!(
             verified.status.success() && verified.stderr.is_empty(),
             "{name}: {}",
@@ -72,7 +89,7 @@ fn systemd_accepts_the_units_and_finds_them_closed() {
 
 #[test]
 fn units_run_the_commands_there_are() {
-    for (folder, name, _) in UNITS {
+    for (folder, name, _) in UNITS.into_iter().filter(|(_, name, _)| !name.ends_with('@')) {
         let unit = read(&packaging(&format!("{folder}/{name}.service")));
         let verb = if folder == "agent" { "run" } else { "serve" };
         assert!(
@@ -90,6 +107,51 @@ fn units_run_the_commands_there_are() {
             users.starts_with(&format!("u {name} ")) && unit.contains(&format!("User={name}\n")),
             "{name}"
         );
+    }
+}
+
+#[test]
+fn only_the_helper_reads_keys_only_the_agent_asks_it_and_it_has_nothing_else() {
+    let socket = read(&packaging("agent/homeward-bond.socket"));
+    let path = homeward_devices::bluez::keys::SOCKET;
+    for line in [
+        &format!("ListenStream={path}"),
+        "SocketMode=0660",
+        "SocketGroup=homeward-agent",
+        "Accept=yes",
+    ] {
+        assert!(socket.lines().any(|l| l == line), "{line}");
+    }
+    let helper = read(&packaging("agent/homeward-bond@.service"));
+    let keys = homeward_devices::bluez::keys::FOLDER;
+    for line in [
+        "ExecStart=/usr/libexec/homeward/homeward-bond",
+        "StandardInput=socket",
+        "User=homeward-bond",
+        "CapabilityBoundingSet=CAP_DAC_READ_SEARCH",
+        "NoNewPrivileges=yes",
+        "PrivateNetwork=yes",
+        "RestrictAddressFamilies=none",
+        &format!("BindReadOnlyPaths=-{keys}"),
+    ] {
+        assert!(helper.lines().any(|l| l == line), "{line}");
+    }
+    let agent = read(&packaging("agent/homeward-agent.service"));
+    assert!(agent.contains("CapabilityBoundingSet=\n") && agent.contains(" homeward-bond.socket\n"));
+    let users = read(&packaging("agent/sysusers.conf"));
+    assert!(users.contains("\nu homeward-bond "));
+    assert!(
+        !users.contains("m homeward-agent homeward-bond"),
+        "the agent gets none of its rights"
+    );
+    let package = read(&shared::workspace().join("agent/Cargo.toml"));
+    for file in [
+        "homeward-bond\", \"usr/libexec/homeward/",
+        "homeward-bond.socket",
+        "homeward-bond@.service",
+        "dbus.conf\", \"usr/share/dbus-1/system.d/",
+    ] {
+        assert!(package.contains(file), "the package lacks {file}");
     }
 }
 

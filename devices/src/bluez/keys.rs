@@ -66,21 +66,29 @@ impl Keys {
     }
 }
 
-/// Reads the key file in `folder`. No file: no bond.
+/// Reads the key file in `folder`. No file in a folder that is there: no bond.
+///
+/// # Errors
+/// The folder or the file cannot be read, or the file is longer than a key file is: what lies behind its end might
+/// be the weaker key.
 pub fn read(folder: &Path, question: Question) -> io::Result<Answer> {
     let path = folder
         .join(question.adapter.to_string())
         .join(question.device.to_string())
         .join("info");
-    match std::fs::File::open(path) {
-        Ok(file) => {
-            let mut text = String::new();
-            io::Read::read_to_string(&mut io::Read::take(file, MAX_FILE), &mut text)?;
-            Ok(parse(&text).into())
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return std::fs::metadata(folder).map(|_| Answer::None);
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Answer::None),
-        Err(error) => Err(error),
+        Err(error) => return Err(error),
+    };
+    let mut text = String::new();
+    let size = io::Read::read_to_string(&mut io::Read::take(file, MAX_FILE + 1), &mut text)?;
+    if size as u64 > MAX_FILE {
+        return Err(io::ErrorKind::FileTooLarge.into());
     }
+    Ok(parse(&text).into())
 }
 
 async fn over(socket: &Path, question: Question) -> io::Result<Answer> {
