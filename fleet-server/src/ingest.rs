@@ -19,7 +19,7 @@
 pub mod consume;
 pub mod open;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use homeward_protocol::ack::{Ack, Next};
 use homeward_protocol::envelope::{ChainHash, Entry, Envelope, Item, Lane, LossCause, Lost};

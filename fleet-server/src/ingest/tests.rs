@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "test: tasks, keys, and a stopwatch")]
 
 mod delivery;
-mod story;
+pub(crate) mod story;
 
 use homeward_protocol::ack::Next;
 use homeward_protocol::envelope::{ChainHash, Entry, Envelope, Lane, LossCause, Lost};

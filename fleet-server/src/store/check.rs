@@ -1,4 +1,8 @@
-//! Whether what is stored hangs together: the audit trail, and each stream against its signed envelopes.
+//! Whether what is stored hangs together: the audit trail, each stream against its signed envelopes, and the outboxes
+//! of each gateway against one another.
+//!
+//! Records are not counted against their stream: those that came again in another epoch have moved there, also out of
+//! one that never forked ([`super::records`]). What must not be is that one stands in two.
 //!
 //! Reads only. The chain of each stream is worked out anew from the envelopes that are kept; those that retention
 //! has deleted cannot be, so a walk begins at the oldest that is there.
@@ -12,6 +16,8 @@ use crate::ingest::Arrived;
 
 /// Streams, and envelopes, read at a time.
 const PAGE: i64 = 200;
+/// Doubled readings that are counted of one gateway.
+const MOST_DOUBLED: i64 = 1000;
 
 /// What was looked at, and what is wrong.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,10 +53,42 @@ pub fn check(tx: &mut dyn Tx) -> Result<Report, StoreError> {
         }
         match page.into_iter().next_back() {
             Some(last) => after = Some(last),
-            None => return Ok(report),
+            None => break,
+        }
+    }
+    find_doubled(tx, &mut report)?;
+    Ok(report)
+}
+
+/// Readings that stand in more than one epoch of a gateway. Those from below its clock's floor cannot be told apart.
+fn find_doubled(tx: &mut dyn Tx, report: &mut Report) -> Result<(), StoreError> {
+    let mut after = String::new();
+    loop {
+        let page = tx.rows(
+            "SELECT gateway FROM streams WHERE gateway > $1 GROUP BY gateway HAVING count(DISTINCT epoch) > 1
+             ORDER BY gateway LIMIT $2",
+            &[(&after).into(), PAGE.into()],
+        )?;
+        for row in &page {
+            row.text(0)?.clone_into(&mut after);
+            let doubled = tx.row(DOUBLED, &[(&after).into(), MOST_DOUBLED.into()])?;
+            let doubled = doubled.map_or(Ok(0), |row| row.int(0))?;
+            if doubled > 0 {
+                let at_least = if doubled == MOST_DOUBLED { "at least " } else { "" };
+                report.faults.push(format!(
+                    "gateway {after}: {at_least}{doubled} readings stand in two of its outboxes"
+                ));
+            }
+        }
+        if page.is_empty() {
+            return Ok(());
         }
     }
 }
+
+const DOUBLED: &str = "SELECT count(*) FROM
+    (SELECT 1 FROM readings WHERE gateway = $1 AND clock <> 'floor'
+     GROUP BY sensor, kind, taken_at, mantissa, exponent, state HAVING count(DISTINCT epoch) > 1 LIMIT $2) twice";
 
 fn check_stream(tx: &mut dyn Tx, named: &Named, report: &mut Report) -> Result<(), StoreError> {
     let mut end: Option<(Seq, ChainHash)> = None;

@@ -21,6 +21,10 @@ pub(super) const SQLITE: &[(&str, &str)] = &[
     ),
     ("V3__watch", include_str!("../../migrations/sqlite/V3__watch.sql")),
     ("V5__trust", include_str!("../../migrations/sqlite/V5__trust.sql")),
+    (
+        "V6__attempts",
+        include_str!("../../migrations/sqlite/V6__attempts.sql"),
+    ),
 ];
 const POSTGRES: &[(&str, &str)] = &[
     (
@@ -38,6 +42,10 @@ const POSTGRES: &[(&str, &str)] = &[
     (
         "V5__trust",
         include_str!("../../migrations/postgres/V5__trust.sql"),
+    ),
+    (
+        "V6__attempts",
+        include_str!("../../migrations/postgres/V6__attempts.sql"),
     ),
 ];
 

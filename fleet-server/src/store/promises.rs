@@ -75,6 +75,8 @@ promises![
     a_reading_that_comes_again_after_a_fork_stands_in_the_new_epoch_only,
     what_cannot_be_read_is_kept_up_to_a_bound_and_counted,
     an_alarm_and_an_outage_that_come_again_after_a_fork_stand_once,
+    a_write_attempt_that_comes_again_is_told_once,
+    whatever_disks_come_again_each_record_stands_once,
     a_report_with_a_sensor_twice_is_stored_like_any_other,
     suspicions_stand_until_a_report_leaves_them_out,
     a_device_that_two_gateways_have_is_found_at_both,

@@ -44,24 +44,28 @@ pub fn word(value: &impl Serialize) -> String {
 }
 
 /// Whether a gateway's records may come a second time under other numbers.
+///
+/// # Design
+/// Any other outbox counts, whether it is known to have forked or not: a disk that is put back a second time brings
+/// what stands in the epoch that took the first one's place, and a server that was restored may not know of the fork.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Past {
-    /// Never.
+    /// Never: it had one outbox.
     Straight,
-    /// Its disk was put back once: what it held then was numbered anew, also what it had delivered before.
-    Forked,
+    /// It had others: what a disk held when it was put back is numbered anew, also what had been delivered before.
+    Renumbered,
 }
 
 impl Past {
-    /// By the number of its streams that forked.
-    pub(super) const fn of(closed: i64) -> Past {
-        if closed == 0 { Past::Straight } else { Past::Forked }
+    /// By whether the gateway has streams of another epoch.
+    pub(super) const fn of(others: bool) -> Past {
+        if others { Past::Renumbered } else { Past::Straight }
     }
 
     /// Whether a record of this moment may be one that is stored. Below the clock's floor all records carry one
     /// moment, so there nothing is taken for the same.
     fn may_repeat(self, of: Timestamp) -> bool {
-        self == Past::Forked && of.trust != ClockTrust::Floor
+        self == Past::Renumbered && of.trust != ClockTrust::Floor
     }
 }
 
@@ -91,7 +95,7 @@ pub(super) fn keep<'a>(
             }
             Content::Record(Item::Posture(report)) => put_posture(tx, at, report)?,
             Content::Record(Item::Alarm(alarm)) => put_alarm(tx, at, *seq, alarm, past)?,
-            Content::Record(Item::Write(write)) => put_write(tx, at, write)?,
+            Content::Record(Item::Write(write)) => put_write(tx, at, *seq, write, past)?,
             Content::Record(Item::Outage(outage)) => put_outage(tx, at, *seq, outage, past)?,
             Content::Unreadable { body, why } => {
                 quarantine(tx, at.gateway, &body.0, why, at.now)?;
@@ -184,7 +188,7 @@ fn json(details: &Details) -> String {
     serde_json::to_string(details).unwrap_or_default()
 }
 
-/// Removes this very reading from the epochs that ended in a fork: it stands in its gateway's new epoch from now on.
+/// Removes this very reading from its gateway's other epochs: it stands in this one from now on.
 fn take_back(
     tx: &mut dyn Tx,
     at: &Origin<'_>,
@@ -194,8 +198,7 @@ fn take_back(
     tx.execute(
         "DELETE FROM readings WHERE gateway = $1 AND sensor = $2 AND kind = $3 AND taken_at = $4
            AND mantissa IS NOT DISTINCT FROM $5 AND exponent IS NOT DISTINCT FROM $6
-           AND state IS NOT DISTINCT FROM $7 AND epoch <> $8
-           AND epoch IN (SELECT epoch FROM streams WHERE gateway = $1 AND closed = 1)",
+           AND state IS NOT DISTINCT FROM $7 AND epoch <> $8",
         &[
             at.gateway.into(),
             reading.sensor.as_str().into(),
@@ -293,11 +296,21 @@ fn put_latest(tx: &mut dyn Tx, at: &Origin<'_>, sensor: &str, columns: &Columns)
     Ok(())
 }
 
+/// What was read could not be written down again.
+fn unwritable(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Unavailable {
+        step: "writing a record down",
+        why: error.to_string(),
+    }
+}
+
+/// SHA-256, lower case hex.
+fn digest(bytes: &[u8]) -> String {
+    super::hex(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref())
+}
+
 fn put_posture(tx: &mut dyn Tx, at: &Origin<'_>, report: &PostureReport) -> Result<(), StoreError> {
-    let bytes = wire::encode(report, MAX_ITEM).map_err(|e| StoreError::Unavailable {
-        step: "writing a posture report",
-        why: e.to_string(),
-    })?;
+    let bytes = wire::encode(report, MAX_ITEM).map_err(unwritable)?;
     let trust = report.trust.map(|mark| mark.to_string());
     let newer = tx.execute(
         "INSERT INTO postures (gateway, taken_at, received_at, epoch, report, trust) VALUES ($1, $2, $3, $4, $5, $6)
@@ -345,7 +358,7 @@ fn put_sensors(tx: &mut dyn Tx, at: &Origin<'_>, report: &PostureReport) -> Resu
     Ok(())
 }
 
-/// An alarm that comes again after a fork stands once, in the new epoch, and was heard of when it first came: an end
+/// An alarm that comes again in another epoch stands once, in the new epoch, and was heard of when it first came: an end
 /// that was stored meanwhile stays the newest word on it.
 fn put_alarm(
     tx: &mut dyn Tx,
@@ -389,14 +402,42 @@ fn put_alarm(
 }
 
 const FIRST_ALARM: &str = "SELECT min(received_at) FROM alarms WHERE gateway = $1 AND epoch <> $2
-   AND sensor IS NOT DISTINCT FROM $3 AND condition = $4 AND active = $5 AND at = $6
-   AND epoch IN (SELECT epoch FROM streams WHERE gateway = $1 AND closed = 1)";
+   AND sensor IS NOT DISTINCT FROM $3 AND condition = $4 AND active = $5 AND at = $6";
 const TAKE_BACK_ALARM: &str = "DELETE FROM alarms WHERE gateway = $1 AND epoch <> $2
-   AND sensor IS NOT DISTINCT FROM $3 AND condition = $4 AND active = $5 AND at = $6
-   AND epoch IN (SELECT epoch FROM streams WHERE gateway = $1 AND closed = 1)";
+   AND sensor IS NOT DISTINCT FROM $3 AND condition = $4 AND active = $5 AND at = $6";
 
 /// A row of the audit trail: in homes as on the server, who changed a thing or tried to is kept for good.
-fn put_write(tx: &mut dyn Tx, at: &Origin<'_>, write: &WriteAttempt) -> Result<(), StoreError> {
+///
+/// The trail's rows cannot move, so one that stands from another epoch is not written again.
+fn put_write(
+    tx: &mut dyn Tx,
+    at: &Origin<'_>,
+    seq: Seq,
+    write: &WriteAttempt,
+    past: Past,
+) -> Result<(), StoreError> {
+    let digest = digest(&wire::encode(write, MAX_ITEM).map_err(unwritable)?);
+    let told_before = past.may_repeat(write.at)
+        && tx
+            .row(
+                "SELECT epoch FROM attempts WHERE gateway = $1 AND digest = $2 AND epoch <> $3 LIMIT 1",
+                &[at.gateway.into(), (&digest).into(), at.epoch.into()],
+            )?
+            .is_some();
+    tx.execute(
+        "INSERT INTO attempts (gateway, epoch, seq, digest, received_at) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT DO NOTHING",
+        &[
+            at.gateway.into(),
+            at.epoch.into(),
+            number(seq).into(),
+            (&digest).into(),
+            at.now.ms.into(),
+        ],
+    )?;
+    if told_before {
+        return Ok(());
+    }
     let (action, detail) = attempt::told(write);
     audit::record(tx, at.now, at.gateway, action, write.sensor.as_str(), &detail)
 }
@@ -419,8 +460,7 @@ fn put_outage(
     ];
     if past.may_repeat(outage.from) {
         tx.execute(
-            "DELETE FROM outages WHERE gateway = $1 AND epoch <> $2 AND from_at = $3 AND until_at = $4 AND cause = $5
-               AND epoch IN (SELECT epoch FROM streams WHERE gateway = $1 AND closed = 1)",
+            "DELETE FROM outages WHERE gateway = $1 AND epoch <> $2 AND from_at = $3 AND until_at = $4 AND cause = $5",
             &same,
         )?;
     }
@@ -461,8 +501,7 @@ fn quarantine(
     why: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let hash = ring::digest::digest(&ring::digest::SHA256, bytes);
-    let digest = super::hex(hash.as_ref());
+    let digest = digest(bytes);
     let new = tx.execute(
         "INSERT INTO quarantine (gateway, digest, received_at, why, bytes) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT DO NOTHING",

@@ -49,6 +49,7 @@ pub enum Age {
 /// Every table of ours.
 pub const RULES: &[(&str, Keep)] = &[
     ("alarms", Keep::Days(Age::Readings)),
+    ("attempts", Keep::Days(Age::Readings)),
     ("audit", Keep::Always),
     ("bonds", Keep::PerThing),
     ("certificates", Keep::Days(Age::Certificates)),
@@ -90,6 +91,7 @@ pub fn step(
     for (sql, days) in [
         (READINGS, readings_days),
         (ALARMS, readings_days),
+        (ATTEMPTS, readings_days),
         (OUTAGES, readings_days),
         (GAPS, readings_days),
         (FINDINGS, readings_days),
@@ -116,6 +118,9 @@ const READINGS: &str = "DELETE FROM readings WHERE (gateway, epoch, seq) IN
     (SELECT gateway, epoch, seq FROM readings WHERE received_at < $1 ORDER BY received_at LIMIT $2)";
 const ALARMS: &str = "DELETE FROM alarms WHERE (gateway, epoch, seq) IN
     (SELECT gateway, epoch, seq FROM alarms WHERE received_at < $1 LIMIT $2)";
+/// Only what tells a repeated one: the audit trail keeps them for good.
+const ATTEMPTS: &str = "DELETE FROM attempts WHERE (gateway, epoch, seq) IN
+    (SELECT gateway, epoch, seq FROM attempts WHERE received_at < $1 ORDER BY received_at LIMIT $2)";
 const OUTAGES: &str = "DELETE FROM outages WHERE (gateway, epoch, seq) IN
     (SELECT gateway, epoch, seq FROM outages WHERE received_at < $1 LIMIT $2)";
 const GAPS: &str = "DELETE FROM gaps WHERE (gateway, epoch, lane, from_seq, cause) IN

@@ -8,21 +8,22 @@ use super::records::{Origin, Past};
 use super::{Row, StoreError, Tx, Value};
 use crate::ingest::{Arrived, Cause, Gap, Known, Stream};
 
-/// How far a stream is stored, and whether its gateway ever forked.
+/// How far a stream is stored, and whether its gateway had other outboxes.
 pub(super) fn find(tx: &mut dyn Tx, at: &Origin<'_>) -> Result<(Option<Stream>, Past), StoreError> {
     let rows = tx.rows(
-        "SELECT up_to, head, closed, (SELECT count(*) FROM streams o WHERE o.gateway = $1 AND o.closed = 1)
+        "SELECT up_to, head, closed,
+            (SELECT count(*) FROM (SELECT 1 FROM streams o WHERE o.gateway = $1 AND o.epoch <> $2 LIMIT 1) other)
          FROM streams WHERE gateway = $1 AND epoch = $2 AND lane = $3",
         &[at.gateway.into(), at.epoch.into(), at.lane.name().into()],
     )?;
     if let Some(row) = rows.first() {
-        return Ok((Some(stream(row, 0)?), Past::of(row.int(3)?)));
+        return Ok((Some(stream(row, 0)?), Past::of(row.int(3)? > 0)));
     }
-    let row = tx.row(
-        "SELECT count(*) FROM streams WHERE gateway = $1 AND closed = 1",
-        &[at.gateway.into()],
+    let other = tx.row(
+        "SELECT epoch FROM streams WHERE gateway = $1 AND epoch <> $2 LIMIT 1",
+        &[at.gateway.into(), at.epoch.into()],
     )?;
-    Ok((None, Past::of(row.map_or(Ok(0), |row| row.int(0))?)))
+    Ok((None, Past::of(other.is_some())))
 }
 
 fn stream(row: &Row, column: usize) -> Result<Stream, StoreError> {

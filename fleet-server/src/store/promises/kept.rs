@@ -4,6 +4,7 @@ use homeward_protocol::ack::Next;
 use homeward_protocol::alarm::{Alarm, Condition};
 use homeward_protocol::envelope::{ChainHash, Entry, Envelope, Item, Lane};
 use homeward_protocol::grade::{Grade, Reason};
+use homeward_protocol::guard::{self, WriteAttempt};
 use homeward_protocol::id::{BootId, Epoch, GatewayId, SensorId, Seq};
 use homeward_protocol::link::{Cause as LinkCause, Outage};
 use homeward_protocol::posture::{Clock, Disk, PostureReport, SensorHeard, ShortText};
@@ -15,8 +16,9 @@ use homeward_protocol::unit::{Decimal, Unit};
 use super::{Home, NOW, block};
 use crate::gate::{Passage, Why};
 use crate::ingest::Arrived;
+use crate::ingest::tests::story;
 use crate::store::take::{Outcome, Sealed, take};
-use crate::store::{Store, StoreError, Tx, check, connections, console, migrate, records, retention};
+use crate::store::{Store, StoreError, Tx, audit, check, connections, console, migrate, records, retention};
 
 /// A signer for rows that nobody verifies.
 pub(crate) struct NoKey;
@@ -217,6 +219,60 @@ pub(super) fn a_reading_that_comes_again_after_a_fork_stands_in_the_new_epoch_on
             .collect::<Result<Vec<_>, StoreError>>()
     });
     assert_eq!(kept, [(1, 2), (1, 3), (2, 1), (2, 2), (2, 3), (2, 4)]);
+}
+
+pub(super) fn whatever_disks_come_again_each_record_stands_once(home: &Home) {
+    let store = home.open();
+    story::disks_come_again_on(12, || {
+        block(store.write(|tx| {
+            for wipe in [
+                "DELETE FROM readings",
+                "DELETE FROM alarms",
+                "DELETE FROM latest",
+                "DELETE FROM gaps",
+                "DELETE FROM envelopes",
+                "DELETE FROM streams",
+            ] {
+                tx.execute(wipe, &[])?;
+            }
+            Ok(())
+        }))
+        .expect("wiped");
+        store.clone()
+    });
+}
+
+pub(super) fn a_write_attempt_that_comes_again_is_told_once(home: &Home) {
+    let store = home.open();
+    let lane = attempt(1000).lane();
+    let send =
+        |epoch, items: &[Item]| store_at(&store, envelope(epoch, lane, 1, start(epoch, lane), items), NOW);
+    // Two of one second, told apart by their milliseconds.
+    send(1, &[attempt(1000), attempt(1001)]);
+    // The outbox of a disk that was put back, then that of one that was put back again.
+    send(2, &[attempt(1000), attempt(1002)]);
+    send(3, &[attempt(1000), attempt(1001), attempt(1002), attempt(1003)]);
+    let trail = read(&store, |tx| {
+        Ok((
+            audit::list(tx, i64::MAX, 100)?.len(),
+            audit::check(tx)?.map(|chain| chain.last()),
+        ))
+    });
+    assert_eq!(trail, (4, Ok(4)));
+}
+
+fn attempt(at_ms: i64) -> Item {
+    Item::Write(WriteAttempt {
+        sensor: "ups".parse().expect("an id"),
+        at: Timestamp::synced(at_ms),
+        peer: ShortText::cut("192.0.2.20"),
+        unit: 1,
+        function: 16,
+        address: Some(7),
+        count: 1,
+        outcome: guard::Outcome::Written,
+        times: 1,
+    })
 }
 
 pub(super) fn what_cannot_be_read_is_kept_up_to_a_bound_and_counted(home: &Home) {
