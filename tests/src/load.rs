@@ -42,6 +42,24 @@ impl Target {
         chain: &[CertificateDer<'static>],
         key: &PrivateKeyDer<'static>,
     ) -> Result<Arc<rustls::ClientConfig>, LoadError> {
+        self.config(chain, key, rustls::client::Resumption::disabled())
+    }
+
+    /// The same, with room for a few sessions to resume.
+    pub fn tls_that_resumes(
+        &self,
+        chain: &[CertificateDer<'static>],
+        key: &PrivateKeyDer<'static>,
+    ) -> Result<Arc<rustls::ClientConfig>, LoadError> {
+        self.config(chain, key, rustls::client::Resumption::in_memory_sessions(4))
+    }
+
+    fn config(
+        &self,
+        chain: &[CertificateDer<'static>],
+        key: &PrivateKeyDer<'static>,
+        resumption: rustls::client::Resumption,
+    ) -> Result<Arc<rustls::ClientConfig>, LoadError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -49,7 +67,7 @@ impl Target {
             .with_root_certificates(Arc::clone(&self.roots))
             .with_client_auth_cert(chain.to_vec(), key.clone_key())
             .map_err(|e| e.to_string())?;
-        config.resumption = rustls::client::Resumption::disabled();
+        config.resumption = resumption;
         Ok(Arc::new(config))
     }
 }
@@ -90,6 +108,11 @@ impl Connection {
             Packet::ConnAck(ack) if ack.code == ConnectReturnCode::Success => Ok(connection),
             other => Err(format!("instead of an admission: {other:?}")),
         }
+    }
+
+    /// Whether its handshake was a full one or resumed an earlier session.
+    pub fn handshake(&self) -> Option<rustls::HandshakeKind> {
+        self.stream.get_ref().1.handshake_kind()
     }
 
     /// Writes bytes.
@@ -201,15 +224,22 @@ pub fn cpu_seconds(pid: u32) -> Result<f64, LoadError> {
 
 /// Resident memory of a process, in KiB: `VmRSS` of `/proc/PID/status`.
 pub fn rss_kib(pid: u32) -> Result<u64, LoadError> {
+    status_kib(pid, "VmRSS:")
+}
+
+/// The most memory that was ever resident, KiB.
+pub fn peak_rss_kib(pid: u32) -> Result<u64, LoadError> {
+    status_kib(pid, "VmHWM:")
+}
+
+fn status_kib(pid: u32, field: &str) -> Result<u64, LoadError> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(|e| e.to_string())?;
-    let line = text
-        .lines()
-        .find_map(|l| l.strip_prefix("VmRSS:"))
-        .ok_or("no VmRSS")?;
-    line.split_whitespace()
+    let line = text.lines().find_map(|line| line.strip_prefix(field));
+    line.ok_or_else(|| format!("no {field}"))?
+        .split_whitespace()
         .next()
         .and_then(|n| n.parse().ok())
-        .ok_or_else(|| "VmRSS is not a number".into())
+        .ok_or_else(|| format!("{field} is not a number"))
 }
 
 /// The value below which `share` (0 to 1) of the sorted values lie.

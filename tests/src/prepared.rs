@@ -145,6 +145,11 @@ impl Prepared {
         self.fleet.stop();
     }
 
+    /// Ends the server as a power cut does.
+    pub fn kill(&mut self) {
+        self.fleet.kill();
+    }
+
     /// The running server's gate.
     pub fn gate(&self) -> Result<Target, LoadError> {
         self.target(self.fleet.port("gate"))

@@ -13,9 +13,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use homeward_protocol::id::GatewayId;
 use homeward_tests::load::{self, Connection, LoadError, Target};
 use homeward_tests::peers::Mosquitto;
-use homeward_tests::prepared::Prepared;
+use homeward_tests::prepared::{Member, Prepared};
 use serde::Serialize;
 
 /// Compares the gate with mosquitto under the same load.
@@ -79,7 +80,9 @@ async fn compare(cli: &Cli) -> Result<(), LoadError> {
 
     eprintln!("homeward-fleet …");
     let pid = prepared.start().pid();
+    let first = first(&prepared, &prepared.gate()?, pid).await?;
     let ours = measure(cli, &prepared, prepared.gate()?, pid).await?;
+    let resumed = resumed(cli, &prepared, &prepared.gate()?, pid).await?;
     prepared.stop();
 
     eprintln!("mosquitto …");
@@ -89,11 +92,21 @@ async fn compare(cli: &Cli) -> Result<(), LoadError> {
     };
     let target = prepared.target(mosquitto.port)?;
     let theirs = measure(cli, &prepared, target, mosquitto.program.pid()).await?;
-    print(cli, ours, theirs);
+    let comings = Comings { first, resumed };
+    print(cli, comings, ours, theirs);
     Ok(())
 }
 
-fn print(cli: &Cli, ours: Figures, theirs: Figures) {
+/// What a gateway's coming costs when the server has never seen it, and when it resumes a session.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Comings {
+    /// Per second of the server's CPU.
+    first: f64,
+    /// The same.
+    resumed: f64,
+}
+
+fn print(cli: &Cli, comings: Comings, ours: Figures, theirs: Figures) {
     let ratio = |a: f64, b: f64| if b == 0.0 { f64::NAN } else { a / b };
     let rows = [
         (
@@ -125,7 +138,7 @@ fn print(cli: &Cli, ours: Figures, theirs: Figures) {
         let ratios: Vec<f64> = rows.iter().map(|r| ratio(r.1, r.2)).collect();
         println!(
             "{}",
-            serde_json::json!({ "homeward": ours, "mosquitto": theirs, "ratios": ratios })
+            serde_json::json!({ "homeward": ours, "mosquitto": theirs, "ratios": ratios, "comings": comings })
         );
         return;
     }
@@ -136,6 +149,12 @@ fn print(cli: &Cli, ours: Figures, theirs: Figures) {
     for (what, a, b, target) in rows {
         println!("{what:<44}{a:>12.1}{b:>12.1}{:>8.2}   {target}", ratio(a, b));
     }
+    println!(
+        "a connect that resumes a session costs the server {:.2} of a full one, {:.2} of the first one of a gateway \
+         (target: at most 0.6)",
+        ours.connects_per_cpu_second / comings.resumed,
+        comings.first / comings.resumed,
+    );
     println!(
         "acknowledgement p50/p99, ms: homeward {:.1}/{:.1}, mosquitto {:.1}/{:.1}",
         f64::from(ours.ack_p50_us) / 1e3,
@@ -183,23 +202,69 @@ fn number(n: u64) -> f64 {
     n as f64
 }
 
-/// Connects one after the other on a few tasks, each a full handshake.
+/// A gateway and the TLS it connects with.
+type Caller = (GatewayId, Arc<rustls::ClientConfig>);
+
+fn callers(
+    prepared: &Prepared,
+    make: impl Fn(&Member) -> Result<Arc<rustls::ClientConfig>, LoadError>,
+) -> Result<Vec<Caller>, LoadError> {
+    let caller = |member: &Member| Ok((member.id.clone(), make(member)?));
+    prepared.members().iter().map(caller).collect()
+}
+
+/// Full handshakes, several of each gateway, per second of the server's CPU.
 async fn connects(cli: &Cli, prepared: &Prepared, target: &Target, pid: u32) -> Result<f64, LoadError> {
+    let all = callers(prepared, |member| {
+        target.tls(&member.chain, &member.key.for_tls())
+    })?;
+    call(cli.connects, all, target, pid, rustls::HandshakeKind::Full).await
+}
+
+/// The first connect of each gateway.
+async fn first(prepared: &Prepared, target: &Target, pid: u32) -> Result<f64, LoadError> {
+    let all = callers(prepared, |member| {
+        target.tls(&member.chain, &member.key.for_tls())
+    })?;
+    call(all.len(), all, target, pid, rustls::HandshakeKind::Full).await
+}
+
+/// Connects that resume a session of the same gateway.
+async fn resumed(cli: &Cli, prepared: &Prepared, target: &Target, pid: u32) -> Result<f64, LoadError> {
+    let all = callers(prepared, |member| {
+        target.tls_that_resumes(&member.chain, &member.key.for_tls())
+    })?;
+    // Each gets its ticket.
+    call(all.len(), all.clone(), target, pid, rustls::HandshakeKind::Full).await?;
+    call(cli.connects, all, target, pid, rustls::HandshakeKind::Resumed).await
+}
+
+/// So many connects one after the other on a few tasks, each by a handshake of that kind, per second of the server's
+/// CPU.
+async fn call(
+    connects: usize,
+    all: Vec<Caller>,
+    target: &Target,
+    pid: u32,
+    kind: rustls::HandshakeKind,
+) -> Result<f64, LoadError> {
     const TASKS: usize = 16;
+    let all = Arc::new(all);
     let before = load::cpu_seconds(pid)?;
     let mut tasks = tokio::task::JoinSet::new();
     for first in 0..TASKS {
-        let target = target.clone();
-        let members = prepared.members().to_vec();
-        let turns = cli.connects / TASKS;
+        let (target, all) = (target.clone(), Arc::clone(&all));
+        let turns = connects / TASKS;
         tasks.spawn(async move {
             for turn in 0..turns {
-                let member = &members[(first + turn * TASKS) % members.len()];
-                let tls = target.tls(&member.chain, &member.key.for_tls())?;
-                Connection::open(&target, tls, member.id.as_str())
-                    .await?
-                    .close()
-                    .await;
+                let (id, tls) = &all[(first + turn * TASKS) % all.len()];
+                let connection = Connection::open(&target, Arc::clone(tls), id.as_str()).await?;
+                if connection.handshake() != Some(kind) {
+                    return Err(format!(
+                        "{id} did not connect by a handshake of the kind {kind:?}"
+                    ));
+                }
+                connection.close().await;
             }
             Ok::<usize, LoadError>(turns)
         });

@@ -19,6 +19,7 @@ use homeward_agent::config::Config;
 use homeward_agent::identity::keys::Server;
 use homeward_agent::outbox::keeper::{Keeper, Place};
 use homeward_agent::run::{Agent, Parts};
+use homeward_agent::status::LinkStatus;
 use homeward_protocol::claim::{Endpoint, ServerInfo};
 use homeward_protocol::envelope::{Item, Lane};
 use homeward_protocol::id::Epoch;
@@ -50,15 +51,29 @@ struct Cli {
     /// Milliseconds between two readings of one agent.
     #[arg(long, default_value_t = 1000)]
     every_ms: u64,
+    /// When all are connected, end the server with -9, start it again, and see how they come back.
+    #[arg(long)]
+    storm: bool,
     /// Print the figures as JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// How they came back after the server was gone.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Storm {
+    /// From the server's start until the last one was there.
+    back_after_s: f64,
+    connects_per_cpu_second: f64,
+    /// The server's memory at its highest.
+    peak_mib: f64,
 }
 
 /// What came of it.
 #[derive(Debug, Serialize)]
 struct Figures {
     gateways: usize,
+    storm: Option<Storm>,
     connects_per_cpu_second: f64,
     rss_kib_per_connection: f64,
     readings_stored_per_second: f64,
@@ -107,6 +122,14 @@ fn print(figures: &Figures, as_json: bool) {
         "server memory per connection      {:.1} KiB",
         figures.rss_kib_per_connection
     );
+    if let Some(storm) = figures.storm {
+        println!("all back after a restart within     {:.1} s", storm.back_after_s);
+        println!(
+            "connects per CPU-second then        {:.0}",
+            storm.connects_per_cpu_second
+        );
+        println!("server memory at its highest        {:.0} MiB", storm.peak_mib);
+    }
     println!(
         "readings stored per second        {:.0}",
         figures.readings_stored_per_second
@@ -136,6 +159,12 @@ async fn swarm(cli: &Cli) -> Result<Figures, LoadError> {
     connected(&mut agents).await?;
     let cpu = load::cpu_seconds(pid)? - cpu;
     let rss = load::rss_kib(pid)?.saturating_sub(rss);
+    let storm = if cli.storm {
+        eprintln!("the server ends and starts again …");
+        Some(come_back(&mut prepared, &mut agents).await?)
+    } else {
+        None
+    };
 
     eprintln!("they report for {} s …", cli.seconds);
     let begun = Instant::now();
@@ -148,6 +177,7 @@ async fn swarm(cli: &Cli) -> Result<Figures, LoadError> {
     let produced = took.len() as u64;
     Ok(Figures {
         gateways,
+        storm,
         connects_per_cpu_second: number(gateways as u64) / cpu.max(0.01),
         rss_kib_per_connection: number(rss) / number(gateways as u64),
         readings_stored_per_second: number(produced) / wall,
@@ -240,6 +270,32 @@ async fn connected(agents: &mut [Running]) -> Result<(), LoadError> {
     tokio::time::timeout(PATIENCE, all)
         .await
         .map_err(|_| "not all connected in time".to_owned())?
+}
+
+/// Ends the server as a power cut does, starts it, and waits until every agent has a new connection.
+async fn come_back(prepared: &mut Prepared, agents: &mut [Running]) -> Result<Storm, LoadError> {
+    let since = |running: &Running| running.agent.link.borrow().connected_since;
+    let before: Vec<_> = agents.iter().map(since).collect();
+    prepared.kill();
+    // Everybody has noticed, and waits for a moment of his own.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let pid = prepared.start().pid();
+    let begun = Instant::now();
+    let all = async {
+        for (running, before) in agents.iter_mut().zip(before) {
+            let new = |link: &LinkStatus| link.connected_since.is_some_and(|at| Some(at) != before);
+            let there = running.agent.link.wait_for(new).await;
+            there.map_err(|_| "an agent ended".to_owned())?;
+        }
+        Ok::<_, LoadError>(())
+    };
+    let waited = tokio::time::timeout(PATIENCE, all).await;
+    waited.map_err(|_| "not all came back in time".to_owned())??;
+    Ok(Storm {
+        back_after_s: begun.elapsed().as_secs_f64(),
+        connects_per_cpu_second: number(agents.len() as u64) / load::cpu_seconds(pid)?.max(0.01),
+        peak_mib: number(load::peak_rss_kib(pid)?) / 1024.0,
+    })
 }
 
 /// Each agent pushes one reading at a time, spread over the interval; gives how long each acknowledgement took,
