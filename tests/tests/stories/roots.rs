@@ -1,7 +1,11 @@
 //! The authority's keys follow one another while a home reports: nobody drives there, nothing is lost.
 
+use std::path::Path;
+use std::process::Command;
+
 use homeward_tests::homes::Home;
 use homeward_tests::programs::wait_for;
+use homeward_tests::shared;
 
 use super::stage::{SOON, Stage, is_connected};
 
@@ -117,6 +121,30 @@ async fn roots_and_intermediates_are_replaced_while_a_home_reports() {
     stage.fleet.run(&["check"]).ok();
 }
 
+/// What openssl, as another broker would use it, says of a box's certificate against the published list.
+fn openssl_verifies(stage: &Stage, home: &Home, list: &Path) -> String {
+    let mut command = Command::new("openssl");
+    command.args([
+        "verify",
+        "-crl_check",
+        "-partial_chain",
+        "-purpose",
+        "sslclient",
+        "-CAfile",
+    ]);
+    command
+        .arg(stage.fleet.dir().join("ca/gateways.crt"))
+        .arg("-CRLfile")
+        .arg(list);
+    command.arg(home.agent.dir().join("identity/certificate.pem"));
+    let done = command.output().expect("openssl runs");
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&done.stdout),
+        String::from_utf8_lossy(&done.stderr)
+    )
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_certificate_is_revoked_and_its_holder_is_out_within_a_second() {
     let stage = Stage::new();
@@ -149,6 +177,15 @@ async fn one_certificate_is_revoked_and_its_holder_is_out_within_a_second() {
     let text = std::fs::read_to_string(&list).expect("the list");
     assert!(text.starts_with("-----BEGIN X509 CRL-----"), "{text}");
     assert_eq!(stage.fleet.json(&["ca", "crl"])["revoked"], 1);
+    if shared::program("openssl").is_some() {
+        let said = openssl_verifies(&stage, &home, &list);
+        assert!(said.contains("certificate revoked"), "{said}");
+        let other = stage.home("mill-road-14").await;
+        let said = openssl_verifies(&stage, &other, &list);
+        assert!(said.contains(": OK"), "{said}");
+    } else {
+        shared::missing("openssl", "apt install openssl");
+    }
     home.agent.stop();
     home.run();
     home.agent.program().wait_line("no connection to", SOON);
