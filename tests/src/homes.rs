@@ -1,6 +1,8 @@
 //! Shell: homes for stories and the demo: a simulated device on the network, a faulty link, and a real agent.
 #![expect(clippy::disallowed_methods, reason = "shell: starts devices and agents")]
 
+pub mod bluetooth;
+
 use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddr;

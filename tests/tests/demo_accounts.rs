@@ -32,4 +32,7 @@ fn the_demos_story_accounts_for_every_reading() {
         "{summary}"
     );
     assert!(number("duration_ms") > 0, "{summary}");
+    if homeward_tests::shared::debian("dbus-daemon", "dbus").is_some() {
+        assert!(number("bluetooth") > 20, "{summary}");
+    }
 }

@@ -26,8 +26,8 @@ use super::file::{self, FileError};
 use super::{Association, Declared};
 
 /// How long a sensor that was just switched on is listened for at a time before the window opens, and how often.
-const HEAR: Duration = Duration::from_secs(3);
-const TIMES: u32 = 4;
+const HEAR: Duration = Duration::from_secs(2);
+const TIMES: u32 = 6;
 /// For the link on which the new sensor is asked who it is.
 const CONNECT: Duration = Duration::from_secs(30);
 

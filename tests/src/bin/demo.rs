@@ -1,6 +1,6 @@
 //! `cargo demo`: a fleet server and three homes, on this machine, with nothing to set up.
 //!
-//! North Lane works. Mill Road loses its link and comes back. Old Quay is shut out by the operator. Without
+//! North Lane works, and has a cuff and an oximeter by Bluetooth. Mill Road loses its link and comes back. Old Quay is shut out by the operator. Without
 //! `--once` it runs until Ctrl-C; with it the story is played to its end and every reading is accounted for.
 #![expect(clippy::disallowed_methods, reason = "shell: a program that starts programs")]
 
@@ -11,16 +11,19 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use homeward_devices::simulated::Behaviour;
+use homeward_tests::fake_bluez::bus::Bus;
+use homeward_tests::homes::bluetooth::{Near, Played, furnish_real};
 use homeward_tests::homes::{Home, Plan};
 use homeward_tests::programs::cargo;
 use homeward_tests::programs::fleet::Fleet;
 use homeward_tests::proxy::Link;
-use homeward_tests::tally::{Tally, compare};
+use homeward_tests::shared::program;
+use homeward_tests::tally::{Tally, compare, number};
 use serde::Serialize;
 
 /// A fleet server and three homes with simulated devices, on this machine.
 #[derive(Debug, Parser)]
-#[command(after_help = "Examples:\n  cargo demo\n  cargo demo -- --once --json")]
+#[command(after_help = "Examples:\n  cargo demo\n  cargo demo -- --once --json\n  cargo demo -- --ble")]
 struct Cli {
     /// Play the story to its end, account for every reading, and exit with 0 when none is missing.
     #[arg(long)]
@@ -31,6 +34,9 @@ struct Cli {
     /// Keep the data in this folder (it must not exist) instead of a temporary one.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
+    /// Listen for real sensors by this machine's own Bluetooth, instead of the cuff and the oximeter of a fake stack.
+    #[arg(long, conflicts_with = "once")]
+    ble: bool,
 }
 
 const TEAM: &str = "north";
@@ -57,7 +63,8 @@ const PLANS: [Plan<'static>; 3] = [
         seed: 7,
     },
 ];
-/// Which home loses its link, and which is shut out.
+/// Which home has Bluetooth sensors, which loses its link, and which is shut out.
+const HAS_BLUETOOTH: usize = 0;
 const LOSES_LINK: usize = 1;
 const SHUT_OUT: usize = 2;
 
@@ -71,6 +78,9 @@ struct Summary {
     duplicates: u64,
     /// Readings that the shut-out box still keeps: they are nobody's loss, and nobody's to send.
     kept_by_shut_out: u64,
+    /// Readings that Bluetooth sensors gave over the air; they are among the produced. Null where there is no
+    /// `dbus-daemon` to play them over.
+    bluetooth: Option<u64>,
     gateways: usize,
     duration_ms: u128,
     ok: bool,
@@ -123,15 +133,26 @@ async fn play(cli: &Cli) -> Result<bool, String> {
     for plan in PLANS {
         homes.push(Home::settle(&fleet, &folder, plan).await);
     }
+    let mut played = furnish(cli, &mut homes[HAS_BLUETOOTH], &say).await?;
     for home in &mut homes {
         home.run();
+    }
+    if let Some(played) = &mut played {
+        played.play();
     }
     if !cli.json {
         where_to_look(&fleet, &password, &folder);
     }
     if cli.once {
-        story(&fleet, &homes, &say).await?;
-        let summary = account(fleet, homes, &folder, begun)?;
+        let bluetooth = story(&fleet, &homes, played.as_mut(), &say).await?;
+        let summary = Summary {
+            bluetooth,
+            ..account(fleet, homes, &folder, begun)?
+        };
+        let summary = Summary {
+            ok: summary.ok && of_bluetooth(&folder) == bluetooth.unwrap_or(0),
+            ..summary
+        };
         print(&summary, cli.json);
         return Ok(summary.ok);
     }
@@ -142,6 +163,54 @@ async fn play(cli: &Cli) -> Result<bool, String> {
     }
     fleet.stop();
     Ok(true)
+}
+
+/// Brings Bluetooth into a home, and says what stands for it.
+async fn furnish(cli: &Cli, home: &mut Home, say: &dyn Fn(&str)) -> Result<Option<Played>, String> {
+    if cli.ble {
+        say("Listening for sensors by this machine's Bluetooth …");
+        match furnish_real(home) {
+            Ok(near) => real(&near, home, say),
+            Err(why) => say(&format!("No Bluetooth sensors: {}", why.trim_end())),
+        }
+        return Ok(None);
+    }
+    let Some(daemon) = program("dbus-daemon") else {
+        say("No Bluetooth sensors: they are played over a message bus, and this machine has no dbus-daemon.");
+        return Ok(None);
+    };
+    say(
+        "North Lane pairs a cuff and an oximeter. No Bluetooth of this machine is used: a fake stack stands in for it.",
+    );
+    Played::furnish(home, Bus::by(&daemon)).await.map(Some)
+}
+
+/// Says what was heard, and what is still to be done by hand.
+fn real(near: &[Near], home: &Home, say: &dyn Fn(&str)) {
+    if near.is_empty() {
+        say("No sensor is heard that a shipped profile knows.");
+    }
+    for Near {
+        id,
+        address,
+        profile,
+        demands,
+    } in near
+    {
+        say(&format!("  {id} at {address}, read by the profile {profile}"));
+        if demands.is_some() {
+            say(&format!(
+                "    once it is paired: homeward-agent --data {} sensor pair {id} {address} --profile {profile} --by YOU",
+                home.agent.dir().display()
+            ));
+        }
+    }
+}
+
+/// Readings of the played Bluetooth sensors in the server's database.
+fn of_bluetooth(folder: &Path) -> u64 {
+    let question = "SELECT count(*) FROM readings WHERE sensor IN ('cuff', 'oximeter')";
+    u64::try_from(number(&folder.join("fleet/fleet.db"), question)).unwrap_or(0)
 }
 
 /// Builds the two programs; says nothing when only JSON is wanted.
@@ -201,7 +270,13 @@ fn where_to_look(fleet: &Fleet, password: &str, folder: &Path) {
 }
 
 /// The story of `--once`: a link lost and back, a box shut out, then everything has time to arrive.
-async fn story(fleet: &Fleet, homes: &[Home], say: &dyn Fn(&str)) -> Result<(), String> {
+/// Gives how many readings Bluetooth sensors gave.
+async fn story(
+    fleet: &Fleet,
+    homes: &[Home],
+    played: Option<&mut Played>,
+    say: &dyn Fn(&str),
+) -> Result<Option<u64>, String> {
     pause(6).await;
     say("Mill Road loses its link.");
     homes[LOSES_LINK].set_link(Link::Down);
@@ -214,12 +289,16 @@ async fn story(fleet: &Fleet, homes: &[Home], say: &dyn Fn(&str)) -> Result<(), 
     for home in homes {
         home.set_device(Behaviour::Silent);
     }
+    let given = match played {
+        Some(played) => Some(played.silence().await),
+        None => None,
+    };
     let until = Instant::now() + Duration::from_mins(1);
     loop {
         pause(1).await;
         let waiting: u64 = homes.iter().take(SHUT_OUT).map(Home::waiting).sum();
         if waiting == 0 {
-            return Ok(());
+            return Ok(given);
         }
         if Instant::now() > until {
             return Err(format!("{waiting} records have not arrived after a minute"));
@@ -267,6 +346,7 @@ fn account(mut fleet: Fleet, homes: Vec<Home>, folder: &Path, begun: Instant) ->
         missing: produced.saturating_sub(all.stored),
         duplicates: all.duplicates,
         kept_by_shut_out: kept,
+        bluetooth: None,
         gateways,
         duration_ms: begun.elapsed().as_millis(),
         ok: produced > 0 && kept > 0 && produced == all.stored && all.duplicates == 0,
@@ -287,6 +367,9 @@ fn print(summary: &Summary, as_json: bool) {
         summary.duplicates,
         summary.kept_by_shut_out,
     );
+    if let Some(given) = summary.bluetooth {
+        println!("{given} of them came by (fake) Bluetooth.");
+    }
     println!(
         "{}",
         if summary.ok {

@@ -58,16 +58,8 @@ impl Room {
     /// When its configuration cannot be written.
     pub fn furnish(&self, home: &mut Home, sensors: &[Worn<'_>]) {
         home.agent.surround(&self.bus.surroundings());
-        let mut text = format!("\n[bluetooth]\nkeys = \"{}\"\n", self.fake.keys().display());
-        for Worn { id, profile, address } in sensors {
-            // Writing to a String cannot fail.
-            let _ = write!(
-                text,
-                "\n[[sensor]]\nid = \"{id}\"\nprofile = \"{profile}\"\naddress = \"{address}\"\n"
-            );
-        }
         fs::create_dir_all(self.fake.keys()).expect("the room's own folder");
-        append(&home.agent.dir().join("agent.toml"), &text).expect("the box's folder");
+        configure(home, Some(&self.fake.keys()), sensors);
     }
 
     /// Pairs one of them by the box's command line, where somebody types `answer`.
@@ -98,6 +90,25 @@ impl Room {
             self.fake.is_heard(address, at).then_some(())
         });
     }
+}
+
+/// Adds sensors to what the box of `home` watches over; `keys` says where keys of bonds are learnt.
+///
+/// # Panics
+/// When the configuration cannot be written.
+pub fn configure(home: &Home, keys: Option<&Path>, sensors: &[Worn<'_>]) {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    if let Some(keys) = keys {
+        let _ = write!(text, "\n[bluetooth]\nkeys = \"{}\"\n", keys.display());
+    }
+    for Worn { id, profile, address } in sensors {
+        let _ = write!(
+            text,
+            "\n[[sensor]]\nid = \"{id}\"\nprofile = \"{profile}\"\naddress = \"{address}\"\n"
+        );
+    }
+    append(&home.agent.dir().join("agent.toml"), &text).expect("the box's folder");
 }
 
 fn append(file: &Path, text: &str) -> std::io::Result<()> {

@@ -14,6 +14,7 @@ use homeward_tests::fake_bluez::room::{Room, Worn};
 use homeward_tests::fake_bluez::sensor::Pairing;
 use homeward_tests::fake_bluez::world::World;
 use homeward_tests::homes::Home;
+use homeward_tests::homes::bluetooth::furnish_real;
 use homeward_tests::programs::wait_for;
 use homeward_tests::proxy::Link;
 
@@ -409,4 +410,28 @@ async fn a_sensor_that_hangs_or_serves_a_thing_twice_hinders_no_other() {
     room.listened(CUFF.address, MEASUREMENT);
     has(&stage, CUFF.id, "systolic-pressure", &[131]);
     assert_eq!(stored(&stage, CLIP.id, "pulse-rate"), Vec::<i64>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_machines_own_bluetooth_hears_can_be_the_demos() {
+    let Some(room) = Room::open().await else { return };
+    let stage = Stage::new();
+    let mut home = stage.home("mill-road-12").await;
+    room.furnish(&mut home, &[]);
+    room.fake.with(|world| {
+        world.bring(strap(STRAP.address));
+        world.bring(cuff(CUFF.address));
+        world.power(false);
+    });
+    let off = furnish_real(&home).expect_err("the adapter is off");
+    assert!(off.contains("adapter is off"), "{off}");
+    room.fake.with(|world| world.power(true));
+    let near = furnish_real(&home).expect("two sensors");
+    let names: Vec<&str> = near.iter().map(|near| near.id.as_str()).collect();
+    assert_eq!(names, ["heart-rate-1", "blood-pressure-2"]);
+    home.run();
+    room.listened(STRAP.address, HEART_RATE);
+    assert!(room.fake.send(STRAP.address, HEART_RATE, heart_rate(61)));
+    has(&stage, "heart-rate-1", "heart-rate", &[61]);
+    complains(&home, "blood-pressure-2", "not paired");
 }
