@@ -5,6 +5,7 @@
 pub mod access;
 pub mod admin;
 pub mod api;
+pub mod attest;
 pub mod audit;
 pub mod bus;
 pub mod ca;

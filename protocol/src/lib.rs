@@ -23,6 +23,7 @@ pub mod id;
 pub mod link;
 pub mod posture;
 pub mod reading;
+pub mod reference;
 pub mod signed;
 pub mod time;
 pub mod topic;

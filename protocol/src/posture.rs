@@ -13,7 +13,7 @@ pub const MAX_SENSORS: usize = 112;
 pub const MAX_TEXT: usize = 128;
 
 /// A text from the box, cut to [`MAX_TEXT`] bytes on a character border and without control characters.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ShortText(String);
 
