@@ -5,9 +5,10 @@
 //! this box and its clock can be believed.
 
 use homeward_devices::profile::Standing;
+use homeward_protocol::attest::{Notice, Trust};
 use homeward_protocol::bond::{Bond, KeyClass};
 use homeward_protocol::grade::{Grade, Reason};
-use homeward_protocol::time::ClockTrust;
+use homeward_protocol::time::{ClockTrust, Timestamp};
 
 /// Whether what identifies the model (constant registers, device information) is as its profile expects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,44 @@ pub enum Gateway {
     Unjudged,
     /// Its evidence is stale or failed.
     Doubted,
+}
+
+/// What the server said of this gateway, until it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judged {
+    gateway: Gateway,
+    until_ms: i64,
+}
+
+impl Judged {
+    /// Before the server has said anything.
+    pub const NOT_YET: Judged = Judged {
+        gateway: Gateway::Unjudged,
+        until_ms: i64::MAX,
+    };
+
+    /// What a notice says. That the server cannot judge is no doubt about the gateway.
+    pub fn of(notice: &Notice) -> Judged {
+        let gateway = match notice.trust {
+            _ if notice.quarantined => Gateway::Doubted,
+            Trust::Trusted => Gateway::Trusted,
+            Trust::Warning => Gateway::Unproven,
+            Trust::Stale | Trust::Failed => Gateway::Doubted,
+            Trust::Unknown => Gateway::Unjudged,
+        };
+        Judged {
+            gateway,
+            until_ms: notice.expires_at.ms,
+        }
+    }
+
+    /// How the gateway is judged at `now`: what was good is in doubt from its end on.
+    pub const fn at(self, now: Timestamp) -> Gateway {
+        match self.gateway {
+            Gateway::Trusted | Gateway::Unproven if now.ms >= self.until_ms => Gateway::Doubted,
+            gateway => gateway,
+        }
+    }
 }
 
 /// Everything that the grade of a reading hangs on.
@@ -142,6 +181,33 @@ mod tests {
             let (grade, reasons) = judge(&c);
             assert!(grade < Grade::Verified && reasons.len() == 1, "{c:?}");
         }
+    }
+
+    #[test]
+    fn a_judgement_counts_until_its_end_and_then_there_is_doubt() {
+        let at = Timestamp::synced;
+        for (trust, quarantined, before, after) in [
+            (Trust::Trusted, false, Gateway::Trusted, Gateway::Doubted),
+            (Trust::Warning, false, Gateway::Unproven, Gateway::Doubted),
+            (Trust::Unknown, false, Gateway::Unjudged, Gateway::Unjudged),
+            (Trust::Failed, false, Gateway::Doubted, Gateway::Doubted),
+            (Trust::Trusted, true, Gateway::Doubted, Gateway::Doubted),
+        ] {
+            let judged = Judged::of(&Notice {
+                trust,
+                tier: homeward_protocol::attest::Tier::TpmChip,
+                issued_at: at(0),
+                expires_at: at(1000),
+                quarantined,
+                said: Vec::new(),
+            });
+            assert_eq!(
+                (judged.at(at(999)), judged.at(at(1000))),
+                (before, after),
+                "{trust:?}"
+            );
+        }
+        assert_eq!(Judged::NOT_YET.at(at(i64::MAX - 1)), Gateway::Unjudged);
     }
 
     #[test]

@@ -75,6 +75,11 @@ pub enum Command {
     /// Say how the agent is: the link, what waits, the sensors, the certificate.
     #[command(after_help = "Example:\n  homeward-agent --data DIR --json status")]
     Status,
+    /// Say what this box would answer to a challenge now, and how the server judges it.
+    ///
+    /// Measures the box as the running agent does. Sends nothing, and counts no boot.
+    #[command(after_help = "Example:\n  homeward-agent --data DIR --json evidence")]
+    Evidence,
     /// Check agent.toml and the profiles, and say everything that is wrong with them.
     #[command(after_help = "Example:\n  homeward-agent --data DIR check")]
     Check,

@@ -3,6 +3,7 @@
 //! A capability is a pair: `noun.rs` decides, without clock, disk, network or randomness; `noun/verb.rs` acts.
 
 pub mod associate;
+pub mod attest;
 pub mod care;
 pub mod cli;
 pub mod clock;

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use homeward_agent::associate::pair;
+use homeward_agent::attest::show;
+use homeward_agent::care::Gateway;
 use homeward_agent::cli::{Cli, Command, ProfileCommand, SensorCommand};
 use homeward_agent::clock::Clock;
 use homeward_agent::config::load;
@@ -50,6 +52,14 @@ fn act(cli: &Cli) -> Result<(), Failure> {
         Command::Enrol { claim } => runtime()?.block_on(enrolment(cli, claim)),
         Command::Run => Ok(runtime()?.block_on(run::run(cli.data()?))?),
         Command::Status => show_status(cli),
+        Command::Evidence => {
+            let clock = clock(cli)?;
+            let (evidence, verdict) = run::proving::look(cli.data()?, &clock)?;
+            let (verdict, now) = (verdict.as_ref(), clock.now());
+            let text = show::text(&evidence, verdict, now);
+            print(cli, &text, &show::json(&evidence, verdict, now));
+            Ok(())
+        }
         Command::Check => {
             let count = load::load(cli.data()?, &clock(cli)?)?.sensors.len();
             let text = format!("The configuration is right. Sensors: {count}");
@@ -147,7 +157,7 @@ async fn try_profile(cli: &Cli, file: &Path, at: &str, unit: Option<u8>) -> Resu
 async fn ask_sensor(cli: &Cli, sensor: &Sensor, data: &Path, clock: &Arc<Clock>) -> Result<(), Failure> {
     let master = load::master(&sensor.way, sensor.profile.time_limit, data, clock)?;
     let outcome = sense::poll::once(sensor, master).await;
-    let readings = outcome.readings(sensor, clock.now());
+    let readings = outcome.readings(sensor, Gateway::Unjudged, clock.now());
     if cli.json || !readings.is_empty() {
         print(
             cli,

@@ -20,6 +20,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::associate::file::FileError;
+use crate::attest::answer::{Answer, Proof};
+use crate::attest::file as trust;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::load::{LoadError, Loaded, load};
@@ -40,6 +42,7 @@ use crate::status::{CertificateStatus, LinkStatus, file};
 use wards::{Task, Wards};
 
 pub mod bluetooth;
+pub mod proving;
 pub mod wards;
 
 /// How long tasks may take to end once they were asked to.
@@ -81,6 +84,9 @@ pub enum RunError {
     /// The system refused a thread or a signal handler.
     #[error("the system refused what the agent needs to run")]
     System(#[source] std::io::Error),
+    /// What proves this box cannot be kept.
+    #[error(transparent)]
+    Proof(#[from] trust::FileError),
     /// It is not known who is paired.
     #[error(transparent)]
     Paired(#[from] FileError),
@@ -111,6 +117,8 @@ pub struct Parts {
     pub sensors: watch::Receiver<Vec<SensorHeard>>,
     /// Where status and new certificates are kept. Without it the agent writes no file and reports no posture.
     pub data: Option<PathBuf>,
+    /// What it proves itself with. Without it the agent answers no challenge.
+    pub proof: Option<Proof>,
     /// The last moment that an earlier run is known to have been alive.
     pub last_alive: Option<Timestamp>,
 }
@@ -139,6 +147,7 @@ impl Agent {
             records,
             sensors,
             data,
+            proof,
             last_alive,
         } = parts;
         let leaf = chain.first().ok_or(TlsError::NoAnchor)?;
@@ -151,6 +160,8 @@ impl Agent {
         let (link_tx, link) = watch::channel(LinkStatus::default());
         let (wishes_tx, wishes) = mpsc::channel(WISHES);
         let (asked, asks) = asking();
+        let (attest, heard) = mpsc::channel(WISHES);
+        let (says, speech) = mpsc::channel(WISHES);
         let ledger = outbox.ledger();
         let (at, first_ledger) = (clock.now(), *ledger.borrow());
         let uptime = clock.uptime();
@@ -172,10 +183,24 @@ impl Agent {
             outbox: outbox.clone(),
             clock: Arc::clone(&clock),
             wishes: wishes_tx,
+            attest,
+            speech,
+            connection: 0,
             status: link_tx,
             random,
         };
         tasks.spawn(done("link", wire.run(session, stop.clone())));
+
+        if let Some(proof) = proof {
+            let answer = Answer {
+                proof,
+                clock: Arc::clone(&clock),
+                heard,
+                says,
+                link: link.clone(),
+            };
+            tasks.spawn(done("attest", answer.run(stop.clone())));
+        }
 
         let change = Change {
             held: held.clone(),
@@ -411,10 +436,12 @@ pub async fn run(data: &Path) -> Result<(), RunError> {
     let keys = Keys::at(config.bluetooth_keys.as_deref());
     let wards = Wards::resume(sensors, guards, &before, data, &outbox, &clock, keys).await?;
     let (sensors_tx, sensors) = watch::channel(wards.heard());
+    let key = Arc::new(identity.key);
+    let (proof, judged) = proving::prepare(data, &key)?;
     let stop = CancellationToken::new();
     let parts = Parts {
         server: identity.server,
-        key: Arc::new(identity.key),
+        key,
         chain: identity.chain,
         trust: identity.trust,
         config,
@@ -423,10 +450,11 @@ pub async fn run(data: &Path) -> Result<(), RunError> {
         records,
         sensors,
         data: Some(data.to_owned()),
+        proof: Some(proof),
         last_alive,
     };
     let mut agent = Agent::start(parts, stop.clone())?;
-    agent.serve(wards.tasks(records_tx, sensors_tx, &stop));
+    agent.serve(wards.tasks(records_tx, sensors_tx, &judged, &stop));
     notify(NotifyState::Ready);
     tracing::info!("the agent runs with the data folder {}", data.display());
     let result = tokio::select! {

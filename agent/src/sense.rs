@@ -28,7 +28,7 @@ use homeward_protocol::time::{Timestamp, Uptime};
 pub use config::{Address, Sensor, SensorConfig, SensorFault, SensorTls, TlsFiles, Way, lines};
 pub use show::{describe, values};
 
-use crate::care::{self, Association, Circumstances, Gateway, Identity, Proof};
+use crate::care::{self, Association, Circumstances, Gateway, Identity, Judged, Proof};
 
 /// The longest pause between two tries of a sensor that does not answer, unless its own interval is longer:
 /// how late a sensor that came back may be noticed.
@@ -46,10 +46,10 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// The values as readings of `sensor`, taken `now`.
+    /// The values as readings of `sensor`, taken `now` by a box that is judged so.
     ///
     /// When a register that should be constant is not, all values of the poll are doubtful.
-    pub fn readings(&self, sensor: &Sensor, now: Timestamp) -> Vec<Reading> {
+    pub fn readings(&self, sensor: &Sensor, gateway: Gateway, now: Timestamp) -> Vec<Reading> {
         let expected = self.answers.iter().all(|a| a.unexpected.is_empty());
         let identity = if expected {
             Identity::AsExpected
@@ -61,7 +61,7 @@ impl Outcome {
             association: Association::Stands,
             identity,
             standing: sensor.profile.standing,
-            gateway: Gateway::Unjudged,
+            gateway,
             clock: now.trust,
         });
         let samples = self.answers.iter().flat_map(|a| &a.samples);
@@ -140,6 +140,7 @@ struct Watched {
 /// The sensors behind one endpoint or port.
 pub struct Line {
     way: Way,
+    judged: Judged,
     watched: Vec<Watched>,
 }
 
@@ -160,6 +161,7 @@ impl Line {
         };
         Line {
             way,
+            judged: Judged::NOT_YET,
             watched: sensors.into_iter().map(watch).collect(),
         }
     }
@@ -170,6 +172,11 @@ impl Line {
             let known = before.iter().find(|heard| heard.sensor == watched.sensor.id);
             watched.last_heard = known.and_then(|heard| heard.last_heard).or(watched.last_heard);
         }
+    }
+
+    /// How this box is judged from now on.
+    pub const fn judge(&mut self, judged: Judged) {
+        self.judged = judged;
     }
 
     /// Where the line goes.
@@ -214,7 +221,7 @@ impl Line {
         let mut items = watched.changes(now, up);
         items.extend(
             outcome
-                .readings(&watched.sensor, now)
+                .readings(&watched.sensor, self.judged.at(now), now)
                 .into_iter()
                 .map(Item::Reading),
         );

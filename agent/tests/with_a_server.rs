@@ -99,6 +99,7 @@ fn start(dir: &Path, outbox: Outbox) -> Running {
         records: inbox,
         sensors,
         data: Some(dir.to_owned()),
+        proof: None,
         last_alive: None,
     };
     let agent = Agent::start(parts, stop.clone()).expect("starts");

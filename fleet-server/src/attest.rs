@@ -18,6 +18,8 @@ pub mod baseline;
 pub mod record;
 pub mod reference;
 pub mod schedule;
+pub mod serve;
+pub mod take;
 
 #[cfg(test)]
 mod tests;

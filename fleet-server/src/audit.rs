@@ -65,11 +65,25 @@ pub enum Action {
     AuthorityChanged,
     /// One certificate of a gateway was revoked.
     CertificateRevoked,
+    /// A gateway's evidence shut it off from policies and secrets.
+    GatewayQuarantined,
+    /// A person opened a gateway again.
+    QuarantineLifted,
+    /// A person accepted another tier for a gateway.
+    TierAccepted,
+    /// Firmware values of a gateway were accepted.
+    FirmwareAccepted,
+    /// A person had a gateway challenged.
+    GatewayChallenged,
+    /// Values of a release were loaded, that evidence is held against.
+    ReferenceLoaded,
+    /// Values of a release were taken out.
+    ReferenceRemoved,
 }
 
 impl Action {
     /// All of them.
-    pub const ALL: [Action; 25] = [
+    pub const ALL: [Action; 32] = [
         Action::GatewayClaimed,
         Action::ClaimUsed,
         Action::CsrRefused,
@@ -95,6 +109,13 @@ impl Action {
         Action::DeviceWritten,
         Action::AuthorityChanged,
         Action::CertificateRevoked,
+        Action::GatewayQuarantined,
+        Action::QuarantineLifted,
+        Action::TierAccepted,
+        Action::FirmwareAccepted,
+        Action::GatewayChallenged,
+        Action::ReferenceLoaded,
+        Action::ReferenceRemoved,
     ];
 
     /// The name in the table.
@@ -125,6 +146,13 @@ impl Action {
             Action::DeviceWritten => "device-written",
             Action::AuthorityChanged => "authority-changed",
             Action::CertificateRevoked => "certificate-revoked",
+            Action::GatewayQuarantined => "gateway-quarantined",
+            Action::QuarantineLifted => "quarantine-lifted",
+            Action::TierAccepted => "tier-accepted",
+            Action::FirmwareAccepted => "firmware-accepted",
+            Action::GatewayChallenged => "gateway-challenged",
+            Action::ReferenceLoaded => "reference-loaded",
+            Action::ReferenceRemoved => "reference-removed",
         }
     }
 

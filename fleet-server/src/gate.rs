@@ -20,6 +20,7 @@ mod socket;
 use bytes::Bytes;
 use homeward_protocol::envelope::Lane;
 use homeward_protocol::id::GatewayId;
+use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
@@ -40,6 +41,8 @@ pub struct Gate {
     pub revoked: Revoked,
     /// Where records go. A full queue slows the gateways down.
     pub uplinks: mpsc::Sender<Uplink>,
+    /// Where gateways' words about themselves go.
+    pub testimonies: mpsc::Sender<Testimony>,
     /// Where comings and goings go.
     pub passages: mpsc::Sender<Passage>,
     /// How much anyone may take.
@@ -60,6 +63,28 @@ pub struct Uplink {
     /// Fired after the commit: the gate then sends PUBACK. Dropped unfired (the transaction failed), the gate
     /// closes the connection, and the gateway sends the records again.
     pub done: oneshot::Sender<()>,
+}
+
+/// What a gateway says of itself, on its way to be judged.
+#[derive(Debug)]
+pub struct Testimony {
+    /// Who says it: from the certificate, and equal to the topic's.
+    pub gateway: GatewayId,
+    /// The key of the certificate on this connection.
+    pub key: PublicKey,
+    /// What.
+    pub spoken: Spoken,
+    /// As [`Uplink::done`].
+    pub done: oneshot::Sender<()>,
+}
+
+/// What is said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Spoken {
+    /// A wish to be asked: a word.
+    Ask(Bytes),
+    /// What answers a challenge, not yet looked at; at most 64 KiB.
+    Evidence(Bytes),
 }
 
 /// A connection began or ended.

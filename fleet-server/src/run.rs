@@ -26,6 +26,7 @@ use self::supervise::{Parts, Signals};
 use self::tend::{DoorKeys, Keeper, Tend};
 use self::watch::Look;
 use crate::access::password::Passwords;
+use crate::attest::serve::Attest;
 use crate::bus::Bus;
 use crate::ca;
 use crate::clock::Clock;
@@ -45,6 +46,8 @@ use crate::{admin, api, gate, https, ingest, local, store, web};
 const CLAIM_DAYS: i64 = 7;
 /// Records on their way from the gate to the store: some commits' worth; behind it the gate stops reading.
 const UPLINKS: usize = 4096;
+/// Answers to challenges on their way to be judged; behind it the gate stops reading.
+const TESTIMONIES: usize = 256;
 /// Comings and goings that wait to be written down: what a storm of them brings between two commits.
 const PASSAGES: usize = 4096;
 
@@ -192,11 +195,13 @@ impl Server {
     fn take_records(&self, parts: &mut Parts, listener: TcpListener) {
         let (uplinks, arriving) = mpsc::channel(UPLINKS);
         let (passages, passing) = mpsc::channel(PASSAGES);
+        let (testimonies, testifying) = mpsc::channel(TESTIMONIES);
         let gate = Gate {
             domain: self.keeper.now().trust_domain().clone(),
             connections: self.connections.clone(),
             revoked: self.revoked.clone(),
             uplinks,
+            testimonies,
             passages,
             clock: self.clock.clone(),
             limits: Limits {
@@ -215,6 +220,16 @@ impl Server {
             self.stop.clone(),
         );
         parts.start_sure("the ingest", consume);
+        let attest = Attest {
+            store: self.store.clone(),
+            connections: self.connections.clone(),
+            bus: self.bus.clone(),
+            clock: self.clock.clone(),
+        };
+        parts.start_sure(
+            "the judgement of gateways",
+            attest.run(testifying, self.stop.clone()),
+        );
         let journal = watch::write_passages(self.store.clone(), passing, self.bus.clone());
         parts.start_sure("the journal of connections", journal);
     }

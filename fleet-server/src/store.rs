@@ -12,6 +12,7 @@
 //! A job that panics, fails, or swallows the error of a statement is undone; so is a whole group whose commit fails,
 //! and then each of its callers is told. What an engine cannot mend ends its threads: see [`Store::ended`].
 
+pub mod attest;
 pub mod audit;
 pub mod care;
 pub mod certificates;

@@ -149,6 +149,12 @@ impl Evidence {
         Tagged::seal(bytes_of(&self.claims())?, header, signer)
     }
 
+    /// What a TPM's quote carries as its `extraData`, so that the claims ride inside it: SHA-256 over the nonce and the
+    /// SHA-256 of the claims as they are written.
+    pub fn binding(&self) -> Result<[u8; 32], SignedError> {
+        Ok(binding(&self.nonce, &bytes_of(&self.claims())?))
+    }
+
     /// Checks the form and the signature, then reads the claims. Whether they are true, fresh and of this session's
     /// key is for the verdict.
     pub fn verify(bytes: &[u8], key: &PublicKey) -> Result<Verified<Evidence>, SignedError> {
@@ -201,6 +207,15 @@ impl Evidence {
                 .collect(),
         )
     }
+}
+
+/// SHA-256(nonce ‖ SHA-256(payload)), over the payload of a token as it came.
+pub fn binding(nonce: &[u8; 32], payload: &[u8]) -> [u8; 32] {
+    let inner = ring::digest::digest(&ring::digest::SHA256, payload);
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    context.update(nonce);
+    context.update(inner.as_ref());
+    context.finish().as_ref().try_into().unwrap_or_default()
 }
 
 /// `{1: [name, [version]], 2: [1, sha256]}`.

@@ -50,7 +50,8 @@ fn os_release() -> ShortText {
     ShortText::cut(pretty.unwrap_or("unknown").trim_matches('"'))
 }
 
-fn boot_id() -> BootId {
+/// Which boot this is, by the kernel's name.
+pub fn boot_id() -> BootId {
     let id = read("/proc/sys/kernel/random/boot_id").and_then(|text| text.trim().parse().ok());
     id.unwrap_or_else(unknown_boot)
 }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::RunError;
 use super::wards::{Ears, Task, task};
 use crate::associate::{Associations, file};
-use crate::care::Gateway;
+use crate::care::{Gateway, Judged};
 use crate::clock::Clock;
 use crate::outbox::keeper::Outbox;
 use crate::sense::Sensor;
@@ -73,7 +73,13 @@ impl Bluetooth {
     }
 
     /// The tasks that serve them until `stop`; none without a sensor.
-    pub fn tasks(self, data: &Path, clock: &Arc<Clock>, ears: &Ears, stop: &CancellationToken) -> Vec<Task> {
+    pub fn tasks(
+        self,
+        data: &Path,
+        (clock, judged): (&Arc<Clock>, &watch::Receiver<Judged>),
+        ears: &Ears,
+        stop: &CancellationToken,
+    ) -> Vec<Task> {
         if self.devices.is_empty() {
             return Vec::new();
         }
@@ -90,6 +96,7 @@ impl Bluetooth {
                 clock: Arc::new(move || (clock.now(), clock.uptime())),
                 scans: scans.subscribe(),
                 paired: paired.clone(),
+                judged: judged.clone(),
                 heard: ears.heard.clone(),
                 events: ears.events.clone(),
             };

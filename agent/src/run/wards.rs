@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::bluetooth::Bluetooth;
 use super::{RECORDS, RunError, done};
 use crate::associate::file as paired;
+use crate::care::Judged;
 use crate::clock::Clock;
 use crate::config::load::{self, Guarding};
 use crate::guard::Guard;
@@ -98,12 +99,13 @@ impl Wards {
         wired.chain(self.bluetooth.heard()).collect()
     }
 
-    /// The tasks that serve them until `stop`: polls, guards, Bluetooth, the watch over all of it, and those that part
+    /// The tasks that serve them until `stop`, grading by how this box is `judged`: polls, guards, Bluetooth, the watch over all of it, and those that part
     /// what comes. Without a sensor the senders are kept, so that nothing looks finished.
     pub fn tasks(
         self,
         records: mpsc::Sender<Vec<Item>>,
         sensors: watch::Sender<Vec<SensorHeard>>,
+        judged: &watch::Receiver<Judged>,
         stop: &CancellationToken,
     ) -> Vec<Task> {
         let (heard_tx, heard) = mpsc::channel(RECORDS);
@@ -117,6 +119,7 @@ impl Wards {
         for (line, bus) in self.lines {
             let clock = Arc::clone(&self.clock);
             let both: poll::Clock = Arc::new(move || (clock.now(), clock.uptime()));
+            let both = (both, judged.clone());
             let polling = poll::run(bus, line, both, ears.heard.clone(), stop.clone());
             tasks.push(task("sensors", polling));
         }
@@ -128,7 +131,8 @@ impl Wards {
             records: records.clone(),
         };
         tasks.push(task("watch", follow.run(stop.clone())));
-        tasks.extend(self.bluetooth.tasks(&self.data, &self.clock, &ears, stop));
+        let with = (&self.clock, judged);
+        tasks.extend(self.bluetooth.tasks(&self.data, with, &ears, stop));
         let to = To {
             records,
             events: ears.events.clone(),

@@ -143,6 +143,11 @@ impl Device {
         Some(device)
     }
 
+    /// How this box is judged from now on.
+    pub const fn judge(&mut self, gateway: Gateway) {
+        self.gateway = gateway;
+    }
+
     /// Which sensor it is.
     pub const fn sensor(&self) -> &SensorId {
         &self.sensor.id

@@ -7,10 +7,11 @@ use homeward_devices::link::Registers;
 use homeward_devices::modbus::bus::Bus;
 use homeward_devices::modbus::{self, Request};
 use homeward_protocol::time::{Timestamp, Uptime};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use crate::care::Judged;
 use crate::sense::{Heard, Line, Outcome, Sensor};
 
 /// Both clocks of the box.
@@ -26,7 +27,7 @@ pub async fn once<R: Registers>(sensor: &Sensor, mut registers: R) -> Outcome {
 pub async fn run<R: Registers>(
     mut registers: Bus<R>,
     mut line: Line,
-    clock: Clock,
+    (clock, judged): (Clock, watch::Receiver<Judged>),
     out: mpsc::Sender<Heard>,
     stop: CancellationToken,
 ) {
@@ -41,6 +42,7 @@ pub async fn run<R: Registers>(
                 return;
             };
             let (now, up) = clock();
+            line.judge(*judged.borrow());
             let failed_before = line.failures(which);
             if let Some(one) = line.handle(which, &outcome, now, up) {
                 tell(failed_before, &one, &outcome);

@@ -15,6 +15,7 @@ use super::Heard;
 use super::ble::{Device, Effect, Input, Kept, Noticed};
 use super::poll::Clock;
 use crate::associate::Associations;
+use crate::care::Judged;
 use crate::outbox::keeper::Outbox;
 use crate::outbox::sqlite::OutboxError;
 use crate::watch::Event;
@@ -74,6 +75,8 @@ pub struct Radio<C: Central> {
     pub scans: broadcast::Receiver<Scan>,
     /// Who is paired.
     pub paired: watch::Receiver<Arc<Associations>>,
+    /// How this box is judged.
+    pub judged: watch::Receiver<Judged>,
     /// Takes how the sensor stands; its records are kept by then.
     pub heard: mpsc::Sender<Heard>,
     /// Takes what the watch wants to know.
@@ -102,6 +105,7 @@ impl<C: Central> Radio<C> {
         loop {
             while let Some(input) = todo.pop_front() {
                 let (now, up) = (self.clock)();
+                device.judge(self.judged.borrow().at(now));
                 for effect in device.handle(input, now, up) {
                     let act = self.act(&mut link, effect, &device);
                     let Some(answer) = stop.run_until_cancelled(act).await else {

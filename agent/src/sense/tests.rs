@@ -274,7 +274,11 @@ fn every_profile_can_be_described_and_every_poll_shown() {
         let text = describe(&profile);
         assert!(profile.registers.iter().all(|r| text.contains(&r.name)), "{text}");
     }
-    let readings = answer(UPS, false).readings(&sensor("ups", UPS), Timestamp::synced(0));
+    let readings = answer(UPS, false).readings(
+        &sensor("ups", UPS),
+        crate::care::Gateway::Unjudged,
+        Timestamp::synced(0),
+    );
     let text = values(&readings);
     assert!(
         text.lines()

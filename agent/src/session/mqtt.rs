@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use homeward_protocol::ack::{Ack, MAX_ACK};
+use homeward_protocol::attest::{Challenge, Notice};
 use homeward_protocol::envelope::{Envelope, Item, Lane};
 use homeward_protocol::id::{Epoch, GatewayId, Seq};
 use homeward_protocol::link::Cause;
@@ -25,6 +26,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Effect, Input, Moment, Session, State};
+use crate::attest::{Heard, Speech};
 use crate::clock::Clock;
 use crate::outbox::Settled;
 use crate::outbox::keeper::Outbox;
@@ -88,6 +90,12 @@ pub struct Link {
     pub clock: Arc<Clock>,
     /// Where the server's hints go.
     pub wishes: mpsc::Sender<Wish>,
+    /// Where challenges and judgements go.
+    pub attest: mpsc::Sender<Heard>,
+    /// What is to be said about trust.
+    pub speech: mpsc::Receiver<Speech>,
+    /// How many connections there were: an answer belongs to its challenge's.
+    pub connection: u64,
     /// Where the state of the link is told.
     pub status: watch::Sender<LinkStatus>,
     /// Random 64-bit numbers, for new epochs.
@@ -108,6 +116,7 @@ enum Woken {
     Tick,
     Outbox,
     Credentials,
+    Speech(Speech),
     Wire(Box<EventLoop>, Result<Event, ConnectionError>),
 }
 
@@ -142,6 +151,7 @@ impl Link {
                 () = sleep(wait.unwrap_or(Duration::MAX)), if wait.is_some() => Woken::Tick,
                 changed = ledger.changed() => if changed.is_ok() { Woken::Outbox } else { Woken::Stop },
                 Ok(()) = self.credentials.changed() => Woken::Credentials,
+                Some(speech) = self.speech.recv() => Woken::Speech(speech),
                 (events, event) = next(&mut wire) => Woken::Wire(events, event),
             };
             inputs.push_back(match woken {
@@ -149,6 +159,10 @@ impl Link {
                 Woken::Tick => Input::Tick,
                 Woken::Outbox => Input::Outbox(Box::new(*ledger.borrow_and_update())),
                 Woken::Credentials => Input::NewCertificate,
+                Woken::Speech(speech) => {
+                    self.say(speech, wire.as_ref());
+                    continue;
+                }
                 Woken::Wire(events, Ok(event)) => {
                     if let Some(wire) = &mut wire {
                         wire.step = step(events);
@@ -178,7 +192,10 @@ impl Link {
 
     async fn act(&mut self, effect: Effect, wire: &mut Option<Wire>, inputs: &mut VecDeque<Input>) {
         match effect {
-            Effect::Dial => *wire = Some(self.dial()),
+            Effect::Dial => {
+                self.connection += 1;
+                *wire = Some(self.dial());
+            }
             Effect::HangUp => {
                 if let Some(wire) = wire.take() {
                     goodbye(wire).await;
@@ -338,9 +355,47 @@ impl Link {
                     }
                 }
             }
+            Topic::Challenge(gateway) if gateway == self.door.gateway => self.challenged(&publish.payload),
+            Topic::Verdict(gateway) if gateway == self.door.gateway => self.judged(&publish.payload),
             Topic::Hint(gateway) if gateway == self.door.gateway => hint(publish),
             Topic::FleetNotice => hint(publish),
             _ => None,
+        }
+    }
+
+    /// Nothing that the session has to decide: it is passed on. A full inbox drops it, and the server asks again.
+    fn challenged(&self, payload: &[u8]) -> Option<Input> {
+        match Challenge::decode(payload) {
+            Ok(challenge) => {
+                let _full = self.attest.try_send(Heard::Challenge(challenge, self.connection));
+            }
+            Err(error) => tracing::warn!(error = %chain(&error), "a challenge could not be read"),
+        }
+        None
+    }
+
+    fn judged(&self, payload: &[u8]) -> Option<Input> {
+        match Notice::decode(payload) {
+            Ok(notice) => {
+                let _full = self.attest.try_send(Heard::Verdict(notice, payload.to_vec()));
+            }
+            Err(error) => tracing::warn!(error = %chain(&error), "a judgement could not be read"),
+        }
+        None
+    }
+
+    /// Says something about trust, when there still is the connection that it is for.
+    fn say(&self, speech: Speech, wire: Option<&Wire>) {
+        let gateway = self.door.gateway.clone();
+        let (topic, payload) = match speech {
+            Speech::Ask(word) => (Topic::Ask(gateway), word.as_bytes().to_vec()),
+            Speech::Evidence(bytes, over) if over == self.connection => (Topic::Evidence(gateway), bytes),
+            Speech::Evidence(..) => return,
+        };
+        if let Some(wire) = wire {
+            let _full = wire
+                .client
+                .try_publish(topic.to_string(), QoS::AtLeastOnce, false, payload);
         }
     }
 

@@ -183,7 +183,10 @@ mod tests {
                 &[(Claim::Executables, 96), (Claim::Executables, 2)],
                 Status::Contraindicated,
             ),
-            (&[(Claim::Executables, 96), (Claim::Hardware, -1)], Status::Contraindicated),
+            (
+                &[(Claim::Executables, 96), (Claim::Hardware, -1)],
+                Status::Contraindicated,
+            ),
             (&[(Claim::Storage, 32), (Claim::Hardware, -1)], Status::None),
         ] {
             let vector = of(values);

@@ -19,7 +19,7 @@ pub const MAILBOX: usize = 16;
 /// A message on its way to a gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Down {
-    /// Where to: an acknowledgement goes at `QoS` 1, everything else at `QoS` 0.
+    /// Where to: acknowledgements, challenges and judgements go at `QoS` 1, everything else at `QoS` 0.
     pub topic: Topic,
     /// What.
     pub payload: Vec<u8>,

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use homeward_protocol::id::GatewayId;
+use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::Uptime;
 use rustls::ServerConfig;
 use rustls::server::Acceptor;
@@ -192,6 +193,8 @@ async fn attend(door: Arc<Door>, tcp: TcpStream, address: SocketAddr) {
 struct Admitted {
     stream: TlsStream<TcpStream>,
     session: Session,
+    /// The key of its certificate.
+    key: PublicKey,
     /// What it sent after that.
     inbox: BytesMut,
 }
@@ -215,12 +218,12 @@ async fn admit(door: &Door, tcp: TcpStream) -> Result<Box<Admitted>, Why> {
     if !leaf.is_current(door.gate.clock.now()) {
         return Err(Why::Identity);
     }
-    let gateway = leaf.gateway;
+    let gateway = leaf.gateway.clone();
     if door.gate.revoked.contains(&gateway) {
         return Err(Why::Revoked);
     }
     let session = Session::new(gateway, door.now().plus(limits.connect));
-    timeout(limits.connect, greet(door, stream, session))
+    timeout(limits.connect, greet(door, stream, (session, leaf.key)))
         .await
         .map_err(|_| Why::Slow)?
 }
@@ -243,7 +246,7 @@ async fn shake(
 async fn greet(
     door: &Door,
     mut stream: TlsStream<TcpStream>,
-    mut session: Session,
+    (mut session, key): (Session, PublicKey),
 ) -> Result<Box<Admitted>, Why> {
     let mut inbox = BytesMut::new();
     loop {
@@ -263,6 +266,7 @@ async fn greet(
             return Ok(Box::new(Admitted {
                 stream,
                 session,
+                key,
                 inbox,
             }));
         }
@@ -287,7 +291,7 @@ async fn part(stream: &mut TlsStream<TcpStream>, effects: Vec<Effect>) -> Option
                 return Some(why);
             }
             // Neither follows from what is said before and at entering.
-            Effect::Enter | Effect::Deliver { .. } => {}
+            Effect::Enter | Effect::Deliver { .. } | Effect::Testify { .. } => {}
         }
     }
     None
@@ -303,6 +307,7 @@ async fn enter(door: Arc<Door>, admitted: Admitted, address: SocketAddr) {
     let Admitted {
         mut stream,
         mut session,
+        key,
         inbox,
     } = admitted;
     let place = match door.place(&session, address) {
@@ -317,7 +322,7 @@ async fn enter(door: Arc<Door>, admitted: Admitted, address: SocketAddr) {
     let connected_at = door.gate.clock.now();
     debug!(gateway.id = %gateway, net.peer = %address, "gateway {gateway} connected");
     door.meters.connections.increment(1.0);
-    let mut socket = Socket::new(Arc::clone(&door), stream, session, inbox);
+    let mut socket = Socket::new(Arc::clone(&door), stream, (session, key), inbox);
     let why = socket.run(&place, address, connected_at).await;
     let announced = socket.announced();
     drop(place);

@@ -15,6 +15,7 @@ use rumqttc::mqttbytes::v4::{
     UnsubAck, Unsubscribe,
 };
 
+use super::Spoken;
 use super::Why;
 use super::connections::Down;
 
@@ -64,6 +65,13 @@ pub enum Effect {
         lane: Lane,
         /// A signed envelope, not looked at.
         payload: Bytes,
+        /// The packet id to acknowledge, at `QoS` 1.
+        id: Option<u16>,
+    },
+    /// Hand what the gateway says of itself to be judged; otherwise as [`Effect::Deliver`].
+    Testify {
+        /// What it says.
+        spoken: Spoken,
         /// The packet id to acknowledge, at `QoS` 1.
         id: Option<u16>,
     },
@@ -221,15 +229,22 @@ impl Session {
         if publish.retain || publish.qos == QoS::ExactlyOnce {
             return self.close(Why::Feature);
         }
-        match publish.topic.parse() {
-            Ok(Topic::Up(gateway, lane)) if gateway == self.gateway => {
-                let id = (publish.qos == QoS::AtLeastOnce).then_some(publish.pkid);
-                self.unacked += usize::from(id.is_some());
-                let payload = publish.payload;
-                vec![Effect::Deliver { lane, payload, id }]
-            }
-            _ => self.close(Why::Topic),
-        }
+        let (topic, payload) = (publish.topic.parse(), publish.payload);
+        let id = (publish.qos == QoS::AtLeastOnce).then_some(publish.pkid);
+        let effect = match topic {
+            Ok(Topic::Up(gateway, lane)) if gateway == self.gateway => Effect::Deliver { lane, payload, id },
+            Ok(Topic::Evidence(gateway)) if gateway == self.gateway => Effect::Testify {
+                spoken: Spoken::Evidence(payload),
+                id,
+            },
+            Ok(Topic::Ask(gateway)) if gateway == self.gateway => Effect::Testify {
+                spoken: Spoken::Ask(payload),
+                id,
+            },
+            _ => return self.close(Why::Topic),
+        };
+        self.unacked += usize::from(id.is_some());
+        vec![effect]
     }
 
     fn subscribe(&mut self, subscribe: &Subscribe) -> Effect {
@@ -272,7 +287,7 @@ impl Session {
         if down.topic == Topic::FleetNotice && !self.fleet {
             return Vec::new();
         }
-        let confirmed = matches!(down.topic, Topic::Ack(_)) && self.down == Some(QoS::AtLeastOnce);
+        let confirmed = is_confirmed(&down.topic) && self.down == Some(QoS::AtLeastOnce);
         let qos = if confirmed {
             QoS::AtLeastOnce
         } else {
@@ -305,6 +320,11 @@ impl Session {
         self.state = State::Ended;
         vec![Effect::Close(why)]
     }
+}
+
+/// Whether it is sent until it is confirmed: a lost challenge or judgement would cost hours.
+const fn is_confirmed(topic: &Topic) -> bool {
+    matches!(topic, Topic::Ack(_) | Topic::Challenge(_) | Topic::Verdict(_))
 }
 
 /// Session present is always 0: what is unsent lives in the outbox and in the store, not here.

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use homeward_protocol::envelope::Lane;
+use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::{Timestamp, Uptime};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
@@ -27,7 +28,7 @@ use tokio_rustls::server::TlsStream;
 use super::limits::{PACKET_COST, SharedAllowance};
 use super::listen::Door;
 use super::session::{Effect, Input, Session};
-use super::{Passage, Place, Uplink, Why, codec};
+use super::{Passage, Place, Spoken, Testimony, Uplink, Why, codec};
 
 /// Bytes read at a time.
 const READ: usize = 4096;
@@ -41,6 +42,8 @@ pub(super) struct Socket {
     door: Arc<Door>,
     stream: TlsStream<TcpStream>,
     session: Session,
+    /// The key of the gateway's certificate.
+    key: PublicKey,
     inbox: BytesMut,
     outbox: BytesMut,
     /// Written, but perhaps not yet taken by the peer's side.
@@ -71,7 +74,7 @@ impl Socket {
     pub(super) fn new(
         door: Arc<Door>,
         stream: TlsStream<TcpStream>,
-        session: Session,
+        (session, key): (Session, PublicKey),
         inbox: BytesMut,
     ) -> Socket {
         let now = door.now();
@@ -82,6 +85,7 @@ impl Socket {
             door,
             stream,
             session,
+            key,
             inbox,
             outbox: BytesMut::new(),
             unflushed: false,
@@ -177,6 +181,7 @@ impl Socket {
             match effect {
                 Effect::Send(packet) => codec::write(&packet, &mut self.outbox)?,
                 Effect::Deliver { lane, payload, id } => self.deliver(lane, payload, id).await?,
+                Effect::Testify { spoken, id } => self.testify(spoken, id).await?,
                 Effect::Close(why) => return Err(why),
                 // Done before this socket was made.
                 Effect::Enter => {}
@@ -190,23 +195,49 @@ impl Socket {
         meters.publishes.increment(1);
         meters.publish_bytes.increment(payload.len() as u64);
         let asked_at = self.door.now();
-        // Never more than there is in all, or it would wait for ever.
-        let cost = (payload.len() + PACKET_COST).min(self.door.gate.limits.in_flight_bytes);
-        let room = Arc::clone(&self.door.room).acquire_many_owned(u32::try_from(cost).unwrap_or(u32::MAX));
-        let room = room.await.map_err(|_| Why::Stopping)?;
+        let payload = self.in_room(payload).await?;
         let (done, stored) = oneshot::channel();
         let uplink = Uplink {
             gateway: self.session.gateway().clone(),
             lane,
-            payload: Bytes::from_owner(InRoom { payload, _room: room }),
+            payload,
             done,
         };
-        self.door
-            .gate
-            .uplinks
-            .send(uplink)
-            .await
-            .map_err(|_| Why::Stopping)?;
+        let sent = self.door.gate.uplinks.send(uplink).await;
+        sent.map_err(|_| Why::Stopping)?;
+        self.handed_on(asked_at, stored, id);
+        Ok(())
+    }
+
+    async fn testify(&mut self, spoken: Spoken, id: Option<u16>) -> Result<(), Why> {
+        let asked_at = self.door.now();
+        let spoken = match spoken {
+            Spoken::Ask(word) => Spoken::Ask(self.in_room(word).await?),
+            Spoken::Evidence(bundle) => Spoken::Evidence(self.in_room(bundle).await?),
+        };
+        let (done, stored) = oneshot::channel();
+        let testimony = Testimony {
+            gateway: self.session.gateway().clone(),
+            key: self.key.clone(),
+            spoken,
+            done,
+        };
+        let sent = self.door.gate.testimonies.send(testimony).await;
+        sent.map_err(|_| Why::Stopping)?;
+        self.handed_on(asked_at, stored, id);
+        Ok(())
+    }
+
+    /// Waits for room in memory; the payload takes it up until nobody holds it any more.
+    async fn in_room(&self, payload: Bytes) -> Result<Bytes, Why> {
+        // Never more than there is in all, or it would wait for ever.
+        let cost = (payload.len() + PACKET_COST).min(self.door.gate.limits.in_flight_bytes);
+        let room = Arc::clone(&self.door.room).acquire_many_owned(u32::try_from(cost).unwrap_or(u32::MAX));
+        let room = room.await.map_err(|_| Why::Stopping)?;
+        Ok(Bytes::from_owner(InRoom { payload, _room: room }))
+    }
+
+    fn handed_on(&mut self, asked_at: Uptime, stored: oneshot::Receiver<()>, id: Option<u16>) {
         if let Some(id) = id {
             self.storing.push_back((id, stored));
         }
@@ -214,7 +245,6 @@ impl Socket {
         if now.since(asked_at) > OWN_SILENCE {
             self.session.handle(Input::Resumed, now);
         }
-        Ok(())
     }
 
     fn reads(&self, now: Uptime) -> bool {

@@ -169,3 +169,16 @@ fn connection(row: &Row) -> Result<Connection, StoreError> {
         ended: row.opt_int(2)?.map(|at| (Timestamp::synced(at), why)),
     })
 }
+
+/// When the connection before the one that began at `since` ended; nothing when there was none, or it has not.
+pub fn left_before(
+    tx: &mut dyn Tx,
+    gateway: &GatewayId,
+    since: Timestamp,
+) -> Result<Option<Timestamp>, StoreError> {
+    let row = tx.row(
+        "SELECT ended_at FROM connections WHERE gateway = $1 AND connected_at < $2 ORDER BY connected_at DESC LIMIT 1",
+        &[gateway.as_str().into(), since.ms.into()],
+    )?;
+    row.map_or(Ok(None), |row| Ok(row.opt_int(0)?.map(Timestamp::synced)))
+}

@@ -13,16 +13,31 @@ pub enum Kind {
     CodeReused,
     /// So many wrong codes for one claim that it was closed.
     ClaimLocked,
+    /// A gateway's evidence shut it off from policies and secrets.
+    Quarantined,
+    /// A gateway's firmware is another than the accepted one.
+    FirmwareChanged,
+    /// The server's clock lies before what is on record: no gateway is trusted until it is right.
+    ServerClock,
 }
 
 impl Kind {
-    const ALL: [Kind; 2] = [Kind::CodeReused, Kind::ClaimLocked];
+    const ALL: [Kind; 5] = [
+        Kind::CodeReused,
+        Kind::ClaimLocked,
+        Kind::Quarantined,
+        Kind::FirmwareChanged,
+        Kind::ServerClock,
+    ];
 
     /// The name in the table.
     pub const fn name(self) -> &'static str {
         match self {
             Kind::CodeReused => "code-reused",
             Kind::ClaimLocked => "claim-locked",
+            Kind::Quarantined => "quarantined",
+            Kind::FirmwareChanged => "firmware-changed",
+            Kind::ServerClock => "server-clock",
         }
     }
 }
@@ -77,6 +92,43 @@ pub fn raise(
         ],
     )?;
     Ok(true)
+}
+
+/// Raises one about the server itself, unless one of this kind is open already; true when it is new.
+pub fn raise_own(
+    tx: &mut dyn Tx,
+    id: &str,
+    kind: Kind,
+    said: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let open = tx.row(
+        "SELECT id FROM incidents WHERE gateway IS NULL AND kind = $1 AND closed_at IS NULL LIMIT 1",
+        &[kind.name().into()],
+    )?;
+    if open.is_some() {
+        return Ok(false);
+    }
+    tx.execute(
+        "INSERT INTO incidents (id, kind, said, at) VALUES ($1, $2, $3, $4)",
+        &[id.into(), kind.name().into(), said.into(), now.ms.into()],
+    )?;
+    Ok(true)
+}
+
+/// Closes those of a kind about one gateway: what they asked for was done.
+pub fn settle(
+    tx: &mut dyn Tx,
+    gateway: &GatewayId,
+    kind: Kind,
+    by: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE incidents SET closed_at = $1, closed_by = $2 WHERE gateway = $3 AND kind = $4 AND closed_at IS NULL",
+        &[now.ms.into(), by.into(), gateway.as_str().into(), kind.name().into()],
+    )?;
+    Ok(())
 }
 
 /// Those not closed, newest first; at most `limit`.

@@ -20,6 +20,10 @@ pub(super) const SQLITE: &[(&str, &str)] = &[
         include_str!("../../migrations/sqlite/V2__details.sql"),
     ),
     ("V3__watch", include_str!("../../migrations/sqlite/V3__watch.sql")),
+    (
+        "V4__attestation",
+        include_str!("../../migrations/sqlite/V4__attestation.sql"),
+    ),
     ("V5__trust", include_str!("../../migrations/sqlite/V5__trust.sql")),
     (
         "V6__attempts",
@@ -38,6 +42,10 @@ const POSTGRES: &[(&str, &str)] = &[
     (
         "V3__watch",
         include_str!("../../migrations/postgres/V3__watch.sql"),
+    ),
+    (
+        "V4__attestation",
+        include_str!("../../migrations/postgres/V4__attestation.sql"),
     ),
     (
         "V5__trust",

@@ -5,6 +5,7 @@
 //! database of its own, because a server takes a second to make.
 #![expect(clippy::disallowed_methods, reason = "test: damages a file, starts threads")]
 
+mod attest;
 mod copies;
 mod identity;
 pub(crate) mod kept;
@@ -90,6 +91,13 @@ promises![
     a_claim_is_bound_once_approved_once_and_void_when_claimed_anew,
     a_revoked_gateway_takes_its_certificates_along_and_stays_so,
     an_incident_stands_once_until_a_person_closes_it,
+    a_number_is_used_once_in_time_and_by_its_own_gateway,
+    a_judgement_and_what_it_was_of_outlast_a_restart_and_end_by_themselves,
+    each_kind_of_bad_evidence_has_its_judgement,
+    only_a_person_opens_a_gateway_and_only_evidence_makes_it_good,
+    firmware_is_learned_noted_and_accepted_side_by_side,
+    a_release_whose_row_was_changed_is_not_believed,
+    old_evidence_goes_and_its_judgement_stays,
 ];
 
 #[test]
@@ -225,6 +233,7 @@ const NOW: Timestamp = Timestamp::synced(1_795_000_000_000);
 mod promise {
     use super::*;
 
+    pub(super) use super::attest::*;
     pub(super) use super::identity::*;
     pub(super) use super::kept::*;
     pub(super) use super::suspicions::*;

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use homeward_protocol::alarm::Alarm;
 use homeward_protocol::envelope::{Item, Lane, MAX_ITEM};
+use homeward_protocol::grade::Grade;
 use homeward_protocol::guard::WriteAttempt;
 use homeward_protocol::id::{GatewayId, SensorId, Seq};
 use homeward_protocol::link::Outage;
@@ -307,6 +308,26 @@ fn unwritable(error: impl std::fmt::Display) -> StoreError {
 /// SHA-256, lower case hex.
 fn digest(bytes: &[u8]) -> String {
     super::hex(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref())
+}
+
+/// Nothing that was taken after `since` stands as verified any more: the box that says so was found not in order.
+pub fn take_back_verified(tx: &mut dyn Tx, gateway: &GatewayId, since: Timestamp) -> Result<(), StoreError> {
+    let (verified, unverified) = (word(&Grade::Verified), word(&Grade::Unverified));
+    let with = [
+        (&unverified).into(),
+        gateway.as_str().into(),
+        (&verified).into(),
+        since.ms.into(),
+    ];
+    tx.execute(
+        "UPDATE readings SET grade = $1 WHERE gateway = $2 AND grade = $3 AND taken_at > $4",
+        &with,
+    )?;
+    tx.execute(
+        "UPDATE latest SET grade = $1 WHERE gateway = $2 AND grade = $3 AND taken_at > $4",
+        &with,
+    )?;
+    Ok(())
 }
 
 fn put_posture(tx: &mut dyn Tx, at: &Origin<'_>, report: &PostureReport) -> Result<(), StoreError> {

@@ -16,6 +16,10 @@ const LAST: i64 = 64;
 const SIGNAL_DAYS: u32 = 7;
 /// A certificate may be renewed for 180 days after its end; after this it says nothing to anybody.
 const CERTIFICATE_DAYS: u32 = 400;
+/// Evidence as it came is kept so long; its judgements as long as readings.
+const EVIDENCE_DAYS: u32 = 90;
+/// A number that was answered may come again within a day; after that it is foreign, which is as bad.
+const CHALLENGE_DAYS: u32 = 2;
 const DAY_MS: i64 = 86_400_000;
 
 /// How far a table grows.
@@ -42,6 +46,10 @@ pub enum Age {
     Signals,
     /// [`CERTIFICATE_DAYS`] after their end.
     Certificates,
+    /// [`EVIDENCE_DAYS`].
+    Evidence,
+    /// [`CHALLENGE_DAYS`].
+    Challenges,
     /// At their own end.
     Expired,
 }
@@ -50,12 +58,16 @@ pub enum Age {
 pub const RULES: &[(&str, Keep)] = &[
     ("alarms", Keep::Days(Age::Readings)),
     ("attempts", Keep::Days(Age::Readings)),
+    ("attestation", Keep::PerThing),
     ("audit", Keep::Always),
+    ("baselines", Keep::PerThing),
     ("bonds", Keep::PerThing),
     ("certificates", Keep::Days(Age::Certificates)),
+    ("challenges", Keep::Days(Age::Challenges)),
     ("claims", Keep::PerThing),
     ("connections", Keep::Days(Age::Readings)),
     ("envelopes", Keep::Days(Age::Envelopes)),
+    ("evidence", Keep::Days(Age::Evidence)),
     ("findings", Keep::Days(Age::Readings)),
     ("gaps", Keep::Days(Age::Readings)),
     ("gateways", Keep::PerThing),
@@ -67,7 +79,9 @@ pub const RULES: &[(&str, Keep)] = &[
     ("postures", Keep::PerThing),
     ("quarantine", Keep::AtWriting),
     ("readings", Keep::Days(Age::Readings)),
+    ("reference_values", Keep::Always),
     ("rejects", Keep::PerThing),
+    ("results", Keep::Days(Age::Readings)),
     ("sensors", Keep::PerThing),
     ("sessions", Keep::Days(Age::Expired)),
     ("setup_codes", Keep::Days(Age::Expired)),
@@ -96,6 +110,9 @@ pub fn step(
         (GAPS, readings_days),
         (FINDINGS, readings_days),
         (CONNECTIONS, readings_days),
+        (RESULTS, readings_days),
+        (EVIDENCE, EVIDENCE_DAYS),
+        (CHALLENGES, CHALLENGE_DAYS),
         (STREAMS, readings_days.max(envelopes_days)),
         (SIGNALS, SIGNAL_DAYS),
         (CERTIFICATES, CERTIFICATE_DAYS),
@@ -133,6 +150,13 @@ const FINDINGS: &str = "DELETE FROM findings WHERE (gateway, suspicion, sensor, 
 const CONNECTIONS: &str = "DELETE FROM connections WHERE (gateway, connected_at) IN
     (SELECT gateway, connected_at FROM connections WHERE connected_at < $1 AND ended_at IS NOT NULL
      ORDER BY connected_at LIMIT $2)";
+/// The newest judgement of each gateway is also in `attestation`, whatever its age.
+const RESULTS: &str = "DELETE FROM results WHERE (gateway, issued_at, evidence) IN
+    (SELECT gateway, issued_at, evidence FROM results WHERE issued_at < $1 ORDER BY issued_at LIMIT $2)";
+const EVIDENCE: &str = "DELETE FROM evidence WHERE (gateway, received_at, hash) IN
+    (SELECT gateway, received_at, hash FROM evidence WHERE received_at < $1 ORDER BY received_at LIMIT $2)";
+const CHALLENGES: &str = "DELETE FROM challenges WHERE nonce_hash IN
+    (SELECT nonce_hash FROM challenges WHERE made_at < $1 ORDER BY made_at LIMIT $2)";
 const ENVELOPES: &str = "DELETE FROM envelopes WHERE (gateway, epoch, lane, last_seq) IN
     (SELECT gateway, epoch, lane, last_seq FROM envelopes AS old WHERE received_at < $1
         AND last_seq < (SELECT last_seq FROM envelopes AS new

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use homeward_fleet::ca::Authority;
 use homeward_fleet::ca::signer::serial;
 use homeward_fleet::clock::Clock;
-use homeward_fleet::gate::{Connections, Gate, Limits, Passage, Revoked, Uplink, Why, listen};
+use homeward_fleet::gate::{Connections, Gate, Limits, Passage, Revoked, Testimony, Uplink, Why, listen};
 use homeward_fleet::tls::known::Proved;
 use homeward_fleet::tls::{self, Trust};
 use homeward_protocol::id::GatewayId;
@@ -22,7 +22,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::ProducesTickets;
 use rustls::{ALL_VERSIONS, ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -57,6 +57,8 @@ pub(crate) struct House {
     tickets: Arc<dyn ProducesTickets>,
     stored: Arc<Mutex<HashMap<GatewayId, Vec<Bytes>>>>,
     passages: Arc<Mutex<Vec<Passage>>>,
+    /// What gateways said of themselves.
+    pub(crate) heard: Arc<Mutex<Vec<Testimony>>>,
     folder: tempfile::TempDir,
 }
 
@@ -76,11 +78,13 @@ impl House {
         let tls = watch::Sender::new(config(&authority, folder.path(), &tickets, &[]));
         let (uplinks, incoming) = mpsc::channel(64);
         let (passages, mut comings) = mpsc::channel(64);
+        let (testimonies, hearing) = mpsc::channel(64);
         let gate = Gate {
             domain: authority.trust_domain().clone(),
             connections: Connections::new(gateways),
             revoked: Revoked::default(),
             uplinks,
+            testimonies,
             passages,
             limits,
             clock,
@@ -93,6 +97,8 @@ impl House {
         let stored = Arc::default();
         let storing = watch::Sender::new(Storing::After(Duration::ZERO));
         tokio::spawn(store(incoming, Arc::clone(&stored), storing.subscribe()));
+        let heard: Arc<Mutex<Vec<Testimony>>> = Arc::default();
+        tokio::spawn(hear(hearing, Arc::clone(&heard)));
         let seen: Arc<Mutex<Vec<Passage>>> = Arc::default();
         let book = Arc::clone(&seen);
         tokio::spawn(async move {
@@ -112,6 +118,7 @@ impl House {
             tickets,
             stored,
             passages: seen,
+            heard,
             folder,
         }
     }
@@ -260,6 +267,15 @@ fn client_config(
     };
     config.resumption = Resumption::in_memory_sessions(4);
     Arc::new(config)
+}
+
+/// Writes down what is said, and acknowledges it.
+async fn hear(mut hearing: mpsc::Receiver<Testimony>, heard: Arc<Mutex<Vec<Testimony>>>) {
+    while let Some(mut testimony) = hearing.recv().await {
+        let (unused, _) = oneshot::channel();
+        let _ = std::mem::replace(&mut testimony.done, unused).send(());
+        heard.lock().expect("unpoisoned").push(testimony);
+    }
 }
 
 async fn store(

@@ -41,7 +41,20 @@ impl Dice {
                 "*",
             ]);
             let way = self.pick(&["up", "down", "+", "#", "down/..", "."]);
-            let rest = self.pick(&["vital", "ack", "hint", "#", "+", "notice", "urgent", "routine/x"]);
+            let rest = self.pick(&[
+                "vital",
+                "ack",
+                "hint",
+                "#",
+                "+",
+                "notice",
+                "urgent",
+                "routine/x",
+                "evidence",
+                "ask",
+                "challenge",
+                "verdict",
+            ]);
             let text = format!("{start}/{victim}/{way}/{rest}");
             // `hw1/fleet/#` is everyone's to read.
             if !text.starts_with("hw1/fleet/#") {

@@ -249,6 +249,7 @@ async fn start(
         records: inbox,
         sensors,
         data: None,
+        proof: None,
         last_alive: None,
     };
     let agent = Agent::start(parts, stop.clone()).map_err(|e| e.to_string())?;

@@ -85,7 +85,8 @@ async fn a_device_is_read_goes_silent_is_noticed_and_comes_back() {
     let (out, mut heard) = mpsc::channel(4);
     let stop = CancellationToken::new();
     let bus = Bus::new(Tcp::new(address.clone(), line.time_limit()));
-    let polling = tokio::spawn(run(bus, line, clock(), out, stop.clone()));
+    let (_judge, judged) = watch::channel(Judged::NOT_YET);
+    let polling = tokio::spawn(run(bus, line, (clock(), judged), out, stop.clone()));
 
     until(&mut heard, "read", |h| {
         h.items.iter().filter(|i| matches!(i, Item::Reading(_))).count() == 8

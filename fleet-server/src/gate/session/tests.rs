@@ -307,6 +307,7 @@ fn real(which: usize) -> Packet {
         4 => Packet::PubAck(PubAck::new(1)),
         5 => Packet::PingReq,
         6 => Packet::Publish(publish("hw1/gw-2/up/vital", QoS::AtLeastOnce, 2)),
+        7 => Packet::Publish(publish("hw1/gw-1/up/evidence", QoS::AtLeastOnce, 3)),
         _ => Packet::Disconnect,
     }
 }
@@ -346,7 +347,7 @@ proptest! {
                     match effect {
                         Effect::Enter => prop_assert!(session.handle(Input::Entered, now).len() == 1),
                         Effect::Close(_) => ended = true,
-                        Effect::Deliver { .. } | Effect::Send(_) => {}
+                        Effect::Deliver { .. } | Effect::Testify { .. } | Effect::Send(_) => {}
                     }
                 }
                 prop_assert!(session.sent.len() <= MAX_DOWN);

@@ -1,0 +1,57 @@
+//! Shell: gathers what the box proves itself with, as it starts and for the command line.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use homeward_protocol::attest::{Nonce, Notice};
+use homeward_protocol::evidence::{Evidence, Profile};
+use homeward_protocol::signed::tagged::thumbprint;
+use tokio::sync::watch;
+
+use super::RunError;
+use crate::attest::answer::Proof;
+use crate::attest::file;
+use crate::attest::measure::measure;
+use crate::attest::{Boots, Standing, claims};
+use crate::care::Judged;
+use crate::clock::Clock;
+use crate::identity::keys::{DeviceKey, Folder};
+use crate::posture::facts::boot_id;
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Counts this boot, and goes on with the judgement of an earlier run until it ends.
+pub fn prepare(data: &Path, key: &Arc<DeviceKey>) -> Result<(Proof, watch::Receiver<Judged>), RunError> {
+    let (boots, since) = file::boots(data, boot_id(), VERSION)?;
+    let standing = Standing {
+        box_id: file::box_id(data)?,
+        boots,
+        key: thumbprint(&key.public()?),
+    };
+    let before = file::verdict(data);
+    let (judged, graded) = watch::channel(before.as_ref().map_or(Judged::NOT_YET, Judged::of));
+    let proof = Proof {
+        data: data.to_owned(),
+        standing,
+        since,
+        signer: Arc::clone(key) as _,
+        tpm: None,
+        judged,
+    };
+    Ok((proof, graded))
+}
+
+/// The evidence of this box as it would be sent now, over a number of zeros, and what the server last said. Counts no
+/// boot and changes nothing.
+pub fn look(data: &Path, clock: &Clock) -> Result<(Evidence, Option<Notice>), RunError> {
+    let key = Folder::within(data).load()?.key;
+    let boots = file::known_boots(data).filter(|boots| boots.boot == boot_id());
+    let standing = Standing {
+        box_id: file::box_id(data)?,
+        boots: boots.unwrap_or_else(|| Boots::next(None, boot_id(), VERSION, [0; 32]).0),
+        key: thumbprint(&key.public()?),
+    };
+    let asked = (Nonce([0; 32]), Profile::Software);
+    let evidence = claims(&standing, measure(data), None, asked, clock.now(), clock.uptime());
+    Ok((evidence, file::verdict(data)))
+}
