@@ -6,9 +6,11 @@
     reason = "shell: reads standard input and binds trial ports"
 )]
 
+pub mod attest;
 pub mod ca;
 mod ca_status;
 pub mod claims;
+pub mod evidence;
 pub mod gateways;
 pub mod keep;
 pub mod readings;
@@ -23,7 +25,7 @@ use crate::access::{Role, Scope, UserName, setup};
 use crate::ca::passphrase::Passphrase;
 use crate::ca::signer::Keys;
 use crate::ca::{Authority, TrustDomain};
-use crate::cli::{Cli, Command, ReadingCommand, RoleArg, TokenCommand, UserCommand};
+use crate::cli::{Cli, Command, ReadingCommand, ReferenceCommand, RoleArg, TokenCommand, UserCommand};
 use crate::clock::Clock;
 use crate::config::{Config, Keep};
 use crate::place::{Place, PlaceError};
@@ -118,8 +120,17 @@ pub async fn run(cli: &Cli, clock: &Clock) -> Result<Said, AdminError> {
     if let Command::Reading(ReadingCommand::Verify(asked)) = &cli.command {
         return verify::verify(asked);
     }
+    if let Command::Evidence(asked) = &cli.command {
+        return evidence::run(asked);
+    }
+    if let Command::Reference(ReferenceCommand::Make(asked)) = &cli.command {
+        return attest::make(asked);
+    }
     let place = place(cli)?;
     match &cli.command {
+        Command::Attest(command) => attest::run(&open(&place)?.1, command, clock).await,
+        Command::Evidence(command) => evidence::run(command),
+        Command::Reference(command) => attest::reference(&open(&place)?.1, command, clock).await,
         Command::Reading(ReadingCommand::List(asked)) => readings::list(&place, asked).await,
         Command::Reading(ReadingCommand::Export(asked)) => readings::export(&place, asked, clock).await,
         Command::Reading(ReadingCommand::Verify(asked)) => verify::verify(asked),

@@ -3,6 +3,7 @@
 //! Errors are problem documents (RFC 9457). Numbers are decimals in texts with a UCUM unit, as the device resolved
 //! them; moments are RFC 3339 in UTC. The description is `OpenAPI` 3.1, made from the handlers, at `openapi.json`.
 
+pub mod attest;
 pub mod care;
 pub mod fleet;
 pub mod guard;
@@ -84,6 +85,9 @@ pub fn endpoints() -> Vec<Endpoint> {
         look("/api/v1/gateways/{gateway}/readings", readings::range),
         change("/api/v1/gateways/{gateway}/approve", fleet::approve),
         change("/api/v1/gateways/{gateway}/revoke", fleet::revoke),
+        look("/api/v1/gateways/{gateway}/attestation", attest::one),
+        change("/api/v1/gateways/{gateway}/challenge", attest::ask),
+        change("/api/v1/gateways/{gateway}/accept", attest::decide),
         change("/api/v1/claims", fleet::claim),
         look("/api/v1/incidents", care::incidents),
         look("/api/v1/placements", care::placements),

@@ -17,6 +17,7 @@
 pub mod baseline;
 pub mod record;
 pub mod reference;
+pub mod reliance;
 pub mod schedule;
 pub mod serve;
 pub mod take;

@@ -22,6 +22,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use homeward_protocol::alarm::Condition;
+use homeward_protocol::attest::Trust;
 use homeward_protocol::id::SensorId;
 use homeward_protocol::reading::{Details, Quality, State as Named, Value};
 use homeward_protocol::time::{ClockTrust, Timestamp};
@@ -181,6 +182,10 @@ pub struct Facts {
     pub alarms: Vec<ActiveAlarm>,
     /// Suspicions about its sensors.
     pub doubts: Vec<Doubt>,
+    /// Whether the box itself can be believed.
+    pub trust: Trust,
+    /// When its evidence was last in order.
+    pub last_good: Option<Timestamp>,
     /// Holes in its records that nobody can account for, noted within [`GAP_WINDOW_MS`]: the newest.
     pub unproven_gap: Option<Timestamp>,
 }
@@ -286,6 +291,10 @@ pub enum Reason {
     Shared(SensorId),
     /// The box's radio hears nothing.
     RadioDeaf,
+    /// The box has not proved itself for too long.
+    BoxStale,
+    /// What the box said to prove itself was not in order.
+    BoxFailed,
     /// The gateway had to give up records.
     RecordsLost,
     /// Somebody tried to change a device who may not.
@@ -378,6 +387,7 @@ fn findings(facts: &Facts, now: Timestamp) -> Vec<Finding> {
             .iter()
             .filter_map(|d| doubt::judge(d, facts.dependency)),
     );
+    found.extend(believed(facts));
     for sensor in &facts.sensors {
         found.extend(silence(sensor, facts, now));
         for newest in &sensor.newest {
@@ -393,6 +403,16 @@ fn findings(facts: &Facts, now: Timestamp) -> Vec<Finding> {
         found.push(finding(State::CheckToday, Reason::Unaccounted, Some(at)));
     }
     found
+}
+
+/// What its own evidence says of the box. That it rests on its word alone, or was not asked yet, is the operator's.
+fn believed(facts: &Facts) -> Option<Finding> {
+    let reason = match facts.trust {
+        Trust::Stale => Reason::BoxStale,
+        Trust::Failed => Reason::BoxFailed,
+        Trust::Trusted | Trust::Warning | Trust::Unknown => return None,
+    };
+    Some(finding(State::CheckToday, reason, facts.last_good))
 }
 
 fn alarm(alarm: &ActiveAlarm, dependency: Dependency) -> Finding {

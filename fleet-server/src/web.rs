@@ -6,6 +6,7 @@
 
 pub mod approvals;
 pub mod assets;
+pub mod attest;
 pub mod audit;
 pub mod care;
 pub mod claims;
@@ -141,6 +142,8 @@ pub fn pages() -> Vec<Page> {
         look("/gateways/{gateway}/revoke", gateway::confirm_revocation),
         change("/gateways/{gateway}/revoke", gateway::revoke),
         change("/gateways/{gateway}/place", gateway::place),
+        change("/gateways/{gateway}/challenge", attest::ask),
+        change("/gateways/{gateway}/accept", attest::decide),
         look("/claims", claims::get),
         change("/claims", claims::post),
         look("/approvals", approvals::get),

@@ -307,10 +307,12 @@ async fn a_list_says_the_grade_with_its_reasons() {
         .expect("listed");
     let json = said.json();
     assert_eq!(json.as_array().map(Vec::len), Some(2));
+    // Both say what they say in their envelopes; this server has judged their gateway by nothing yet.
     assert_eq!(
         (&json[0]["grade"], &json[1]["grade"]),
-        (&"verified".into(), &"associated".into())
+        (&"associated".into(), &"associated".into())
     );
+    assert_eq!(json[0]["grade_reasons"], serde_json::json!(["gateway-unjudged"]));
     assert_eq!(
         json[1]["grade_reasons"],
         serde_json::json!(["legacy-bond", "gateway-unjudged"])

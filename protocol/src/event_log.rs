@@ -8,6 +8,8 @@
 //!
 //! Source: TCG PC Client Platform Firmware Profile 1.06, sections 10.2 (structures) and 3.3.2 (start-up locality).
 
+pub mod secure_boot;
+
 use std::collections::BTreeMap;
 use std::fmt;
 

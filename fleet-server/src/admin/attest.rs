@@ -41,17 +41,28 @@ pub async fn reference(store: &Store, command: &ReferenceCommand, clock: &Clock)
                 let why = format!("{} releases are loaded already: remove one first", releases::MOST);
                 return Err(AdminError::Found(why));
             }
-            let text = format!("Evidence is held against release {} now: {count} values", name.as_str());
-            Ok(Said::new(text, &json!({ "release": name.as_str(), "values": count })))
+            let text = format!(
+                "Evidence is held against release {} now: {count} values",
+                name.as_str()
+            );
+            Ok(Said::new(
+                text,
+                &json!({ "release": name.as_str(), "values": count }),
+            ))
         }
         ReferenceCommand::List => list(store).await,
         ReferenceCommand::Remove { name } => {
             let (wanted, now) = (name.clone(), clock.now());
-            let gone = store.write(move |tx| releases::remove(tx, &wanted, BY, now)).await?;
+            let gone = store
+                .write(move |tx| releases::remove(tx, &wanted, BY, now))
+                .await?;
             if !gone {
                 return Err(AdminError::Found(format!("no release {name} is loaded")));
             }
-            Ok(Said::new(format!("Release {name} is not loaded any more"), &json!({ "removed": name })))
+            Ok(Said::new(
+                format!("Release {name} is not loaded any more"),
+                &json!({ "removed": name }),
+            ))
         }
     }
 }
@@ -133,7 +144,10 @@ fn about(id: &GatewayId, kept: &Kept, trust: Trust, history: &[Shown]) -> String
     let tier = known.tier.map_or("nothing yet".to_owned(), |t| {
         format!("T{} {t}: {}", t.number(), words::tier(t))
     });
-    let mut text = format!("Gateway      {id}\nStands       {}{until}\nProved       {tier}\n", words::trust(trust));
+    let mut text = format!(
+        "Gateway      {id}\nStands       {}{until}\nProved       {tier}\n",
+        words::trust(trust)
+    );
     if let Some(quarantine) = &known.quarantine {
         text.push_str(&format!(
             "QUARANTINE   since {}: {}\n             homeward-fleet --data DIR attest accept {id} --lift --reason TEXT\n",
@@ -144,7 +158,10 @@ fn about(id: &GatewayId, kept: &Kept, trust: Trust, history: &[Shown]) -> String
         text.push_str(&format!("Because      {said}\n"));
     }
     let next = match (kept.asked.unanswered, kept.asked.last) {
-        (0, _) => kept.asked.next.map_or("when it connects".to_owned(), |at| at.to_string()),
+        (0, _) => kept
+            .asked
+            .next
+            .map_or("when it connects".to_owned(), |at| at.to_string()),
         (n, Some(at)) => format!("{n} unanswered, the newest of {at}"),
         (n, None) => format!("{n} unanswered"),
     };
@@ -217,7 +234,9 @@ async fn ask(store: &Store, id: &GatewayId, now: Timestamp) -> Result<Said, Admi
 async fn decide(store: &Store, asked: &AttestAccept, now: Timestamp) -> Result<Said, AdminError> {
     let tier = asked.tier.as_deref().map(|name| {
         Tier::from_name(name).ok_or_else(|| {
-            AdminError::Asked(format!("`{name}` is no tier: software, tpm-key, tpm-chip or measured-boot"))
+            AdminError::Asked(format!(
+                "`{name}` is no tier: software, tpm-key, tpm-chip or measured-boot"
+            ))
         })
     });
     let wanted = Accept {
@@ -227,7 +246,9 @@ async fn decide(store: &Store, asked: &AttestAccept, now: Timestamp) -> Result<S
         tier: tier.transpose()?,
     };
     if wanted.reason.is_empty() {
-        return Err(AdminError::Asked("a reason is needed: it stands in the audit trail".into()));
+        return Err(AdminError::Asked(
+            "a reason is needed: it stands in the audit trail".into(),
+        ));
     }
     let id = asked.id.clone();
     let done = store.write(move |tx| {

@@ -1,6 +1,9 @@
 //! Shell: `evidence verify|replay` and `reference make|show`: files in, a judgement out. Nothing is asked of a server or
 //! of a data folder.
-#![expect(clippy::disallowed_methods, reason = "shell: reads and writes the files that it is given")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "shell: reads and writes the files that it is given"
+)]
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -114,7 +117,10 @@ fn told(
     }
     let mut open = vec!["when it was made: only the one who made the challenge knows".to_owned()];
     if asked.nonce.is_none() {
-        open.insert(0, "whether it answers a challenge: none was given (--nonce)".into());
+        open.insert(
+            0,
+            "whether it answers a challenge: none was given (--nonce)".into(),
+        );
     }
     open.push("what the box measured is its own word".into());
     if bundle.tpm.is_some() {
@@ -245,7 +251,9 @@ fn replay(file: &Path) -> Result<Said, AdminError> {
         SecureBoot::OffOrUnknown => "off or unknown",
         SecureBoot::NotSaid => "not said",
     };
-    text.push_str(&format!("Secure Boot: {secure_boot}, once register 7 equals a quoted one\n"));
+    text.push_str(&format!(
+        "Secure Boot: {secure_boot}, once register 7 equals a quoted one\n"
+    ));
     for one in &cannot {
         text.push_str(&format!("Cannot vouch for: {one}\n"));
     }
@@ -285,7 +293,8 @@ impl MakerKey {
         };
         let der = PrivatePkcs8KeyDer::from_pem_slice(&text).map_err(|_| wrong())?;
         let random = SystemRandom::new();
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der.secret_pkcs8_der(), &random);
+        let pair =
+            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der.secret_pkcs8_der(), &random);
         Ok(MakerKey {
             pair: pair.map_err(|_| wrong())?,
             random,
@@ -334,9 +343,14 @@ pub fn make(asked: &ReferenceMake) -> Result<Said, AdminError> {
     }
     let name = ShortText::try_from(asked.release.clone()).map_err(AdminError::Asked)?;
     let release = Release { name, values };
-    let bytes = release.seal(&key).map_err(|error| AdminError::Asked(super::told(&error)))?;
+    let bytes = release
+        .seal(&key)
+        .map_err(|error| AdminError::Asked(super::told(&error)))?;
     write_new(&asked.out, &bytes)?;
-    let fingerprint = key.public().map(|public| public.fingerprint()).unwrap_or_default();
+    let fingerprint = key
+        .public()
+        .map(|public| public.fingerprint())
+        .unwrap_or_default();
     let text = format!(
         "{} holds {} values of release {}, signed by {fingerprint}",
         asked.out.display(),

@@ -4,6 +4,7 @@ use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
+use homeward_protocol::attest::Trust;
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -55,6 +56,8 @@ pub struct Which {
     among: Option<String>,
     /// One state only.
     state: Option<String>,
+    /// Only those whose box stands so: `trusted`, `warning`, `stale`, `failed` or `unknown`.
+    trust: Option<String>,
     /// `next` of the page before.
     after: Option<String>,
 }
@@ -93,6 +96,13 @@ pub async fn list(
             .map(|s| s.parse())
             .transpose()
             .map_err(|e| wrong(&e))?,
+        trust: which
+            .trust
+            .map(|t| {
+                Trust::from_name(&t)
+                    .ok_or_else(|| Problem::wrong("trust is trusted, warning, stale, failed or unknown"))
+            })
+            .transpose()?,
         after: which
             .after
             .map(|a| a.parse())
@@ -326,7 +336,7 @@ pub fn id(text: &str) -> Result<GatewayId, Problem> {
     text.parse().map_err(|_| Problem::missing())
 }
 
-fn body<T>(given: Result<Json<T>, JsonRejection>) -> Result<T, Problem> {
+pub(super) fn body<T>(given: Result<Json<T>, JsonRejection>) -> Result<T, Problem> {
     given
         .map(|Json(body)| body)
         .map_err(|e| Problem::wrong(e.body_text()))

@@ -52,6 +52,9 @@ pub struct GatewayShape {
     pub connected: bool,
     /// Suspicions about its sensors that stand.
     pub suspicions: usize,
+    /// Whether the box itself can be believed now: `trusted`, `warning`, `stale`, `failed` or `unknown`.
+    #[schema(example = "trusted")]
+    pub trust: &'static str,
     /// The judgement.
     pub standing: StandingShape,
 }
@@ -64,6 +67,7 @@ impl From<&Judged> for GatewayShape {
             lifecycle: judged.lifecycle.name(),
             connected: judged.connected,
             suspicions: judged.doubts,
+            trust: judged.trust.name(),
             standing: (&judged.standing).into(),
         }
     }

@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{care, fleet, readings};
+use super::{attest, care, fleet, readings};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -16,6 +16,9 @@ use super::{care, fleet, readings};
         fleet::approve,
         fleet::revoke,
         fleet::claim,
+        attest::one,
+        attest::ask,
+        attest::decide,
         readings::latest,
         readings::range,
         care::placements,

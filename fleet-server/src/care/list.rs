@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use homeward_protocol::attest::Trust;
 use homeward_protocol::id::{GatewayId, PlacementId};
 
 use super::{Counts, Lifecycle, Standing, State, UnknownName};
@@ -27,6 +28,8 @@ pub struct Judged {
     pub standing: Standing,
     /// Suspicions about its sensors that stand.
     pub doubts: usize,
+    /// Whether the box itself can be believed.
+    pub trust: Trust,
 }
 
 /// Where a page begins: after the row with this state and id. `Display` is what stands in an address.
@@ -102,6 +105,8 @@ pub struct Filter {
     pub text: String,
     /// One state only.
     pub state: Option<State>,
+    /// Only those that stand so.
+    pub trust: Option<Trust>,
     /// Where to go on.
     pub after: Option<After>,
 }
@@ -115,6 +120,8 @@ pub struct Page {
     pub next: Option<After>,
     /// Of everything the search finds, before the filter by state.
     pub counts: Counts,
+    /// The same by how far the boxes can be believed, in the order of [`Trust::ALL`].
+    pub trusts: [usize; 5],
     /// How many gateways are out of service, whatever is asked for.
     pub retired: usize,
 }
@@ -136,7 +143,9 @@ pub fn page(mut all: Vec<Judged>, filter: &Filter) -> Page {
     all.retain(|j| (j.lifecycle == Lifecycle::Revoked) == (filter.among == Among::Retired));
     all.retain(matches);
     let counts = Counts::of(all.iter().map(|j| j.standing.state));
+    let trusts = Trust::ALL.map(|trust| all.iter().filter(|j| j.trust == trust).count());
     all.retain(|j| filter.state.is_none_or(|s| j.standing.state == s));
+    all.retain(|j| filter.trust.is_none_or(|t| j.trust == t));
     all.sort_by(|a, b| order(a).cmp(&order(b)));
     let begin = filter.after.as_ref().map_or(0, |after| {
         let place = (std::cmp::Reverse(after.state), after.gateway.as_str());
@@ -152,6 +161,7 @@ pub fn page(mut all: Vec<Judged>, filter: &Filter) -> Page {
         rows,
         next,
         counts,
+        trusts,
         retired,
     }
 }
@@ -172,6 +182,7 @@ mod tests {
             lifecycle: Lifecycle::Enrolled,
             connected: true,
             doubts: 0,
+            trust: Trust::ALL[n % 5],
             standing: Standing {
                 state,
                 reason: Reason::AllHeard,
@@ -218,6 +229,22 @@ mod tests {
         assert!(page.rows.iter().all(|j| j.standing.state == State::NotHeard));
         assert_eq!(page.counts.in_state(State::NotHeard), page.rows.len());
         assert_eq!(page.counts.total(), 25);
+    }
+
+    #[test]
+    fn a_filter_by_trust_finds_all_of_them_and_they_sum_to_the_whole() {
+        let mut found = 0;
+        for (at, trust) in Trust::ALL.into_iter().enumerate() {
+            let filter = Filter {
+                trust: Some(trust),
+                ..Filter::default()
+            };
+            let page = page(fleet(), &filter);
+            assert!(page.rows.iter().all(|j| j.trust == trust));
+            assert_eq!(page.rows.len(), page.trusts[at]);
+            found += page.trusts[at];
+        }
+        assert_eq!(found, 173);
     }
 
     #[test]

@@ -46,6 +46,8 @@ fn fine() -> Facts {
         sensors: vec![sensor("oxygen", 10), sensor("ups", 20)],
         alarms: Vec::new(),
         doubts: Vec::new(),
+        trust: Trust::Trusted,
+        last_good: None,
         unproven_gap: None,
     }
 }

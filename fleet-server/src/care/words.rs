@@ -61,6 +61,10 @@ pub fn reason(reason: &Reason) -> String {
         Reason::SessionOver(id) => format!("{} is worn longer than it lasts", name(id)),
         Reason::Shared(id) => format!("{} is also heard by the box of another home", name(id)),
         Reason::RadioDeaf => "The box's radio hears no device at all".into(),
+        Reason::BoxStale => {
+            "The box has not proved itself for too long: its values may not be its own".into()
+        }
+        Reason::BoxFailed => "What the box says of itself is not in order: do not rely on its values".into(),
         Reason::RecordsLost => "The box had to give up some records".into(),
         Reason::Unaccounted => "Some records of the last day are missing".into(),
     }
@@ -96,6 +100,8 @@ pub fn action(reason: &Reason) -> &'static str {
         Reason::BeyondDevice(_) => "Call, and ask to measure again now",
         Reason::OffBody(_) => "Call, and ask to put it on again",
         Reason::MeasureAgain(_) => "Call, and ask to measure again",
+        Reason::BoxStale => "Tell the operator; compare important values with the device itself",
+        Reason::BoxFailed => "Tell the operator now; compare values with the device itself",
         Reason::RecordsLost | Reason::Unaccounted => "Tell the operator; check the device's own record",
     }
 }

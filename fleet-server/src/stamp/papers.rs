@@ -88,6 +88,11 @@ impl Papers {
         self.by_gateway.get(gateway).map_or(&[], Vec::as_slice)
     }
 
+    /// Every key that a certificate names a gateway for.
+    pub fn keys(&self) -> impl Iterator<Item = &PublicKey> {
+        self.by_gateway.values().flat_map(|papers| keys(papers))
+    }
+
     /// Why certificates were left out, in plain words.
     pub fn refused(&self) -> &[String] {
         &self.refused

@@ -11,12 +11,15 @@ use homeward_protocol::wire;
 
 use super::{Row, StoreError, Tx};
 use crate::attest::record::{Boots, Known, Newest, Quarantine};
+use crate::attest::reliance::{Reliance, Stretch};
 use crate::attest::schedule::{Asked, Occasion};
 use crate::attest::{Nonce, Status, Vector, Verdict};
 
 pub mod firmware;
 pub mod releases;
 
+/// Judgements that the grades of a backlog are held against: two months of daily ones.
+const JUDGEMENTS: i64 = 64;
 /// Most bytes of a small CBOR column.
 const MAX_SMALL: usize = 4096;
 
@@ -328,6 +331,31 @@ fn shown(row: &Row) -> Result<Shown, StoreError> {
         said: row.text(5)?.lines().map(str::to_owned).collect(),
         state: Trust::from_name(row.text(6)?).ok_or_else(|| row.corrupt(6, "not a state"))?,
         evidence: row.blob(7)?.to_vec(),
+    })
+}
+
+/// What is on record of one gateway, for the grades of its readings.
+pub(super) fn reliance(tx: &mut dyn Tx, gateway: &str, now: Timestamp) -> Result<Reliance, StoreError> {
+    let Some(known) = standings(tx, gateway)?.remove(gateway) else {
+        return Ok(Reliance {
+            now: Trust::Unknown,
+            judgements: Vec::new(),
+        });
+    };
+    let rows = tx.rows(
+        "SELECT status, issued_at, expires_at FROM results WHERE gateway = $1 ORDER BY issued_at DESC LIMIT $2",
+        &[gateway.into(), JUDGEMENTS.into()],
+    )?;
+    let stretch = |row: &Row| {
+        Ok(Stretch {
+            status: row.parse(0)?,
+            from: Timestamp::synced(row.int(1)?),
+            until: Timestamp::synced(row.int(2)?),
+        })
+    };
+    Ok(Reliance {
+        now: known.trust(now, now),
+        judgements: rows.iter().map(stretch).collect::<Result<_, StoreError>>()?,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use homeward_protocol::attest::Trust;
 use homeward_protocol::id::{GatewayId, PlacementId, TeamId};
 use homeward_protocol::reading::{Details, State as Named, Value};
 use homeward_protocol::time::{ClockTrust, Timestamp};
@@ -9,7 +10,7 @@ use homeward_protocol::unit::Decimal;
 use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 
-use super::{Row, StoreError, Tx, audit, suspicions};
+use super::{Row, StoreError, Tx, attest, audit, suspicions};
 use crate::access::Sight;
 use crate::audit::Action;
 use crate::care::list::Judged;
@@ -155,6 +156,7 @@ fn judge(known: Known, now: Timestamp) -> Judged {
         standing: standing(&known.facts, now),
         lifecycle: known.facts.lifecycle,
         doubts: known.facts.doubts.len(),
+        trust: known.facts.trust,
         gateway: known.gateway,
         placement: known.placement,
         connected: known.connected,
@@ -230,6 +232,13 @@ fn gather(tx: &mut dyn Tx, team: &str, gateway: &str, now: Timestamp) -> Result<
             known.facts.doubts.push(doubt);
         }
     }
+    let newest = attest::newest_record(tx)?;
+    for (of, judged) in attest::standings(tx, gateway)? {
+        if let Some(known) = all.get_mut(&of) {
+            known.facts.trust = judged.trust(now, newest);
+            known.facts.last_good = judged.last_good;
+        }
+    }
     let rows = tx.rows(
         "SELECT gateway, MAX(noted_at) FROM gaps
          WHERE noted_at >= $1 AND cause IN ('not-held', 'chain-broken', 'fork') AND ($2 = '' OR gateway = $2)
@@ -258,6 +267,8 @@ fn known_row(row: &Row) -> Result<Known, StoreError> {
             sensors: Vec::new(),
             alarms: Vec::new(),
             doubts: Vec::new(),
+            trust: Trust::Unknown,
+            last_good: None,
             unproven_gap: None,
         },
     })

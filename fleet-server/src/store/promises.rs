@@ -94,6 +94,7 @@ promises![
     a_number_is_used_once_in_time_and_by_its_own_gateway,
     a_judgement_and_what_it_was_of_outlast_a_restart_and_end_by_themselves,
     each_kind_of_bad_evidence_has_its_judgement,
+    a_reading_is_verified_only_by_our_own_record_and_a_failure_takes_it_back,
     only_a_person_opens_a_gateway_and_only_evidence_makes_it_good,
     firmware_is_learned_noted_and_accepted_side_by_side,
     a_release_whose_row_was_changed_is_not_believed,

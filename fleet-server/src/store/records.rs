@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use homeward_protocol::alarm::Alarm;
 use homeward_protocol::envelope::{Item, Lane, MAX_ITEM};
-use homeward_protocol::grade::Grade;
+use homeward_protocol::grade::{Grade, Reason};
 use homeward_protocol::guard::WriteAttempt;
 use homeward_protocol::id::{GatewayId, SensorId, Seq};
 use homeward_protocol::link::Outage;
@@ -18,7 +18,8 @@ use homeward_protocol::wire;
 use serde::Serialize;
 
 use super::streams::number;
-use super::{StoreError, Tx, Value, audit, suspicions};
+use super::{Row, StoreError, Tx, Value, audit, care, suspicions};
+use crate::attest::reliance::Reliance;
 use crate::device::attempt;
 use crate::ingest::{Content, Place};
 
@@ -76,7 +77,7 @@ pub(super) fn keep<'a>(
     tx: &mut dyn Tx,
     at: &Origin<'_>,
     places: &'a [Place],
-    past: Past,
+    (past, reliance): (Past, Option<&Reliance>),
     newest: &mut Newest<'a>,
 ) -> Result<(u64, u64), StoreError> {
     let (mut readings, mut unreadable) = (0, 0);
@@ -86,7 +87,7 @@ pub(super) fn keep<'a>(
     {
         match content {
             Content::Record(Item::Reading(reading)) => {
-                let columns = Columns::of(reading);
+                let columns = Columns::of(reading, reliance);
                 if past.may_repeat(reading.taken_at) {
                     take_back(tx, at, reading, &columns)?;
                 }
@@ -149,23 +150,23 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(reading: &Reading) -> Columns {
+    fn of(reading: &Reading, reliance: Option<&Reliance>) -> Columns {
         let (mantissa, exponent, state) = match reading.value {
             Given::Number(n) => (Some(n.mantissa()), Some(i64::from(n.exponent())), None),
             Given::State(state) => (None, None, Some(word(&state))),
             Given::Absent => (None, None, None),
         };
+        let (grade, details) = believed(reading, reliance);
         Columns {
             kind: word(&reading.kind),
             mantissa,
             exponent,
             state,
             quality: word(&reading.quality),
-            // A gateway that claims more than its own reasons allow is not believed; what it signed is kept.
-            grade: word(&reading.grade.min(reading.highest_grade())),
+            grade: word(&grade),
             taken_at: reading.taken_at.ms,
             clock: word(&reading.taken_at.trust),
-            details: (!reading.details.is_empty()).then(|| json(&reading.details)),
+            details: (!details.is_empty()).then(|| json(&details)),
         }
     }
 
@@ -310,23 +311,62 @@ fn digest(bytes: &[u8]) -> String {
     super::hex(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref())
 }
 
+/// The grade that a reading has here, and what is known of it. A gateway that claims more than its own reasons allow, or
+/// than our record of it, is not believed; what it signed is kept in its envelope.
+fn believed(reading: &Reading, reliance: Option<&Reliance>) -> (Grade, Details) {
+    let own = reading.grade.min(reading.highest_grade());
+    let against = reliance.and_then(|record| record.against(reading.taken_at));
+    let mut details = reading.details.clone();
+    match against.filter(|reason| reason.ceiling() < own) {
+        Some(reason) => {
+            details.reasons.push(reason);
+            (reason.ceiling(), details)
+        }
+        None => (own, details),
+    }
+}
+
 /// Nothing that was taken after `since` stands as verified any more: the box that says so was found not in order.
 pub fn take_back_verified(tx: &mut dyn Tx, gateway: &GatewayId, since: Timestamp) -> Result<(), StoreError> {
     let (verified, unverified) = (word(&Grade::Verified), word(&Grade::Unverified));
-    let with = [
-        (&unverified).into(),
-        gateway.as_str().into(),
-        (&verified).into(),
-        since.ms.into(),
-    ];
-    tx.execute(
-        "UPDATE readings SET grade = $1 WHERE gateway = $2 AND grade = $3 AND taken_at > $4",
-        &with,
+    let of: [Value<'_>; 3] = [gateway.as_str().into(), (&verified).into(), since.ms.into()];
+    let doubted = |row: &Row, column: usize| {
+        let mut details = care::details(row, column)?;
+        details.reasons.push(Reason::GatewayDoubted);
+        Ok::<_, StoreError>(json(&details))
+    };
+    let readings = tx.rows(
+        "SELECT epoch, seq, details FROM readings WHERE gateway = $1 AND grade = $2 AND taken_at > $3",
+        &of,
     )?;
-    tx.execute(
-        "UPDATE latest SET grade = $1 WHERE gateway = $2 AND grade = $3 AND taken_at > $4",
-        &with,
+    for row in &readings {
+        tx.execute(
+            "UPDATE readings SET grade = $1, details = $2 WHERE gateway = $3 AND epoch = $4 AND seq = $5",
+            &[
+                (&unverified).into(),
+                (&doubted(row, 2)?).into(),
+                gateway.as_str().into(),
+                row.text(0)?.into(),
+                row.int(1)?.into(),
+            ],
+        )?;
+    }
+    let latest = tx.rows(
+        "SELECT sensor, kind, details FROM latest WHERE gateway = $1 AND grade = $2 AND taken_at > $3",
+        &of,
     )?;
+    for row in &latest {
+        tx.execute(
+            "UPDATE latest SET grade = $1, details = $2 WHERE gateway = $3 AND sensor = $4 AND kind = $5",
+            &[
+                (&unverified).into(),
+                (&doubted(row, 2)?).into(),
+                gateway.as_str().into(),
+                row.text(0)?.into(),
+                row.text(1)?.into(),
+            ],
+        )?;
+    }
     Ok(())
 }
 

@@ -6,12 +6,14 @@
 //! far the stream is stored, the newest value of each kind, when the gateway was heard) is written once.
 
 use homeward_protocol::ack::Ack;
+use homeward_protocol::envelope::Lane;
 use homeward_protocol::id::{GatewayId, Seq};
 use homeward_protocol::time::Timestamp;
 
 use super::records::{self, Newest, Origin, Past};
 use super::streams::{self, Named};
-use super::{StoreError, Tx};
+use super::{StoreError, Tx, attest};
+use crate::attest::reliance::Reliance;
 use crate::ingest::{Accepted, Arrived, Decision, Known, Stream, decide};
 
 /// What was done with an envelope.
@@ -75,10 +77,16 @@ fn take_run(
         now,
     };
     let (stored, past) = streams::find(tx, &at)?;
+    // Only readings have a grade, and they travel in one lane.
+    let reliance = match at.lane {
+        Lane::Vital => Some(attest::reliance(tx, at.gateway, now)?),
+        Lane::Urgent | Lane::Routine => None,
+    };
     let mut taking = Taking {
         gateway,
         at,
         past,
+        reliance,
         stored,
         stream: stored,
         newest: Newest::default(),
@@ -96,6 +104,8 @@ struct Taking<'a> {
     gateway: &'a GatewayId,
     at: Origin<'a>,
     past: Past,
+    /// How far the gateway's word about its readings is believed.
+    reliance: Option<Reliance>,
     /// As its row says.
     stored: Option<Stream>,
     /// As it is after the envelopes taken so far.
@@ -140,7 +150,8 @@ impl<'a> Taking<'a> {
         streams::keep_envelope(tx, &self.at, sealed.arrived, sealed.signed)?;
         streams::gaps(tx, &self.at, &accepted.gaps)?;
         let fresh = sealed.arrived.fresh(accepted);
-        records::keep(tx, &self.at, fresh, self.past, &mut self.newest)
+        let believed = (self.past, self.reliance.as_ref());
+        records::keep(tx, &self.at, fresh, believed, &mut self.newest)
     }
 
     /// Up to where an envelope that forks is what is stored: see [`Arrived::agreed`].

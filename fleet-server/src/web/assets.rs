@@ -13,7 +13,12 @@ struct Asset {
     bytes: &'static [u8],
 }
 
-const ASSETS: [Asset; 4] = [
+const ASSETS: [Asset; 5] = [
+    Asset {
+        name: "left.js",
+        kind: "text/javascript; charset=utf-8",
+        bytes: include_bytes!("../../assets/left.js"),
+    },
     Asset {
         name: "console.css",
         kind: "text/css; charset=utf-8",

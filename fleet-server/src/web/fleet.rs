@@ -4,6 +4,7 @@ use askama::Template;
 use axum::Extension;
 use axum::extract::{Query, State};
 use axum::response::Response;
+use homeward_protocol::attest::Trust;
 use homeward_protocol::id::{GatewayId, PlacementId};
 use homeward_protocol::time::Timestamp;
 use serde::Deserialize;
@@ -13,6 +14,7 @@ use super::error::Failure;
 use super::frame::{Frame, Shape, page};
 use super::guard::Visitor;
 use super::when::{self, When};
+use crate::attest::words as believed;
 use crate::care::list::{self, Among, Filter, Judged};
 use crate::care::{Counts, State as Word, words};
 use crate::store::care::judged;
@@ -25,6 +27,8 @@ pub struct Asked {
     q: String,
     #[serde(default)]
     state: String,
+    #[serde(default)]
+    trust: String,
     #[serde(default)]
     after: String,
     #[serde(default)]
@@ -43,6 +47,7 @@ pub struct Row {
     reason: String,
     as_of: Option<When>,
     doubts: usize,
+    trust: Trust,
 }
 
 #[derive(Template)]
@@ -64,6 +69,8 @@ struct Rows {
     incidents: i64,
     q: String,
     state: Option<Word>,
+    trust: Option<Trust>,
+    trusts: [usize; 5],
     after: String,
     among: Among,
     retired: usize,
@@ -83,7 +90,7 @@ impl Rows {
     /// What is asked for, for the next look at the same thing.
     fn here(&self) -> String {
         let after = (!self.after.is_empty()).then_some(self.after.as_str());
-        address(self.among, &self.q, self.state, after)
+        address(self.among, &self.q, (self.state, self.trust), after)
     }
 
     fn heading(&self) -> String {
@@ -104,7 +111,7 @@ impl Rows {
 
     fn filters(&self) -> Vec<Choice> {
         let all = Choice {
-            query: address(self.among, &self.q, None, None),
+            query: address(self.among, &self.q, (None, self.trust), None),
             title: "All",
             class: "",
             shape: None,
@@ -112,7 +119,7 @@ impl Rows {
             chosen: self.state.is_none(),
         };
         let one = |state: Word| Choice {
-            query: address(self.among, &self.q, Some(state), None),
+            query: address(self.among, &self.q, (Some(state), self.trust), None),
             title: words::title(state),
             class: state.name(),
             shape: Some(Shape(state)),
@@ -123,14 +130,43 @@ impl Rows {
             .chain(Word::ALL.into_iter().map(one))
             .collect()
     }
+
+    /// The same by how far the boxes can be believed.
+    fn trust_filters(&self) -> Vec<Choice> {
+        let all = Choice {
+            query: address(self.among, &self.q, (self.state, None), None),
+            title: "Any",
+            class: "",
+            shape: None,
+            count: self.counts.total(),
+            chosen: self.trust.is_none(),
+        };
+        let one = |(trust, count): (Trust, usize)| Choice {
+            query: address(self.among, &self.q, (self.state, Some(trust)), None),
+            title: believed::trust(trust),
+            class: trust.name(),
+            shape: None,
+            count,
+            chosen: self.trust == Some(trust),
+        };
+        std::iter::once(all)
+            .chain(Trust::ALL.into_iter().zip(self.trusts).map(one))
+            .collect()
+    }
 }
 
 /// `/fleet` with what is asked for behind it. A search is cut down to what ids can hold, so nothing needs escaping.
-fn address(among: Among, q: &str, state: Option<Word>, after: Option<&str>) -> String {
+fn address(
+    among: Among,
+    q: &str,
+    (state, trust): (Option<Word>, Option<Trust>),
+    after: Option<&str>,
+) -> String {
     let parts = [
         (among != Among::Serving).then(|| format!("among={}", among.name())),
         (!q.is_empty()).then(|| format!("q={q}")),
         state.map(|s| format!("state={s}")),
+        trust.map(|t| format!("trust={}", t.name())),
         after.map(|a| format!("after={a}")),
     ];
     let query = parts.into_iter().flatten().collect::<Vec<_>>().join("&");
@@ -176,6 +212,7 @@ async fn look(desk: &Desk, visitor: &Visitor, asked: Asked) -> Result<Rows, Fail
             .take(40)
             .collect(),
         state: asked.state.parse().ok(),
+        trust: Trust::from_name(&asked.trust),
         after: asked.after.parse().ok(),
     };
     let page = list::page(all, &filter);
@@ -183,14 +220,21 @@ async fn look(desk: &Desk, visitor: &Visitor, asked: Asked) -> Result<Rows, Fail
         frame: Frame::new("Fleet", "/fleet", visitor, now),
         counts: page.counts,
         list: page.rows.into_iter().map(|j| row(j, now)).collect(),
-        next: page
-            .next
-            .map(|after| address(filter.among, &filter.text, filter.state, Some(&after.to_string()))),
+        next: page.next.map(|after| {
+            address(
+                filter.among,
+                &filter.text,
+                (filter.state, filter.trust),
+                Some(&after.to_string()),
+            )
+        }),
         waiting,
         incidents,
         after: filter.after.map(|a| a.to_string()).unwrap_or_default(),
         q: filter.text,
         state: filter.state,
+        trust: filter.trust,
+        trusts: page.trusts,
         among: filter.among,
         retired: page.retired,
     })
@@ -202,6 +246,7 @@ fn row(judged: Judged, now: Timestamp) -> Row {
         reason: words::reason(&judged.standing.reason),
         as_of: judged.standing.as_of.map(|at| When::new(at, now)),
         doubts: judged.doubts,
+        trust: judged.trust,
         state: judged.standing.state,
         shape: Shape(judged.standing.state),
         gateway: judged.gateway,

@@ -12,6 +12,7 @@ use homeward_protocol::watch::DeviceFacts;
 use serde::Deserialize;
 
 use super::Desk;
+use super::attest::{self, Belief};
 use super::error::Failure;
 use super::frame::{Frame, Shape, Sure, go, page};
 use super::guard::Visitor;
@@ -44,6 +45,7 @@ struct Whole {
     outages: Vec<Stretch>,
     certificates: Vec<Certificate>,
     homes: Vec<PlacementId>,
+    belief: Belief,
 }
 
 #[derive(Template)]
@@ -221,6 +223,7 @@ fn whole(tx: &mut dyn Tx, id: &GatewayId, now: Timestamp) -> Result<Option<Whole
         findings: suspicions::findings(tx, id)?,
         bonds: suspicions::bonds(tx, id)?,
         doubts: known.facts.doubts,
+        belief: attest::belief(tx, id, now)?,
         connections: console::connections(tx, id)?,
         outages: console::outages(tx, id)?,
         certificates: console::certificates(tx, id)?,

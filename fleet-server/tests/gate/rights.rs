@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use homeward_fleet::gate::{Sent, Why};
+use homeward_fleet::gate::{Sent, Spoken, Why};
 use homeward_protocol::topic::Topic;
 use rumqttc::mqttbytes::v4::{Packet, SubscribeReasonCode};
 
@@ -62,6 +62,25 @@ impl Dice {
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_gateway_says_of_itself_arrives_with_the_key_of_its_certificate() {
+    let house = House::open().await;
+    let mut gateway = house.connect("gw-one").await;
+    for (topic, id) in [("hw1/gw-one/up/evidence", 1), ("hw1/gw-one/up/ask", 2)] {
+        gateway.send(&publish(topic, id, b"boot")).await;
+        assert!(matches!(gateway.receive().await, Some(Packet::PubAck(ack)) if ack.pkid == id));
+    }
+    let heard = house.heard.lock().expect("unpoisoned");
+    assert_eq!(heard.len(), 2);
+    assert!(
+        heard
+            .iter()
+            .all(|one| one.gateway.as_str() == "gw-one" && one.key == heard[0].key)
+    );
+    let said = [Spoken::Evidence("boot".into()), Spoken::Ask("boot".into())];
+    assert!(heard.iter().map(|one| &one.spoken).eq(&said));
 }
 
 #[tokio::test(flavor = "multi_thread")]

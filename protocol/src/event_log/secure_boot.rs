@@ -29,7 +29,11 @@ pub enum SecureBoot {
 impl EventLog<'_> {
     /// What it says of Secure Boot.
     pub fn secure_boot(&self) -> SecureBoot {
-        let before = self.events.iter().filter(|e| e.pcr == 7).take_while(|e| e.kind != SEPARATOR);
+        let before = self
+            .events
+            .iter()
+            .filter(|e| e.pcr == 7)
+            .take_while(|e| e.kind != SEPARATOR);
         let mut said = before.filter(|e| e.kind == VARIABLE_CONFIG).filter_map(variable);
         match (said.next(), said.next()) {
             (Some((value, true)), None) => match value {

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use homeward_protocol::attest::{CHALLENGE_MS, Tier, Trust, VERDICT_MS};
+use homeward_protocol::envelope::{Item, Lane};
 use homeward_protocol::evidence::bundle::Bundle;
 use homeward_protocol::evidence::{Component, Evidence, Measured, Profile};
+use homeward_protocol::grade::{Grade, Reason};
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::posture::ShortText;
+use homeward_protocol::reading::Reading;
 use homeward_protocol::reference::{Good, Measurand, Release};
 use homeward_protocol::signed::tagged::thumbprint;
 use homeward_protocol::signed::{PublicKey, Signer};
@@ -14,13 +17,16 @@ use homeward_protocol::time::Timestamp;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 
+use super::kept::{envelope, reading, start, store_at};
 use super::{Home, NOW, block};
 use crate::attest::baseline::Baseline;
+use crate::attest::record::Known;
 use crate::attest::reference::Reference;
 use crate::attest::schedule::Occasion;
 use crate::attest::take::{Accept, Accepted, Came, Taken, With, accept, hash, take};
-use crate::attest::{Nonce, Status};
+use crate::attest::{Nonce, Status, Why, refuse};
 use crate::store::attest::{self, Answer, firmware, releases};
+use crate::store::console;
 use crate::store::incidents::{self, Kind};
 use crate::store::{Store, StoreError, Tx, retention};
 
@@ -134,6 +140,73 @@ fn judged(taken: Taken) -> (Trust, bool) {
         Taken::Judged(notice) => (notice.trust, notice.quarantined),
         Taken::Ignored(why) => panic!("put aside: {why}"),
     }
+}
+
+/// Makes a gateway trusted from this moment on, as a judgement in order does.
+pub(super) fn trusted(store: &Store, gateway: &'static str, at: Timestamp) {
+    let mut verdict = refuse(Why::Unreadable, &Known::default(), at);
+    verdict.vector = "2,2,3,0,2,0,2,0".parse().expect("a vector");
+    verdict.status = verdict.vector.status();
+    verdict.tier = Tier::MeasuredBoot;
+    verdict.why = vec![Why::InOrder];
+    assert_eq!(verdict.status, Status::Affirming);
+    write(store, move |tx| {
+        let known = attest::kept(tx, &id(gateway))?.known.after(&verdict, None, "");
+        attest::write(tx, &id(gateway), &known)?;
+        let hash = hash(&at.ms.to_be_bytes());
+        attest::keep(
+            tx,
+            &id(gateway),
+            &verdict,
+            (&hash, b"evidence"),
+            ("in order", Trust::Trusted),
+        )
+    });
+}
+
+pub(crate) fn a_reading_is_verified_only_by_our_own_record_and_a_failure_takes_it_back(home: &Home) {
+    let (store, key) = (home.open(), Key::new());
+    let mut first = 1;
+    let mut prev = start(1, Lane::Vital);
+    let mut put = |taken_at: Timestamp, at: Timestamp| {
+        let Item::Reading(plain) = reading(taken_at.ms, 20) else {
+            unreachable!("a reading")
+        };
+        let verified = Item::Reading(Reading {
+            grade: Grade::Verified,
+            taken_at,
+            ..plain
+        });
+        let one = envelope(1, Lane::Vital, first, prev, &[verified]);
+        first += 1;
+        prev = prev.after(&one.entries[0]);
+        store_at(&store, one, at);
+    };
+    put(NOW.plus_ms(-5), NOW); // nobody has judged it
+    trusted(&store, "gw-1", NOW);
+    put(NOW.plus_ms(5), NOW.plus_ms(6));
+    put(NOW.plus_ms(VERDICT_MS), NOW.plus_ms(VERDICT_MS)); // its judgement has ended
+    let grades = |store: &Store| {
+        let kept = block(store.read(|tx| {
+            let probe = "probe".parse().expect("an id");
+            console::readings(tx, &id("gw-1"), &probe, (0, i64::MAX), 10)
+        }));
+        let kept = kept.expect("read");
+        kept.into_iter()
+            .map(|r| (r.grade, r.details.reasons))
+            .collect::<Vec<_>>()
+    };
+    let doubted = (Grade::Unverified, vec![Reason::GatewayDoubted]);
+    let unjudged = (Grade::Associated, vec![Reason::GatewayUnjudged]);
+    let stands = [unjudged.clone(), (Grade::Verified, Vec::new()), doubted.clone()];
+    assert_eq!(grades(&store), stands);
+    asked(&store, "gw-1", 1, NOW.plus_ms(10));
+    let spoilt = bundle(&key, 1, |e| e.measured[0].sha256 = [8; 32]);
+    let failed = came(&store, "gw-1", &key, spoilt, NOW.plus_ms(11));
+    assert_eq!(judged(failed).0, Trust::Failed);
+    assert_eq!(grades(&store), [unjudged, doubted.clone(), doubted]);
+    let latest = block(store.read(|tx| console::latest(tx, &id("gw-1")))).expect("read");
+    assert_eq!(latest[0].grade, Grade::Unverified);
 }
 
 pub(crate) fn a_number_is_used_once_in_time_and_by_its_own_gateway(home: &Home) {
