@@ -9,6 +9,7 @@
 //! connection, so an answer never waits for a link. A TPM has its part beside the claims ([`Quoting`]); without one
 //! the claims are this software's own word, and the server says so.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use homeward_protocol::attest::{Ask, Challenge, Held, Nonce, Notice};
@@ -116,7 +117,10 @@ impl Boots {
 
 /// Lower case hex.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// `N` bytes from hex.

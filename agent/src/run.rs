@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::associate::file::FileError;
-use crate::attest::answer::{Answer, Proof};
+use crate::attest::answer::Proof;
 use crate::attest::file as trust;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -160,18 +160,11 @@ impl Agent {
         let (link_tx, link) = watch::channel(LinkStatus::default());
         let (wishes_tx, wishes) = mpsc::channel(WISHES);
         let (asked, asks) = asking();
-        let (attest, heard) = mpsc::channel(WISHES);
-        let (says, speech) = mpsc::channel(WISHES);
+        let (ends, answering) = proving::converse(proof, &clock, &link, &stop);
         let ledger = outbox.ledger();
-        let (at, first_ledger) = (clock.now(), *ledger.borrow());
-        let uptime = clock.uptime();
-        let session = Session::new(
-            config.limits,
-            first_ledger,
-            last_alive,
-            random(),
-            Moment { uptime, at },
-        );
+        let (at, uptime, first_ledger) = (clock.now(), clock.uptime(), *ledger.borrow());
+        let moment = Moment { uptime, at };
+        let session = Session::new(config.limits, first_ledger, last_alive, random(), moment);
         let mut tasks = JoinSet::new();
 
         let keeping = intake::run(records, outbox.clone(), Arc::clone(&clock), stop.clone());
@@ -183,25 +176,17 @@ impl Agent {
             outbox: outbox.clone(),
             clock: Arc::clone(&clock),
             wishes: wishes_tx,
-            attest,
-            speech,
+            attest: ends.attest,
+            speech: ends.speech,
             connection: 0,
             status: link_tx,
             random,
         };
         tasks.spawn(done("link", wire.run(session, stop.clone())));
 
-        if let Some(proof) = proof {
-            let answer = Answer {
-                proof,
-                clock: Arc::clone(&clock),
-                heard,
-                says,
-                link: link.clone(),
-            };
-            tasks.spawn(done("attest", answer.run(stop.clone())));
+        if let Some(answering) = answering {
+            tasks.spawn(answering);
         }
-
         let change = Change {
             held: held.clone(),
             trust: trust.clone(),

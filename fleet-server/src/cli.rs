@@ -304,6 +304,8 @@ pub struct RootKey {
     /// The file with the passphrase that opens it and seals the new keys; else the one that the server is given.
     #[arg(long, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
+}
+
 /// Whether gateways can be believed.
 #[derive(Debug, Subcommand)]
 pub enum AttestCommand {
@@ -404,7 +406,7 @@ pub struct EvidenceVerify {
 pub enum ReferenceCommand {
     /// Measure the files of a release and sign the values, where releases are made. Needs no data folder.
     ///
-    /// The file is a signed CoRIM: see the protocol's module `reference` for every field.
+    /// The file is a signed reference integrity manifest: the protocol's module `reference` shows every field.
     #[command(
         after_help = "Example:\n  homeward-fleet reference make --release 0.1.0 --agent homeward-agent --kernel \
                             6.1.0-28-amd64=/boot/vmlinuz-6.1.0-28-amd64 --key maker.key --out 0.1.0.rim"

@@ -1,4 +1,4 @@
-//! What a release looks like when it is measured: signed reference values, a subset of CoRIM.
+//! What a release looks like when it is measured: signed reference values, a subset of `CoRIM`.
 //!
 //! Travels as a tagged `COSE_Sign1` of content type `application/rim+cbor`, ES256, made where releases are signed, away
 //! from any server:
@@ -11,7 +11,7 @@
 //!                                    1: { 0: { 0: "1.2.3" },               / version, where it has one /
 //!                                         2: [ [1, sha256] ] } }, … ] ] ] } }>>) ] })
 //! ```
-//! Source: CoRIM (draft-ietf-rats-corim), sections 4.1 and 5.1. Nothing that is not in this picture is read.
+//! Source: `CoRIM` (draft-ietf-rats-corim), sections 4.1 and 5.1. Nothing that is not in this picture is read.
 
 use std::collections::BTreeSet;
 

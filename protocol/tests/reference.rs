@@ -35,12 +35,12 @@ impl Signer for Key {
 
 fn release(count: u16) -> Release {
     let value = |n: u16| Good {
-        what: if n % 2 == 0 {
+        what: if n.is_multiple_of(2) {
             Measurand::Component(Component::ALL[usize::from(n / 2) % 5])
         } else {
             Measurand::Register(u8::try_from(n % 24).expect("small"))
         },
-        version: (n % 2 == 0).then(|| ShortText::cut("1.2.3")),
+        version: n.is_multiple_of(2).then(|| ShortText::cut("1.2.3")),
         sha256: [n.to_be_bytes(); 16].concat().try_into().expect("32 bytes"),
     };
     Release {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use homeward_protocol::attest::{Challenge, Nonce, Notice};
 use homeward_protocol::evidence::Profile;
 use homeward_protocol::evidence::bundle::Bundle;
+use homeward_protocol::posture::ShortText;
 use homeward_protocol::signed::Signer;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -147,7 +148,7 @@ impl Answer {
         if let Err(error) = file::keep_verdict(&self.proof.data, bytes) {
             warn!(error = %error, "the server's judgement could not be kept: {error}");
         }
-        let said: Vec<&str> = notice.said.iter().map(|s| s.as_str()).collect();
+        let said: Vec<&str> = notice.said.iter().map(ShortText::as_str).collect();
         info!(
             attest.trust = notice.trust.name(), attest.tier = %notice.tier,
             "the server judges this box: {} until {} ({})", notice.trust.name(), notice.expires_at, said.join("; ")

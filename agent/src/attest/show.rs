@@ -2,6 +2,7 @@
 
 use homeward_protocol::attest::{Notice, Trust};
 use homeward_protocol::evidence::{Evidence, Profile};
+use homeward_protocol::posture::ShortText;
 use homeward_protocol::time::{Timestamp, Uptime};
 use serde_json::{Value, json};
 
@@ -50,7 +51,7 @@ fn judged(verdict: Option<&Notice>, now: Timestamp) -> String {
     let Some(notice) = verdict else {
         return "Judgement    the server has said nothing yet".to_owned();
     };
-    let said: Vec<&str> = notice.said.iter().map(|s| s.as_str()).collect();
+    let said: Vec<&str> = notice.said.iter().map(ShortText::as_str).collect();
     let state = notice.at(now).name();
     let until = match notice.at(now) {
         Trust::Stale => format!("ended {}", notice.expires_at),
@@ -71,7 +72,7 @@ pub fn json(evidence: &Evidence, verdict: Option<&Notice>, now: Timestamp) -> Va
         .map(|m| {
             json!({
                 "component": m.component.name(),
-                "version": m.version.as_ref().map(|v| v.as_str()),
+                "version": m.version.as_ref().map(ShortText::as_str),
                 "sha256": hex(&m.sha256),
             })
         })
@@ -94,7 +95,7 @@ pub fn json(evidence: &Evidence, verdict: Option<&Notice>, now: Timestamp) -> Va
             "tier": notice.tier.name(),
             "expires_at_ms": notice.expires_at.ms,
             "quarantined": notice.quarantined,
-            "said": notice.said.iter().map(|s| s.as_str()).collect::<Vec<_>>(),
+            "said": notice.said.iter().map(ShortText::as_str).collect::<Vec<_>>(),
         })),
     })
 }

@@ -6,17 +6,20 @@ use std::sync::Arc;
 use homeward_protocol::attest::{Nonce, Notice};
 use homeward_protocol::evidence::{Evidence, Profile};
 use homeward_protocol::signed::tagged::thumbprint;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
-use super::RunError;
-use crate::attest::answer::Proof;
+use super::wards::{Task, task};
+use super::{RunError, WISHES};
+use crate::attest::answer::{Answer, Proof};
 use crate::attest::file;
 use crate::attest::measure::measure;
-use crate::attest::{Boots, Standing, claims};
+use crate::attest::{Boots, Heard, Speech, Standing, claims};
 use crate::care::Judged;
 use crate::clock::Clock;
 use crate::identity::keys::{DeviceKey, Folder};
 use crate::posture::facts::boot_id;
+use crate::status::LinkStatus;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -39,6 +42,36 @@ pub fn prepare(data: &Path, key: &Arc<DeviceKey>) -> Result<(Proof, watch::Recei
         judged,
     };
     Ok((proof, graded))
+}
+
+/// The link's ends of the conversation about trust.
+pub struct Ends {
+    /// Where challenges and judgements go.
+    pub attest: mpsc::Sender<Heard>,
+    /// What is to be said.
+    pub speech: mpsc::Receiver<Speech>,
+}
+
+/// The task that answers for this box, and the link's ends of it. Without a proof nobody answers.
+pub fn converse(
+    proof: Option<Proof>,
+    clock: &Arc<Clock>,
+    link: &watch::Receiver<LinkStatus>,
+    stop: &CancellationToken,
+) -> (Ends, Option<Task>) {
+    let (attest, heard) = mpsc::channel(WISHES);
+    let (says, speech) = mpsc::channel(WISHES);
+    let answering = proof.map(|proof| {
+        let answer = Answer {
+            proof,
+            clock: Arc::clone(clock),
+            heard,
+            says,
+            link: link.clone(),
+        };
+        task("attest", answer.run(stop.clone()))
+    });
+    (Ends { attest, speech }, answering)
 }
 
 /// The evidence of this box as it would be sent now, over a number of zeros, and what the server last said. Counts no

@@ -32,10 +32,10 @@ pub async fn reference(store: &Store, command: &ReferenceCommand, clock: &Clock)
         ReferenceCommand::Make(asked) => make(asked),
         ReferenceCommand::Load { file, signer } => {
             let signer = evidence::public_key(signer)?;
-            let (release, signed) = evidence::signed_release(file, &signer)?;
+            let (release, bytes) = evidence::signed_release(file, &signer)?;
             let (name, count, now) = (release.name.clone(), release.values.len(), clock.now());
             let fits = store
-                .write(move |tx| releases::load(tx, (&release, &signed), &signer, BY, now))
+                .write(move |tx| releases::load(tx, (&release, &bytes), &signer, BY, now))
                 .await?;
             if !fits {
                 let why = format!("{} releases are loaded already: remove one first", releases::MOST);

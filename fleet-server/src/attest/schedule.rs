@@ -107,8 +107,8 @@ pub fn due(asked: &Asked, present: Present, now: Timestamp) -> Option<Occasion> 
     if asked.unanswered > 0 {
         let again = last.ms.saturating_add(retry_ms(asked.unanswered));
         // A connection that is newer than the challenge cannot answer it: the number went with the old one.
-        let lost = last.ms < present.since.ms;
-        return (now.ms >= again || lost).then_some(Occasion::Again);
+        let is_gone = last.ms < present.since.ms;
+        return (now.ms >= again || is_gone).then_some(Occasion::Again);
     }
     let next = asked.next.map_or(i64::MIN, |at| at.ms);
     (now.ms >= next).then_some(Occasion::Daily)

@@ -162,9 +162,9 @@ mod tests {
     fn the_heaviest_decides_and_a_failed_judge_has_not_judged() {
         let of = |values: &[(Claim, i8)]| {
             let mut vector = Vector::default();
-            values
-                .iter()
-                .for_each(|(claim, value)| vector.lower(*claim, *value));
+            for (claim, value) in values {
+                vector.lower(*claim, *value);
+            }
             vector
         };
         for (values, status) in [

@@ -266,6 +266,24 @@ fn each_scenario_gets_the_answer_a_person_would_give() {
             Reason::AllHeard,
         ),
         (
+            "a box that has not proved itself for too long is never green",
+            with(|f| f.trust = Trust::Stale),
+            CheckToday,
+            Reason::BoxStale,
+        ),
+        (
+            "a box whose evidence failed",
+            with(|f| f.trust = Trust::Failed),
+            CheckToday,
+            Reason::BoxFailed,
+        ),
+        (
+            "a box on its own word is the operator's matter",
+            with(|f| f.trust = Trust::Warning),
+            AllWorking,
+            Reason::AllHeard,
+        ),
+        (
             "never set up",
             with(|f| f.lifecycle = Lifecycle::Expected),
             NotHeard,

@@ -27,7 +27,7 @@ pub struct Loaded {
 /// Keeps a release that was verified, in the place of one of the same name. False when there are too many.
 pub fn load(
     tx: &mut dyn Tx,
-    (release, signed): (&Release, &[u8]),
+    (release, bytes): (&Release, &[u8]),
     signer: &PublicKey,
     by: &str,
     now: Timestamp,
@@ -45,7 +45,7 @@ pub fn load(
              loaded_at = excluded.loaded_at, loaded_by = excluded.loaded_by",
         &[
             release.name.as_str().into(),
-            signed.into(),
+            bytes.into(),
             signer.point().into(),
             now.ms.into(),
             by.into(),
