@@ -18,4 +18,5 @@ pub mod run;
 pub mod sense;
 pub mod session;
 pub mod status;
+pub mod vault;
 pub mod watch;

@@ -19,6 +19,8 @@ use homeward_agent::enrol::est::{Progress, enrol};
 use homeward_agent::enrol::read_claim;
 use homeward_agent::identity::keys::Folder;
 use homeward_agent::sense::{Sensor, SensorConfig};
+use homeward_agent::vault::disk::{self, DiskError};
+use homeward_agent::vault::{Vault, VaultError};
 use homeward_agent::{log, run, sense, status};
 use homeward_devices::profile::Profile;
 use homeward_protocol::claim::MAX_CLAIM;
@@ -26,6 +28,9 @@ use homeward_protocol::id::SensorId;
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::time::Timestamp;
 use tokio::runtime::{Builder, Runtime};
+
+/// What a vault seals, beside its own file.
+const SEALED_FILES: [&str; 4] = ["identity", "outbox.db", "outbox.db-wal", "outbox.db-shm"];
 
 type Failure = Box<dyn Error>;
 
@@ -93,8 +98,9 @@ async fn enrolment(cli: &Cli, claim: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(data)
         .map_err(|error| format!("could not make the data folder {}: {error}", data.display()))?;
     let _lock = run::lock(data)?;
-    let folder = Folder::within(data);
-    let clock = Arc::new(Clock::with_floor(folder.floor()));
+    let clock = Arc::new(Clock::with_floor(Folder::within(data).floor()));
+    let vault = vault_for(data, clock.now())?;
+    let folder = Folder::within(data).sealed_by(&vault);
     let tell = |progress| match progress {
         Progress::ServerProved => eprintln!("The server at {} is the one of the claim.", claim.server),
         Progress::Waiting { fingerprint, wait_s } => eprintln!(
@@ -110,6 +116,25 @@ async fn enrolment(cli: &Cli, claim: &Path) -> Result<(), Failure> {
     );
     print(cli, &text, &serde_json::to_value(&server)?);
     Ok(())
+}
+
+/// The vault of the data folder. One that another box sealed is set aside: a new claim begins anew.
+fn vault_for(data: &Path, now: Timestamp) -> Result<Vault, Failure> {
+    match disk::at(data) {
+        Err(DiskError::Vault {
+            source: VaultError::Foreign,
+            ..
+        }) => {
+            let aside = disk::set_aside(data, &SEALED_FILES, now.ms)?;
+            eprintln!(
+                "What lay here was sealed by another box, or by a part of this one that is gone. It is in {} now; what \
+                 waited in it can be read by nobody else.",
+                aside.display()
+            );
+            Ok(disk::at(data)?)
+        }
+        other => Ok(other?),
+    }
 }
 
 fn claim_text(from: &Path) -> Result<String, Failure> {
@@ -243,7 +268,13 @@ fn clock(cli: &Cli) -> Result<Arc<Clock>, Failure> {
 fn show_status(cli: &Cli) -> Result<(), Failure> {
     let found = status::file::read(cli.data()?)?;
     let now = Clock::with_floor(Folder::within(cli.data()?).floor()).now();
-    print(cli, found.tell(now).trim_end(), &serde_json::to_value(&found)?);
+    let mut json = serde_json::to_value(&found)?;
+    let mut text = found.tell(now);
+    if let Some(kind) = disk::kind(cli.data()?) {
+        json["sealed_by"] = serde_json::to_value(kind)?;
+        text = format!("{}\nData:        {}", text.trim_end(), kind.words());
+    }
+    print(cli, text.trim_end(), &json);
     Ok(())
 }
 

@@ -38,6 +38,7 @@ use crate::session::mqtt::{Credentials, Door, Link, Wish};
 use crate::session::{Moment, Session};
 use crate::status::file::Writer;
 use crate::status::{CertificateStatus, LinkStatus, file};
+use crate::vault::{self, Vault};
 
 use wards::{Task, Wards};
 
@@ -90,6 +91,12 @@ pub enum RunError {
     /// It is not known who is paired.
     #[error(transparent)]
     Paired(#[from] FileError),
+    /// What lies in the data folder does not open here.
+    #[error(
+        "what lies in the data folder does not open on this box. If its board or its card was replaced, or its TPM, ask the \
+         operator for a new claim for this gateway and run `enrol` with it: the certificate and what waited are gone"
+    )]
+    Vault(#[from] vault::disk::DiskError),
     /// A task ended by itself.
     #[error("the part `{0}` ended unexpectedly; that is a fault of the program, please report it")]
     Ended(&'static str),
@@ -411,12 +418,14 @@ pub async fn run(data: &Path) -> Result<(), RunError> {
         sensors,
         guards,
     } = load(data, &clock)?;
-    let identity = folder.load()?;
     let _lock = lock(data)?;
+    let vault = vault::disk::at(data)?;
+    tracing::info!(vault.kind = ?vault.kind(), "what lies here is {}", vault.kind().words());
+    let identity = folder.sealed_by(&vault).load()?;
     let before = file::read(data).ok();
     let last_alive = before.as_ref().map(|status| status.as_of);
     let before = before.map(|status| status.sensors).unwrap_or_default();
-    let outbox = open_outbox(data, config.quota, &clock).await?;
+    let outbox = open_outbox(data, &vault, config.quota, &clock).await?;
     let (records_tx, records) = mpsc::channel(RECORDS);
     let keys = Keys::at(config.bluetooth_keys.as_deref());
     let wards = Wards::resume(sensors, guards, &before, data, &outbox, &clock, keys).await?;
@@ -455,9 +464,9 @@ pub async fn run(data: &Path) -> Result<(), RunError> {
     result
 }
 
-async fn open_outbox(data: &Path, quota: u64, clock: &Clock) -> Result<Outbox, RunError> {
+async fn open_outbox(data: &Path, vault: &Vault, quota: u64, clock: &Clock) -> Result<Outbox, RunError> {
     let keeper = Keeper::start().map_err(RunError::System)?;
-    let place = Place::File(data.join("outbox.db"));
+    let place = Place::File(data.join("outbox.db"), vault.clone());
     let (outbox, opened) = keeper.open(place, quota, Epoch(random()), clock.now()).await?;
     match opened {
         Opened::Fresh => tracing::info!("a new outbox was begun"),

@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use homeward_agent::outbox::sqlite::{Db, OutboxError};
+use homeward_agent::vault::Vault;
 use homeward_protocol::envelope::{Entry, Item, Lane};
 use homeward_protocol::grade::Grade;
 use homeward_protocol::id::{Epoch, Seq};
@@ -33,13 +34,18 @@ fn reading(n: i64) -> Item {
     })
 }
 
+/// What seals the outboxes here.
+fn vault() -> Vault {
+    Vault::of_process(&[7; 32]).expect("a key")
+}
+
 /// The child: pushes for ever, three records a commit, and prints what is confirmed or refused.
 #[test]
 fn the_child_that_pushes() {
     let Some(path) = std::env::var_os(CHILD) else {
         return;
     };
-    let (mut db, _) = Db::open(Path::new(&path), QUOTA, Epoch(1), NOW).expect("opens");
+    let (mut db, _) = Db::open(Path::new(&path), &vault(), QUOTA, Epoch(1), NOW).expect("opens");
     let mut n = i64::try_from(db.ledger().lane(Lane::Vital).next.0).expect("small") - 1;
     let mut out = std::io::stdout().lock();
     loop {
@@ -113,7 +119,7 @@ fn killed_after(path: &Path, limit: Option<u32>, words: usize) -> (i64, u64) {
 
 /// All readings in the outbox in order, and how many are stated as lost.
 fn contents(path: &Path) -> (Vec<i64>, u64, u64) {
-    let (mut db, _) = Db::open(path, QUOTA, Epoch(2), NOW).expect("opens again");
+    let (mut db, _) = Db::open(path, &vault(), QUOTA, Epoch(2), NOW).expect("opens again");
     assert_eq!(db.ledger().epoch, Epoch(1), "the same outbox as before");
     let (mut readings, mut lost) = (Vec::new(), 0);
     let mut from = Seq(1);

@@ -22,6 +22,7 @@ use homeward_agent::enrol::est::{EstError, Progress, enrol};
 use homeward_agent::identity::keys::{Folder, Server};
 use homeward_agent::outbox::keeper::{Keeper, Outbox, Place};
 use homeward_agent::run::{Agent, Parts};
+use homeward_agent::vault::Vault;
 use homeward_protocol::claim::{Claim, Code};
 use homeward_protocol::envelope::Item;
 use homeward_protocol::grade::Grade;
@@ -66,6 +67,10 @@ async fn enrolled(dir: &Path, est: &Est, authority: &Authority) -> Server {
     enrol(&claim(est, authority), &folder, &clock(), &|_| {})
         .await
         .expect("enrols")
+}
+
+fn vault() -> Vault {
+    Vault::of_process(&[7; 32]).expect("a key")
 }
 
 async fn outbox(place: Place) -> Outbox {
@@ -257,7 +262,7 @@ async fn every_reading_arrives_once_through_cut_connections_and_lost_acknowledge
     gate.lose_acks(3);
     let running = start(
         dir.path(),
-        outbox(Place::File(dir.path().join("outbox.db"))).await,
+        outbox(Place::File(dir.path().join("outbox.db"), vault())).await,
     );
     for n in 0..600 {
         running.records.send(vec![reading(n)]).await.expect("is taken");
@@ -387,7 +392,7 @@ async fn asked_to_stop_it_keeps_what_was_read_and_ends_in_time() {
     let est = Est::start(Arc::clone(&authority), LONG).await;
     let dir = tempfile::tempdir().expect("a directory");
     enrolled(dir.path(), &est, &authority).await;
-    let kept = outbox(Place::File(dir.path().join("outbox.db"))).await;
+    let kept = outbox(Place::File(dir.path().join("outbox.db"), vault())).await;
     let mut running = start(dir.path(), kept.clone());
     for n in 0..50 {
         running.records.send(vec![reading(n)]).await.expect("is taken");

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use homeward_agent::outbox::sqlite::Db;
+use homeward_agent::vault::disk;
 use homeward_fleet::clock::Clock;
 use homeward_protocol::envelope::Lane;
 use homeward_protocol::id::{Epoch, GatewayId};
@@ -43,8 +44,9 @@ impl Tally {
 
 /// Compares one gateway's outbox with the server's database. Neither program may be running.
 pub fn compare(outbox: &Path, database: &Path, gateway: &GatewayId) -> Result<Tally, String> {
-    let (db, _) =
-        Db::open(outbox, u64::MAX >> 1, Epoch(0), Clock::system().now()).map_err(|e| e.to_string())?;
+    let vault = disk::at(outbox.parent().unwrap_or(Path::new("."))).map_err(|e| e.to_string())?;
+    let (db, _) = Db::open(outbox, &vault, u64::MAX >> 1, Epoch(0), Clock::system().now())
+        .map_err(|e| e.to_string())?;
     let ledger = *db.ledger();
     let lane = ledger.lane(Lane::Vital);
     let (produced, acked) = (lane.next.0 - 1, lane.oldest.0 - 1);

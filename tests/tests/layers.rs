@@ -110,7 +110,7 @@ const MAY_SPAWN: [(&str, &str); 9] = [
 ];
 
 /// Shells whose handles every other shell may hold: places to keep things, to say things, to ask the time.
-const HANDLES: [&str; 5] = ["store", "clock", "config", "audit", "outbox"];
+const HANDLES: [&str; 6] = ["store", "clock", "config", "audit", "outbox", "vault"];
 
 /// Files that only say what their noun's shells are given, the clock among it, and why.
 const FRONTS: [(&str, &str); 1] = [(

@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `identity/key.pem` | the private key, PKCS#8, readable by the agent's user only |
+//! | `identity/key.sealed` | the private key, PKCS#8, sealed by the vault; `key.pem` where there is none |
 //! | `identity/certificate.pem` | our certificate, then its intermediates |
 //! | `identity/trust.pem` | the trust anchors of the fleet |
 //! | `identity/server.json` | our name, where to enrol again, and where the server's doors are |
@@ -17,6 +17,8 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use homeward_protocol::claim::{Endpoint, ServerInfo};
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::signed::{PublicKey, Signer};
@@ -27,6 +29,14 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 
+use crate::vault::Vault;
+use crate::vault::disk::random;
+
+/// The key, sealed and in the clear.
+const SEALED: &str = "key.sealed";
+const PLAIN: &str = "key.pem";
+/// What the vault is told that it seals.
+const PURPOSE: &[u8] = b"device key";
 /// Longest identity file that is read, bytes: a chain of a handful of certificates is below it.
 const MAX_FILE: u64 = 64 * 1024;
 
@@ -92,7 +102,10 @@ pub struct Identity {
 
 /// The folder of the identity.
 #[derive(Debug, Clone)]
-pub struct Folder(PathBuf);
+pub struct Folder {
+    path: PathBuf,
+    vault: Option<Vault>,
+}
 
 impl DeviceKey {
     /// A new key.
@@ -149,11 +162,23 @@ impl Signer for DeviceKey {
 impl Folder {
     /// Within a data folder.
     pub fn within(data: &Path) -> Folder {
-        Folder(data.join("identity"))
+        Folder {
+            path: data.join("identity"),
+            vault: None,
+        }
+    }
+
+    /// The same, with what seals its key.
+    #[must_use]
+    pub fn sealed_by(self, vault: &Vault) -> Folder {
+        Folder {
+            vault: Some(vault.clone()),
+            ..self
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.path.join(name)
     }
 
     /// Whether an enrolment was finished here.
@@ -170,7 +195,7 @@ impl Folder {
         let parsed = serde_json::from_str(&text).map_err(|error| malformed(&server, &error.to_string()))?;
         let key = self
             .key()?
-            .ok_or_else(|| KeyError::NotEnrolled(self.path("key.pem")))?;
+            .ok_or_else(|| KeyError::NotEnrolled(self.path(SEALED)))?;
         Ok(Identity {
             server: parsed,
             key,
@@ -185,13 +210,59 @@ impl Folder {
             return Ok(key);
         }
         let key = DeviceKey::make()?;
-        self.replace("key.pem", &pem("PRIVATE KEY", key.pkcs8.secret_pkcs8_der()))?;
+        self.keep_key(&key)?;
         Ok(key)
     }
 
+    fn keep_key(&self, key: &DeviceKey) -> Result<(), KeyError> {
+        let der = key.pkcs8.secret_pkcs8_der();
+        let Some(vault) = &self.vault else {
+            return self.replace(PLAIN, &pem("PRIVATE KEY", der));
+        };
+        let nonce = random().map_err(|_| KeyError::Make)?;
+        let sealed = vault.seal(PURPOSE, der, nonce).map_err(|_| KeyError::Make)?;
+        self.replace(SEALED, &STANDARD.encode(sealed))?;
+        // An older agent's key, in the clear.
+        match fs::remove_file(self.path(PLAIN)) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(KeyError::Io {
+                path: self.path(PLAIN),
+                source,
+            }),
+            _ => Ok(()),
+        }
+    }
+
     fn key(&self) -> Result<Option<DeviceKey>, KeyError> {
-        let path = self.path("key.pem");
-        let Some(text) = self.read("key.pem")? else {
+        if let Some(text) = self.read(SEALED)? {
+            return self.unsealed(&text).map(Some);
+        }
+        let Some(key) = self.plain_key()? else {
+            return Ok(None);
+        };
+        if self.vault.is_some() {
+            self.keep_key(&key)?;
+        }
+        Ok(Some(key))
+    }
+
+    fn unsealed(&self, text: &str) -> Result<DeviceKey, KeyError> {
+        let path = self.path(SEALED);
+        let sealed = STANDARD
+            .decode(text.trim())
+            .map_err(|_| malformed(&path, "not base64"))?;
+        let vault = self
+            .vault
+            .as_ref()
+            .ok_or_else(|| malformed(&path, "it is sealed"))?;
+        let der = vault
+            .open(PURPOSE, &sealed)
+            .ok_or_else(|| malformed(&path, "it was sealed by another box"))?;
+        DeviceKey::from_pkcs8(der.into()).ok_or_else(|| malformed(&path, "not a P-256 key"))
+    }
+
+    fn plain_key(&self) -> Result<Option<DeviceKey>, KeyError> {
+        let path = self.path(PLAIN);
+        let Some(text) = self.read(PLAIN)? else {
             return Ok(None);
         };
         let pkcs8 = PrivatePkcs8KeyDer::from_pem_slice(text.as_bytes())
@@ -243,21 +314,24 @@ impl Folder {
     /// A folder beside this one, for an identity that is to follow it.
     #[must_use]
     pub fn next(&self) -> Folder {
-        Folder(self.0.with_extension("next"))
+        Folder {
+            path: self.path.with_extension("next"),
+            vault: self.vault.clone(),
+        }
     }
 
     /// Puts this folder in the place of `old`. What was there is removed: a key that is not used is only a risk.
     pub fn take_the_place_of(&self, old: &Folder) -> Result<(), KeyError> {
-        let gone = old.0.with_extension("old");
+        let gone = old.path.with_extension("old");
         let io = |source| KeyError::Io {
-            path: old.0.clone(),
+            path: old.path.clone(),
             source,
         };
         if gone.exists() {
             fs::remove_dir_all(&gone).map_err(io)?;
         }
-        fs::rename(&old.0, &gone)
-            .and_then(|()| fs::rename(&self.0, &old.0))
+        fs::rename(&old.path, &gone)
+            .and_then(|()| fs::rename(&self.path, &old.path))
             .and_then(|()| fs::remove_dir_all(&gone))
             .map_err(io)
     }
@@ -293,7 +367,7 @@ impl Folder {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
-            .create(&self.0)
+            .create(&self.path)
             .map_err(io)?;
         let next = self.path(&format!("{name}.new"));
         let mut file = fs::OpenOptions::new()
@@ -306,7 +380,7 @@ impl Folder {
         file.write_all(text.as_bytes())
             .and_then(|()| file.sync_all())
             .and_then(|()| fs::rename(&next, &path))
-            .and_then(|()| fs::File::open(&self.0)?.sync_all())
+            .and_then(|()| fs::File::open(&self.path)?.sync_all())
             .map_err(io)
     }
 }
@@ -324,8 +398,7 @@ fn pems(certificates: &[CertificateDer<'_>]) -> String {
 
 /// PEM (RFC 7468).
 fn pem(label: &str, der: &[u8]) -> String {
-    use base64::Engine as _;
-    let body = base64::engine::general_purpose::STANDARD.encode(der);
+    let body = STANDARD.encode(der);
     let lines: Vec<&str> = body
         .as_bytes()
         .chunks(64)

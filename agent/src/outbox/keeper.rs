@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::sqlite::{Db, Opened, OutboxError};
 use super::{Batch, Ledger, Progress, Settled};
+use crate::vault::Vault;
 
 /// Calls that may wait for the thread. Each waits for a commit of some milliseconds; more would only hide a
 /// disk that is too slow.
@@ -28,8 +29,8 @@ const QUEUE: usize = 256;
 /// Where the records are kept.
 #[derive(Debug, Clone)]
 pub enum Place {
-    /// In this file.
-    File(PathBuf),
+    /// In this file, sealed.
+    File(PathBuf, Vault),
     /// In memory, gone with the process.
     Memory,
 }
@@ -353,7 +354,7 @@ fn begin(
     now: Timestamp,
 ) -> Result<(u64, Opened, watch::Receiver<Ledger>), OutboxError> {
     let (db, opened) = match place {
-        Place::File(path) => Db::open(&path, quota, epoch, now)?,
+        Place::File(path, vault) => Db::open(&path, &vault, quota, epoch, now)?,
         Place::Memory => (Db::in_memory(quota, epoch)?, Opened::Fresh),
     };
     let (ledger, seen) = watch::channel(*db.ledger());

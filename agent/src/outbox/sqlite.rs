@@ -13,10 +13,13 @@ use homeward_protocol::wire::{Bytes, WireError};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
 
 use super::{Batch, GiveUp, Ledger, Progress, Settle, Settled};
+use crate::vault::Vault;
+use crate::vault::disk::{DiskError, random};
 
 mod progress;
 mod reserve;
 mod rows;
+mod seal;
 
 use reserve::Reserve;
 
@@ -77,6 +80,9 @@ pub enum OutboxError {
     /// What the file holds contradicts itself.
     #[error("the outbox is damaged: {0}")]
     Corrupt(&'static str),
+    /// The system gave no random bytes.
+    #[error(transparent)]
+    Vault(DiskError),
     /// A record could not be encoded.
     #[error("a record could not be encoded")]
     Encode(#[source] WireError),
@@ -99,6 +105,7 @@ pub enum Opened {
 /// An open outbox.
 pub struct Db {
     conn: Connection,
+    vault: Vault,
     ledger: Ledger,
     quota: u64,
     /// Records that the disk refused, a lane each: to be stated as soon as it takes something.
@@ -110,18 +117,25 @@ pub struct Db {
 
 impl Db {
     /// Opens `path`, or begins a new outbox there under `epoch`. A damaged file is moved aside.
-    pub fn open(path: &Path, quota: u64, epoch: Epoch, now: Timestamp) -> Result<(Db, Opened), OutboxError> {
+    /// What stands in it is sealed by `vault`.
+    pub fn open(
+        path: &Path,
+        vault: &Vault,
+        quota: u64,
+        epoch: Epoch,
+        now: Timestamp,
+    ) -> Result<(Db, Opened), OutboxError> {
         let existed = path.exists();
         if !existed {
             make_private(path)?;
         }
-        match Self::load(path, quota, epoch) {
+        match Self::load(path, vault, quota, epoch) {
             Ok(db) if existed => Ok((db, Opened::Resumed)),
             Ok(db) => Ok((db, Opened::Fresh)),
             Err(error) if existed && damaged(&error) => {
                 let aside = move_aside(path, now)?;
                 make_private(path)?;
-                let mut db = Self::load(path, quota, epoch)?;
+                let mut db = Self::load(path, vault, quota, epoch)?;
                 db.raise_alarm(now)?;
                 Ok((db, Opened::Replaced(aside)))
             }
@@ -133,10 +147,12 @@ impl Db {
     pub fn in_memory(quota: u64, epoch: Epoch) -> Result<Db, OutboxError> {
         let path = Path::new(":memory:");
         let conn = Connection::open_in_memory().map_err(|source| opening(path, source))?;
-        Self::prepare(conn, path, quota, epoch, None)
+        let key = random().map_err(OutboxError::Vault)?;
+        let vault = Vault::of_process(&key).map_err(|_| OutboxError::Corrupt("its key"))?;
+        Self::prepare(conn, path, &vault, quota, epoch, None)
     }
 
-    fn load(path: &Path, quota: u64, epoch: Epoch) -> Result<Db, OutboxError> {
+    fn load(path: &Path, vault: &Vault, quota: u64, epoch: Epoch) -> Result<Db, OutboxError> {
         let conn = Connection::open(path).map_err(|source| opening(path, source))?;
         let check: String = conn
             .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
@@ -144,12 +160,13 @@ impl Db {
         if check != "ok" {
             return Err(OutboxError::Corrupt("its pages do not fit together"));
         }
-        Self::prepare(conn, path, quota, epoch, Some(Reserve::beside(path)))
+        Self::prepare(conn, path, vault, quota, epoch, Some(Reserve::beside(path)))
     }
 
     fn prepare(
         mut conn: Connection,
         path: &Path,
+        vault: &Vault,
         quota: u64,
         epoch: Epoch,
         reserve: Option<Reserve>,
@@ -170,14 +187,17 @@ impl Db {
                 tx.execute_batch(SCHEMA).map_err(open)?;
                 rows::save(&tx, &ledger).map_err(open)?;
                 tx.execute_batch(progress::SCHEMA).map_err(open)?;
+                tx.execute_batch("PRAGMA user_version = 3").map_err(open)?;
                 tx.commit().map_err(open)?;
             }
             1 => {
                 let tx = conn.transaction().map_err(open)?;
                 tx.execute_batch(progress::SCHEMA).map_err(open)?;
                 tx.commit().map_err(open)?;
+                seal::take_over(&mut conn, vault).map_err(open)?;
             }
-            2 => {}
+            2 => seal::take_over(&mut conn, vault).map_err(open)?,
+            3 => {}
             _ => return Err(OutboxError::Corrupt("it was written by a newer agent")),
         }
         let ledger = rows::load(&conn)?;
@@ -186,6 +206,7 @@ impl Db {
         }
         Ok(Db {
             conn,
+            vault: vault.clone(),
             ledger,
             quota,
             refused: [None, None, None],
@@ -227,7 +248,7 @@ impl Db {
 
     /// How far the memory of a sensor was taken.
     pub fn progress(&self, stream: &str) -> Result<Option<Progress>, OutboxError> {
-        progress::load(&self.conn, stream).map_err(OutboxError::Read)
+        progress::load(&self.conn, &self.vault, stream).map_err(OutboxError::Read)
     }
 
     fn try_push(
@@ -244,14 +265,14 @@ impl Db {
             }
         }
         for (lane, body) in bodies {
-            rows::add(&tx, &mut ledger, *lane, body).map_err(OutboxError::Write)?;
+            rows::add(&tx, &self.vault, &mut ledger, *lane, body).map_err(OutboxError::Write)?;
         }
         for one in progress {
-            progress::save(&tx, one).map_err(OutboxError::Write)?;
+            progress::save(&tx, &self.vault, one).map_err(OutboxError::Write)?;
         }
         keep_within(&tx, &mut ledger, self.quota, now)?;
         if (self.alarm_owed || ledger.lost > self.ledger.lost) && !ledger.losing {
-            alarm(&tx, &mut ledger, true, now)?;
+            alarm(&tx, &self.vault, &mut ledger, true, now)?;
             keep_within(&tx, &mut ledger, self.quota, now)?;
         }
         rows::save(&tx, &ledger).map_err(OutboxError::Write)?;
@@ -311,7 +332,7 @@ impl Db {
     fn raise_alarm(&mut self, now: Timestamp) -> Result<(), OutboxError> {
         let mut ledger = self.ledger;
         let tx = self.conn.transaction().map_err(OutboxError::Write)?;
-        alarm(&tx, &mut ledger, true, now)?;
+        alarm(&tx, &self.vault, &mut ledger, true, now)?;
         rows::save(&tx, &ledger).map_err(OutboxError::Write)?;
         tx.commit().map_err(OutboxError::Write)?;
         self.ledger = ledger;
@@ -335,7 +356,7 @@ impl Db {
             entries: Vec::new(),
         };
         let mut damaged: Vec<Seq> = Vec::new();
-        rows::each(&self.conn, lane, start, MAX_ENTRIES, |row| {
+        rows::each(&self.conn, &self.vault, lane, start, MAX_ENTRIES, |row| {
             let size = row.body.as_ref().map_or(0, |body| body.0.len()) + ENTRY_HEAD;
             if size > room {
                 return false;
@@ -343,7 +364,7 @@ impl Db {
             room -= size;
             batch.last = row.first.plus(row.span.saturating_sub(1));
             let head = row.head;
-            let fits = row.body.as_ref().is_none_or(|body| prev.then(&body.0) == head);
+            let fits = !row.spoilt && row.body.as_ref().is_none_or(|body| prev.then(&body.0) == head);
             batch.entries.push(if fits {
                 row.into_entry()
             } else {
@@ -402,7 +423,7 @@ impl Db {
         rows::forget(&tx, &mut ledger, lane, up_to).map_err(OutboxError::Write)?;
         let losses = rows::holds_losses(&tx).map_err(OutboxError::Write)?;
         if ledger.recovered(losses || refused, self.quota) {
-            alarm(&tx, &mut ledger, false, now)?;
+            alarm(&tx, &self.vault, &mut ledger, false, now)?;
         }
         rows::save(&tx, &ledger).map_err(OutboxError::Write)?;
         tx.commit().map_err(OutboxError::Write)?;
@@ -419,7 +440,7 @@ impl Db {
         if alike >= ledger.lane(lane).oldest {
             rows::forget(&tx, &mut ledger, lane, alike).map_err(OutboxError::Write)?;
         }
-        let ledger = rows::rebase(&tx, &ledger, epoch).map_err(OutboxError::Write)?;
+        let ledger = rows::rebase(&tx, &self.vault, &ledger, epoch).map_err(OutboxError::Write)?;
         rows::save(&tx, &ledger).map_err(OutboxError::Write)?;
         tx.commit().map_err(OutboxError::Write)?;
         tracing::warn!(outbox.epoch = %epoch, outbox.items = ledger.items(),
@@ -434,7 +455,13 @@ impl Db {
     }
 }
 
-fn alarm(tx: &Transaction<'_>, ledger: &mut Ledger, active: bool, now: Timestamp) -> Result<(), OutboxError> {
+fn alarm(
+    tx: &Transaction<'_>,
+    vault: &Vault,
+    ledger: &mut Ledger,
+    active: bool,
+    now: Timestamp,
+) -> Result<(), OutboxError> {
     let item = Item::Alarm(Alarm {
         condition: Condition::RecordsLost,
         sensor: None,
@@ -442,7 +469,7 @@ fn alarm(tx: &Transaction<'_>, ledger: &mut Ledger, active: bool, now: Timestamp
         at: now,
     });
     let body = item.encode().map_err(OutboxError::Encode)?;
-    rows::add(tx, ledger, item.lane(), &body).map_err(OutboxError::Write)?;
+    rows::add(tx, vault, ledger, item.lane(), &body).map_err(OutboxError::Write)?;
     ledger.losing = active;
     Ok(())
 }

@@ -10,7 +10,8 @@ use homeward_protocol::wire::Bytes;
 use proptest::prelude::*;
 
 use super::sqlite::{Db, Opened, OutboxError};
-use super::{Batch, Settle, Settled};
+use super::{Batch, Progress, Settle, Settled};
+use crate::vault::Vault;
 
 const NOW: Timestamp = Timestamp::synced(1_795_000_000_000);
 
@@ -101,6 +102,11 @@ fn drain(db: &mut Db, server: &mut Server) {
     }
 }
 
+/// What seals the outboxes here.
+fn vault() -> Vault {
+    Vault::of_process(&[7; 32]).expect("a key")
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Push(usize, u8),
@@ -129,7 +135,7 @@ proptest! {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("outbox.db");
         let quota = 12_000;
-        let (mut db, _) = Db::open(&path, quota, Epoch(1), NOW).expect("opens");
+        let (mut db, _) = Db::open(&path, &vault(), quota, Epoch(1), NOW).expect("opens");
         let mut server = Server::default();
         let mut pushed = 0;
         for step in steps {
@@ -161,7 +167,7 @@ proptest! {
                 }
                 Step::Crash => {
                     drop(db);
-                    db = Db::open(&path, quota, Epoch(2), NOW).expect("opens again").0;
+                    db = Db::open(&path, &vault(), quota, Epoch(2), NOW).expect("opens again").0;
                 }
             }
         }
@@ -273,7 +279,7 @@ fn a_damaged_file_is_moved_aside_and_a_new_outbox_begins() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("outbox.db");
     std::fs::write(&path, vec![0x55; 20_000]).expect("writes");
-    let (db, opened) = Db::open(&path, 1 << 20, Epoch(5), NOW).expect("opens");
+    let (db, opened) = Db::open(&path, &vault(), 1 << 20, Epoch(5), NOW).expect("opens");
     let Opened::Replaced(aside) = opened else {
         panic!("not replaced: {opened:?}");
     };
@@ -286,7 +292,7 @@ fn a_damaged_file_is_moved_aside_and_a_new_outbox_begins() {
 fn a_full_disk_costs_the_least_important_and_says_so() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("outbox.db");
-    let (mut db, _) = Db::open(&path, 1 << 20, Epoch(1), NOW).expect("opens");
+    let (mut db, _) = Db::open(&path, &vault(), 1 << 20, Epoch(1), NOW).expect("opens");
     let limit = |db: &Db, pages: i64| {
         db.connection()
             .pragma_update(None, "max_page_count", pages)
@@ -309,4 +315,82 @@ fn a_full_disk_costs_the_least_important_and_says_so() {
     drain(&mut db, &mut server);
     assert_eq!(server.records.len() as u64 + server.lost, 3_001);
     assert!(server.lost > 0);
+}
+
+/// Every byte that the outbox and its companions have on the disk.
+fn image(dir: &std::path::Path) -> Vec<u8> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(dir).expect("a folder") {
+        all.extend(std::fs::read(entry.expect("an entry").path()).expect("read"));
+    }
+    all
+}
+
+#[test]
+fn no_record_and_no_name_of_a_sensor_stands_in_the_file() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("outbox.db");
+    let canary = b"canary-118-mmHg-F0:11:22:33:44:55";
+    let (mut db, _) = Db::open(&path, &vault(), 1 << 20, Epoch(1), NOW).expect("opens");
+    let progress = Progress {
+        stream: String::from_utf8_lossy(canary).into_owned(),
+        cursor: canary.to_vec(),
+        keys: vec![[9; 16]],
+    };
+    for n in 0..200u8 {
+        let body = Bytes([canary.as_slice(), &[n]].concat());
+        db.keep(&[(Lane::Vital, body)], std::slice::from_ref(&progress), NOW)
+            .expect("kept");
+    }
+    let holds = |image: &[u8]| image.windows(canary.len()).any(|w| w == canary);
+    assert!(!holds(&image(dir.path())), "with the journal");
+    let stream = progress.stream.as_str();
+    assert_eq!(db.progress(stream).expect("read").expect("there").cursor, canary);
+    drop(db);
+    assert!(!holds(&image(dir.path())), "after closing");
+    // By another key nothing is read, and each record is stated as lost.
+    let other = Vault::of_process(&[8; 32]).expect("a key");
+    let (mut db, _) = Db::open(&path, &other, 1 << 20, Epoch(1), NOW).expect("opens");
+    let batch = db.batch(Lane::Vital, Seq(1), NOW).expect("read").expect("there");
+    assert!(batch.entries.iter().all(|entry| matches!(entry, Entry::Lost(_))));
+}
+
+#[test]
+fn an_older_outbox_is_sealed_when_it_is_opened_and_leaves_nothing_in_the_clear() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("outbox.db");
+    let canary = b"canary-118-mmHg".to_vec();
+    let (mut db, _) = Db::open(&path, &vault(), 1 << 20, Epoch(1), NOW).expect("opens");
+    for n in 0..700u16 {
+        let body = Bytes([canary.as_slice(), &n.to_be_bytes()].concat());
+        db.push(&[(Lane::Vital, body)], NOW).expect("kept");
+    }
+    // As version 2 wrote it.
+    let plain = |n: i64| {
+        [
+            canary.as_slice(),
+            &u16::try_from(n - 1).expect("small").to_be_bytes(),
+        ]
+        .concat()
+    };
+    for n in 1..=700i64 {
+        db.connection()
+            .execute(
+                "UPDATE rows SET body = ?1 WHERE first = ?2",
+                rusqlite::params![plain(n), n],
+            )
+            .expect("written");
+    }
+    db.connection()
+        .execute_batch("PRAGMA user_version = 2")
+        .expect("written");
+    drop(db);
+    let holds = |image: &[u8]| image.windows(canary.len()).any(|w| w == canary);
+    assert!(holds(&image(dir.path())));
+    let (mut db, opened) = Db::open(&path, &vault(), 1 << 20, Epoch(1), NOW).expect("opens");
+    assert_eq!(opened, Opened::Resumed);
+    assert!(!holds(&image(dir.path())));
+    let batch = db.batch(Lane::Vital, Seq(1), NOW).expect("read").expect("there");
+    assert_eq!(batch.entries.first(), Some(&Entry::Item(Bytes(plain(1)))));
+    assert_eq!(db.ledger().items(), 700);
 }

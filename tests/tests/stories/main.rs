@@ -19,3 +19,4 @@ mod revoked;
 mod roots;
 mod service;
 mod stage;
+mod stolen_disk;

@@ -1,6 +1,6 @@
 //! Shell: how far sensors' memories were taken. Each statement works within a transaction of its caller.
 
-use super::{Connection, OptionalExtension, Progress, params};
+use super::{Connection, OptionalExtension, Progress, Vault, params, seal};
 use crate::outbox::{KEPT_KEYS, RecordHash};
 
 /// What version 2 of the file added.
@@ -10,10 +10,10 @@ CREATE TABLE taken (id INTEGER PRIMARY KEY, stream TEXT NOT NULL, key BLOB NOT N
 PRAGMA user_version = 2;";
 
 /// Writes a progress, and forgets keys beyond [`KEPT_KEYS`].
-pub(super) fn save(conn: &Connection, progress: &Progress) -> rusqlite::Result<()> {
-    let stream = &progress.stream;
+pub(super) fn save(conn: &Connection, vault: &Vault, progress: &Progress) -> rusqlite::Result<()> {
+    let stream = &vault.name(&progress.stream);
     conn.prepare_cached("INSERT OR REPLACE INTO progress (stream, cursor) VALUES ($1, $2)")?
-        .execute(params![stream, progress.cursor])?;
+        .execute(params![stream, seal::cursor(vault, &progress.cursor)?])?;
     let mut put = conn.prepare_cached("INSERT OR IGNORE INTO taken (stream, key) VALUES ($1, $2)")?;
     for key in &progress.keys {
         put.execute(params![stream, key])?;
@@ -29,14 +29,16 @@ pub(super) fn save(conn: &Connection, progress: &Progress) -> rusqlite::Result<(
 }
 
 /// Reads a progress, the oldest key first.
-pub(super) fn load(conn: &Connection, stream: &str) -> rusqlite::Result<Option<Progress>> {
+pub(super) fn load(conn: &Connection, vault: &Vault, stream: &str) -> rusqlite::Result<Option<Progress>> {
+    let name = &vault.name(stream);
     let cursor: Option<Vec<u8>> = conn
         .prepare_cached("SELECT cursor FROM progress WHERE stream = $1")?
-        .query_row([stream], |row| row.get(0))
+        .query_row([name], |row| row.get(0))
         .optional()?;
-    let Some(cursor) = cursor else { return Ok(None) };
+    let Some(sealed) = cursor else { return Ok(None) };
+    let cursor = seal::open_cursor(vault, &sealed).ok_or(rusqlite::Error::InvalidQuery)?;
     let mut keys = conn.prepare_cached("SELECT key FROM taken WHERE stream = $1 ORDER BY id")?;
-    let keys = keys.query_map([stream], |row| row.get::<_, RecordHash>(0))?;
+    let keys = keys.query_map([name], |row| row.get::<_, RecordHash>(0))?;
     Ok(Some(Progress {
         stream: stream.to_owned(),
         cursor,

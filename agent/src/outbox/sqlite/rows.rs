@@ -2,7 +2,7 @@
 
 use super::{
     Bytes, ChainHash, ClockTrust, Connection, Entry, Epoch, GiveUp, Lane, Ledger, LossCause, Lost,
-    OptionalExtension, OutboxError, Seq, Timestamp, params,
+    OptionalExtension, OutboxError, Seq, Timestamp, Vault, params, seal,
 };
 
 /// One row.
@@ -11,6 +11,8 @@ pub(super) struct Row {
     pub(super) span: u64,
     pub(super) head: ChainHash,
     pub(super) body: Option<Bytes>,
+    /// There is a body that the vault does not open.
+    pub(super) spoilt: bool,
     lost: Option<(LossCause, Timestamp)>,
 }
 
@@ -150,7 +152,14 @@ fn before(conn: &Connection, lane: Lane, seq: Seq) -> rusqlite::Result<Option<(S
 }
 
 /// Adds a record.
-pub(super) fn add(conn: &Connection, ledger: &mut Ledger, lane: Lane, body: &Bytes) -> rusqlite::Result<()> {
+pub(super) fn add(
+    conn: &Connection,
+    vault: &Vault,
+    ledger: &mut Ledger,
+    lane: Lane,
+    body: &Bytes,
+) -> rusqlite::Result<()> {
+    let sealed = seal::body(vault, lane, &body.0)?;
     let numbered = ledger.number(lane, &body.0);
     conn.prepare_cached(
         "INSERT INTO rows (lane, first, span, size, head, body) VALUES ($1, $2, 1, $3, $4, $5)",
@@ -160,7 +169,7 @@ pub(super) fn add(conn: &Connection, ledger: &mut Ledger, lane: Lane, body: &Byt
         int(numbered.seq.0),
         int(numbered.size),
         numbered.head.0,
-        body.0
+        sealed
     ])?;
     Ok(())
 }
@@ -200,6 +209,7 @@ pub(super) fn state_loss(
 /// Calls `see` with the rows from `start` on, at most `limit`, until it says false.
 pub(super) fn each(
     conn: &Connection,
+    vault: &Vault,
     lane: Lane,
     start: Seq,
     limit: usize,
@@ -212,7 +222,9 @@ pub(super) fn each(
         )
         .map_err(OutboxError::Read)?;
     let rows = statement
-        .query_map(params![lane as i64, int(start.0), int(limit as u64)], read_row)
+        .query_map(params![lane as i64, int(start.0), int(limit as u64)], |row| {
+            read_row(row, vault, lane)
+        })
         .map_err(OutboxError::Read)?;
     for row in rows {
         if !see(row.map_err(OutboxError::Read)?) {
@@ -222,7 +234,11 @@ pub(super) fn each(
     Ok(())
 }
 
-fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+fn read_row(row: &rusqlite::Row<'_>, vault: &Vault, lane: Lane) -> rusqlite::Result<Row> {
+    let sealed: Option<Vec<u8>> = row.get(3)?;
+    let body = sealed
+        .as_deref()
+        .and_then(|sealed| seal::open_body(vault, lane, sealed));
     let cause: Option<i64> = row.get(4)?;
     let at_ms: Option<i64> = row.get(5)?;
     let trust: Option<i64> = row.get(6)?;
@@ -236,7 +252,8 @@ fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         first: Seq(uint(row.get(0)?)),
         span: uint(row.get(1)?),
         head: hash(row.get_ref(2)?.as_blob()?)?,
-        body: row.get::<_, Option<Vec<u8>>>(3)?.map(Bytes),
+        spoilt: sealed.is_some() && body.is_none(),
+        body,
         lost: cause.and_then(|c| decode(&CAUSES, c)).map(|cause| (cause, at)),
     })
 }
@@ -424,7 +441,12 @@ pub(super) fn holds_losses(conn: &Connection) -> rusqlite::Result<bool> {
 
 /// Numbers all rows from 1 in each lane, under a new epoch. A row never gets a higher number than it had, so
 /// going upwards no two meet.
-pub(super) fn rebase(conn: &Connection, old: &Ledger, epoch: Epoch) -> rusqlite::Result<Ledger> {
+pub(super) fn rebase(
+    conn: &Connection,
+    vault: &Vault,
+    old: &Ledger,
+    epoch: Epoch,
+) -> rusqlite::Result<Ledger> {
     let mut ledger = Ledger::fresh(epoch);
     ledger.lost = old.lost;
     ledger.losing = old.losing;
@@ -439,7 +461,9 @@ pub(super) fn rebase(conn: &Connection, old: &Ledger, epoch: Epoch) -> rusqlite:
                 .query_row(params![lane as i64, int(at.0)], |row| {
                     Ok((row.get(0)?, row.get(1)?, row.get(2)?))
                 })?;
-            state.head = state.head.then(body.as_deref().unwrap_or(&head));
+            // One that does not open keeps its old hash as its content: it will be stated as lost when it is sent.
+            let plain = body.and_then(|sealed| seal::open_body(vault, lane, &sealed));
+            state.head = state.head.then(plain.as_ref().map_or(&head, |body| &body.0));
             conn.prepare_cached("UPDATE rows SET first = $1, head = $2 WHERE lane = $3 AND first = $4")?
                 .execute(params![int(state.next.0), state.head.0, lane as i64, int(at.0)])?;
             state.next = state.next.plus(uint(span));

@@ -1,0 +1,151 @@
+//! Shell: the vault's file, `vault.json` in the data folder.
+#![expect(clippy::disallowed_methods, reason = "shell: a file, and random bytes")]
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use ring::aead::NONCE_LEN;
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+use super::sources::found;
+use super::{Kind, Random, Source, Vault, VaultError, kind_in, make, open, refreshed};
+
+/// Its name.
+const FILE: &str = "vault.json";
+/// Longest file that is read, bytes.
+const MOST: u64 = 64 * 1024;
+
+/// Why there is no vault.
+#[derive(Debug, thiserror::Error)]
+pub enum DiskError {
+    /// It cannot be read or written.
+    #[error("could not read or write {path}")]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What the file system said.
+        source: std::io::Error,
+    },
+    /// It does not open.
+    #[error("{path}: {source}")]
+    Vault {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: VaultError,
+    },
+    /// No random bytes.
+    #[error("the system gave no random bytes")]
+    Random,
+}
+
+/// `N` random bytes.
+pub fn random<const N: usize>() -> Result<[u8; N], DiskError> {
+    let mut bytes = [0; N];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| DiskError::Random)?;
+    Ok(bytes)
+}
+
+/// The vault of a data folder on this machine; a new one when there is none.
+pub fn at(data: &Path) -> Result<Vault, DiskError> {
+    at_by(data, &found(Path::new("/")))
+}
+
+/// The same by these secrets.
+pub fn at_by(data: &Path, sources: &[Source]) -> Result<Vault, DiskError> {
+    let path = data.join(FILE);
+    let Some(text) = read(&path)? else {
+        let (vault, text) = make(sources, dice()?).map_err(wrong(&path))?;
+        write(&path, &text)?;
+        return Ok(vault);
+    };
+    let vault = open(&text, sources).map_err(wrong(&path))?;
+    let mut spare = Vec::new();
+    for _ in sources {
+        spare.push(random::<NONCE_LEN>()?);
+    }
+    let mut nonce = || spare.pop().unwrap_or_default();
+    if let Some(text) = refreshed(&text, sources, &mut nonce).map_err(wrong(&path))? {
+        write(&path, &text)?;
+    }
+    Ok(vault)
+}
+
+/// How strong the vault of a data folder is; `None` when there is none.
+pub fn kind(data: &Path) -> Option<Kind> {
+    kind_in(&read(&data.join(FILE)).ok()??)
+}
+
+/// Moves a vault that does not open out of the way, with everything that was sealed by it, and gives where it is.
+pub fn set_aside(data: &Path, sealed: &[&str], now_ms: i64) -> Result<PathBuf, DiskError> {
+    let aside = data.join(format!("foreign-{now_ms}"));
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |source| DiskError::Io { path, source }
+    };
+    fs::create_dir_all(&aside).map_err(io(&aside))?;
+    for name in sealed.iter().chain(&[FILE]) {
+        let from = data.join(name);
+        match fs::rename(&from, aside.join(Path::new(name).file_name().unwrap_or_default())) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(&from)(error)),
+            _ => {}
+        }
+    }
+    Ok(aside)
+}
+
+fn dice() -> Result<Random, DiskError> {
+    let mut nonces = Vec::new();
+    for _ in 0..64 {
+        nonces.push(random::<NONCE_LEN>()?);
+    }
+    Ok(Random {
+        key: random()?,
+        salt: random()?,
+        own: random()?,
+        nonce: Box::new(move || nonces.pop().unwrap_or_default()),
+    })
+}
+
+fn read(path: &Path) -> Result<Option<String>, DiskError> {
+    let mut text = String::new();
+    match fs::File::open(path).and_then(|file| file.take(MOST).read_to_string(&mut text)) {
+        Ok(_) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(DiskError::Io {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// Whole or not at all, for the owner alone.
+fn write(path: &Path, text: &str) -> Result<(), DiskError> {
+    let fresh = path.with_extension("json.new");
+    let written = || -> std::io::Result<()> {
+        let mut options = fs::OpenOptions::new();
+        let mut file = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&fresh)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&fresh, path)?;
+        fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    };
+    written().map_err(|source| DiskError::Io {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn wrong(path: &Path) -> impl FnOnce(VaultError) -> DiskError {
+    let path = path.to_owned();
+    move |source| DiskError::Vault { path, source }
+}
