@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::Parser as _;
 use homeward_agent::associate::pair;
 use homeward_agent::attest::show;
-use homeward_agent::care::Gateway;
+use homeward_agent::care::{Gateway, Identity};
 use homeward_agent::cli::{Cli, Command, ProfileCommand, SensorCommand};
 use homeward_agent::clock::Clock;
 use homeward_agent::config::load;
@@ -172,6 +172,7 @@ async fn try_profile(cli: &Cli, file: &Path, at: &str, unit: Option<u8>) -> Resu
         baud: None,
         unit,
         interval_ms: None,
+        identity: None,
     };
     let sensor = config.resolve(&[profile])?;
     let clock = Arc::new(Clock::with_floor(0));
@@ -182,7 +183,7 @@ async fn try_profile(cli: &Cli, file: &Path, at: &str, unit: Option<u8>) -> Resu
 async fn ask_sensor(cli: &Cli, sensor: &Sensor, data: &Path, clock: &Arc<Clock>) -> Result<(), Failure> {
     let master = load::master(&sensor.way, sensor.profile.time_limit, data, clock)?;
     let outcome = sense::poll::once(sensor, master).await;
-    let readings = outcome.readings(sensor, Gateway::Unjudged, clock.now());
+    let readings = outcome.readings(sensor, Identity::AsExpected, Gateway::Unjudged, clock.now());
     if cli.json || !readings.is_empty() {
         print(
             cli,

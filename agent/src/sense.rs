@@ -11,6 +11,7 @@
 pub mod ble;
 mod config;
 pub mod decode;
+mod identified;
 pub mod poll;
 pub mod radio;
 mod show;
@@ -21,14 +22,18 @@ use std::time::Duration;
 use homeward_devices::modbus::{self, Decoded};
 use homeward_protocol::alarm::{Alarm, Condition};
 use homeward_protocol::envelope::Item;
+use homeward_protocol::id::SensorId;
 use homeward_protocol::posture::{SensorHeard, ShortText};
 use homeward_protocol::reading::{Details, Quality, Reading};
 use homeward_protocol::time::{Timestamp, Uptime};
 
 pub use config::{Address, Sensor, SensorConfig, SensorFault, SensorTls, TlsFiles, Way, lines};
+pub use identified::Said;
 pub use show::{describe, values};
 
 use crate::care::{self, Association, Circumstances, Gateway, Identity, Judged, Proof};
+use crate::outbox::Progress;
+use identified::Identified;
 
 /// The longest pause between two tries of a sensor that does not answer, unless its own interval is longer:
 /// how late a sensor that came back may be noticed.
@@ -43,19 +48,24 @@ pub struct Outcome {
     pub answers: Vec<Decoded>,
     /// The first thing that went wrong, naming the registers.
     pub error: Option<String>,
+    /// Who it says it is, when it was asked and could answer.
+    pub said: Option<Said>,
 }
 
 impl Outcome {
     /// The values as readings of `sensor`, taken `now` by a box that is judged so.
     ///
-    /// When a register that should be constant is not, all values of the poll are doubtful.
-    pub fn readings(&self, sensor: &Sensor, gateway: Gateway, now: Timestamp) -> Vec<Reading> {
+    /// `looks`: what is known of who it says it is. When that is not as expected, or a register that should be
+    /// constant is not, all values of the poll are doubtful.
+    pub fn readings(
+        &self,
+        sensor: &Sensor,
+        looks: Identity,
+        gateway: Gateway,
+        now: Timestamp,
+    ) -> Vec<Reading> {
         let expected = self.answers.iter().all(|a| a.unexpected.is_empty());
-        let identity = if expected {
-            Identity::AsExpected
-        } else {
-            Identity::Unexpected
-        };
+        let identity = if expected { looks } else { Identity::Unexpected };
         let (grade, reasons) = care::judge(&Circumstances {
             proof: Proof::Nothing,
             association: Association::Stands,
@@ -125,6 +135,7 @@ enum Told {
 struct Watched {
     sensor: Sensor,
     questions: Vec<modbus::Request>,
+    identified: Identified,
     due: Uptime,
     failures: u32,
     last_heard: Option<Timestamp>,
@@ -149,6 +160,7 @@ impl Line {
     fn new(way: Way, sensors: Vec<Sensor>, up: Uptime) -> Line {
         let watch = |sensor: Sensor| Watched {
             questions: modbus::requests(&sensor.profile),
+            identified: Identified::new(&sensor, up),
             sensor,
             due: up,
             failures: 0,
@@ -177,6 +189,35 @@ impl Line {
     /// How this box is judged from now on.
     pub const fn judge(&mut self, judged: Judged) {
         self.judged = judged;
+    }
+
+    /// The sensors on it.
+    pub fn sensors(&self) -> impl Iterator<Item = &Sensor> {
+        self.watched.iter().map(|watched| &watched.sensor)
+    }
+
+    /// Knows from an earlier run who a device said it is: the cursor of what [`Line::learnt`] gave.
+    pub fn recall(&mut self, sensor: &SensorId, kept: &[u8]) {
+        let mut all = self.watched.iter_mut();
+        if let Some(watched) = all.find(|watched| watched.sensor.id == *sensor) {
+            watched.identified.recall(kept);
+        }
+    }
+
+    /// What is to be kept of who a device said it is; given once.
+    pub fn learnt(&mut self, which: usize) -> Option<Progress> {
+        let watched = self.watched.get_mut(which)?;
+        Some(Progress {
+            stream: watched.sensor.id.as_str().to_owned(),
+            cursor: watched.identified.learnt()?,
+            keys: Vec::new(),
+        })
+    }
+
+    /// Whether the device is to be asked in this turn who it is.
+    pub fn identifies(&self, which: usize, up: Uptime) -> bool {
+        let watched = self.watched.get(which);
+        watched.is_some_and(|watched| watched.identified.due(up))
     }
 
     /// Where the line goes.
@@ -221,7 +262,12 @@ impl Line {
         let mut items = watched.changes(now, up);
         items.extend(
             outcome
-                .readings(&watched.sensor, self.judged.at(now), now)
+                .readings(
+                    &watched.sensor,
+                    watched.identified.looks(),
+                    self.judged.at(now),
+                    now,
+                )
                 .into_iter()
                 .map(Item::Reading),
         );
@@ -253,7 +299,13 @@ impl Line {
 
 impl Watched {
     fn take(&mut self, outcome: &Outcome, now: Timestamp, up: Uptime) {
-        self.last_error = outcome.complaint().map(|text| ShortText::cut(&text));
+        if outcome.answers.is_empty() {
+            self.identified.silent(up);
+        } else if self.identified.due(up) {
+            self.identified.answered(outcome.said.as_ref(), up);
+        }
+        let complaint = outcome.complaint().or_else(|| self.identified.complaint());
+        self.last_error = complaint.map(|text| ShortText::cut(&text));
         if outcome.answers.is_empty() {
             self.failures = self.failures.saturating_add(1);
             self.due = up.plus(self.backoff());

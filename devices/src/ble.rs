@@ -17,6 +17,7 @@ mod code;
 mod current_time;
 mod date_time;
 mod device_information;
+mod features;
 mod field;
 mod glucose;
 mod glucose_context;
@@ -36,6 +37,7 @@ pub use cgm::{CgmFeature, CgmStatus, GlucoseRecord, SessionRunTime, SessionStart
 pub use current_time::CurrentTime;
 pub use date_time::{DateTime, DeviceClock, WallClock};
 pub use device_information::{DeviceText, PnpId, SystemId};
+pub use features::{BodyCompositionFeature, GlucoseFeature, WeightScaleFeature};
 pub use field::{Field, Said};
 pub use glucose::{Concentration, Fluid, Glucose, GlucoseUnit, Place};
 pub use glucose_context::{GlucoseContext, Medication};
@@ -137,6 +139,12 @@ pub enum Fields {
     TemperatureType(TemperatureType),
     /// 2A9D.
     Weight(Weight),
+    /// 2A51.
+    GlucoseFeature(GlucoseFeature),
+    /// 2A9E.
+    WeightScaleFeature(WeightScaleFeature),
+    /// 2A9B.
+    BodyCompositionFeature(BodyCompositionFeature),
 }
 
 /// Why a value could not be decoded. Nothing of it may be used.
@@ -197,11 +205,14 @@ pub fn decode(characteristic: u16, value: &[u8]) -> Result<Vec<Measured>, Decode
         0x2a37 => one(value, Fields::HeartRate),
         0x2a49 => one(value, Fields::BloodPressureFeature),
         0x2a50 => one(value, Fields::PnpId),
+        0x2a51 => one(value, Fields::GlucoseFeature),
         0x2a52 => one(value, Fields::Racp),
         0x2a5e => one(value, Fields::SpotCheck),
         0x2a5f => one(value, Fields::Continuous),
+        0x2a9b => one(value, Fields::BodyCompositionFeature),
         0x2a9c => one(value, Fields::BodyComposition),
         0x2a9d => one(value, Fields::Weight),
+        0x2a9e => one(value, Fields::WeightScaleFeature),
         0x2aa7 => cgm::records(value),
         0x2aa8 => cgm::feature(value),
         0x2aa9 => cgm::perhaps_checked(value, Fields::CgmStatus),
@@ -301,11 +312,14 @@ pub const fn name(characteristic: u16) -> Option<&'static str> {
         0x2a37 => "Heart Rate Measurement",
         0x2a49 => "Blood Pressure Feature",
         0x2a50 => "PnP ID",
+        0x2a51 => "Glucose Feature",
         0x2a52 => "Record Access Control Point",
         0x2a5e => "PLX Spot-Check Measurement",
         0x2a5f => "PLX Continuous Measurement",
+        0x2a9b => "Body Composition Feature",
         0x2a9c => "Body Composition Measurement",
         0x2a9d => "Weight Measurement",
+        0x2a9e => "Weight Scale Feature",
         0x2aa7 => "CGM Measurement",
         0x2aa8 => "CGM Feature",
         0x2aa9 => "CGM Status",
@@ -345,6 +359,9 @@ impl Fields {
             Fields::IntermediateTemperature(read) => read.fields(),
             Fields::TemperatureType(read) => read.fields(),
             Fields::Weight(read) => read.fields(),
+            Fields::GlucoseFeature(read) => read.fields(),
+            Fields::WeightScaleFeature(read) => read.fields(),
+            Fields::BodyCompositionFeature(read) => read.fields(),
         }
     }
 }

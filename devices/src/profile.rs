@@ -163,6 +163,9 @@ pub struct Profile {
     pub most_registers: u16,
     /// Most foreign registers that may be read along between two of ours.
     pub widest_gap: u16,
+    /// Whether it says who it is (Modbus function 43/14). Only then it is asked: one that does not know the function
+    /// may not answer at all, and spoil a serial line each time.
+    pub identifies: bool,
     /// What to read.
     pub registers: Vec<Register>,
     /// What other masters may be allowed to write, through the guard. Nothing else is ever written.

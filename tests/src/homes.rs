@@ -143,7 +143,11 @@ fn configuration(plan: Plan<'_>, device: SocketAddr, gate: SocketAddr) -> String
     )
 }
 
-async fn device(plan: Plan<'_>) -> (SocketAddr, watch::Sender<Behaviour>) {
+/// Starts the simulated device of a home: where it is, and the lever that makes it behave.
+///
+/// # Panics
+/// When loopback has no port left, or no profile has that name.
+pub async fn device(plan: Plan<'_>) -> (SocketAddr, watch::Sender<Behaviour>) {
     let profile = shipped(plan.profile).expect("a shipped profile");
     let listener = TcpListener::bind("127.0.0.1:0")
         .await

@@ -19,6 +19,10 @@ use rustix::process::{Signal, geteuid};
 use crate::programs::{Program, finish, wait_for};
 use crate::shared;
 
+mod modbus;
+
+pub use modbus::{Pymodbus, Site, serial_line};
+
 /// A peer answers within this on a busy machine.
 const READY: Duration = Duration::from_mins(1);
 
@@ -208,54 +212,4 @@ pub fn python_with_pymodbus() -> Option<PathBuf> {
         shared::missing("pymodbus", "run tests/run --install");
     }
     found
-}
-
-/// A Modbus/TCP device by pymodbus: an implementation that knows nothing of ours.
-#[derive(Debug)]
-pub struct Pymodbus {
-    /// The device.
-    pub program: Program,
-    /// Its port.
-    pub port: u16,
-}
-
-/// Serves the holding and input registers given as JSON `{"address": value}` on unit 1.
-const SERVER: &str = r#"
-import asyncio, json, sys
-from pymodbus.datastore import ModbusSequentialDataBlock, ModbusServerContext
-try:
-    from pymodbus.datastore import ModbusDeviceContext
-except ImportError:
-    from pymodbus.datastore import ModbusSlaveContext as ModbusDeviceContext
-from pymodbus.server import StartAsyncTcpServer
-port, registers = int(sys.argv[1]), {int(k): v for k, v in json.loads(sys.argv[2]).items()}
-def block():
-    # Blocks count from 1, the protocol from 0.
-    return ModbusSequentialDataBlock(1, [registers.get(address, 0) for address in range(65535)])
-device = ModbusDeviceContext(hr=block(), ir=block())
-asyncio.run(StartAsyncTcpServer(ModbusServerContext(device, single=True), address=("127.0.0.1", port)))
-"#;
-
-impl Pymodbus {
-    /// Starts it with these registers (address as in the protocol, from 0) in both register tables.
-    ///
-    /// # Panics
-    /// When it is there and cannot be started.
-    pub fn start(registers: &[(u16, u16)]) -> Option<Pymodbus> {
-        let python = python_with_pymodbus()?;
-        let port = free_port();
-        let table: serde_json::Map<_, _> = registers
-            .iter()
-            .map(|(a, v)| (a.to_string(), (*v).into()))
-            .collect();
-        let mut command = Command::new(python);
-        command
-            .arg("-c")
-            .arg(SERVER)
-            .arg(port.to_string())
-            .arg(serde_json::Value::Object(table).to_string());
-        let mut program = Program::start("pymodbus", &mut command);
-        wait_port(&mut program, port);
-        Some(Pymodbus { program, port })
-    }
 }

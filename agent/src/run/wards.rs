@@ -9,6 +9,7 @@ use std::time::Duration;
 use homeward_devices::bluez::keys::Keys;
 use homeward_devices::modbus::bus::{Bus, Master};
 use homeward_protocol::envelope::Item;
+use homeward_protocol::id::SensorId;
 use homeward_protocol::posture::SensorHeard;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -49,6 +50,7 @@ pub struct Wards {
     listed: Vec<Listed>,
     data: PathBuf,
     clock: Arc<Clock>,
+    outbox: Outbox,
 }
 
 /// Where what is heard goes.
@@ -80,6 +82,12 @@ impl Wards {
         let mut shared = Vec::new();
         for mut line in lines(sensors, clock.uptime()).unwrap_or_default() {
             line.remember(before);
+            let ids: Vec<SensorId> = line.sensors().map(|sensor| sensor.id.clone()).collect();
+            for id in ids {
+                if let Some(kept) = outbox.progress(id.as_str()).await? {
+                    line.recall(&id, &kept.cursor);
+                }
+            }
             let master = load::master(line.way(), line.time_limit(), data, clock)?;
             shared.push((line, Bus::new(master)));
         }
@@ -90,6 +98,7 @@ impl Wards {
             listed,
             data: data.to_owned(),
             clock: Arc::clone(clock),
+            outbox: outbox.clone(),
         })
     }
 
@@ -119,8 +128,14 @@ impl Wards {
         for (line, bus) in self.lines {
             let clock = Arc::clone(&self.clock);
             let both: poll::Clock = Arc::new(move || (clock.now(), clock.uptime()));
-            let both = (both, judged.clone());
-            let polling = poll::run(bus, line, both, ears.heard.clone(), stop.clone());
+            let polling = poll::run(
+                bus,
+                line,
+                (both, judged.clone()),
+                ears.heard.clone(),
+                Some(self.outbox.clone()),
+                stop.clone(),
+            );
             tasks.push(task("sensors", polling));
         }
         let follow = Follow {

@@ -13,6 +13,7 @@ mod judged;
 mod moves;
 pub mod records;
 pub mod times;
+mod worn;
 
 use std::time::Duration;
 
@@ -35,7 +36,8 @@ pub use moves::{Effect, Input, Kept, Noticed, State};
 
 use judged::proof;
 use records::{Question, Record, Records, Taken};
-use times::Clocks;
+use times::{Clocks, Origin};
+use worn::Worn;
 
 /// The first wait after a failed connection; doubles to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_secs(5);
@@ -82,6 +84,7 @@ struct Link {
     clocks: Clocks,
     /// The CGM session, as its start was read.
     cgm: Vec<u8>,
+    worn: Worn,
     subscribed: usize,
     replaying: bool,
 }
@@ -100,6 +103,7 @@ impl Link {
             battery: None,
             clocks: Clocks::new(),
             cgm: Vec::new(),
+            worn: Worn::new(),
             subscribed: 0,
             replaying: true,
         }
@@ -222,7 +226,7 @@ impl Device {
                 self.state = State::Checking;
                 out.push(Effect::AskBond(self.address));
             }
-            (State::Checking, Input::Bond(Ok(held))) => self.check(held, up, out),
+            (State::Checking, Input::Bond(Ok(held))) => self.check(held, now, up, out),
             (State::Connecting, Input::Connected(Err(error)))
             | (State::Checking, Input::Bond(Err(error)))
             | (State::Listening { .. }, Input::Written(Err(error))) => self.fail(&error, up, out),
@@ -321,7 +325,7 @@ impl Device {
         self.rest(up.plus(not_before), up.plus(blind));
     }
 
-    fn check(&mut self, held: BondState, up: Uptime, out: &mut Vec<Effect>) {
+    fn check(&mut self, held: BondState, now: Timestamp, up: Uptime, out: &mut Vec<Effect>) {
         out.push(Effect::Tell(Noticed::Connected(held)));
         let paired = self.association.as_ref().and_then(|a| a.bond);
         match proof(paired, self.session.least_bond, held) {
@@ -330,7 +334,7 @@ impl Device {
                 self.now.last_error = (held == BondState::Unread && paired.is_some()).then(|| {
                     ShortText::cut("how its bond came about could not be read: nothing is verified")
                 });
-                self.identify(out);
+                self.identify(now, out);
             }
             Err(said) => {
                 out.push(Effect::Tell(Noticed::BondRefused));
@@ -339,15 +343,15 @@ impl Device {
         }
     }
 
-    fn identify(&mut self, out: &mut Vec<Effect>) {
+    fn identify(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         let own = self.session.read().map(|c| c.at);
         let wanted = Declared::WHERE.into_iter().chain([BATTERY]).chain(own);
         let once = |at: &At| self.link.served.iter().filter(|s| *s == at).count() == 1;
         self.state = State::Reading(wanted.filter(once).collect());
-        self.next_read(out);
+        self.next_read(now, out);
     }
 
-    fn next_read(&mut self, out: &mut Vec<Effect>) {
+    fn next_read(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         let State::Reading(left) = &mut self.state else {
             return;
         };
@@ -360,6 +364,8 @@ impl Device {
             battery: self.link.battery,
         };
         out.push(Effect::Tell(told));
+        let session = self.link.worn.at_connection(now);
+        out.extend(session.map(|session| Effect::Tell(Noticed::Session(session))));
         let subscriptions = self.session.subscribed();
         let wanted = subscriptions.filter(|c| c.needed || self.link.served.contains(&c.at));
         self.state = State::Subscribing(wanted.map(|c| c.at).collect());
@@ -391,7 +397,7 @@ impl Device {
         if let State::Reading(left) = &mut self.state {
             left.pop_front();
         }
-        self.next_read(out);
+        self.next_read(now, out);
     }
 
     /// What does not decode is not said.
@@ -402,7 +408,10 @@ impl Device {
             match measured.fields {
                 Fields::Battery(battery) if at == BATTERY => self.link.battery = Some(battery.level),
                 Fields::CurrentTime(time) => self.link.clocks.current_time(time, now),
+                Fields::SessionRunTime(time) => self.link.worn.lasts(time),
+                Fields::CgmStatus(status) => self.link.worn.is(status),
                 Fields::SessionStart(start) => {
+                    self.link.worn.began(start);
                     self.link.clocks.session_start(start);
                     self.link.cgm = value.to_vec();
                 }
@@ -515,6 +524,10 @@ impl Device {
         let placed = self.link.clocks.place(measured.clock, origin, now);
         if taken == Some(Taken::Known) {
             return;
+        }
+        if let (Fields::GlucoseRecord(record), Origin::Live) = (&measured.fields, origin) {
+            let session = self.link.worn.at_value(record);
+            out.push(Effect::Tell(Noticed::Session(session)));
         }
         let readings = self.readings(measured, &placed, taken == Some(Taken::NewSince));
         self.now.last_heard = Some(now);

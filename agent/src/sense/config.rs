@@ -83,6 +83,9 @@ pub struct SensorConfig {
     pub unit: Option<u8>,
     /// How often to ask, milliseconds, when not the profile's; at least 50.
     pub interval_ms: Option<u32>,
+    /// Maker and product that a Modbus device says of itself, when not what it said first. Anything else at its place
+    /// is told as another device.
+    pub identity: Option<String>,
 }
 
 /// Where the certificates of Modbus/TCP Security lie: PEM files, absolute or in the data folder.
@@ -212,6 +215,8 @@ pub struct Sensor {
     pub way: Way,
     /// Its Modbus unit id.
     pub unit: u8,
+    /// Maker and product that it has to say of itself; none: what it says first.
+    pub identity: Option<String>,
     /// How often to ask.
     pub interval: Duration,
     /// Without a value for this long, it is silent: the profile's, but at least three intervals.
@@ -241,12 +246,19 @@ impl SensorConfig {
             address: self.address.clone(),
         })?;
         self.check()?;
+        if self.identity.is_some() && !profile.identifies {
+            return Err(SensorFault::Value {
+                sensor: self.id.clone(),
+                rule: "identity is for a device that says who it is, by its profile",
+            });
+        }
         let own_interval = self.interval_ms.map(|ms| Duration::from_millis(u64::from(ms)));
         let interval = own_interval.unwrap_or(profile.interval);
         Ok(Sensor {
             id: self.id.clone(),
             way,
             unit: self.unit.unwrap_or(profile.unit),
+            identity: self.identity.clone(),
             interval,
             silent_after: profile.silent_after.max(interval * 3),
             profile: Arc::new(profile),

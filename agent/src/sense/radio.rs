@@ -243,6 +243,7 @@ fn event(sensor: &SensorId, noticed: Noticed) -> Option<Event> {
             firmware,
             battery,
         }),
+        Noticed::Session(session) => Some(Event::Session { sensor, session }),
         // A bond that could not be read is no sign that it changed.
         Noticed::Connected(BondState::Unread) | Noticed::Failed(_) | Noticed::Quarantined { .. } => None,
     }
@@ -260,6 +261,6 @@ fn tell(id: &SensorId, noticed: &Noticed) {
         Noticed::Quarantined { at, said } => {
             warn!(sensor.id = %id, "a value of {id} at {at} is put aside: {said}");
         }
-        Noticed::Told { .. } => {}
+        Noticed::Told { .. } | Noticed::Session(_) => {}
     }
 }

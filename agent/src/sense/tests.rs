@@ -17,6 +17,7 @@ fn config(id: &str, profile: &str, address: &str) -> SensorConfig {
         baud: None,
         unit: None,
         interval_ms: None,
+        identity: None,
     }
 }
 
@@ -49,6 +50,7 @@ fn answer(profile: &str, alarming: bool) -> Outcome {
     Outcome {
         answers: modbus::requests(&profile).into_iter().map(read).collect(),
         error: None,
+        said: None,
     }
 }
 
@@ -56,6 +58,7 @@ fn nothing() -> Outcome {
     Outcome {
         answers: Vec::new(),
         error: Some("battery_condition: no answer within 1000 ms".to_owned()),
+        said: None,
     }
 }
 
@@ -276,6 +279,7 @@ fn every_profile_can_be_described_and_every_poll_shown() {
     }
     let readings = answer(UPS, false).readings(
         &sensor("ups", UPS),
+        Identity::AsExpected,
         crate::care::Gateway::Unjudged,
         Timestamp::synced(0),
     );
@@ -310,4 +314,38 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_device_that_says_it_is_another_grades_lower_until_the_first_is_back() {
+    let profile = "vaisala-gmp251";
+    let mut config = config("probe", profile, "/dev/ttyUSB0");
+    config.interval_ms = Some(1000);
+    let mut line = line(vec![config.resolve(&[]).expect("a sensor")]);
+    let mut seen = Vec::new();
+    for (turns, said) in [(2, "GMP251"), (2, "GMP343"), (1, "GMP251")] {
+        for _ in 0..turns {
+            // Each is preceded by silence: a cable is moved.
+            let ms = 1000 * (seen.len() as u64 + 1);
+            turn(&mut line, &nothing(), ms);
+            assert!(line.identifies(0, Uptime(ms)));
+            let outcome = Outcome {
+                said: Some(Said::Model(format!("Vaisala {said}"))),
+                ..answer(profile, false)
+            };
+            let heard = turn(&mut line, &outcome, ms + 10);
+            let grades: Vec<Grade> = readings(&heard).iter().map(|r| r.grade).collect();
+            let told = heard
+                .state
+                .last_error
+                .is_some_and(|e| e.as_str().contains("GMP343"));
+            assert!(!grades.is_empty() && grades.iter().all(|g| *g == grades[0]));
+            seen.push((grades[0], told));
+        }
+    }
+    let (good, odd) = ((Grade::Associated, false), (Grade::Unverified, true));
+    assert_eq!(seen, [good, good, odd, odd, good]);
+    let kept = line.learnt(0).expect("the first is kept");
+    assert_eq!(kept.stream, "probe");
+    assert_eq!(line.learnt(0), None);
 }

@@ -46,7 +46,8 @@ impl Other {
         match self.first_odd {
             Some(since) if self.stands => Finds::Stands(Claim {
                 since,
-                said: "what identifies the model is not as its profile expects".to_owned(),
+                said: "what identifies it (registers, or what it says of itself) is not as it should be"
+                    .to_owned(),
             }),
             _ if self.even >= POLLS => Finds::Fine,
             _ => Finds::Unknown,

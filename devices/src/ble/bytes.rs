@@ -68,6 +68,10 @@ impl<'a> Bytes<'a> {
             .map(|[low, middle, high]| u32::from_le_bytes([low, middle, high, 0]))
     }
 
+    pub(super) fn u32(&mut self, field: &'static str) -> Result<u32, DecodeError> {
+        self.array(field).map(u32::from_le_bytes)
+    }
+
     pub(super) fn sfloat(&mut self, field: &'static str) -> Result<Number, DecodeError> {
         self.u16(field).map(Number::from_sfloat)
     }

@@ -178,6 +178,11 @@ fn one_record(record: &[u8]) -> Result<Measured, DecodeError> {
 }
 
 impl GlucoseRecord {
+    /// Whether the session has ended.
+    pub const fn stopped(&self) -> bool {
+        matches!(self.status, Some(status) if status & 1 == 1)
+    }
+
     fn octets(&self) -> [u8; 3] {
         [self.status, self.calibration, self.warning].map(|octet| octet.unwrap_or(0))
     }

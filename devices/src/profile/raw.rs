@@ -43,6 +43,8 @@ struct RawProfile {
     #[serde(default)]
     widest_gap: u16,
     #[serde(default)]
+    identifies: bool,
+    #[serde(default)]
     register: Vec<Spanned<RawRegister>>,
     #[serde(default)]
     writable: Vec<Spanned<RawWritable>>,
@@ -134,6 +136,7 @@ pub(super) fn parse(text: &str) -> Result<Profile, ProfileError> {
         time_limit: ms(&raw.time_limit_ms),
         most_registers: raw.most_registers.map_or(0, Spanned::into_inner),
         widest_gap: raw.widest_gap,
+        identifies: raw.identifies,
         registers,
         writable,
         left_out: raw.left_out.into_iter().collect(),

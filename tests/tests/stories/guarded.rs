@@ -2,24 +2,26 @@
 //! raised within a second, and kept in the audit trail. Device and master are pymodbus, which knows nothing of ours.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use homeward_tests::peers::{Pymodbus, free_port, python_with_pymodbus};
-use homeward_tests::programs::{finish, wait_for};
+use homeward_tests::peers::{Pymodbus, free_port, python_with_pymodbus, serial_line};
+use homeward_tests::programs::{binary, finish, wait_for};
 use serde_json::Value;
 
 use super::stage::{SOON, Stage};
 
 /// A profile of a device with two registers, of which a master may set one.
-const PROFILE: &str = r#"
+pub(crate) const PROFILE: &str = r#"
 id = "pump"
 name = "A pump of this story"
 source = "this test"
 standing = "shape"
 role = "moves air for a person"
 criticality = "vital"
-transports = ["tcp"]
+transports = ["tcp", "rtu"]
+line = { baud = 9600, parity = "none", stop_bits = 1 }
 unit = 1
 interval_ms = 200
 silent_after_ms = 5000
@@ -65,10 +67,13 @@ print(json.dumps({
 }))
 "#;
 
-fn configuration(gate: u16, device: u16, guard: u16) -> String {
+/// What the device holds at first.
+const REGISTERS: [(u16, u16); 4] = [(0, 31), (1, 4), (10, 5), (11, 6)];
+
+fn configuration(gate: u16, device: &str, guard: u16) -> String {
     format!(
         "[server]\ngate = \"localhost:{gate}\"\nretry_min_ms = 200\n\n\
-         [[sensor]]\nid = \"pump\"\nprofile = \"pump\"\naddress = \"127.0.0.1:{device}\"\n\n\
+         [[sensor]]\nid = \"pump\"\nprofile = \"pump\"\naddress = \"{device}\"\n\n\
          [[guard]]\nlisten = \"127.0.0.1:{guard}\"\nbefore = \"pump\"\n\n\
          [[guard.peer]]\nfrom = \"127.0.0.1\"\n\
          allow = [ {{ unit = 1, functions = [3], first = 0, last = 20 }}, \
@@ -78,24 +83,57 @@ fn configuration(gate: u16, device: u16, guard: u16) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_is_not_allowed_is_stopped_raised_within_a_second_and_on_record() {
-    let Some(python) = python_with_pymodbus() else {
+    let (Some(python), Some(device)) = (python_with_pymodbus(), Pymodbus::start(&REGISTERS)) else {
         return;
     };
-    let Some(device) = Pymodbus::start(&[(0, 31), (1, 4), (10, 5), (11, 6)]) else {
+    let address = format!("127.0.0.1:{}", device.port);
+    guarded(&python, &address).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_on_a_serial_line_is_read_by_a_profile_and_guarded_as_one_on_a_network() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (Some(python), Some(wire)) = (python_with_pymodbus(), serial_line(folder.path())) else {
         return;
     };
+    let Some(_device) = Pymodbus::serial(&wire.device, &REGISTERS) else {
+        return;
+    };
+    let profile = folder.path().join("pump.toml");
+    fs::write(&profile, PROFILE).expect("our own folder");
+    let readings = wait_for("the device to answer", SOON, || read_once(&profile, &wire.ours));
+    assert_eq!(
+        readings[0]["value"],
+        serde_json::json!({"number": [31, 0]}),
+        "{readings}"
+    );
+    guarded(&python, &wire.ours.to_string_lossy()).await;
+}
+
+/// What `sensor read --serial` gives; none when the device does not answer (yet).
+fn read_once(profile: &Path, line: &Path) -> Option<Value> {
+    let mut read = Command::new(binary("homeward-agent"));
+    read.args(["--json", "sensor", "read", "--unit", "1", "--profile"]);
+    read.arg(profile).arg("--serial").arg(line);
+    let ended = finish(&mut read, b"", SOON);
+    let text = ended.status.success().then_some(ended.stdout)?;
+    Some(serde_json::from_str(&text).expect("JSON"))
+}
+
+/// The story of a guard before the device at `address`.
+async fn guarded(python: &Path, address: &str) {
     let mut stage = Stage::new();
     let mut home = stage.home("mill-road-12").await;
     let (dir, guard) = (home.agent.dir().to_owned(), free_port());
     fs::create_dir_all(dir.join("profiles")).expect("a folder");
     fs::write(dir.join("profiles/pump.toml"), PROFILE).expect("the profile");
-    let text = configuration(home.link.address().port(), device.port, guard);
+    let text = configuration(home.link.address().port(), address, guard);
     fs::write(dir.join("agent.toml"), text).expect("agent.toml");
     home.run();
     stage.more_readings(3);
     home.agent.program().wait_line("the guard listens", SOON);
 
-    let mut master = Command::new(&python);
+    let mut master = Command::new(python);
     master.arg("-c").arg(MASTER).arg(guard.to_string());
     let begun = Instant::now();
     let said = finish(&mut master, b"", Duration::from_mins(1)).ok();

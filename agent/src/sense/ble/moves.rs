@@ -11,6 +11,7 @@ use homeward_protocol::time::Uptime;
 use crate::associate::Association;
 use crate::outbox::Progress;
 use crate::sense::Heard;
+use crate::watch::Session;
 
 /// What happened.
 #[derive(Debug)]
@@ -85,6 +86,8 @@ pub enum Noticed {
         /// Charge of its battery, per cent.
         battery: Option<u8>,
     },
+    /// How the session of a continuous glucose sensor is.
+    Session(Session),
     /// A value that no decoder knows, or that is damaged: put aside, never read as a vital sign.
     Quarantined {
         /// Where it came from.

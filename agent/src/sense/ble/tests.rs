@@ -8,6 +8,8 @@ use homeward_protocol::reading::{Mark, Reading, Value};
 use homeward_protocol::unit::Decimal;
 
 mod attempts;
+mod sessions;
+mod sources;
 
 use super::*;
 use crate::outbox::sqlite::Db;
@@ -44,6 +46,7 @@ fn sensor(profile: &str) -> Sensor {
         baud: None,
         unit: None,
         interval_ms: None,
+        identity: None,
     };
     config.resolve(&[]).expect("a sensor")
 }
@@ -67,6 +70,18 @@ fn device(profile: &str, association: Option<Association>, saved: Option<&Progre
 
 /// Answers everything well until nothing more is asked; gives what was told and kept on the way.
 fn settle(device: &mut Device, first: Input, served: &[At], held: BondState, up: Uptime) -> Vec<Effect> {
+    settle_with(device, first, served, held, up, |_| vec![50])
+}
+
+/// The same, with values of its own for what is read.
+fn settle_with(
+    device: &mut Device,
+    first: Input,
+    served: &[At],
+    held: BondState,
+    up: Uptime,
+    value: impl Fn(At) -> Vec<u8>,
+) -> Vec<Effect> {
     let mut todo = VecDeque::from([first]);
     let mut out = Vec::new();
     while let Some(input) = todo.pop_front() {
@@ -74,7 +89,7 @@ fn settle(device: &mut Device, first: Input, served: &[At], held: BondState, up:
             match &effect {
                 Effect::Connect(..) => todo.push_back(Input::Connected(Ok(served.to_vec()))),
                 Effect::AskBond(_) => todo.push_back(Input::Bond(Ok(held))),
-                Effect::Read(at) => todo.push_back(Input::Read(*at, Ok(vec![50]))),
+                Effect::Read(at) => todo.push_back(Input::Read(*at, Ok(value(*at)))),
                 Effect::Subscribe(at) => todo.push_back(Input::Subscribed(*at, Ok(()))),
                 _ => {}
             }

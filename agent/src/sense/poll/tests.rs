@@ -49,6 +49,7 @@ fn sensor(id: &str, address: &str, limit_ms: u64) -> Sensor {
         baud: None,
         unit: None,
         interval_ms: Some(50),
+        identity: None,
     };
     let mut profile = shipped(UPS).expect("shipped");
     profile.time_limit = Duration::from_millis(limit_ms);
@@ -86,7 +87,7 @@ async fn a_device_is_read_goes_silent_is_noticed_and_comes_back() {
     let stop = CancellationToken::new();
     let bus = Bus::new(Tcp::new(address.clone(), line.time_limit()));
     let (_judge, judged) = watch::channel(Judged::NOT_YET);
-    let polling = tokio::spawn(run(bus, line, (clock(), judged), out, stop.clone()));
+    let polling = tokio::spawn(run(bus, line, (clock(), judged), out, None, stop.clone()));
 
     until(&mut heard, "read", |h| {
         h.items.iter().filter(|i| matches!(i, Item::Reading(_))).count() == 8
