@@ -372,7 +372,7 @@ pub enum EvidenceCommand {
                             when it is no such log, 2 when the command is wrong.")]
     Replay {
         /// The log, as the firmware wrote it.
-        log: PathBuf,
+        file: PathBuf,
     },
 }
 

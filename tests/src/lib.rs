@@ -16,4 +16,5 @@ pub mod programs;
 pub mod proxy;
 pub mod shared;
 pub mod tally;
+pub mod testimony;
 pub mod wall;

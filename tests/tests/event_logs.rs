@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 use homeward_protocol::event_log::{Bank, EventLog, EventLogError, MAX_LOG};
+use homeward_tests::programs::{binary, finish};
 use homeward_tests::shared;
 
 type Registers = BTreeMap<(String, u32), String>;
@@ -203,4 +206,42 @@ fn lengths_from_the_log_never_overflow_and_registers_have_bounds() {
         EventLog::parse(&beyond.0),
         Err(EventLogError::Rule { .. })
     ));
+}
+
+/// What the command prints of a file, and how it ends.
+fn command(file: &Path) -> (Option<i32>, serde_json::Value) {
+    let mut fleet = Command::new(binary("homeward-fleet"));
+    fleet.args(["--json", "evidence", "replay"]).arg(file);
+    let ended = finish(&mut fleet, b"", Duration::from_mins(1));
+    (
+        ended.status.code(),
+        serde_json::from_str(&ended.stdout).unwrap_or_default(),
+    )
+}
+
+#[test]
+fn the_command_prints_the_registers_of_every_known_log_and_what_it_cannot_vouch_for() {
+    let Some(folder) = shared::data("data/eventlogs") else {
+        return;
+    };
+    for (name, expected) in known(&folder) {
+        let (code, said) = command(&folder.join(&name));
+        assert_eq!((code, &said["ok"]), (Some(0), &true.into()), "{name}");
+        for ((bank, register), value) in expected {
+            assert_eq!(
+                said["banks"][&bank][register.to_string()],
+                value,
+                "{name} {bank} {register}"
+            );
+        }
+        let cannot = said["cannot_vouch_for"].as_array().expect("a list");
+        assert!(cannot.len() >= 3, "{name}: {cannot:?}");
+        assert_ne!(said["secure_boot"], "not said", "{name}");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let odd = folder.path().join("odd");
+    fs::write(&odd, b"no log").expect("writes");
+    let (code, said) = command(&odd);
+    assert_eq!((code, &said["ok"]), (Some(1), &false.into()));
+    assert_eq!(command(&folder.path().join("none")).0, Some(2));
 }

@@ -39,7 +39,7 @@ const MAX_PEM: u64 = 1 << 20;
 pub fn run(command: &EvidenceCommand) -> Result<Said, AdminError> {
     match command {
         EvidenceCommand::Verify(asked) => verify(asked),
-        EvidenceCommand::Replay { log } => replay(log),
+        EvidenceCommand::Replay { file } => replay(file),
     }
 }
 

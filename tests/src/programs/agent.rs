@@ -20,6 +20,7 @@ const STOP: Duration = Duration::from_secs(10);
 pub struct Agent {
     dir: PathBuf,
     surroundings: Vec<(OsString, OsString)>,
+    program: PathBuf,
     running: Option<Program>,
 }
 
@@ -29,6 +30,7 @@ impl Agent {
         Agent {
             dir: dir.to_owned(),
             surroundings: Vec::new(),
+            program: binary("homeward-agent"),
             running: None,
         }
     }
@@ -38,13 +40,18 @@ impl Agent {
         self.surroundings = environment.to_vec();
     }
 
+    /// Puts another program in the place of the agent's.
+    pub fn replace_program(&mut self, program: &Path) {
+        program.clone_into(&mut self.program);
+    }
+
     /// Its folder.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(binary("homeward-agent"));
+        let mut command = Command::new(&self.program);
         command.arg("--data").arg(&self.dir);
         command.envs(self.surroundings.iter().cloned());
         command

@@ -14,6 +14,7 @@ mod guarded;
 mod hostile_handshakes;
 mod moved_cable;
 mod nurse;
+mod proved;
 mod put_back;
 mod restored;
 mod revoked;
