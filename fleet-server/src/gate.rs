@@ -13,6 +13,7 @@ pub mod codec;
 pub mod connections;
 pub mod limits;
 pub mod listen;
+pub mod mailbox;
 pub mod revoked;
 pub mod session;
 mod socket;

@@ -1,20 +1,18 @@
 //! Who is connected now, and the way to reach them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use futures_util::task::AtomicWaker;
+use homeward_protocol::ack::Ack;
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::time::Timestamp;
 use homeward_protocol::topic::Topic;
 
 use super::Why;
-
-/// Most messages that wait for one gateway. Acknowledgements are cumulative and hints only say "look now", so one
-/// that finds no place costs time, never truth.
-pub const MAILBOX: usize = 16;
+use super::mailbox::{Mailbox, NoPlace};
 
 /// A message on its way to a gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +82,22 @@ impl Connections {
     /// Sends a message to one gateway, without waiting.
     pub fn send(&self, gateway: &GatewayId, topic: Topic, payload: Vec<u8>) -> Sent {
         let line = self.entries().get(gateway).map(|entry| Arc::clone(&entry.line));
-        line.map_or(Sent::Absent, |line| line.put(Down { topic, payload }))
+        line.map_or(Sent::Absent, |line| {
+            line.put(|mail| mail.put(Down { topic, payload }))
+        })
+    }
+
+    /// Sends an acknowledgement to one gateway, without waiting; `payload` is `ack` written out. It takes the place of
+    /// one of the same lane that still waits.
+    pub fn acknowledge(&self, gateway: &GatewayId, ack: Ack, payload: Vec<u8>) -> Sent {
+        let line = self.entries().get(gateway).map(|entry| Arc::clone(&entry.line));
+        let topic = Topic::Ack(gateway.clone());
+        line.map_or(Sent::Absent, |line| {
+            line.put(|mail| {
+                mail.put_ack(ack, Down { topic, payload });
+                Ok(())
+            })
+        })
     }
 
     /// Sends a message to every connected gateway; says how many took it.
@@ -99,7 +112,7 @@ impl Connections {
                 topic: topic.clone(),
                 payload: payload.to_vec(),
             };
-            line.put(down) == Sent::Queued
+            line.put(|mail| mail.put(down)) == Sent::Queued
         };
         lines.iter().filter(|line| put(line)).count()
     }
@@ -186,11 +199,7 @@ impl Place {
     /// to end.
     pub fn poll_mail(&self, cx: &Context<'_>) -> Poll<Down> {
         self.line.waker.register(cx.waker());
-        self.line
-            .state()
-            .mail
-            .pop_front()
-            .map_or(Poll::Pending, Poll::Ready)
+        self.line.state().mail.take().map_or(Poll::Pending, Poll::Ready)
     }
 
     /// Why this connection has to end, once it has to; otherwise notes who to wake.
@@ -220,20 +229,19 @@ struct Line {
 
 #[derive(Debug, Default)]
 struct LineState {
-    mail: VecDeque<Down>,
+    mail: Mailbox,
     ended: Option<Why>,
 }
 
 impl Line {
-    fn put(&self, down: Down) -> Sent {
+    fn put(&self, letter: impl FnOnce(&mut Mailbox) -> Result<(), NoPlace>) -> Sent {
         let mut state = self.state();
         if state.ended.is_some() {
             return Sent::Absent;
         }
-        if state.mail.len() >= MAILBOX {
+        if letter(&mut state.mail).is_err() {
             return Sent::Full;
         }
-        state.mail.push_back(down);
         drop(state);
         self.waker.wake();
         Sent::Queued
@@ -255,6 +263,7 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
+    use crate::gate::mailbox::MAILBOX;
 
     const NOW: Timestamp = Timestamp::synced(1_795_000_000_000);
 

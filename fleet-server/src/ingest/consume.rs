@@ -31,7 +31,6 @@ use homeward_protocol::envelope::Lane;
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::Timestamp;
-use homeward_protocol::topic::Topic;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -404,7 +403,7 @@ fn tell(connections: &Connections, gateway: &GatewayId, ack: Ack) {
     match ack.encode() {
         Ok(bytes) => {
             // A gateway that is away, or takes nothing, hears it when it sends again.
-            let sent = connections.send(gateway, Topic::Ack(gateway.clone()), bytes);
+            let sent = connections.acknowledge(gateway, ack, bytes);
             tracing::debug!(gateway.id = %gateway, "acknowledged up to {}: {sent:?}", ack.up_to);
         }
         Err(error) => tracing::error!(gateway.id = %gateway, "could not write an acknowledgement: {error}"),
