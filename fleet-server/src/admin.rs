@@ -140,12 +140,15 @@ pub async fn run(cli: &Cli, clock: &Clock) -> Result<Said, AdminError> {
             trial,
             offline_root,
             passphrase_file,
+            postgres,
         } => {
-            let keys = InitKeys {
+            let with = InitWith {
+                trial: *trial,
+                postgres: postgres.as_deref().map(database_url).transpose()?,
                 offline_root: offline_root.as_deref(),
                 passphrase: passphrase_file.as_deref().map(ca::strong).transpose()?,
             };
-            init(&place, names, trust_domain, *trial, &keys, clock)
+            init(&place, names, trust_domain, &with, clock).await
         }
         Command::Ca(command) => ca::run(&place, command, clock).await,
         Command::Serve { .. } => checked(&place),
@@ -157,7 +160,7 @@ pub async fn run(cli: &Cli, clock: &Clock) -> Result<Said, AdminError> {
                 RoleArg::Operator => Role::Operator,
                 RoleArg::Nurse => Role::Nurse,
             };
-            let password = password()?;
+            let password = line("password")?;
             let store = open(&place)?.1;
             if let Some(team) = team.clone() {
                 let now = clock.now();
@@ -234,47 +237,98 @@ where
         .map_err(|e| AdminError::Asked(format!("`{text}`: {e}")))
 }
 
-/// Where `init` puts keys.
-struct InitKeys<'a> {
+/// What `init` makes, and where it puts it.
+struct InitWith<'a> {
+    trial: bool,
+    postgres: Option<String>,
     offline_root: Option<&'a Path>,
     passphrase: Option<Passphrase>,
 }
 
-fn init(
+async fn init(
     place: &Place,
     names: &[String],
     trust_domain: &str,
-    trial: bool,
-    keys: &InitKeys<'_>,
+    with: &InitWith<'_>,
     clock: &Clock,
 ) -> Result<Said, AdminError> {
     let domain: TrustDomain = asked(trust_domain)?;
-    let quoted: Vec<String> = names.iter().map(|n| format!("{n:?}")).collect();
-    let mut text = format!(
-        "# homeward-fleet. Every key is optional but names; see fleet.toml in the packaging for all of them.\n\
-         names = [{}]\n",
-        quoted.join(", ")
-    );
-    if trial {
-        text.push_str(&trial_listeners().map_err(|e| AdminError::Found(format!("no free port: {e}")))?);
-    }
-    Config::parse(&text, place.folder()).map_err(|e| AdminError::Asked(e.to_string()))?;
-    if let Some(media) = keys.offline_root.filter(|media| !media.is_dir()) {
+    let text = first_config(names, with)?;
+    let config = Config::parse(&text, place.folder()).map_err(|e| AdminError::Asked(e.to_string()))?;
+    if let Some(media) = with.offline_root.filter(|media| !media.is_dir()) {
         let why = format!(
             "{} is no folder: mount the medium for the roots' keys first",
             media.display()
         );
         return Err(AdminError::Asked(why));
     }
+    place.is_free()?;
+    if config.keep != Keep::Embedded {
+        // Before anything is made: it may be away, or another fleet's.
+        prepare_database(&store_config(place, &config)).await?;
+    }
     place.make(&text)?;
-    let with = Keys {
-        roots_to: keys.offline_root,
-        passphrase: keys.passphrase.as_ref(),
+    let keys = Keys {
+        roots_to: with.offline_root,
+        passphrase: with.passphrase.as_ref(),
     };
-    let authority = Authority::init_with(&place.authority(), domain, with, clock.now())?;
+    let authority = Authority::init_with(&place.authority(), domain, keys, clock.now())?;
     open(place)?;
+    Ok(Said::new(
+        made(place, &config, &authority, with),
+        &serde_json::json!({ "data": place.folder(), "names": names }),
+    ))
+}
+
+fn first_config(names: &[String], with: &InitWith<'_>) -> Result<String, AdminError> {
+    let quoted: Vec<String> = names.iter().map(|n| format!("{n:?}")).collect();
+    let mut text = format!(
+        "# homeward-fleet. Every key is optional but names; see fleet.toml in the packaging for all of them.\n\
+         names = [{}]\n",
+        quoted.join(", ")
+    );
+    if let Some(url) = &with.postgres {
+        // A text of JSON is one of TOML.
+        let url = serde_json::to_string(url).unwrap_or_default();
+        text.push_str(&format!("[store]\npostgres = {url}\n"));
+    }
+    if with.trial {
+        text.push_str(&trial_listeners().map_err(|e| AdminError::Found(format!("no free port: {e}")))?);
+    }
+    Ok(text)
+}
+
+/// The address of a database as `--postgres` gives it.
+fn database_url(given: &str) -> Result<String, AdminError> {
+    if given == "-" {
+        line("database address")
+    } else {
+        Ok(given.to_owned())
+    }
+}
+
+/// Makes the tables of a database that belongs to no fleet yet.
+async fn prepare_database(config: &StoreConfig) -> Result<(), AdminError> {
+    let store = store::open(config)?;
+    let used = store.read(|tx| Ok(store::audit::head(tx)?.last() > 0)).await?;
+    if used {
+        return Err(AdminError::Found(
+            "the database holds a fleet already, and a new authority would not be that fleet's: name an empty one, or \
+             restore that fleet's data folder from its backup"
+                .into(),
+        ));
+    }
+    Ok(())
+}
+
+/// What `init` says at its end.
+fn made(place: &Place, config: &Config, authority: &Authority, with: &InitWith<'_>) -> String {
     let folder = place.folder().display();
-    let keys = match keys.offline_root {
+    let database = match config.keep {
+        Keep::Embedded => "fleet.db    the database",
+        Keep::Postgres(_) => "            (the data go to PostgreSQL, where the tables are made)",
+    };
+    let keys = match with.offline_root {
         Some(media) => format!(
             "The keys of the two roots are in {}: keep it away from this machine; `ca rotate` asks for them.",
             media.display()
@@ -284,15 +338,11 @@ fn init(
              the roots, and the server needs neither."
         ),
     };
-    let said = format!(
-        "Made {folder}\n  fleet.toml  the configuration\n  fleet.db    the database\n  ca/         the \
-         certificate authority of {}\n\n{keys}\n\nStart the server:  homeward-fleet --data {folder} serve",
+    format!(
+        "Made {folder}\n  fleet.toml  the configuration\n  {database}\n  ca/         the certificate authority of \
+         {}\n\n{keys}\n\nStart the server:  homeward-fleet --data {folder} serve",
         authority.trust_domain(),
-    );
-    Ok(Said::new(
-        said,
-        &serde_json::json!({ "data": place.folder(), "names": names }),
-    ))
+    )
 }
 
 /// Loopback addresses with ports that are free now, as the `listen` table of a configuration.
@@ -318,20 +368,20 @@ fn checked(place: &Place) -> Result<Said, AdminError> {
     ))
 }
 
-/// One line from standard input; asked for when a person sits there.
-fn password() -> Result<String, AdminError> {
+/// One line from standard input; asked for when a person sits there. `what` is a secret, by its name.
+fn line(what: &'static str) -> Result<String, AdminError> {
     let input = std::io::stdin();
     if input.is_terminal() {
-        eprintln!("Password (it will be seen; or give it by < FILE), then Enter:");
+        eprintln!("The {what} (it will be seen; or give it by < FILE), then Enter:");
         let mut line = String::new();
         input
             .read_line(&mut line)
-            .map_err(|e| AdminError::Asked(format!("no password: {e}")))?;
+            .map_err(|e| AdminError::Asked(format!("no {what}: {e}")))?;
         return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
     }
     let mut text = String::new();
     let read = input.take(MAX_LINE).read_to_string(&mut text);
-    read.map_err(|e| AdminError::Asked(format!("no password on standard input: {e}")))?;
+    read.map_err(|e| AdminError::Asked(format!("no {what} on standard input: {e}")))?;
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 

@@ -48,7 +48,8 @@ pub enum LogForm {
 pub enum Command {
     /// Make the data folder: the certificate authority, the database and fleet.toml.
     #[command(
-        after_help = "Example:\n  homeward-fleet --data DIR init --name fleet.example.org --name 192.0.2.7"
+        after_help = "Examples:\n  homeward-fleet --data DIR init --name fleet.example.org --name 192.0.2.7\n  \
+                            homeward-fleet --data DIR init --name fleet.example.org --postgres - < database-url"
     )]
     Init {
         /// DNS name or address by which gateways and browsers reach this server; the first goes into claims.
@@ -57,6 +58,11 @@ pub enum Command {
         /// The fleet's name in the ids of its members, for example telecare.example.org; it cannot be changed later.
         #[arg(long, value_name = "DOMAIN", default_value = "homeward")]
         trust_domain: String,
+        /// Keep the data in this `PostgreSQL` database, which has to be there and empty, instead of a file in the data
+        /// folder: `postgresql://USER@HOST/DATABASE`. `-` reads it from standard input: what stands here, other users
+        /// can see.
+        #[arg(long, value_name = "URL")]
+        postgres: Option<String>,
         /// For a trial on this machine: loopback addresses, and ports that are free now.
         #[arg(long)]
         trial: bool,

@@ -108,6 +108,14 @@ impl Place {
         self.folder.join("fleet.toml")
     }
 
+    /// Refuses when the folder has a configuration already.
+    pub fn is_free(&self) -> Result<(), PlaceError> {
+        if self.config_path().exists() {
+            return Err(PlaceError::Taken(self.folder.clone()));
+        }
+        Ok(())
+    }
+
     /// Makes the folder and its configuration; refuses when there is one.
     pub fn make(&self, config: &str) -> Result<(), PlaceError> {
         let made = std::fs::DirBuilder::new()
@@ -115,10 +123,7 @@ impl Place {
             .mode(0o700)
             .create(&self.folder);
         made.map_err(file("make the folder", &self.folder))?;
-        let path = self.config_path();
-        if path.exists() {
-            return Err(PlaceError::Taken(self.folder.clone()));
-        }
+        self.is_free()?;
         self.write("fleet.toml", config.as_bytes())
     }
 

@@ -15,6 +15,7 @@ mod hostile_handshakes;
 mod moved_cable;
 mod nurse;
 mod proved;
+mod on_postgres;
 mod put_back;
 mod restored;
 mod revoked;
