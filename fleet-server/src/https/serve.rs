@@ -70,6 +70,7 @@ pub async fn serve(
     });
     let guests = Guests::default();
     let mut open = JoinSet::new();
+    let mut short_of_sockets = false;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -80,11 +81,15 @@ pub async fn serve(
         let (stream, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                warn!(listen.address = %here, error = %error, "could not accept a connection; trying again");
+                // Once a shortage, not at each try.
+                if !std::mem::replace(&mut short_of_sockets, true) {
+                    warn!(listen.address = %here, error = %error, "no more sockets on {here}; is the limit of open files too low?");
+                }
                 tokio::time::sleep(AFTER_A_FAILURE).await;
                 continue;
             }
         };
+        short_of_sockets = false;
         let Some(place) = guests.enter(address.ip(), &limits) else {
             debug!(peer.address = %address, "no place left for this address; closed");
             continue;

@@ -152,6 +152,14 @@ impl House {
         self.folder.path().join("ca")
     }
 
+    /// Changes the configuration for the connections that come after.
+    pub(crate) fn change_tls<T>(&self, change: impl FnOnce(&mut ServerConfig) -> T) -> T {
+        let mut config = (**self.tls.borrow()).clone();
+        let made = change(&mut config);
+        self.tls.send_replace(Arc::new(config));
+        made
+    }
+
     /// Loads a revocation list with these certificates' serial numbers.
     pub(crate) fn load_crl(&self, revoked: &[homeward_fleet::ca::Revoked]) {
         let config = config(&self.authority, self.folder.path(), &self.tickets, revoked);

@@ -5,7 +5,7 @@
 //!
 //! | fault there | here |
 //! |---|---|
-//! | a socket that waits holds everyone up; handshakes run one by one | [`crowds`] |
+//! | a socket that waits holds everyone up; handshakes run one by one | [`crowds`], [`cores`] |
 //! | a client id such as `a/b`, twice, or a full house ends the listener | [`packets`], [`crowds`] |
 //! | a slow reader that is taken over ends the broker | [`shutting_out`] |
 //! | a topic outside ASCII, or a shared subscription, ends the broker | [`packets`] |
@@ -21,6 +21,7 @@
 )]
 
 mod client;
+mod cores;
 mod crowds;
 mod delivery;
 mod house;

@@ -9,6 +9,7 @@
 mod bad_input;
 mod bluetooth;
 mod clocks;
+mod descriptors;
 mod full_disk;
 mod guarded;
 mod hostile_handshakes;

@@ -8,7 +8,7 @@ use homeward_tests::programs::wait_for;
 use homeward_tests::proxy::Link;
 use homeward_tests::tally::compare;
 
-use super::stage::{SOON, Stage, all_arrived};
+use super::stage::{PLAIN, SOON, Stage, all_arrived};
 
 const EPOCHS: &str = "SELECT count(DISTINCT epoch) FROM streams WHERE lane = 'vital'";
 const FORKS: &str = "SELECT count(*) FROM gaps WHERE cause = 'fork' AND lane = 'vital'";
@@ -25,8 +25,8 @@ fn copy_outbox(from: &Path, to: &Path) {
     }
 }
 
-/// `held`: whether the copy holds readings that were not delivered when it was made.
-async fn put_back(held: bool) {
+/// `held`: whether the copy holds readings that were not delivered when it was made. It is put back so many `times`.
+async fn put_back(held: bool, times: i64) {
     let mut stage = Stage::new();
     let mut home = stage.home("old-quay-7").await;
     let copy = stage.path().join("copy");
@@ -53,13 +53,22 @@ async fn put_back(held: bool) {
     let before = stage.readings();
     assert_eq!(stage.number(EPOCHS), 1);
 
-    copy_outbox(&copy, home.agent.dir());
-    home.set_device(Behaviour::Well);
-    home.run();
-    wait_for("a new epoch", SOON, || (stage.number(EPOCHS) == 2).then_some(()));
-    wait_for("readings to go on", SOON, || {
-        (stage.readings() >= before + 20).then_some(())
-    });
+    for time in 1..=times {
+        copy_outbox(&copy, home.agent.dir());
+        home.set_device(Behaviour::Well);
+        home.run();
+        wait_for("a new epoch", SOON, || {
+            (stage.number(EPOCHS) == 1 + time).then_some(())
+        });
+        wait_for("readings to go on", SOON, || {
+            (stage.readings() >= before + 20 * time).then_some(())
+        });
+        if time < times {
+            stage.fleet.kill();
+            home.agent.kill();
+            stage.fleet.serve(&PLAIN);
+        }
+    }
     home.set_device(Behaviour::Silent);
     all_arrived(&home);
     home.agent.stop();
@@ -84,10 +93,15 @@ async fn put_back(held: bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_put_back_disk_takes_a_new_epoch_and_loses_nothing() {
-    put_back(false).await;
+    put_back(false, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_put_back_disk_holds_a_second_time_is_not_stored_twice() {
-    put_back(true).await;
+    put_back(true, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_is_put_back_three_times_with_kills_between_doubles_nothing() {
+    put_back(true, 3).await;
 }
