@@ -173,6 +173,9 @@ pub enum PasswordRule {
     /// The person's own name.
     #[error("the password must not be the name")]
     IsName,
+    /// The one that the person has.
+    #[error("the new password is the one that you have")]
+    Same,
 }
 
 /// Whether this may become this person's password.
@@ -267,6 +270,8 @@ pub const ROUTES: &[Route] = &[
     get("/sign-in", ANYBODY),
     post("/sign-in", ANYBODY),
     post("/sign-out", EITHER),
+    get("/password", EITHER),
+    post("/password", EITHER),
     get("/setup", ANYBODY),
     post("/setup", ANYBODY),
     get("/events", EITHER),

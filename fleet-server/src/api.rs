@@ -14,14 +14,13 @@ pub mod spec;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::handler::Handler;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::MethodRouter;
 
-use crate::access::{self, Verb};
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::device::invite::Invitations;
+use crate::routes::{self, Endpoint, change, look};
 use crate::store::Store;
 
 /// Most bytes of a request's body: the longest has three short fields.
@@ -42,40 +41,17 @@ pub struct Desk {
 
 /// The API, with the guard that [`crate::access::ROUTES`] names for each route.
 pub fn router(desk: Desk) -> Router {
-    let mut router = Router::new();
-    for (verb, path, handler) in endpoints() {
-        let Some(needs) = access::needs(verb, path) else {
-            tracing::error!(
-                http.route = path,
-                "{path} is not in the table of routes and is not served"
-            );
-            continue;
-        };
-        let door = guard::Door {
-            desk: desk.clone(),
-            needs,
-        };
-        router = router.route(path, handler.route_layer(from_fn_with_state(door, guard::check)));
-    }
-    router
+    let guard =
+        |handler: MethodRouter<Desk>, door| handler.route_layer(from_fn_with_state(door, guard::check));
+    routes::guarded(&desk, endpoints(), guard)
         .method_not_allowed_fallback(problem::no_such_thing)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(from_fn(guard::headers))
         .with_state(desk)
 }
 
-type Endpoint = (Verb, &'static str, MethodRouter<Desk>);
-
-fn look<H: Handler<T, Desk>, T: 'static>(path: &'static str, handler: H) -> Endpoint {
-    (Verb::Get, path, get(handler))
-}
-
-fn change<H: Handler<T, Desk>, T: 'static>(path: &'static str, handler: H) -> Endpoint {
-    (Verb::Post, path, post(handler))
-}
-
 /// Every endpoint and what serves it.
-pub fn endpoints() -> Vec<Endpoint> {
+pub fn endpoints() -> Vec<Endpoint<Desk>> {
     vec![
         look("/api/v1/openapi.json", spec::get),
         look("/api/v1/health", fleet::health),

@@ -8,6 +8,8 @@
 //! removed row in the middle is found by [`Chain::follow`]. Rows cut off at the end are not: for that the newest
 //! hash has to be kept somewhere else, which is why `check` prints it.
 
+pub mod looked;
+
 use std::fmt;
 
 use ring::digest;
@@ -33,6 +35,8 @@ pub enum Action {
     UserAdded,
     /// A person was shut out.
     UserDisabled,
+    /// A person chose another password.
+    PasswordChanged,
     /// A person signed in.
     UserSignedIn,
     /// A sign-in was refused.
@@ -83,7 +87,7 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Action; 32] = [
+    pub const ALL: [Action; 33] = [
         Action::GatewayClaimed,
         Action::ClaimUsed,
         Action::CsrRefused,
@@ -93,6 +97,7 @@ impl Action {
         Action::CertificateRenewed,
         Action::UserAdded,
         Action::UserDisabled,
+        Action::PasswordChanged,
         Action::UserSignedIn,
         Action::SignInRefused,
         Action::UserSignedOut,
@@ -130,6 +135,7 @@ impl Action {
             Action::CertificateRenewed => "certificate-renewed",
             Action::UserAdded => "user-added",
             Action::UserDisabled => "user-disabled",
+            Action::PasswordChanged => "password-changed",
             Action::UserSignedIn => "user-signed-in",
             Action::SignInRefused => "sign-in-refused",
             Action::UserSignedOut => "user-signed-out",
@@ -233,6 +239,14 @@ pub enum Broken {
         expected: i64,
         /// The number that does.
         found: i64,
+    },
+    /// Rows were cut off at the end.
+    #[error("the audit trail had {had} rows and has {has} now")]
+    Cut {
+        /// The newest row that was seen.
+        had: i64,
+        /// The newest row that is there.
+        has: i64,
     },
     /// A row, or one before it, is not what was written.
     #[error("row {id} of the audit trail was changed after it was written, or a row before it was")]

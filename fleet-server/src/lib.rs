@@ -21,6 +21,7 @@ pub mod ingest;
 pub mod local;
 pub mod log;
 pub mod place;
+pub mod routes;
 pub mod run;
 pub mod stamp;
 pub mod store;

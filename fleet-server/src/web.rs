@@ -17,6 +17,7 @@ pub mod frame;
 pub mod gateway;
 pub mod guard;
 pub mod incidents;
+pub mod password;
 pub mod placements;
 pub mod setup;
 pub mod sign_in;
@@ -29,16 +30,15 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::handler::Handler;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::MethodRouter;
 use tokio::sync::Semaphore;
 
 use crate::access::password::Passwords;
-use crate::access::{self, Verb};
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::device::invite::Invitations;
+use crate::routes::{self, Endpoint, change, look};
 use crate::store::Store;
 
 /// Most bytes of a form: the longest has a handful of short fields.
@@ -61,6 +61,8 @@ pub struct Desk {
     pub passwords: Passwords,
     /// Who guessed wrongly, by address.
     pub tries: tries::Tries,
+    /// How far the audit trail was found whole.
+    pub trail: audit::Trail,
     /// Places for pages that listen.
     pub listeners: Arc<Semaphore>,
 }
@@ -75,6 +77,7 @@ impl Desk {
             invitations,
             passwords,
             tries: tries::Tries::default(),
+            trail: audit::Trail::default(),
             listeners: Arc::new(Semaphore::new(LISTENERS)),
         }
     }
@@ -88,22 +91,9 @@ impl std::fmt::Debug for Desk {
 
 /// The console: every page, its assets and its errors.
 pub fn router(desk: Desk) -> Router {
-    let mut router = Router::new();
-    for (verb, path, handler) in pages() {
-        let Some(needs) = access::needs(verb, path) else {
-            tracing::error!(
-                http.route = path,
-                "{path} is not in the table of routes and is not served"
-            );
-            continue;
-        };
-        let door = guard::Door {
-            desk: desk.clone(),
-            needs,
-        };
-        router = router.route(path, handler.route_layer(from_fn_with_state(door, guard::check)));
-    }
-    router
+    let guard =
+        |handler: MethodRouter<Desk>, door| handler.route_layer(from_fn_with_state(door, guard::check));
+    routes::guarded(&desk, pages(), guard)
         .fallback(error::nothing_here)
         .method_not_allowed_fallback(error::nothing_here)
         .layer(DefaultBodyLimit::max(MAX_FORM))
@@ -111,24 +101,16 @@ pub fn router(desk: Desk) -> Router {
         .with_state(desk)
 }
 
-type Page = (Verb, &'static str, MethodRouter<Desk>);
-
-fn look<H: Handler<T, Desk>, T: 'static>(path: &'static str, handler: H) -> Page {
-    (Verb::Get, path, get(handler))
-}
-
-fn change<H: Handler<T, Desk>, T: 'static>(path: &'static str, handler: H) -> Page {
-    (Verb::Post, path, post(handler))
-}
-
 /// Every page and what serves it.
-pub fn pages() -> Vec<Page> {
+pub fn pages() -> Vec<Endpoint<Desk>> {
     vec![
         look("/", sign_in::home),
         look("/assets/{file}", assets::get),
         look("/sign-in", sign_in::get),
         change("/sign-in", sign_in::post),
         change("/sign-out", sign_in::leave),
+        look("/password", password::get),
+        change("/password", password::post),
         look("/setup", setup::get),
         change("/setup", setup::post),
         look("/events", events::get),

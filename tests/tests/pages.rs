@@ -12,7 +12,7 @@ use homeward_tests::browser::{self, Page, SignIn, Visit};
 use homeward_tests::programs::fleet::Fleet;
 
 const PASSWORD: &str = "a long enough password 17";
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 9] = [
     "/care",
     "/fleet",
     "/claims",
@@ -21,6 +21,7 @@ const PAGES: [&str; 8] = [
     "/placements",
     "/users",
     "/audit",
+    "/password",
 ];
 /// A telephone and a desk.
 const WIDTHS: [u32; 2] = [390, 1280];

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 const WIDTHS: [u32; 2] = [390, 1280];
-const OPERATOR: [&str; 13] = [
+const OPERATOR: [&str; 14] = [
     "/fleet",
     "/fleet?state=not-heard",
     "/care",
@@ -36,6 +36,7 @@ const OPERATOR: [&str; 13] = [
     "/placements",
     "/users",
     "/audit",
+    "/password",
     "/nowhere",
 ];
 
@@ -156,7 +157,7 @@ fn no_page_has_an_axe_violation_on_a_phone_or_a_desk() {
         (None, pages(&["/sign-in"], "anybody")),
         (
             Some(sign_in(&console, "nina")),
-            pages(&["/care", "/fleet"], "nurse"),
+            pages(&["/care", "/fleet", "/password"], "nurse"),
         ),
         (Some(sign_in(&console, "olga")), pages(&OPERATOR, "operator")),
     ];

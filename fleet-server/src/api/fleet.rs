@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::Desk;
 use super::guard::Caller;
 use super::problem::Problem;
-use super::shape::{CountsShape, GatewayShape, SuspicionShape, moment};
+use super::shape::{CountsShape, GatewayShape, SuspicionShape, UnreadableShape, moment};
 use crate::bus::Event;
 use crate::care::list::{self, Filter};
 use crate::device::invite::Wanted;
@@ -141,6 +141,8 @@ pub struct Gateway {
     findings: Vec<SuspicionShape>,
     /// The newest holes in its records, at most 20.
     gaps: Vec<GapShape>,
+    /// What it sent that could not be read; null when everything could.
+    unreadable: Option<UnreadableShape>,
 }
 
 /// A hole in a gateway's records.
@@ -175,10 +177,12 @@ pub async fn one(State(desk): State<Desk>, Path(gateway): Path<String>) -> Resul
             posture,
             certificates,
             console::gaps(tx, &gateway)?,
+            console::unreadable(tx, &gateway)?,
             said_of(tx, &gateway, now)?,
         )))
     });
-    let (row, listed, posture, certificates, gaps, findings) = read.await?.ok_or_else(Problem::missing)?;
+    let (row, listed, posture, certificates, gaps, unreadable, findings) =
+        read.await?.ok_or_else(Problem::missing)?;
     let gap = |g: console::Gap| GapShape {
         lane: g.lane,
         missing: g.missing,
@@ -195,6 +199,7 @@ pub async fn one(State(desk): State<Desk>, Path(gateway): Path<String>) -> Resul
         certificate_until: certificates.first().map(|c| moment(c.not_after)),
         findings,
         gaps: gaps.into_iter().map(gap).collect(),
+        unreadable: unreadable.map(UnreadableShape::from),
     }))
 }
 

@@ -9,26 +9,18 @@ use super::Desk;
 use super::problem::Problem;
 use crate::access::token::{PREFIX, kept};
 use crate::access::{Needs, Scope};
+use crate::routes::Door;
 use crate::store::tokens;
 
 /// Longest token that is looked at, bytes; ours have 55.
 const MAX_TOKEN: usize = 128;
-
-/// What stands before one endpoint.
-#[derive(Clone)]
-pub struct Door {
-    /// Where tokens are looked up.
-    pub desk: Desk,
-    /// Who is let through.
-    pub needs: Needs,
-}
 
 /// The token that made a request, for the audit trail: `token:ID`.
 #[derive(Debug, Clone)]
 pub struct Caller(pub String);
 
 /// Lets a request through to its handler, or answers why not.
-pub async fn check(State(door): State<Door>, mut request: Request, next: Next) -> Response {
+pub async fn check(State(door): State<Door<Desk>>, mut request: Request, next: Next) -> Response {
     let scope = match door.needs {
         Needs::Nothing => return next.run(request).await,
         Needs::Person(_) => return Problem::missing().into_response(),

@@ -73,6 +73,30 @@ impl From<&Judged> for GatewayShape {
     }
 }
 
+/// What a gateway sent that could not be read: no reading was made of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct UnreadableShape {
+    /// How many pieces came.
+    pub total: i64,
+    /// How many of them are kept as they came, each only once.
+    pub kept: i64,
+    /// When the newest came.
+    pub last_at: String,
+    /// What was wrong with the newest, in plain English.
+    pub last_why: String,
+}
+
+impl From<console::Unreadable> for UnreadableShape {
+    fn from(unreadable: console::Unreadable) -> UnreadableShape {
+        UnreadableShape {
+            total: unreadable.total,
+            kept: unreadable.kept,
+            last_at: moment(unreadable.last_at),
+            last_why: unreadable.last_why,
+        }
+    }
+}
+
 /// How many gateways are in each state; they sum to `total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct CountsShape {

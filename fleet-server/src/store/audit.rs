@@ -73,7 +73,32 @@ pub fn head(tx: &mut dyn Tx) -> Result<Chain, StoreError> {
 
 /// Walks the whole trail. `Ok(Err(…))` says where it is not whole.
 pub fn check(tx: &mut dyn Tx) -> Result<Result<Chain, Broken>, StoreError> {
-    let mut chain = Chain::start();
+    walk(tx, Chain::start())
+}
+
+/// Walks what came after `seen`, which was found whole before. `Ok(Err(…))` also when the row that ended it then is
+/// gone or is another one.
+pub fn check_after(tx: &mut dyn Tx, seen: Chain) -> Result<Result<Chain, Broken>, StoreError> {
+    let row = tx.row("SELECT hash FROM audit WHERE id = $1", &[seen.last().into()])?;
+    let stored = row.as_ref().map(|row| row.blob(0)).transpose()?;
+    if seen.last() == 0 || stored == Some(seen.head().0.as_slice()) {
+        return walk(tx, seen);
+    }
+    // Where it was changed; all of it may have been written anew, and then only the end differs.
+    let whole = check(tx)?;
+    Ok(whole.and_then(|chain| {
+        Err(if chain.last() < seen.last() {
+            Broken::Cut {
+                had: seen.last(),
+                has: chain.last(),
+            }
+        } else {
+            Broken::Hash { id: seen.last() }
+        })
+    }))
+}
+
+fn walk(tx: &mut dyn Tx, mut chain: Chain) -> Result<Result<Chain, Broken>, StoreError> {
     loop {
         let rows = tx.rows(
             "SELECT id, at, actor, action, subject, detail, hash FROM audit WHERE id > $1 ORDER BY id LIMIT $2",

@@ -214,6 +214,37 @@ pub fn gaps(tx: &mut dyn Tx, id: &GatewayId) -> Result<Vec<Gap>, StoreError> {
     rows.iter().map(gap).collect()
 }
 
+/// What a gateway sent that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// How many pieces came.
+    pub total: i64,
+    /// How many of them are kept as they came, each only once.
+    pub kept: i64,
+    /// When the newest came.
+    pub last_at: Timestamp,
+    /// What was wrong with the newest.
+    pub last_why: String,
+}
+
+/// What could not be read; `None` when everything could.
+pub fn unreadable(tx: &mut dyn Tx, id: &GatewayId) -> Result<Option<Unreadable>, StoreError> {
+    let row = tx.row(
+        "SELECT total, last_at, last_why, (SELECT count(*) FROM quarantine WHERE gateway = $1)
+         FROM rejects WHERE gateway = $1",
+        &[id.as_str().into()],
+    )?;
+    let read = |row: Row| {
+        Ok(Unreadable {
+            total: row.int(0)?,
+            last_at: Timestamp::synced(row.int(1)?),
+            last_why: row.text(2)?.to_owned(),
+            kept: row.int(3)?,
+        })
+    };
+    row.map(read).transpose()
+}
+
 /// Something that lasted from one moment to another, and why it ended or came to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stretch {

@@ -223,6 +223,33 @@ pub fn close_session(
     audit::record(tx, now, name.as_str(), Action::UserSignedOut, name.as_str(), "")
 }
 
+/// Gives a person another password (a PHC string) and ends every session of theirs but the one behind `token_hash`.
+/// False, and nothing done, for somebody who was shut out.
+pub fn change_password(
+    tx: &mut dyn Tx,
+    name: &UserName,
+    password: &str,
+    token_hash: &[u8],
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let who = name.as_str();
+    let changed = tx.execute(
+        "UPDATE users SET password = $1, failed_tries = 0, locked_until = NULL
+         WHERE name = $2 AND disabled_at IS NULL",
+        &[password.into(), who.into()],
+    )?;
+    if changed == 0 {
+        return Ok(false);
+    }
+    let ended = tx.execute(
+        "DELETE FROM sessions WHERE user_name = $1 AND token_hash <> $2",
+        &[who.into(), token_hash.into()],
+    )?;
+    let detail = format!("other sessions ended: {ended}");
+    audit::record(tx, now, who, Action::PasswordChanged, who, &detail)?;
+    Ok(true)
+}
+
 /// Puts a set-up code in the place of any before it.
 pub fn put_setup_code(
     tx: &mut dyn Tx,

@@ -23,7 +23,9 @@ use crate::bus::Event;
 use crate::care::{self, Doubt, Doubted, Lifecycle, Standing, reading as said, words};
 use crate::device::register::{Approving, Revoking, approve as let_in, revoke as shut_out};
 use crate::store::care::{known_of, place as put, placements};
-use crate::store::console::{self, AlarmEvent, Certificate, Claimed, Gap, Gateway, Sensor, Shown, Stretch};
+use crate::store::console::{
+    self, AlarmEvent, Certificate, Claimed, Gap, Gateway, Sensor, Shown, Stretch, Unreadable,
+};
 use crate::store::{StoreError, Tx, suspicions};
 
 /// Most characters of a reason.
@@ -37,6 +39,7 @@ struct Whole {
     sensors: Vec<Sensor>,
     latest: Vec<Shown>,
     gaps: Vec<Gap>,
+    unreadable: Option<Unreadable>,
     alarms: Vec<AlarmEvent>,
     findings: Vec<suspicions::Shown>,
     doubts: Vec<Doubt>,
@@ -219,6 +222,7 @@ fn whole(tx: &mut dyn Tx, id: &GatewayId, now: Timestamp) -> Result<Option<Whole
         sensors: console::sensors(tx, id)?,
         latest: console::latest(tx, id)?,
         gaps: console::gaps(tx, id)?,
+        unreadable: console::unreadable(tx, id)?,
         alarms: console::alarms(tx, id)?,
         findings: suspicions::findings(tx, id)?,
         bonds: suspicions::bonds(tx, id)?,

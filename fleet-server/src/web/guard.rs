@@ -13,21 +13,13 @@ use super::frame::go;
 use super::{Desk, MAX_FORM};
 use crate::access::{Needs, Role, Sight, UserName, token};
 use crate::https::Peer;
+use crate::routes::Door;
 use crate::store::{StoreError, users};
 
 /// The session's cookie. The prefix makes browsers insist on `Secure`, `Path=/` and no `Domain`.
 pub const SESSION: &str = "__Host-hw";
 /// The cookie that ties the forms before sign-in to the browser that asked for them.
 pub const FORM: &str = "__Host-hw-form";
-
-/// What stands before one handler.
-#[derive(Clone)]
-pub struct Door {
-    /// Where sessions are looked up.
-    pub desk: Desk,
-    /// Who is let through.
-    pub needs: Needs,
-}
 
 /// Somebody who has signed in.
 #[derive(Debug, Clone)]
@@ -45,7 +37,7 @@ pub struct Visitor {
 }
 
 /// Lets a request through to its handler, or answers why not.
-pub async fn check(State(door): State<Door>, request: Request, next: Next) -> Response {
+pub async fn check(State(door): State<Door<Desk>>, request: Request, next: Next) -> Response {
     let changes = request.method() == Method::POST;
     if changes && !is_same_origin(request.headers()) {
         return Failure::Forged.into_response();

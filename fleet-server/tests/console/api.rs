@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::golden;
-use super::scenario::{NOW, World, filled, token};
+use super::scenario::{NOW, World, at, filled, token};
 
 const ALL: &str = "hw_ALL";
 const NONE: &str = "hw_NONE";
@@ -108,6 +108,19 @@ fn the_description_is_the_one_that_was_agreed_and_knows_every_endpoint() {
 }
 
 #[tokio::test]
+async fn what_could_not_be_read_is_told_with_its_reason() {
+    let world = world().await;
+    let (_, told) = get(&world, "/api/v1/gateways/gw-01aaaa").await;
+    let expected = json!({
+        "total": 3, "kept": 1, "last_at": "2026-11-18T14:39:10Z",
+        "last_why": "a record in another lane than its own"
+    });
+    assert_eq!(told["unreadable"], expected, "{told}");
+    let (_, silent) = get(&world, "/api/v1/gateways/gw-03aaaa").await;
+    assert_eq!(silent["unreadable"], Value::Null);
+}
+
+#[tokio::test]
 async fn console_and_api_stand_behind_one_door() {
     let world = world().await;
     let desk = api::Desk {
@@ -169,12 +182,12 @@ async fn expired_and_revoked_tokens_are_refused() {
     assert_eq!(get(&world, "/api/v1/gateways").await.0, StatusCode::OK);
     let mut later = filled().await;
     token(&later, ALL, Scope::ALL.to_vec()).await;
-    later.desk.clock = homeward_fleet::clock::Clock::from_fn(|| super::at(-90_000));
+    later.desk.clock = homeward_fleet::clock::Clock::from_fn(|| at(-90_000));
     assert_eq!(get(&later, "/api/v1/gateways").await.0, StatusCode::UNAUTHORIZED);
     let end = world
         .desk
         .store
-        .write(|tx| homeward_fleet::store::tokens::revoke(tx, ALL, "olga", super::at(0)));
+        .write(|tx| homeward_fleet::store::tokens::revoke(tx, ALL, "olga", at(0)));
     assert!(end.await.expect("ends"));
     assert_eq!(get(&world, "/api/v1/gateways").await.0, StatusCode::UNAUTHORIZED);
 }

@@ -358,6 +358,18 @@ fn history(tx: &mut dyn Tx) -> Done {
     )?;
     run(
         tx,
+        "INSERT INTO rejects (gateway, total, last_at, last_why)
+         VALUES ($1, 3, $2, 'a record in another lane than its own')",
+        &[gateway.into(), at(600).ms.into()],
+    )?;
+    run(
+        tx,
+        "INSERT INTO quarantine (gateway, digest, received_at, why, bytes)
+         SELECT gateway, 'd1', last_at, last_why, $1 FROM rejects",
+        &[[7u8; 4].as_slice().into()],
+    )?;
+    run(
+        tx,
         "INSERT INTO outages (gateway, epoch, seq, from_at, until_at, cause, received_at)
          VALUES ($1, '00000000000000ff', 2, $2, $3, 'unreachable', $3)",
         &[gateway.into(), at(9000).ms.into(), at(7200).ms.into()],
