@@ -17,11 +17,14 @@ use homeward_protocol::evidence::bundle::TpmPart;
 use homeward_protocol::evidence::{ChainEnd, Evidence, Measured, Profile};
 use homeward_protocol::id::BootId;
 use homeward_protocol::posture::ShortText;
+use homeward_protocol::postures::TpmClock;
 use homeward_protocol::time::{Timestamp, Uptime};
 use serde::{Deserialize, Serialize};
 
 pub mod answer;
+pub mod chain;
 pub mod file;
+pub mod keep;
 pub mod measure;
 pub mod show;
 
@@ -35,6 +38,9 @@ pub trait Quoting: Send + Sync {
     /// What it says: a quote whose `extraData` is `binding` ([`Evidence::binding`]), over the registers that the server
     /// learns, with the logs from where the server stopped (`held`; from the start when it names another boot).
     fn quote(&self, binding: [u8; 32], boot: Nonce, held: Option<&Held>) -> Result<TpmPart, String>;
+
+    /// Its own clock and counts, for the chain of postures.
+    fn clock(&self) -> Result<TpmClock, String>;
 }
 
 /// What the link hears.

@@ -167,7 +167,7 @@ impl Agent {
         let (link_tx, link) = watch::channel(LinkStatus::default());
         let (wishes_tx, wishes) = mpsc::channel(WISHES);
         let (asked, asks) = asking();
-        let (ends, answering) = proving::converse(proof, &clock, &link, &stop);
+        let (ends, answering) = proving::converse(proof, &outbox, (&clock, &link), &stop);
         let ledger = outbox.ledger();
         let (at, uptime, first_ledger) = (clock.now(), clock.uptime(), *ledger.borrow());
         let moment = Moment { uptime, at };
@@ -191,8 +191,8 @@ impl Agent {
         };
         tasks.spawn(done("link", wire.run(session, stop.clone())));
 
-        if let Some(answering) = answering {
-            tasks.spawn(answering);
+        for task in answering {
+            tasks.spawn(task);
         }
         let change = Change {
             held: held.clone(),

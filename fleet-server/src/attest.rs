@@ -15,6 +15,7 @@
 //! Source: EAT (RFC 9711), the shape of the result from EAR and AR4SI (IETF drafts of the RATS working group).
 
 pub mod baseline;
+pub mod postures;
 pub mod record;
 pub mod reference;
 pub mod reliance;
@@ -240,6 +241,8 @@ pub struct Circumstances<'a> {
 pub enum Postures {
     /// Every link is here and holds, or the gateway keeps none.
     Whole,
+    /// The box has made links that are not here yet.
+    OnTheirWay,
     /// Links are missing, or do not hold.
     Broken,
 }

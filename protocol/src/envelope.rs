@@ -153,6 +153,8 @@ pub enum Item {
     Watch(WatchReport),
     /// Another master wrote to a guarded device, or tried to.
     Write(WriteAttempt),
+    /// A link of the chain of postures ([`crate::postures::Link`]), as it was signed when it was made.
+    Proof(Bytes),
 }
 
 impl Item {
@@ -161,7 +163,7 @@ impl Item {
         match self {
             Item::Alarm(_) | Item::Posture(_) | Item::Watch(_) | Item::Write(_) => Lane::Urgent,
             Item::Reading(_) => Lane::Vital,
-            Item::Outage(_) => Lane::Routine,
+            Item::Outage(_) | Item::Proof(_) => Lane::Routine,
         }
     }
 
@@ -176,6 +178,9 @@ impl Item {
         match &item {
             Item::Posture(report) if report.sensors.len() > MAX_SENSORS => {
                 Err(WireError::Rule("a posture report lists too many sensors"))
+            }
+            Item::Proof(bytes) if bytes.0.len() > crate::postures::MAX_SIGNED => {
+                Err(WireError::Rule("a link that is longer than any"))
             }
             Item::Watch(report) if !report.is_within_limits() => {
                 Err(WireError::Rule("a watch report lists too much"))

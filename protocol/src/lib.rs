@@ -22,6 +22,7 @@ pub mod guard;
 pub mod id;
 pub mod link;
 pub mod posture;
+pub mod postures;
 pub mod reading;
 pub mod reference;
 pub mod signed;

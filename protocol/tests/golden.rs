@@ -26,6 +26,7 @@ use homeward_protocol::guard::{Outcome, Why, WriteAttempt};
 use homeward_protocol::id::{Epoch, GatewayId, Seq};
 use homeward_protocol::link::{Cause, Outage};
 use homeward_protocol::posture::{Clock, Disk, PostureReport, SensorHeard, ShortText};
+use homeward_protocol::postures::{Link, Occasion, START, TpmClock, after};
 use homeward_protocol::reading::{Details, Kind, Mark, Quality, Reading, SensorClock, Sent, State, Value};
 use homeward_protocol::signed::{PublicKey, Signed, Signer};
 use homeward_protocol::time::{ClockTrust, Timestamp, Uptime};
@@ -318,6 +319,7 @@ fn items() -> Vec<(&'static str, Item)> {
         ("item-1-reading-details.cbor", converted()),
         ("item-1-reading-all-reasons.cbor", all_reasons_and_marks()),
         ("item-1-reading-unproven.cbor", unproven()),
+        ("item-1-proof.cbor", Item::Proof(Bytes(vec![0xd2, 0x84]))),
         ("item-1-posture.cbor", Item::Posture(posture())),
         (
             "item-1-posture-trust.cbor",
@@ -580,6 +582,42 @@ fn evidence_of_the_first_version_verifies() {
     let public = PublicKey::from_point(&point).expect("a P-256 point");
     let read = Evidence::verify(&bytes, &public).expect("verifies");
     assert_eq!(read.get(), &evidence());
+}
+
+/// The bytes that are signed; a signature over them is different each time.
+#[test]
+fn links_of_postures_keep_their_bytes() {
+    let tpm = TpmClock {
+        clock_ms: 86_400_000,
+        resets: 3,
+        restarts: 1,
+        safe: false,
+    };
+    for (name, tpm) in [
+        ("posture-link-1.cbor", None),
+        ("posture-link-1-tpm.cbor", Some(tpm)),
+    ] {
+        let link = Link {
+            seq: 17,
+            prev: Nonce([1; 32]),
+            boot_count: 4,
+            boot_seed: Nonce([5; 32]),
+            uptime_s: 90,
+            at: AT,
+            occasion: Occasion::Back,
+            next_s: 3600,
+            measured: Nonce([6; 32]),
+            tpm,
+        };
+        let encode = |l: &Link| wire::encode(l, MAX_ENVELOPE).expect("encodes");
+        holds(name, &link, encode, |b| {
+            wire::decode(b, MAX_ENVELOPE).expect("decodes")
+        });
+    }
+    let one = after(&START, b"one");
+    let text = format!("{}\n{}\n", hex(&one.0), hex(&after(&one, b"two").0));
+    let kept = kept("postures-1.txt", || text.clone().into_bytes());
+    assert_eq!(String::from_utf8_lossy(&kept), text);
 }
 
 #[test]

@@ -3,21 +3,26 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use homeward_protocol::attest::{Challenge, Nonce, Notice};
-use homeward_protocol::evidence::Profile;
 use homeward_protocol::evidence::bundle::Bundle;
+use homeward_protocol::evidence::{ChainEnd, Profile};
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::signed::Signer;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::keep::End;
 use super::measure::measure;
 use super::{Asking, Heard, Quoting, Since, Speech, Standing, claims, file};
 use crate::care::Judged;
 use crate::clock::Clock;
 use crate::status::LinkStatus;
+
+/// How long a link that is being made is waited for.
+const LINK_TIME: Duration = Duration::from_secs(10);
 
 /// What the answers are made of.
 pub struct Proof {
@@ -47,6 +52,8 @@ pub struct Answer {
     pub says: mpsc::Sender<Speech>,
     /// Whether there is a connection.
     pub link: watch::Receiver<LinkStatus>,
+    /// Where the chain of postures ends.
+    pub postures: watch::Receiver<End>,
 }
 
 impl Answer {
@@ -101,7 +108,7 @@ impl Answer {
         let made = claims(
             &self.proof.standing,
             measured,
-            None,
+            self.chain_end().await,
             (challenge.nonce, profile),
             self.clock.now(),
             self.clock.uptime(),
@@ -122,6 +129,16 @@ impl Answer {
                 debug!(size_bytes = size, "answered a challenge with {size} bytes");
             }
             Err(error) => warn!(error = %error, "the evidence could not be made: {error}"),
+        }
+    }
+
+    /// The end of the chain; a link that is being made is waited for, for a while.
+    async fn chain_end(&self) -> Option<ChainEnd> {
+        let mut postures = self.postures.clone();
+        let settled = postures.wait_for(|end| !end.making);
+        match tokio::time::timeout(LINK_TIME, settled).await {
+            Ok(Ok(end)) => end.end,
+            _ => self.postures.borrow().end,
         }
     }
 

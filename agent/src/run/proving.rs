@@ -13,11 +13,13 @@ use super::wards::{Task, task};
 use super::{RunError, WISHES};
 use crate::attest::answer::{Answer, Proof};
 use crate::attest::file;
+use crate::attest::keep::{End, Keeping};
 use crate::attest::measure::measure;
 use crate::attest::{Boots, Heard, Speech, Standing, claims};
 use crate::care::Judged;
 use crate::clock::Clock;
 use crate::identity::keys::{DeviceKey, Folder};
+use crate::outbox::keeper::Outbox;
 use crate::posture::facts::boot_id;
 use crate::status::LinkStatus;
 
@@ -52,26 +54,43 @@ pub struct Ends {
     pub speech: mpsc::Receiver<Speech>,
 }
 
-/// The task that answers for this box, and the link's ends of it. Without a proof nobody answers.
+/// The tasks that answer for this box and keep its chain of postures, and the link's ends of them. Without a proof there
+/// are none.
 pub fn converse(
     proof: Option<Proof>,
-    clock: &Arc<Clock>,
-    link: &watch::Receiver<LinkStatus>,
+    outbox: &Outbox,
+    (clock, link): (&Arc<Clock>, &watch::Receiver<LinkStatus>),
     stop: &CancellationToken,
-) -> (Ends, Option<Task>) {
+) -> (Ends, Vec<Task>) {
     let (attest, heard) = mpsc::channel(WISHES);
     let (says, speech) = mpsc::channel(WISHES);
-    let answering = proof.map(|proof| {
+    let mut tasks = Vec::new();
+    if let Some(proof) = proof {
+        let (end, postures) = watch::channel(End::default());
+        let keeping = Keeping {
+            data: proof.data.clone(),
+            standing: proof.standing.clone(),
+            signer: Arc::clone(&proof.signer),
+            tpm: proof.tpm.clone(),
+            outbox: outbox.clone(),
+            clock: Arc::clone(clock),
+            link: link.clone(),
+            end,
+        };
+        let keeping = keeping.run(stop.clone());
+        let task_of = async { ("postures", keeping.await.map_err(RunError::from)) };
+        tasks.push(Box::pin(task_of) as Task);
         let answer = Answer {
             proof,
             clock: Arc::clone(clock),
             heard,
             says,
             link: link.clone(),
+            postures,
         };
-        task("attest", answer.run(stop.clone()))
-    });
-    (Ends { attest, speech }, answering)
+        tasks.push(task("attest", answer.run(stop.clone())));
+    }
+    (Ends { attest, speech }, tasks)
 }
 
 /// The evidence of this box as it would be sent now, over a number of zeros, and what the server last said. Counts no

@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 
 use super::{AdminError, BY, Said, evidence};
 use crate::attest::baseline::Change;
+use crate::attest::postures::Unproven;
 use crate::attest::take::{Accept, Accepted, accept, challenge};
 use crate::attest::{Claim, words};
 use crate::cli::{AttestAccept, AttestCommand, ReferenceCommand, ReferenceMake};
 use crate::clock::Clock;
-use crate::store::attest::{self, Kept, Shown, firmware, releases};
+use crate::store::attest::{self, Kept, Shown, firmware, postures, releases};
 use crate::store::{Store, gateways, hex};
 
 /// Judgements that are shown.
@@ -116,22 +117,41 @@ async fn show(
                 attest::newest_record(tx)?,
                 attest::history(tx, &wanted, NEWEST)?,
                 firmware::changes(tx, &wanted)?,
-                attest::newest_evidence(tx, &wanted)?,
+                (
+                    attest::newest_evidence(tx, &wanted)?,
+                    postures::stretches(tx, &wanted)?,
+                ),
             )))
         })
         .await?;
-    let Some((kept, newest, history, changes, bytes)) = found else {
+    let Some((kept, newest, history, changes, (bytes, away))) = found else {
         return Err(unknown(id));
     };
     let trust = kept.known.trust(now, newest);
     let mut text = about(id, &kept, trust, &history);
     text.push_str(&side_by_side(&changes));
+    for one in &away {
+        let proved = one
+            .unproven
+            .map_or("proved".to_owned(), |why| format!("UNPROVEN: {}", why.said()));
+        text.push_str(&format!("Away         {} to {}: {proved}\n", one.from, one.until));
+    }
     if let Some(file) = save {
         let bytes = bytes.ok_or_else(|| AdminError::Found(format!("{id} has sent no evidence yet")))?;
         evidence::write_new(file, &bytes)?;
         text.push_str(&format!("Its newest evidence lies in {}\n", file.display()));
     }
-    Ok(Said::new(text, &as_json(id, &kept, trust, &history, &changes)))
+    let mut json = as_json(id, &kept, trust, &history, &changes);
+    json["away"] = away
+        .iter()
+        .map(|one| {
+            json!({
+                "from_ms": one.from.ms, "until_ms": one.until.ms, "links": one.links,
+                "unproven": one.unproven.map(Unproven::name),
+            })
+        })
+        .collect();
+    Ok(Said::new(text, &json))
 }
 
 fn about(id: &GatewayId, kept: &Kept, trust: Trust, history: &[Shown]) -> String {

@@ -13,10 +13,11 @@ use super::fleet::{body, id};
 use super::guard::Caller;
 use super::problem::Problem;
 use super::shape::moment;
+use crate::attest::postures::Unproven;
 use crate::attest::take::{Accept, Accepted, accept, challenge};
 use crate::attest::{Claim, words};
 use crate::bus::Event;
-use crate::store::attest::{self, Shown, firmware};
+use crate::store::attest::{self, Shown, firmware, postures};
 use crate::store::{gateways, hex};
 
 /// Most characters of a reason.
@@ -46,6 +47,8 @@ pub struct Attestation {
     unanswered: i64,
     /// Firmware values that nobody has accepted yet.
     firmware: Vec<FirmwareShape>,
+    /// Stretches of time while it was away: proved by its chain of postures, or not; the newest first, at most 50.
+    away: Vec<StretchShape>,
     /// The newest judgements, the newest first, at most 20.
     history: Vec<JudgementShape>,
 }
@@ -59,6 +62,30 @@ pub struct FirmwareShape {
     accepted: Option<String>,
     /// As it is now.
     now: Option<String>,
+}
+
+/// A stretch of time, by the gateway's clock.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StretchShape {
+    /// From when.
+    from: String,
+    /// Until when.
+    until: String,
+    /// Links of the chain from end to end.
+    links: i64,
+    /// Why it is not proved; missing when it is.
+    unproven: Option<&'static str>,
+}
+
+impl From<&postures::Shown> for StretchShape {
+    fn from(shown: &postures::Shown) -> StretchShape {
+        StretchShape {
+            from: moment(shown.from),
+            until: moment(shown.until),
+            links: shown.links,
+            unproven: shown.unproven.map(Unproven::name),
+        }
+    }
 }
 
 /// One judgement.
@@ -118,9 +145,10 @@ pub async fn one(
             attest::newest_record(tx)?,
             attest::history(tx, &gateway, NEWEST)?,
             firmware::changes(tx, &gateway)?,
+            postures::stretches(tx, &gateway)?,
         )))
     });
-    let (kept, newest, history, changes) = read.await?.ok_or_else(Problem::missing)?;
+    let (kept, newest, history, changes, away) = read.await?.ok_or_else(Problem::missing)?;
     let known = &kept.known;
     let firmware = changes.iter().map(|change| FirmwareShape {
         register: change.register,
@@ -137,6 +165,7 @@ pub async fn one(
         quarantine: known.quarantine.as_ref().map(|q| q.why.clone()),
         unanswered: kept.asked.unanswered,
         firmware: firmware.collect(),
+        away: away.iter().map(StretchShape::from).collect(),
         history: history.iter().map(JudgementShape::from).collect(),
     }))
 }

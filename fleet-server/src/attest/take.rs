@@ -20,7 +20,7 @@ use super::{
     Circumstances, Nonce, Postures, Quote, Status, TpmFacts, Verdict, Why, appraise, refuse, schedule, words,
 };
 use crate::audit::Action;
-use crate::store::attest::{self, Answer, Kept, firmware};
+use crate::store::attest::{self, Answer, Kept, firmware, postures};
 use crate::store::incidents::{self, Kind};
 use crate::store::{StoreError, Tx, audit, records};
 
@@ -70,7 +70,7 @@ pub fn take(tx: &mut dyn Tx, came: &Came<'_>, with: &With<'_>) -> Result<Taken, 
         Ok(opened) => opened,
         Err(why) => {
             let verdict = refuse(why, &kept.known, with.now);
-            return conclude(tx, came, with, &kept, (verdict, None));
+            return conclude(tx, came, with, &kept, (verdict, None, Postures::Whole));
         }
     };
     let nonce = match attest::answer(
@@ -84,6 +84,7 @@ pub fn take(tx: &mut dyn Tx, came: &Came<'_>, with: &With<'_>) -> Result<Taken, 
         Answer::Judge(Nonce::Late) => return Ok(Taken::Ignored("too late")),
         Answer::Judge(nonce) => nonce,
     };
+    let chain = postures::judge(tx, came.gateway, &evidence, with.now)?;
     let tpm = tpm_facts(&bundle);
     let baseline = firmware::baseline(tx, came.gateway)?;
     let given = Circumstances {
@@ -93,14 +94,14 @@ pub fn take(tx: &mut dyn Tx, came: &Came<'_>, with: &With<'_>) -> Result<Taken, 
         before: &kept.known,
         reference: with.reference,
         baseline: &baseline,
-        postures: Postures::Whole,
+        postures: chain,
         now: with.now,
     };
     let verdict = appraise(&evidence, &given);
     if let Some(tpm) = tpm.filter(|tpm| tpm.quote == Quote::Holds) {
         learn(tx, came.gateway, (&tpm, &baseline), &verdict, with)?;
     }
-    conclude(tx, came, with, &kept, (verdict, Some(&evidence)))
+    conclude(tx, came, with, &kept, (verdict, Some(&evidence), chain))
 }
 
 /// The claims, when the key of the connection signed them.
@@ -148,7 +149,7 @@ fn conclude(
     came: &Came<'_>,
     with: &With<'_>,
     kept: &Kept,
-    (verdict, evidence): (Verdict, Option<&Evidence>),
+    (verdict, evidence, chain): (Verdict, Option<&Evidence>, Postures),
 ) -> Result<Taken, StoreError> {
     let (gateway, now) = (came.gateway, with.now);
     let said = words::all(&verdict.why);
@@ -164,7 +165,9 @@ fn conclude(
     )?;
     let shut = known.quarantine.is_some();
     let failed = verdict.status == Status::Contraindicated;
-    let soon = failed && !shut || verdict.why.contains(&Why::LogIncomplete);
+    // What is on its way decides by when it should have come.
+    let on_their_way = chain == Postures::OnTheirWay;
+    let soon = failed && !shut || on_their_way || verdict.why.contains(&Why::LogIncomplete);
     attest::put(tx, gateway, &known, schedule::next(with.dice, soon, now), now)?;
     if failed {
         // What it said of itself since it was last found in order rests on a box that is not.

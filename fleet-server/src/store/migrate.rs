@@ -29,6 +29,10 @@ pub(super) const SQLITE: &[(&str, &str)] = &[
         "V6__attempts",
         include_str!("../../migrations/sqlite/V6__attempts.sql"),
     ),
+    (
+        "V8__postures",
+        include_str!("../../migrations/sqlite/V8__postures.sql"),
+    ),
 ];
 const POSTGRES: &[(&str, &str)] = &[
     (
@@ -54,6 +58,10 @@ const POSTGRES: &[(&str, &str)] = &[
     (
         "V6__attempts",
         include_str!("../../migrations/postgres/V6__attempts.sql"),
+    ),
+    (
+        "V8__postures",
+        include_str!("../../migrations/postgres/V8__postures.sql"),
     ),
 ];
 

@@ -98,6 +98,7 @@ promises![
     only_a_person_opens_a_gateway_and_only_evidence_makes_it_good,
     firmware_is_learned_noted_and_accepted_side_by_side,
     a_release_whose_row_was_changed_is_not_believed,
+    a_chain_of_postures_is_checked_and_what_is_missing_is_on_record_and_counts_once,
     old_evidence_goes_and_its_judgement_stays,
 ];
 

@@ -18,7 +18,7 @@ use homeward_protocol::wire;
 use serde::Serialize;
 
 use super::streams::number;
-use super::{Row, StoreError, Tx, Value, audit, care, suspicions};
+use super::{Row, StoreError, Tx, Value, attest, audit, care, suspicions};
 use crate::attest::reliance::Reliance;
 use crate::device::attempt;
 use crate::ingest::{Content, Place};
@@ -104,6 +104,10 @@ pub(super) fn keep<'a>(
                 unreadable += 1;
             }
             Content::Record(Item::Watch(report)) => suspicions::put(tx, at, report)?,
+            Content::Record(Item::Proof(link)) => {
+                let gateway = at.gateway.parse().map_err(|_| unwritable("not a gateway's id"))?;
+                attest::postures::take(tx, &gateway, link, at.now)?;
+            }
             Content::Lost(_) => {}
         }
     }

@@ -63,6 +63,7 @@ pub const RULES: &[(&str, Keep)] = &[
     ("baselines", Keep::PerThing),
     ("bonds", Keep::PerThing),
     ("certificates", Keep::Days(Age::Certificates)),
+    ("chain_ends", Keep::PerThing),
     ("challenges", Keep::Days(Age::Challenges)),
     ("claims", Keep::PerThing),
     ("connections", Keep::Days(Age::Readings)),
@@ -87,6 +88,7 @@ pub const RULES: &[(&str, Keep)] = &[
     ("setup_codes", Keep::Days(Age::Expired)),
     ("signals", Keep::Days(Age::Signals)),
     ("streams", Keep::Days(Age::Readings)),
+    ("stretches", Keep::Days(Age::Readings)),
     ("teams", Keep::PerThing),
     ("tokens", Keep::PerThing),
     ("users", Keep::PerThing),
@@ -111,6 +113,7 @@ pub fn step(
         (FINDINGS, readings_days),
         (CONNECTIONS, readings_days),
         (RESULTS, readings_days),
+        (STRETCHES, readings_days),
         (EVIDENCE, EVIDENCE_DAYS),
         (CHALLENGES, CHALLENGE_DAYS),
         (STREAMS, readings_days.max(envelopes_days)),
@@ -153,6 +156,8 @@ const CONNECTIONS: &str = "DELETE FROM connections WHERE (gateway, connected_at)
 /// The newest judgement of each gateway is also in `attestation`, whatever its age.
 const RESULTS: &str = "DELETE FROM results WHERE (gateway, issued_at, evidence) IN
     (SELECT gateway, issued_at, evidence FROM results WHERE issued_at < $1 ORDER BY issued_at LIMIT $2)";
+const STRETCHES: &str = "DELETE FROM stretches WHERE (gateway, last_seq, noted_at) IN
+    (SELECT gateway, last_seq, noted_at FROM stretches WHERE noted_at < $1 ORDER BY noted_at LIMIT $2)";
 const EVIDENCE: &str = "DELETE FROM evidence WHERE (gateway, received_at, hash) IN
     (SELECT gateway, received_at, hash FROM evidence WHERE received_at < $1 ORDER BY received_at LIMIT $2)";
 const CHALLENGES: &str = "DELETE FROM challenges WHERE nonce_hash IN

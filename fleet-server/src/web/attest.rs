@@ -18,7 +18,7 @@ use crate::attest::record::Quarantine;
 use crate::attest::take::{Accept, Accepted, accept, challenge};
 use crate::attest::{Status, words};
 use crate::bus::Event;
-use crate::store::attest::{self, Kept, Shown, firmware};
+use crate::store::attest::{self, Kept, Shown, firmware, postures};
 use crate::store::{StoreError, Tx, hex};
 
 /// Most characters of a reason.
@@ -32,6 +32,7 @@ pub struct Belief {
     kept: Kept,
     history: Vec<Shown>,
     changes: Vec<Change>,
+    stretches: Vec<postures::Shown>,
     now: Timestamp,
 }
 
@@ -53,6 +54,7 @@ pub fn belief(tx: &mut dyn Tx, id: &GatewayId, now: Timestamp) -> Result<Belief,
         trust: kept.known.trust(now, newest),
         history: attest::history(tx, id, NEWEST)?,
         changes: firmware::changes(tx, id)?,
+        stretches: postures::stretches(tx, id)?,
         kept,
         now,
     })
@@ -128,6 +130,18 @@ impl Belief {
             shown.tier,
             shown.said.join("; ")
         )
+    }
+
+    /// Stretches of time while the server could not ask: proved, or why not. The newest first.
+    pub fn stretches(&self) -> Vec<String> {
+        let line = |one: &postures::Shown| {
+            let (from, until) = (when::clock(one.from, self.now), when::clock(one.until, self.now));
+            match one.unproven {
+                None => format!("{from} to {until}: proved, {} links", one.links),
+                Some(why) => format!("{from} to {until}: unproven, {}", why.said()),
+            }
+        };
+        self.stretches.iter().map(line).collect()
     }
 
     /// Firmware values side by side.

@@ -2,33 +2,38 @@
 
 use std::collections::BTreeMap;
 
-use homeward_protocol::attest::{CHALLENGE_MS, Tier, Trust, VERDICT_MS};
+use homeward_protocol::attest::{CHALLENGE_MS, Nonce as Nonce32, Tier, Trust, VERDICT_MS};
 use homeward_protocol::envelope::{Item, Lane};
 use homeward_protocol::evidence::bundle::Bundle;
-use homeward_protocol::evidence::{Component, Evidence, Measured, Profile};
+use homeward_protocol::evidence::{ChainEnd, Component, Evidence, Measured, Profile};
 use homeward_protocol::grade::{Grade, Reason};
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::posture::ShortText;
+use homeward_protocol::postures::{Link, Occasion as LinkOccasion, START, after};
 use homeward_protocol::reading::Reading;
 use homeward_protocol::reference::{Good, Measurand, Release};
 use homeward_protocol::signed::tagged::thumbprint;
-use homeward_protocol::signed::{PublicKey, Signer};
+use homeward_protocol::signed::{PublicKey, Signed, Signer};
 use homeward_protocol::time::Timestamp;
+use homeward_protocol::wire::Bytes;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 
 use super::kept::{envelope, reading, start, store_at};
 use super::{Home, NOW, block};
 use crate::attest::baseline::Baseline;
+use crate::attest::postures::Unproven;
 use crate::attest::record::Known;
 use crate::attest::reference::Reference;
 use crate::attest::schedule::Occasion;
 use crate::attest::take::{Accept, Accepted, Came, Taken, With, accept, hash, take};
 use crate::attest::{Nonce, Status, Why, refuse};
+use crate::ca::{Issued, Serial};
 use crate::store::attest::{self, Answer, firmware, releases};
-use crate::store::console;
+use crate::store::certificates::{self, Timing};
 use crate::store::incidents::{self, Kind};
 use crate::store::{Store, StoreError, Tx, retention};
+use crate::store::{console, gateways};
 
 struct Key(EcdsaKeyPair);
 
@@ -502,4 +507,97 @@ pub(crate) fn old_evidence_goes_and_its_judgement_stays(home: &Home) {
         Trust::Stale,
         "the record itself stays"
     );
+}
+
+fn link(key: &Key, seq: u64, prev: Nonce32, uptime_s: u64) -> (Vec<u8>, Nonce32) {
+    let link = Link {
+        seq,
+        prev,
+        boot_count: 4,
+        boot_seed: Nonce32([5; 32]),
+        uptime_s,
+        at: NOW.plus_ms(i64::try_from(uptime_s).expect("small") * 1000),
+        occasion: LinkOccasion::Due,
+        next_s: 3600,
+        measured: Nonce32([2; 32]),
+        tpm: None,
+    };
+    let signed = Signed::seal(&link, key).expect("seals");
+    let head = after(&prev, &signed);
+    (signed, head)
+}
+
+pub(crate) fn a_chain_of_postures_is_checked_and_what_is_missing_is_on_record_and_counts_once(home: &Home) {
+    let (store, key) = (home.open(), Key::new());
+    let point = key.public();
+    write(&store, move |tx| {
+        gateways::add(tx, &id("gw-1"), None, NOW)?;
+        let issued = Issued {
+            serial: Serial::from_random([1; 16]),
+            key: point,
+            not_before: NOW,
+            not_after: NOW.plus_ms(1000),
+            der: vec![1].into(),
+        };
+        certificates::add(tx, &id("gw-1"), &issued, Timing::InTime, NOW)
+    });
+    let (mut links, mut prev) = (Vec::new(), START);
+    for seq in 1..=5 {
+        let (signed, head) = link(&key, seq, prev, seq * 3600);
+        links.push((signed, head));
+        prev = head;
+    }
+    let mut chain = start(1, Lane::Routine);
+    let mut place = 1;
+    let mut deliver = |at: usize| {
+        let item = Item::Proof(Bytes(links[at].0.clone()));
+        let one = envelope(1, Lane::Routine, place, chain, &[item]);
+        (place, chain) = (place + 1, chain.after(&one.entries[0]));
+        store_at(&store, one, NOW);
+    };
+    deliver(0);
+    deliver(1);
+    let end = |at: usize| {
+        Some(ChainEnd {
+            seq: u64::try_from(at + 1).expect("small"),
+            head: links[at].1.0,
+        })
+    };
+    let mut nonce = 0;
+    let mut said = |named: Option<ChainEnd>, ms: i64| {
+        nonce += 1;
+        asked(&store, "gw-1", nonce, NOW.plus_ms(ms));
+        let bytes = bundle(&key, nonce, |e| e.postures = named);
+        match came(&store, "gw-1", &key, bytes, NOW.plus_ms(ms)) {
+            Taken::Judged(notice) => {
+                let all: Vec<String> = notice.said.iter().map(|s| s.as_str().to_owned()).collect();
+                all.join("; ").contains("without a gap")
+            }
+            Taken::Ignored(why) => panic!("put aside: {why}"),
+        }
+    };
+    assert!(!said(end(1), 1), "all of it is here");
+    assert!(!said(end(2), 2), "one is on its way");
+    deliver(2);
+    assert!(!said(end(2), 3));
+    assert!(!said(end(3), 4), "on its way");
+    assert!(!said(end(3), 599_000));
+    assert!(said(end(3), 700_000), "it did not come");
+    assert!(!said(end(3), 700_001), "counts once");
+    deliver(4);
+    assert!(
+        !said(end(4), 700_002),
+        "the chain goes on from the end that was named"
+    );
+    assert!(said(end(1), 700_003), "the box's memory was put back");
+    assert!(!said(end(1), 700_004));
+    assert!(said(None, 700_005));
+    assert!(!said(None, 700_006));
+    let kept = block(store.read(|tx| attest::postures::stretches(tx, &id("gw-1")))).expect("read");
+    let proved = kept.iter().filter(|one| one.unproven.is_none()).count();
+    let missing = kept
+        .iter()
+        .filter(|one| one.unproven == Some(Unproven::Missing))
+        .count();
+    assert_eq!((proved, missing), (2, 1), "{kept:?}");
 }
