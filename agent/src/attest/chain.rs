@@ -73,7 +73,7 @@ pub struct Chain {
 
 impl Chain {
     /// Goes on after a start; an absence that was going on goes on.
-    pub const fn resume(kept: Kept, up: Uptime) -> Chain {
+    pub fn resume(kept: Kept, up: Uptime) -> Chain {
         let state = if kept.made > 0 {
             State::Away {
                 next: up,
@@ -81,7 +81,7 @@ impl Chain {
             }
         } else {
             State::Away {
-                next: Uptime(up.0.saturating_add(PATIENCE.as_millis() as u64)),
+                next: up.plus(PATIENCE),
                 occasion: Occasion::Away,
             }
         };

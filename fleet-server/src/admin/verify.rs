@@ -109,6 +109,11 @@ impl Account {
                 self.bond_reported
             ));
         }
+        if self.verified > 0 {
+            text.push_str(
+                "How their fleet judged the gateways then is not in these files: ask it (`attest show`)\n",
+            );
+        }
         if self.not_here > 0 {
             text.push_str(&format!("{} records between them are not here\n", self.not_here));
         }

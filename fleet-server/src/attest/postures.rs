@@ -203,7 +203,6 @@ pub fn end(newest: Option<&Newest>, named: Option<ChainEnd>) -> End {
     match (newest, named) {
         (None, None) => End::Here,
         (None, Some(_)) => End::Ahead,
-        (Some(_), None) => End::Other,
         (Some(newest), Some(named)) if named.seq > newest.seq => End::Ahead,
         (Some(newest), Some(named)) if named.seq == newest.seq && named.head == newest.head.0 => End::Here,
         // The link that says that the box is back may overtake the evidence.
@@ -212,7 +211,7 @@ pub fn end(newest: Option<&Newest>, named: Option<ChainEnd>) -> End {
         {
             End::Here
         }
-        (Some(_), Some(_)) => End::Other,
+        (Some(_), _) => End::Other,
     }
 }
 

@@ -1,4 +1,5 @@
 //! Thirty days away with clocks that are reset, and every way of spoiling the chain of them.
+#![expect(clippy::disallowed_methods, reason = "test: makes keys")]
 
 use homeward_protocol::postures::{Occasion, START, after};
 use homeward_protocol::signed::{PublicKey, Signed, Signer};

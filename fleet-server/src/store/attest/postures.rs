@@ -104,9 +104,8 @@ pub fn take(tx: &mut dyn Tx, gateway: &GatewayId, bytes: &Bytes, now: Timestamp)
     put(tx, gateway, &next)?;
     let (first, from) = before.map_or((link.seq, link.at), |before| (before.seq, before.at));
     match step {
-        Step::Old => Ok(()),
         Step::Proved => extend(tx, gateway, (first, link.seq), (from, link.at), now),
-        Step::Gap(Unproven::Begins) => Ok(()),
+        Step::Old | Step::Gap(Unproven::Begins) => Ok(()),
         Step::Gap(why) => note(tx, gateway, (first, link.seq), (from, link.at), Some(why), now),
     }
 }
