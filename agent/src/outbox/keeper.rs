@@ -234,6 +234,7 @@ impl Open {
         let together: Vec<_> = waiting.iter().flat_map(|w| w.bodies.iter().cloned()).collect();
         let progress: Vec<_> = waiting.iter().filter_map(|w| w.progress.clone()).collect();
         let result = self.db.keep(&together, &progress, now);
+        let mut answers = Vec::with_capacity(waiting.len());
         for w in waiting {
             let count = w.bodies.len();
             let answer = match &result {
@@ -242,9 +243,13 @@ impl Open {
                 // Nothing was kept. By itself each gets its own answer.
                 Err(_) => self.db.keep(&w.bodies, w.progress.as_slice(), w.now),
             };
-            let _nobody = w.reply.send(answer);
+            answers.push((w.reply, answer));
         }
+        // First: whoever hears that its records are kept finds them in the ledger.
         self.tell();
+        for (reply, answer) in answers {
+            let _nobody = reply.send(answer);
+        }
     }
 
     fn tell(&self) {

@@ -1,8 +1,11 @@
 //! Thirty days away with clocks that are reset, and every way of spoiling the chain of them.
 #![expect(clippy::disallowed_methods, reason = "test: makes keys")]
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use homeward_protocol::postures::{Occasion, START, after};
-use homeward_protocol::signed::{PublicKey, Signed, Signer};
+use homeward_protocol::signed::{PublicKey, Signed, Signer, Verified};
 use homeward_protocol::time::ClockTrust;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
@@ -73,18 +76,37 @@ fn away(key: &Key, hours: u64, tpm: bool) -> Vec<Vec<u8>> {
     links
 }
 
+/// A server's eyes: what a link says when its signature holds. Each is looked at once, as most come again and again.
+struct Eyes(PublicKey, RefCell<HashMap<Vec<u8>, Option<Link>>>);
+
+impl Eyes {
+    fn of(key: &Key) -> Eyes {
+        Eyes(key.public(), RefCell::default())
+    }
+
+    fn see(&self, bytes: &[u8]) -> Option<Link> {
+        let mut seen = self.1.borrow_mut();
+        if let Some(known) = seen.get(bytes) {
+            return known.clone();
+        }
+        let signed = Signed::<Link>::parse(bytes).ok();
+        let link = signed
+            .and_then(|s| s.verify(&self.0).ok())
+            .map(Verified::into_inner);
+        seen.insert(bytes.to_vec(), link.clone());
+        link
+    }
+}
+
 /// What a server makes of links in this order: steps, and how the end that the box names stands to them.
-fn checked(key: &Key, links: &[Vec<u8>], named: Option<ChainEnd>) -> (Vec<Step>, End) {
+fn checked(eyes: &Eyes, links: &[Vec<u8>], named: Option<ChainEnd>) -> (Vec<Step>, End) {
     let (mut newest, mut steps) = (None, Vec::new());
     for bytes in links {
-        let link = Signed::<Link>::parse(bytes)
-            .ok()
-            .and_then(|s| s.verify(&key.public()).ok());
-        let Some(link) = link else {
+        let Some(link) = eyes.see(bytes) else {
             steps.push(Step::Gap(Unproven::Refused));
             continue;
         };
-        let (step, next) = follow(newest.as_ref(), link.get(), bytes);
+        let (step, next) = follow(newest.as_ref(), &link, bytes);
         newest = next.or(newest);
         steps.push(step);
     }
@@ -115,9 +137,10 @@ fn end_of(links: &[Vec<u8>]) -> ChainEnd {
 #[test]
 fn thirty_days_away_with_clocks_reset_hold_and_what_is_not_proved_is_named() {
     let key = Key::new();
+    let eyes = Eyes::of(&key);
     for tpm in [false, true] {
         let links = away(&key, 30 * 24, tpm);
-        let (steps, end) = checked(&key, &links, Some(end_of(&links)));
+        let (steps, end) = checked(&eyes, &links, Some(end_of(&links)));
         assert_eq!(end, End::Here);
         let gaps: Vec<(usize, Unproven)> = steps
             .iter()
@@ -140,25 +163,27 @@ fn thirty_days_away_with_clocks_reset_hold_and_what_is_not_proved_is_named() {
 #[test]
 fn taking_out_any_one_link_is_found() {
     let key = Key::new();
+    let eyes = Eyes::of(&key);
     let links = away(&key, 30 * 24, false);
     let named = Some(end_of(&links));
     for at in 0..links.len() {
         let mut fewer = links.clone();
         fewer.remove(at);
-        assert!(is_found(&checked(&key, &fewer, named)), "link {at} is missing");
+        assert!(is_found(&checked(&eyes, &fewer, named)), "link {at} is missing");
     }
 }
 
 #[test]
 fn putting_any_two_neighbours_in_each_others_place_is_found() {
     let key = Key::new();
+    let eyes = Eyes::of(&key);
     let links = away(&key, 30 * 24, false);
     let named = Some(end_of(&links));
     for at in 1..links.len() {
         let mut swapped = links.clone();
         swapped.swap(at - 1, at);
         assert!(
-            is_found(&checked(&key, &swapped, named)),
+            is_found(&checked(&eyes, &swapped, named)),
             "links {} and {at}",
             at - 1
         );
@@ -166,19 +191,20 @@ fn putting_any_two_neighbours_in_each_others_place_is_found() {
     let mut moved = links.clone();
     let last = moved.pop().expect("a link");
     moved.insert(0, last);
-    assert!(is_found(&checked(&key, &moved, named)));
+    assert!(is_found(&checked(&eyes, &moved, named)));
 }
 
 #[test]
 fn changing_any_one_link_is_found_also_when_its_own_key_signs_it_anew() {
     let (key, other) = (Key::new(), Key::new());
+    let eyes = Eyes::of(&key);
     let links = away(&key, 30 * 24, false);
     let named = Some(end_of(&links));
     for at in 0..links.len() {
         let mut bit = links.clone();
         let byte = (at * 7) % bit[at].len();
         bit[at][byte] ^= 1 << (at % 8);
-        assert!(is_found(&checked(&key, &bit, named)), "a bit of link {at}");
+        assert!(is_found(&checked(&eyes, &bit, named)), "a bit of link {at}");
         let mut link = Signed::<Link>::parse(&links[at])
             .and_then(|s| s.unverified())
             .expect("a link");
@@ -186,7 +212,7 @@ fn changing_any_one_link_is_found_also_when_its_own_key_signs_it_anew() {
         for (who, signer) in [("another key", &other), ("the box's own key, later", &key)] {
             let mut forged = links.clone();
             forged[at] = Signed::seal(&link, signer).expect("seals");
-            assert!(is_found(&checked(&key, &forged, named)), "link {at} by {who}");
+            assert!(is_found(&checked(&eyes, &forged, named)), "link {at} by {who}");
         }
     }
 }
@@ -235,9 +261,10 @@ fn silence_is_unproven_and_rarer_links_that_were_announced_are_not() {
 #[test]
 fn a_chain_that_begins_anew_goes_on_and_its_first_link_that_comes_again_changes_nothing() {
     let key = Key::new();
+    let eyes = Eyes::of(&key);
     let (links, other) = (away(&key, 3, false), away(&key, 2, true));
     let both = [links.clone(), vec![links[0].clone()], other.clone()].concat();
-    let (steps, stands) = checked(&key, &both, Some(end_of(&other)));
+    let (steps, stands) = checked(&eyes, &both, Some(end_of(&other)));
     assert_eq!(
         steps[3..],
         [Step::Old, Step::Gap(Unproven::WentBack), Step::Proved]
@@ -282,9 +309,10 @@ fn a_tpms_clock_does_not_go_back() {
 #[test]
 fn the_end_that_evidence_names_tells_what_is_missing_or_went_back() {
     let key = Key::new();
+    let eyes = Eyes::of(&key);
     let links = away(&key, 3, false);
     let named = end_of(&links);
-    let at = |count: usize, named| checked(&key, &links[..count], named).1;
+    let at = |count: usize, named| checked(&eyes, &links[..count], named).1;
     assert_eq!(at(3, Some(named)), End::Here);
     assert_eq!(at(2, Some(named)), End::Ahead);
     assert_eq!(at(0, Some(named)), End::Ahead);
