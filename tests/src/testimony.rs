@@ -9,6 +9,7 @@ use std::time::Duration;
 use homeward_agent::clock::Clock;
 use homeward_agent::identity::keys::{DeviceKey, Folder};
 use homeward_agent::identity::tls::verified;
+use homeward_agent::vault;
 use homeward_protocol::attest::{Challenge, Notice};
 use homeward_protocol::evidence::bundle::Bundle;
 use homeward_protocol::evidence::{Component, Evidence, Measured, Profile};
@@ -39,7 +40,9 @@ impl Witness {
     /// # Panics
     /// When the folder holds no identity, or the gate does not let it in.
     pub async fn connect(data: &Path, port: u16) -> Witness {
-        let identity = Folder::within(data).load().expect("an identity");
+        let vault = vault::disk::at(data).expect("the box's vault");
+        let folder = Folder::within(data).sealed_by(&vault);
+        let identity = folder.load().expect("an identity");
         let clock = Arc::new(Clock::with_floor(0));
         let credentials = Some((identity.chain, identity.key.for_tls()));
         let tls = verified(&identity.trust, credentials, &clock).expect("a configuration");

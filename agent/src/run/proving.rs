@@ -22,6 +22,7 @@ use crate::identity::keys::{DeviceKey, Folder};
 use crate::outbox::keeper::Outbox;
 use crate::posture::facts::boot_id;
 use crate::status::LinkStatus;
+use crate::vault;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -96,7 +97,8 @@ pub fn converse(
 /// The evidence of this box as it would be sent now, over a number of zeros, and what the server last said. Counts no
 /// boot and changes nothing.
 pub fn look(data: &Path, clock: &Clock) -> Result<(Evidence, Option<Notice>), RunError> {
-    let key = Folder::within(data).load()?.key;
+    let vault = vault::disk::at(data)?;
+    let key = Folder::within(data).sealed_by(&vault).load()?.key;
     let boots = file::known_boots(data).filter(|boots| boots.boot == boot_id());
     let standing = Standing {
         box_id: file::box_id(data)?,
