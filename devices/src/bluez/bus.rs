@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 use zbus::fdo::ManagedObjects;
+use zbus::match_rule::Builder;
 use zbus::message::Type;
 use zbus::wire::Type as Typed;
 use zbus::{Connection, MatchRule, Message, MessageStream};
@@ -23,6 +24,9 @@ pub const BLUEZ: &str = "org.bluez";
 pub const SHORT: Duration = Duration::from_secs(15);
 /// Signals that may wait. A link's changes are few; a restart of the stack is a handful.
 const QUEUE: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not 0");
+/// Values that may wait while a link asks something, which may last half a minute: of ten sensors with a few a second
+/// each. When even these are full the bus waits, and nothing is lost.
+const VALUES: NonZeroUsize = NonZeroUsize::new(4096).expect("4096 is not 0");
 
 /// Why a call gave no answer.
 #[derive(Debug)]
@@ -163,16 +167,20 @@ impl Bus {
         path: Option<&str>,
         interface: &str,
     ) -> Result<MessageStream, Fault> {
-        let mut rule = MatchRule::builder()
-            .msg_type(Type::Signal)
-            .sender(owner.to_owned())
-            .interface("org.freedesktop.DBus.Properties")
-            .member("PropertiesChanged")
-            .arg(0, interface.to_owned());
+        let mut rule = changed(owner, interface);
         if let Some(path) = path {
             rule = rule.path(path.to_owned());
         }
-        self.listen(rule.build()?).await
+        self.listen(rule.build()?, QUEUE).await
+    }
+
+    /// The values of all sensors, as `owner` tells them.
+    ///
+    /// Not those of one sensor: a rule about all that lies below an object is mistaken for that of another object when
+    /// it is taken back (`dbus-daemon` 1.14 compares everything but the object), and the other sensor falls silent.
+    pub async fn values(&self, owner: &str) -> Result<MessageStream, Fault> {
+        let rule = changed(owner, "org.bluez.GattCharacteristic1");
+        self.listen(rule.build()?, VALUES).await
     }
 
     /// Changes of who has the stack's name.
@@ -184,16 +192,26 @@ impl Bus {
             .member("NameOwnerChanged")
             .arg(0, BLUEZ)
             .build()?;
-        self.listen(rule).await
+        self.listen(rule, QUEUE).await
     }
 
-    async fn listen(&self, rule: MatchRule<'_>) -> Result<MessageStream, Fault> {
-        let listening = MessageStream::for_match_rule(rule.to_owned(), &self.connection, Some(QUEUE));
+    async fn listen(&self, rule: MatchRule<'_>, queue: NonZeroUsize) -> Result<MessageStream, Fault> {
+        let listening = MessageStream::for_match_rule(rule.to_owned(), &self.connection, Some(queue));
         match timeout(SHORT, listening).await {
             Ok(stream) => Ok(stream?),
             Err(_) => Err(Fault::Time(SHORT)),
         }
     }
+}
+
+/// A rule for changes of the properties of `interface`.
+fn changed(owner: &str, interface: &str) -> Builder<'static> {
+    MatchRule::builder()
+        .msg_type(Type::Signal)
+        .sender(owner.to_owned())
+        .interface("org.freedesktop.DBus.Properties")
+        .member("PropertiesChanged")
+        .arg(0, interface.to_owned())
 }
 
 fn body<T: DeserializeOwned + Typed>(message: &Message) -> Result<T, Fault> {

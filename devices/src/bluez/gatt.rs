@@ -1,28 +1,32 @@
-//! Shell: a link to one sensor, by btleplug.
+//! Shell: a link to one sensor: connected, read, written and subscribed by btleplug, heard by ourselves.
+//!
+//! # Design
+//! btleplug's own stream of values is not used. It asks the bus for all that lies below the sensor's object, and takes
+//! that back when a link ends; `dbus-daemon` 1.14 then forgets the newest such rule, whichever sensor it is of, and a
+//! sensor that is still connected is never heard again.
 #![expect(clippy::disallowed_methods, reason = "shell: waits with limits")]
 
-use std::collections::BTreeSet;
-use std::pin::Pin;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bluez_async::BluetoothError;
-use btleplug::api::{Characteristic, Peripheral as _, ValueNotification, WriteType};
+use btleplug::api::{Characteristic, Peripheral as _, WriteType};
 use btleplug::platform::Peripheral as Handle;
-use futures_util::{Stream, StreamExt as _};
+use futures_util::StreamExt as _;
 use homeward_protocol::bond::BleAddress;
 use tokio::sync::watch;
-use tokio::time::timeout;
-use zbus::MessageStream;
+use tokio::time::{Instant, timeout, timeout_at};
+use zbus::{Message, MessageStream, OwnedVariant};
 
 use crate::bluez::bus::{Bus, Fault, SHORT};
 use crate::bluez::fault::{Doing, meaning, ran_out_of_time};
-use crate::bluez::objects::{Device, long_uuid, short_uuid};
+use crate::bluez::objects::{Device, long_uuid};
 use crate::bluez::{Bluez, Held, LONG, Session};
 use crate::link::ble::{At, BleError, MAX_VALUE, Notice, Peripheral, Stack, StackState};
 
-/// Values that were sent before the link broke may come after the word of it: they have a bus connection of their
-/// own. This long without one, and all are here.
+/// Values that were sent before the link broke may be taken after the word of it: they wait in a queue of their own.
+/// After this long all are here.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 
 /// A link to one sensor.
@@ -32,7 +36,8 @@ pub struct Link {
     path: String,
     address: BleAddress,
     handle: Handle,
-    served: Vec<At>,
+    /// Each characteristic's object and place.
+    served: Vec<(String, At)>,
     /// What this link asked for.
     asked: BTreeSet<At>,
     /// What counts as a notice: what any link to this sensor ever asked for.
@@ -40,12 +45,14 @@ pub struct Link {
     incoming: Mutex<Incoming>,
     stack: watch::Receiver<Stack>,
     life: u32,
-    lost: bool,
+    /// Once it is lost: until when values may still come.
+    lost: Option<Instant>,
 }
 
 /// In a lock only because a stream cannot be shared; nobody ever waits for it.
 struct Incoming {
-    values: Pin<Box<dyn Stream<Item = ValueNotification> + Send>>,
+    /// Of all sensors.
+    values: MessageStream,
     changes: MessageStream,
 }
 
@@ -65,17 +72,17 @@ impl Link {
         let opening = async {
             let stack = bluez.inner.stack.subscribe();
             let life = stack.borrow().life;
+            let of_bus = |fault: Fault| fault.means(doing, address, "connecting");
+            let owner = session.bus.owner().await.map_err(of_bus)?.unwrap_or_default();
             // Before the link: a bonded sensor is subscribed again by the stack, and sends at once.
+            let values = session.bus.values(&owner).await.map_err(of_bus)?;
             let means = |error| btleplug_means(&error, doing, address);
-            let values = handle.notifications().await.map_err(means)?;
             handle.connect().await.map_err(means)?;
             handle.discover_services().await.map_err(means)?;
-            let means = |fault: Fault| fault.means(doing, address, "connecting");
-            let owner = session.bus.owner().await.map_err(means)?.unwrap_or_default();
             let changes = session
                 .bus
                 .changes(&owner, Some(&device.path), "org.bluez.Device1");
-            let changes = changes.await.map_err(means)?;
+            let changes = changes.await.map_err(of_bus)?;
             let objects = session.bus.ready().await?;
             if !objects.device(address).is_some_and(|now| now.connected) {
                 return Err(BleError::LinkLost { address });
@@ -86,13 +93,13 @@ impl Link {
                 path: device.path.clone(),
                 address,
                 handle: handle.clone(),
-                served: objects.served(&device.path).map(|(_, at)| *at).collect(),
+                served: objects.served(&device.path).cloned().collect(),
                 asked: BTreeSet::new(),
                 accepted: held.subscribed,
                 incoming: Mutex::new(Incoming { values, changes }),
                 stack,
                 life,
-                lost: false,
+                lost: None,
             })
         };
         let opened = timeout(limit, opening).await.unwrap_or_else(|_| {
@@ -109,7 +116,7 @@ impl Link {
 
     /// The one characteristic that is meant, or why there is not exactly one.
     fn characteristic(&self, at: At) -> Result<Characteristic, BleError> {
-        let count = self.served.iter().filter(|place| **place == at).count();
+        let count = self.served.iter().filter(|(_, place)| *place == at).count();
         if count > 1 {
             return Err(BleError::Ambiguous { at, count });
         }
@@ -141,18 +148,15 @@ impl Link {
         answer
     }
 
-    /// What btleplug brought, if it is a value that was asked for. An answer to a read, ours or another program's,
-    /// comes the same way and is none.
-    fn notice(&self, came: ValueNotification) -> Option<Notice> {
-        let at = At {
-            service: short_uuid(came.service_uuid)?,
-            characteristic: short_uuid(came.uuid)?,
-        };
-        let wanted = self.accepted.contains(&at) && came.value.len() <= MAX_VALUE;
-        wanted.then_some(Notice {
-            at,
-            value: came.value,
-        })
+    /// What the bus brought, if it is a value of this sensor that was asked for. An answer to a read, ours or another
+    /// program's, comes the same way and is none.
+    fn notice(&self, came: zbus::Result<Message>) -> Option<Notice> {
+        let came = came.ok()?;
+        let header = came.header();
+        let path = header.path()?.as_str();
+        let (_, at) = self.served.iter().find(|(object, _)| object == path)?;
+        let value = value(&came).filter(|value| value.len() <= MAX_VALUE)?;
+        self.accepted.contains(at).then_some(Notice { at: *at, value })
     }
 
     fn stack_is_gone(&self) -> bool {
@@ -168,7 +172,7 @@ impl Peripheral for Link {
     }
 
     fn served(&self) -> Vec<At> {
-        self.served.clone()
+        self.served.iter().map(|(_, at)| *at).collect()
     }
 
     async fn read(&self, at: At) -> Result<Vec<u8>, BleError> {
@@ -224,11 +228,12 @@ impl Peripheral for Link {
 
     async fn next(&mut self) -> Option<Notice> {
         loop {
-            let gone = self.lost || self.stack_is_gone();
+            if self.lost.is_none() && self.stack_is_gone() {
+                self.lost = Some(last_words());
+            }
             let incoming = self.incoming.get_mut().unwrap_or_else(PoisonError::into_inner);
-            if gone {
-                self.lost = true;
-                let came = timeout(LAST_WORDS, incoming.values.next()).await.ok()??;
+            if let Some(end) = self.lost {
+                let came = timeout_at(end, incoming.values.next()).await.ok()??;
                 if let Some(notice) = self.notice(came) {
                     return Some(notice);
                 }
@@ -241,9 +246,10 @@ impl Peripheral for Link {
                     None => return None,
                 },
                 change = incoming.changes.next() => {
-                    self.lost = !matches!(change, Some(Ok(message)) if !says_lost(&message));
+                    let stands = matches!(change, Some(Ok(message)) if !says_lost(&message));
+                    self.lost = (!stands).then(last_words);
                 }
-                told = self.stack.changed() => if told.is_err() { self.lost = true },
+                told = self.stack.changed() => if told.is_err() { self.lost = Some(last_words()) },
             }
         }
     }
@@ -253,6 +259,10 @@ impl Peripheral for Link {
     }
 }
 
+fn last_words() -> Instant {
+    Instant::now() + LAST_WORDS
+}
+
 /// Ends a link, or the attempt at one. One that is not there is no error.
 async fn hang_up(bus: &Bus, path: &str) {
     if let Err(fault) = bus.call(path, "org.bluez.Device1.Disconnect", &(), SHORT).await {
@@ -260,13 +270,16 @@ async fn hang_up(bus: &Bus, path: &str) {
     }
 }
 
+/// The value in a change of a characteristic's properties.
+fn value(change: &Message) -> Option<Vec<u8>> {
+    type Changed = (String, HashMap<String, OwnedVariant>, Vec<String>);
+    let (_, mut values, _) = change.body().deserialize::<Changed>().ok()?;
+    values.remove("Value")?.try_into().ok()
+}
+
 /// Whether a change of a sensor's properties says that it is no longer connected.
-fn says_lost(change: &zbus::Message) -> bool {
-    type Changed<'a> = (
-        &'a str,
-        std::collections::HashMap<&'a str, zbus::Variant<'a>>,
-        Vec<&'a str>,
-    );
+fn says_lost(change: &Message) -> bool {
+    type Changed<'a> = (&'a str, HashMap<&'a str, zbus::Variant<'a>>, Vec<&'a str>);
     let body = change.body();
     let Ok((_, values, _)) = body.deserialize::<Changed<'_>>() else {
         return false;

@@ -53,6 +53,26 @@ fn six_hundred_values_come_in_order_through_a_flood_of_signal_strengths() {
     });
 }
 
+/// `dbus-daemon` 1.14 takes one rule about "all below an object" for another when it is taken back.
+#[test]
+fn a_link_that_ends_silences_no_other_sensor() {
+    alone(|bluez, fake| async move {
+        fake.with(|world| {
+            world.bring(strap(STRAP));
+            world.bring(oximeter(CLIP));
+        });
+        let clip = connect(&bluez, CLIP).await;
+        let mut link = connect(&bluez, STRAP).await;
+        link.subscribe(HEART_RATE).await.expect("a subscription");
+        clip.disconnect().await;
+        silence(&mut link).await;
+        for beats in 60..65 {
+            assert!(fake.send(STRAP, HEART_RATE, heart_rate(beats)));
+            assert_eq!(next(&mut link).await.value, heart_rate(beats));
+        }
+    });
+}
+
 #[test]
 fn an_answer_to_a_read_is_no_value_whoever_read() {
     alone(|bluez, fake| async move {
