@@ -18,5 +18,6 @@ pub mod run;
 pub mod sense;
 pub mod session;
 pub mod status;
+pub mod tpm;
 pub mod vault;
 pub mod watch;

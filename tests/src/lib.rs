@@ -15,6 +15,7 @@ pub mod prepared;
 pub mod programs;
 pub mod proxy;
 pub mod shared;
+pub mod swtpm;
 pub mod tally;
 pub mod testimony;
 pub mod wall;

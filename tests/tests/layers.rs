@@ -73,7 +73,7 @@ const SPAWNS: [&str; 6] = [
 ];
 
 /// Who beside `run.rs` may start a task or a thread, and why.
-const MAY_SPAWN: [(&str, &str); 9] = [
+const MAY_SPAWN: [(&str, &str); 10] = [
     (
         "fleet-server/src/run/supervise.rs",
         "the set of long tasks that run.rs starts and stops as one",
@@ -107,10 +107,11 @@ const MAY_SPAWN: [(&str, &str); 9] = [
         "an accept loop starts one task a connection, on a JoinSet of its own",
     ),
     ("agent/src/outbox/keeper.rs", "SQLite has a thread of its own"),
+    ("agent/src/tpm/thread.rs", "a TPM is slow, and one thread owns it"),
 ];
 
 /// Shells whose handles every other shell may hold: places to keep things, to say things, to ask the time.
-const HANDLES: [&str; 6] = ["store", "clock", "config", "audit", "outbox", "vault"];
+const HANDLES: [&str; 7] = ["store", "clock", "config", "audit", "outbox", "vault", "tpm"];
 
 /// Files that only say what their noun's shells are given, the clock among it, and why.
 const FRONTS: [(&str, &str); 1] = [(

@@ -339,6 +339,16 @@ impl EndorsementKey {
         &self.0
     }
 
+    /// [`EndorsementKey::hash`] as 64 hex digits.
+    pub fn hash_hex(&self) -> String {
+        use fmt::Write as _;
+        self.hash().iter().fold(String::new(), |mut text, b| {
+            // Writing to a string does not fail.
+            let _ = write!(text, "{b:02x}");
+            text
+        })
+    }
+
     /// SHA-256 over its `SubjectPublicKeyInfo`: what makers list, and what an operator can register beforehand.
     /// `openssl x509 -in EK.pem -noout -pubkey | openssl pkey -pubin -outform DER | sha256sum` prints the same.
     pub fn hash(&self) -> [u8; 32] {
