@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use homeward_protocol::bond::BleAddress;
+use homeward_protocol::claim::{Endpoint, Pin};
 use homeward_protocol::id::SensorId;
+
+use crate::tpm::{Address, AddressError};
 
 /// The agent on a home gateway: reads the home's devices, and keeps every value until the server has it.
 #[derive(Debug, Parser)]
@@ -17,6 +20,16 @@ pub struct Cli {
     /// How the log is written (to standard error).
     #[arg(long, global = true, value_enum, default_value_t = LogForm::Auto)]
     pub log: LogForm,
+    /// The box's TPM: `auto` takes /dev/tpmrm0 when it is there and may be used, `none` takes none, else an address:
+    /// `device:/dev/tpmrm0`, or for simulators `swtpm:HOST:PORT` or `swtpm:/PATH`.
+    #[arg(
+        long,
+        global = true,
+        env = "HOMEWARD_AGENT_TPM",
+        value_name = "ADDRESS",
+        default_value = "auto"
+    )]
+    pub tpm: TpmChoice,
     /// Print results as JSON.
     #[arg(long, global = true)]
     pub json: bool,
@@ -42,6 +55,28 @@ Examples:
   homeward-agent --data /var/lib/homeward-agent status
   homeward-agent --data /var/lib/homeward-agent check";
 
+/// Which TPM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TpmChoice {
+    /// The usual one, when it can be used.
+    Auto,
+    /// None.
+    None,
+    /// This one.
+    At(Address),
+}
+
+impl std::str::FromStr for TpmChoice {
+    type Err = AddressError;
+    fn from_str(text: &str) -> Result<TpmChoice, AddressError> {
+        match text {
+            "auto" => Ok(TpmChoice::Auto),
+            "none" => Ok(TpmChoice::None),
+            address => address.parse().map(TpmChoice::At),
+        }
+    }
+}
+
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogForm {
@@ -62,13 +97,23 @@ pub enum Command {
     /// fingerprint that the operator's console shows too.
     #[command(
         after_help = "Examples:\n  homeward-agent --data DIR enrol --claim claim.txt\n  \
-                            homeward-agent --data DIR enrol --claim -    (paste the claim, then Ctrl-D)"
+                            homeward-agent --data DIR enrol --claim -    (paste the claim, then Ctrl-D)\n  \
+                            homeward-agent --data DIR enrol --server fleet.example:8443 --pin PIN"
     )]
     Enrol {
         /// File with the claim (text or JSON); `-` reads it from standard input.
-        #[arg(long, value_name = "FILE|-")]
-        claim: PathBuf,
+        #[arg(long, value_name = "FILE|-", required_unless_present = "server")]
+        claim: Option<PathBuf>,
+        /// Enrol by the TPM alone, which the operator has registered, at this server.
+        #[arg(long, value_name = "HOST:PORT", conflicts_with = "claim", requires = "pin")]
+        server: Option<Endpoint>,
+        /// The pin of that server, as `claim new` prints it.
+        #[arg(long, value_name = "PIN", requires = "server")]
+        pin: Option<Pin>,
     },
+    /// Say which TPM this box has, and the hash by which an operator can register it.
+    #[command(after_help = "Example:\n  homeward-agent tpm --json")]
+    Tpm,
     /// Run until asked to stop (SIGTERM or Ctrl-C).
     #[command(after_help = "Example:\n  homeward-agent --data DIR run --log json")]
     Run,

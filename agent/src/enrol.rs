@@ -15,6 +15,7 @@ use x509_parser::asn1_rs::{Any, Class, FromDer as _, Tag};
 use x509_parser::certificate::X509Certificate;
 
 pub mod anchors;
+pub mod chip;
 pub mod est;
 pub mod follow;
 pub mod renew;

@@ -1,8 +1,7 @@
 //! Who this box is: a P-256 key, a certificate that lasts two weeks, and the anchors it trusts.
 //!
-//! The key is made on the box and never leaves it; renewal keeps it. It lies in a file that only the agent's
-//! user can read. Sealing it in a TPM is a later step; a stolen disk holds the key until then, and the answer is
-//! revoking the gateway.
+//! The key is made on the box and never leaves it; renewal keeps it. On a box with a TPM it lies in that, and cannot be
+//! copied; else in a file that the vault seals, as well as the box can.
 
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::signed::PublicKey;
@@ -77,6 +76,12 @@ pub fn read_leaf(der: &[u8], gateway: &GatewayId, key: &PublicKey) -> Result<Lif
         return Err(LeafError::OtherName(name.chars().take(64).collect()));
     }
     Ok(life(&leaf))
+}
+
+/// The key of any certificate (DER); `None` when it is none, or for another kind of key than P-256.
+pub fn key_of(der: &[u8]) -> Option<PublicKey> {
+    let (_, cert) = X509Certificate::from_der(der).ok()?;
+    PublicKey::from_spki(cert.public_key().raw)
 }
 
 /// The life of any certificate; `None` when it is none.

@@ -12,25 +12,34 @@ use clap::Parser as _;
 use homeward_agent::associate::pair;
 use homeward_agent::attest::show;
 use homeward_agent::care::{Gateway, Identity};
-use homeward_agent::cli::{Cli, Command, ProfileCommand, SensorCommand};
+use homeward_agent::cli::{Cli, Command, ProfileCommand, SensorCommand, TpmChoice};
 use homeward_agent::clock::Clock;
 use homeward_agent::config::load;
-use homeward_agent::enrol::est::{Progress, enrol};
+use homeward_agent::enrol::est::{Progress, enrol, enrol_by_tpm};
 use homeward_agent::enrol::read_claim;
 use homeward_agent::identity::keys::Folder;
 use homeward_agent::sense::{Sensor, SensorConfig};
+use homeward_agent::tpm::chip::Chip;
+use homeward_agent::tpm::thread::Tpm;
+use homeward_agent::tpm::{Address, device};
 use homeward_agent::vault::disk::{self, DiskError};
-use homeward_agent::vault::{Vault, VaultError};
+use homeward_agent::vault::{self, Vault, VaultError};
 use homeward_agent::{log, run, sense, status};
 use homeward_devices::profile::Profile;
-use homeward_protocol::claim::MAX_CLAIM;
+use homeward_protocol::claim::{Endpoint, MAX_CLAIM, Pin};
 use homeward_protocol::id::SensorId;
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::time::Timestamp;
 use tokio::runtime::{Builder, Runtime};
 
 /// What a vault seals, beside its own file.
-const SEALED_FILES: [&str; 4] = ["identity", "outbox.db", "outbox.db-wal", "outbox.db-shm"];
+const SEALED_FILES: [&str; 5] = [
+    "identity",
+    "outbox.db",
+    "outbox.db-wal",
+    "outbox.db-shm",
+    vault::chip::FILE,
+];
 
 type Failure = Box<dyn Error>;
 
@@ -54,8 +63,19 @@ fn main() -> ExitCode {
 
 fn act(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
-        Command::Enrol { claim } => runtime()?.block_on(enrolment(cli, claim)),
-        Command::Run => Ok(runtime()?.block_on(run::run(cli.data()?))?),
+        Command::Enrol { claim, server, pin } => {
+            let by = match (claim, server, pin) {
+                (_, Some(server), Some(pin)) => By::Tpm(server, *pin),
+                (Some(claim), ..) => By::Claim(claim),
+                (None, ..) => return Err("give --claim, or --server and --pin".into()),
+            };
+            runtime()?.block_on(enrolment(cli, &by))
+        }
+        Command::Tpm => show_tpm(cli),
+        Command::Run => {
+            let needed = Folder::within(cli.data()?).needs_tpm();
+            Ok(runtime()?.block_on(run::run(cli.data()?, tpm(cli, needed)?))?)
+        }
         Command::Status => show_status(cli),
         Command::Evidence => {
             let clock = clock(cli)?;
@@ -90,25 +110,79 @@ fn runtime() -> Result<Runtime, Failure> {
     Ok(Builder::new_current_thread().enable_all().build()?)
 }
 
-async fn enrolment(cli: &Cli, claim: &Path) -> Result<(), Failure> {
-    let text = claim_text(claim)?;
-    let claim = read_claim(&text)
-        .map_err(|error| format!("this is not a claim: {error}. Copy the whole line, or the JSON"))?;
+/// What lets the box in.
+enum By<'a> {
+    Claim(&'a Path),
+    Tpm(&'a Endpoint, Pin),
+}
+
+/// The box's TPM. One that is `needed` is taken even when it does not answer: then it is what has to be said.
+fn tpm(cli: &Cli, needed: bool) -> Result<Option<Tpm>, Failure> {
+    let at = match &cli.tpm {
+        TpmChoice::None => return Ok(None),
+        TpmChoice::At(at) => at.clone(),
+        TpmChoice::Auto => {
+            let usual = Address::usual();
+            if !needed && device::open(&usual).is_err() {
+                return Ok(None);
+            }
+            usual
+        }
+    };
+    Ok(Some(Tpm::start(at)?))
+}
+
+fn show_tpm(cli: &Cli) -> Result<(), Failure> {
+    let tpm = tpm(cli, false)?.ok_or("this box has no TPM that can be used (see --tpm)")?;
+    let endorsed = runtime()?.block_on(tpm.call(Chip::endorsed))?;
+    let hash = endorsed.key.hash_hex();
+    let certified = endorsed.certificate.is_some();
+    let text = format!(
+        "Endorsement key  {:?}\nHash             {hash}\nCertificate      {}\n\nTo register it:  homeward-fleet --data DIR \
+         claim new --ek-hash {hash}",
+        endorsed.kind,
+        if certified { "of its maker" } else { "none" }
+    );
+    print(
+        cli,
+        &text,
+        &serde_json::json!({"kind": format!("{:?}", endorsed.kind), "ek_hash": hash, "certificate": certified}),
+    );
+    Ok(())
+}
+
+async fn enrolment(cli: &Cli, by: &By<'_>) -> Result<(), Failure> {
+    let claim =
+        match by {
+            By::Tpm(..) => None,
+            By::Claim(file) => {
+                let read = read_claim(&claim_text(file)?);
+                Some(read.map_err(|error| {
+                    format!("this is not a claim: {error}. Copy the whole line, or the JSON")
+                })?)
+            }
+        };
     let data = cli.data()?;
     std::fs::create_dir_all(data)
         .map_err(|error| format!("could not make the data folder {}: {error}", data.display()))?;
     let _lock = run::lock(data)?;
-    let clock = Arc::new(Clock::with_floor(Folder::within(data).floor()));
-    let vault = vault_for(data, clock.now())?;
-    let folder = Folder::within(data).sealed_by(&vault);
+    let folder = Folder::within(data);
+    let tpm = tpm(cli, folder.needs_tpm())?;
+    let clock = Arc::new(Clock::with_floor(folder.floor()));
+    let vault = vault_for(data, tpm.as_ref(), clock.now()).await?;
+    let folder = folder.sealed_by(&vault).on(tpm);
     let tell = |progress| match progress {
-        Progress::ServerProved => eprintln!("The server at {} is the one of the claim.", claim.server),
+        Progress::ServerProved => eprintln!("The server is the one that has the pin."),
+        Progress::TpmProved(tier) => eprintln!("The TPM of this box proved itself ({tier})."),
         Progress::Waiting { fingerprint, wait_s } => eprintln!(
-            "Waiting for an operator to approve {} with the fingerprint {fingerprint}; asking again in {wait_s} s.",
-            claim.gateway
+            "Waiting for an operator to approve the fingerprint {fingerprint}; asking again in {wait_s} s."
         ),
     };
-    let server = enrol(&claim, &folder, &clock, &tell).await?;
+    let server = match (by, &claim) {
+        (By::Tpm(server, pin), _) => enrol_by_tpm(server, *pin, &folder, &clock, &tell).await?,
+        (By::Claim(_), Some(claim)) => enrol(claim, &folder, &clock, &tell).await?,
+        (By::Claim(_), None) => return Err("there is no claim".into()),
+    };
     let text = format!(
         "This box is now {}. Start it with `homeward-agent --data {} run`",
         server.gateway,
@@ -119,22 +193,26 @@ async fn enrolment(cli: &Cli, claim: &Path) -> Result<(), Failure> {
 }
 
 /// The vault of the data folder. One that another box sealed is set aside: a new claim begins anew.
-fn vault_for(data: &Path, now: Timestamp) -> Result<Vault, Failure> {
-    match disk::at(data) {
-        Err(DiskError::Vault {
-            source: VaultError::Foreign,
-            ..
-        }) => {
-            let aside = disk::set_aside(data, &SEALED_FILES, now.ms)?;
-            eprintln!(
-                "What lay here was sealed by another box, or by a part of this one that is gone. It is in {} now; what \
-                 waited in it can be read by nobody else.",
-                aside.display()
-            );
-            Ok(disk::at(data)?)
+async fn vault_for(data: &Path, tpm: Option<&Tpm>, now: Timestamp) -> Result<Vault, Failure> {
+    let foreign = match vault::chip::at(data, tpm).await {
+        Err(vault::chip::ChipError::Tpm(error)) => error.is_foreign(),
+        Err(vault::chip::ChipError::Disk(DiskError::Vault { ref source, .. })) => {
+            *source == VaultError::Foreign
         }
-        other => Ok(other?),
+        other => return Ok(other?),
+    };
+    if !foreign {
+        return Err(
+            "the vault of this data folder does not open: try again, or move `vault.json` away".into(),
+        );
     }
+    let aside = disk::set_aside(data, &SEALED_FILES, now.ms)?;
+    eprintln!(
+        "What lay here was sealed by another box, or by a part of this one that is gone. It is in {} now; what waited in it \
+         can be read by nobody else.",
+        aside.display()
+    );
+    Ok(vault::chip::at(data, tpm).await?)
 }
 
 fn claim_text(from: &Path) -> Result<String, Failure> {

@@ -38,8 +38,11 @@ use crate::session::mqtt::{Credentials, Door, Link, Wish};
 use crate::session::{Moment, Session};
 use crate::status::file::Writer;
 use crate::status::{CertificateStatus, LinkStatus, file};
+use crate::vault::chip::ChipError;
 use crate::vault::{self, Vault};
 
+use crate::tpm::TpmError;
+use crate::tpm::thread::Tpm;
 use wards::{Task, Wards};
 
 pub mod bluetooth;
@@ -76,6 +79,12 @@ pub enum RunError {
     /// The certificate is not for this box.
     #[error("{0}. Move the folder `identity` away and enrol again")]
     Leaf(#[from] LeafError),
+    /// The disk was moved to another box.
+    #[error(
+        "this disk was enrolled in another box: its key is in that box's TPM. Put the disk back, or remove the folder \
+         `identity` and enrol this box with a claim of its own"
+    )]
+    OtherTpm(#[source] TpmError),
     /// TLS could not be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -96,7 +105,7 @@ pub enum RunError {
         "what lies in the data folder does not open on this box. If its board or its card was replaced, or its TPM, ask the \
          operator for a new claim for this gateway and run `enrol` with it: the certificate and what waited are gone"
     )]
-    Vault(#[from] vault::disk::DiskError),
+    Vault(#[from] ChipError),
     /// A task ended by itself.
     #[error("the part `{0}` ended unexpectedly; that is a fault of the program, please report it")]
     Ended(&'static str),
@@ -130,9 +139,12 @@ pub struct Parts {
     pub last_alive: Option<Timestamp>,
 }
 
+/// Which task ended, and how.
+type Ended = (&'static str, Result<(), RunError>);
+
 /// A running agent.
 pub struct Agent {
-    tasks: JoinSet<(&'static str, Result<(), RunError>)>,
+    tasks: JoinSet<Ended>,
     stop: CancellationToken,
     /// The state of the link.
     pub link: watch::Receiver<LinkStatus>,
@@ -142,6 +154,10 @@ pub struct Agent {
 
 impl Agent {
     /// Starts one on the current runtime. It ends when `stop` is cancelled or one of its tasks ends.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "what an agent is made of is joined in one place"
+    )]
     pub fn start(parts: Parts, stop: CancellationToken) -> Result<Agent, RunError> {
         let Parts {
             server,
@@ -189,10 +205,11 @@ impl Agent {
             status: link_tx,
             random,
         };
-        tasks.spawn(done("link", wire.run(session, stop.clone())));
-
+        // A key in a TPM is slow, and TLS waits for it on the thread that it runs on.
+        let apart = key.chip().is_some();
+        begin(&mut tasks, apart, done("link", wire.run(session, stop.clone())));
         for task in answering {
-            tasks.spawn(task);
+            begin(&mut tasks, apart, task);
         }
         let change = Change {
             held: held.clone(),
@@ -219,7 +236,8 @@ impl Agent {
             clock: Arc::clone(&clock),
             dice: random(),
         };
-        tasks.spawn(done("renewal", renewal.run(held_tx, asks.renew, stop.clone())));
+        let renewing = done("renewal", renewal.run(held_tx, asks.renew, stop.clone()));
+        begin(&mut tasks, apart, renewing);
 
         if let Some(data) = data {
             let reporter = Reporter {
@@ -282,6 +300,21 @@ impl Agent {
     }
 }
 
+/// Starts a task; `apart`, on a thread and a runtime of its own, where it may wait for slow things.
+fn begin(tasks: &mut JoinSet<Ended>, apart: bool, work: impl Future<Output = Ended> + Send + 'static) {
+    if !apart {
+        tasks.spawn(work);
+        return;
+    }
+    tasks.spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        match runtime {
+            Ok(runtime) => runtime.block_on(work),
+            Err(source) => ("a thread of its own", Err(RunError::System(source))),
+        }
+    });
+}
+
 async fn done(name: &'static str, task: impl Future<Output = ()>) -> (&'static str, Result<(), RunError>) {
     task.await;
     (name, Ok(()))
@@ -297,8 +330,8 @@ fn credentials(
     trust: &[CertificateDer<'static>],
     key: &Arc<DeviceKey>,
     clock: &Arc<Clock>,
-) -> Result<Credentials, TlsError> {
-    let tls = verified(trust, Some((held.chain.clone(), key.for_tls())), clock)?;
+) -> Result<Credentials, RunError> {
+    let tls = verified(trust, Some((held.chain.clone(), key.for_tls()?)), clock)?;
     let signer: Arc<dyn homeward_protocol::signed::Signer + Send + Sync> = Arc::clone(key) as _;
     Ok(Credentials {
         tls: Arc::new(tls),
@@ -408,10 +441,10 @@ async fn dispatch(mut wishes: mpsc::Receiver<Wish>, asked: Asked, stop: Cancella
 }
 
 /// Runs the agent of a data folder until SIGTERM or Ctrl-C.
-pub async fn run(data: &Path) -> Result<(), RunError> {
+pub async fn run(data: &Path, tpm: Option<Tpm>) -> Result<(), RunError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::System)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::System)?;
-    let folder = Folder::within(data);
+    let folder = Folder::within(data).on(tpm);
     let clock = Arc::new(Clock::with_floor(folder.floor()));
     let Loaded {
         config,
@@ -419,9 +452,10 @@ pub async fn run(data: &Path) -> Result<(), RunError> {
         guards,
     } = load(data, &clock)?;
     let _lock = lock(data)?;
-    let vault = vault::disk::at(data)?;
+    let vault = vault::chip::at(data, folder.tpm()).await.map_err(foreign)?;
     tracing::info!(vault.kind = ?vault.kind(), "what lies here is {}", vault.kind().words());
     let identity = folder.sealed_by(&vault).load()?;
+    ensure_usable(&identity.key).await?;
     let before = file::read(data).ok();
     let last_alive = before.as_ref().map(|status| status.as_of);
     let before = before.map(|status| status.sensors).unwrap_or_default();
@@ -462,6 +496,28 @@ pub async fn run(data: &Path) -> Result<(), RunError> {
     agent.stop().await;
     outbox.close().await;
     result
+}
+
+fn foreign(error: ChipError) -> RunError {
+    match error {
+        ChipError::Tpm(error) if error.is_foreign() => RunError::OtherTpm(error),
+        other => RunError::Vault(other),
+    }
+}
+
+/// A key that is in another TPM is said now, not at each connect.
+async fn ensure_usable(key: &DeviceKey) -> Result<(), RunError> {
+    let Some(chip) = key.chip() else { return Ok(()) };
+    let wrapped = chip.wrapped().clone();
+    let used = chip
+        .tpm()
+        .call(move |chip| chip.sign(&wrapped, b"homeward: is it there?"))
+        .await;
+    match used {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_foreign() => Err(RunError::OtherTpm(error)),
+        Err(error) => Err(RunError::Identity(error.into())),
+    }
 }
 
 async fn open_outbox(data: &Path, vault: &Vault, quota: u64, clock: &Clock) -> Result<Outbox, RunError> {

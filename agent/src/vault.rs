@@ -17,6 +17,7 @@
 //! is made with each new outbox. What a record is for stands in its associated data, so that one cannot be put in the
 //! place of another. Slots are sealed by HKDF-SHA256 (RFC 5869) of the secret, with a random salt a vault.
 
+pub mod chip;
 pub mod disk;
 pub mod sources;
 

@@ -17,6 +17,7 @@ pub mod files;
 pub mod leaf;
 pub mod passphrase;
 pub mod profile;
+pub mod rank;
 pub mod rotate;
 pub mod sealed;
 pub mod signer;
@@ -25,6 +26,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use homeward_protocol::attest::Tier;
 use homeward_protocol::claim::Pin;
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::signed::PublicKey;
@@ -33,8 +35,10 @@ use rcgen::{Issuer, KeyPair};
 use ring::digest::{SHA256, digest};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName};
 
+use crate::enrol::chip::ChipKey;
 pub use bundle::Bundle;
 pub use leaf::{Leaf, LeafError, gateway_of};
+pub use rank::Rank;
 
 /// How long a gateway's certificate is valid.
 pub const GATEWAY_DAYS: i64 = 14;
@@ -236,6 +240,7 @@ pub struct Authority {
     pub(crate) servers: Issuing,
     /// Where the lists are served, for those who read them from elsewhere.
     pub(crate) lists_at: Option<String>,
+    pub(crate) chips: ChipKey,
 }
 
 impl fmt::Debug for Authority {
@@ -295,7 +300,12 @@ impl Authority {
         self.bundle.pin()
     }
 
-    /// A certificate for `gateway` over `key`, valid for [`GATEWAY_DAYS`]. Nothing else in it can be asked for.
+    /// What hides TPMs' identities and makes their challenges.
+    pub fn chips(&self) -> &ChipKey {
+        &self.chips
+    }
+
+    /// A certificate for `gateway` over a `key` of which nothing is known, valid for [`GATEWAY_DAYS`].
     pub fn issue_gateway(
         &self,
         key: &PublicKey,
@@ -303,11 +313,24 @@ impl Authority {
         serial: Serial,
         now: Timestamp,
     ) -> Result<Issued, CaError> {
+        self.issue_ranked(key, gateway, Rank::Own(Tier::Software), serial, now)
+    }
+
+    /// The same for a key that the server can say more of. Nothing else in it can be asked for.
+    pub fn issue_ranked(
+        &self,
+        key: &PublicKey,
+        gateway: &GatewayId,
+        rank: Rank,
+        serial: Serial,
+        now: Timestamp,
+    ) -> Result<Issued, CaError> {
         let lists = self.lists_of(&self.gateways)?;
+        let named = profile::Named { gateway, rank };
         profile::gateway(
             &self.domain,
             key,
-            gateway,
+            named,
             serial,
             now,
             &lists,

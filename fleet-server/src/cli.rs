@@ -151,6 +151,24 @@ pub enum ClaimCommand {
     New(ClaimNew),
 }
 
+/// SHA-256 over the public key of an endorsement key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EkHash(pub [u8; 32]);
+
+/// Reads 64 hex digits.
+pub(crate) fn hash(text: &str) -> Result<EkHash, String> {
+    let wrong = || "a hash is 64 hex digits".to_owned();
+    if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(wrong());
+    }
+    let pairs = text.as_bytes().chunks(2).map(|pair| {
+        let pair = std::str::from_utf8(pair).map_err(|_| wrong())?;
+        u8::from_str_radix(pair, 16).map_err(|_| wrong())
+    });
+    let bytes: Result<Vec<u8>, String> = pairs.collect();
+    bytes?.try_into().map(EkHash).map_err(|_| wrong())
+}
+
 /// A new claim.
 #[derive(Debug, Args)]
 pub struct ClaimNew {
@@ -170,6 +188,10 @@ pub struct ClaimNew {
     /// Let the box in without an operator's approval.
     #[arg(long)]
     pub no_approval: bool,
+    /// Also expect the box by its TPM: SHA-256 over the public key (DER) of its endorsement key, 64 hex digits, as the
+    /// maker lists it or `homeward-agent tpm` prints it. It then comes in without the code.
+    #[arg(long, value_name = "HEX", value_parser = crate::cli::hash)]
+    pub ek_hash: Option<EkHash>,
     /// Also write the QR code to this file.
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,

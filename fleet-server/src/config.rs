@@ -30,6 +30,7 @@ struct Raw {
     console: RawConsole,
     retention: RawRetention,
     gate: RawGate,
+    tpm: RawTpm,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -76,6 +77,12 @@ struct RawRetention {
 struct RawGate {
     connections: Option<usize>,
     per_address: Option<usize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawTpm {
+    makers: Option<PathBuf>,
 }
 
 /// Where the server listens. Port 0 takes any free port; the chosen ones are printed and kept in `ports.json`.
@@ -170,6 +177,9 @@ pub struct Config {
     pub retention: Retention,
     /// What the gate admits.
     pub gate: GateLimits,
+    /// A folder with certificates (PEM or DER) of TPM makers whose word counts: roots, and what lies between them and
+    /// chips. Without it a gateway's key is known to be in a TPM, and not in whose.
+    pub tpm_makers: Option<PathBuf>,
 }
 
 impl Config {
@@ -242,6 +252,7 @@ impl Config {
             own_certificate,
             retention,
             gate,
+            tpm_makers: raw.tpm.makers.map(|dir| folder.join(dir)),
         };
         if faults.is_empty() {
             Ok(config)

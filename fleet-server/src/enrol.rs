@@ -10,10 +10,13 @@
 //!
 //! A wrong code and an unknown gateway get the same answer, so that nobody learns which ids exist.
 
+pub mod chip;
+pub mod credential;
 pub mod csr;
 pub mod desk;
 pub mod est;
 pub mod guesses;
+pub mod makers;
 pub mod pkcs7;
 
 use homeward_protocol::claim::Code;
@@ -65,6 +68,12 @@ pub enum Refusal {
     /// The certificate is not valid now.
     #[error("the certificate is not valid now: use the renewal address, or enrol with a new claim")]
     NotCurrent,
+    /// A key in a TPM was to be followed by one that nothing proves to be.
+    #[error("this gateway's key is in a TPM: prove the new key by that TPM, or enrol with a new claim")]
+    Unproved,
+    /// Nobody expects this TPM.
+    #[error("this TPM is not expected here: enrol with a claim, or have the operator register it")]
+    UnknownChip,
     /// More certificates than a box can need.
     #[error("too many certificates for this gateway today: try again tomorrow")]
     TooMany,

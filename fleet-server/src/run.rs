@@ -33,6 +33,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::device::invite::Invitations;
 use crate::enrol::est::{self, EstState};
+use crate::enrol::makers::Makers;
 use crate::gate::limits::Limits;
 use crate::gate::{Connections, Gate, Revoked};
 use crate::local::Local;
@@ -133,6 +134,7 @@ pub async fn serve(place: &Place, clock: Clock) -> Result<(), RunError> {
     let trust = tend::trust(&store, &authority, clock.now()).await?;
     let (own, console) = keys.identities(&authority, clock.now())?;
     let doors = Arc::new(Doors::open(&own, &console, &trust, &clock)?);
+    let makers = makers(&config)?;
     let now = clock.now();
     store
         .write(move |tx| store::connections::end_all_open(tx, now))
@@ -149,6 +151,7 @@ pub async fn serve(place: &Place, clock: Clock) -> Result<(), RunError> {
         ports,
         store,
         keeper: Arc::new(keeper),
+        makers,
         doors,
         clock,
     };
@@ -176,12 +179,28 @@ fn lists_at(config: &Config, ports: &Ports) -> String {
     config.public.lists.clone().unwrap_or_else(own)
 }
 
+/// The makers of TPMs whose word counts.
+fn makers(config: &Config) -> Result<Arc<Makers>, RunError> {
+    let Some(dir) = &config.tpm_makers else {
+        return Ok(Arc::default());
+    };
+    let made =
+        Makers::load(dir).map_err(|e| process("read the certificates of TPM makers (tpm.makers)", &e))?;
+    info!(
+        tpm.anchors = made.anchors(),
+        "{} makers of TPMs are known",
+        made.anchors()
+    );
+    Ok(Arc::new(made))
+}
+
 /// What the parts share.
 struct Server {
     config: Config,
     ports: Ports,
     store: Store,
     keeper: Arc<Keeper>,
+    makers: Arc<Makers>,
     doors: Arc<Doors>,
     connections: Connections,
     revoked: Revoked,
@@ -250,6 +269,7 @@ impl Server {
             clock: self.clock.clone(),
             lists: self.doors.lists(),
             guesses: Arc::default(),
+            makers: Arc::clone(&self.makers),
         };
         let (limits, router) = (https::Limits::default(), est::router(state.clone()));
         let serve = https::serve(enrol, self.doors.enrol(), router, limits, self.stop.clone());

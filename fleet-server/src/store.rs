@@ -17,6 +17,7 @@ pub mod audit;
 pub mod care;
 pub mod certificates;
 pub mod check;
+pub mod chips;
 pub mod claims;
 pub mod connections;
 pub mod console;

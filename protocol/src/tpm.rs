@@ -15,6 +15,7 @@
 
 mod bytes;
 pub mod certify;
+pub mod enrol;
 pub mod public;
 pub mod quote;
 pub mod signature;

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use rumqttc::mqttbytes::v4::{Connect, ConnectReturnCode, Packet, Publish};
 use rumqttc::mqttbytes::{QoS, v4};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -40,7 +41,7 @@ impl Target {
     pub fn tls(
         &self,
         chain: &[CertificateDer<'static>],
-        key: &PrivateKeyDer<'static>,
+        key: Arc<dyn SigningKey>,
     ) -> Result<Arc<rustls::ClientConfig>, LoadError> {
         self.config(chain, key, rustls::client::Resumption::disabled())
     }
@@ -49,7 +50,7 @@ impl Target {
     pub fn tls_that_resumes(
         &self,
         chain: &[CertificateDer<'static>],
-        key: &PrivateKeyDer<'static>,
+        key: Arc<dyn SigningKey>,
     ) -> Result<Arc<rustls::ClientConfig>, LoadError> {
         self.config(chain, key, rustls::client::Resumption::in_memory_sessions(4))
     }
@@ -57,7 +58,7 @@ impl Target {
     fn config(
         &self,
         chain: &[CertificateDer<'static>],
-        key: &PrivateKeyDer<'static>,
+        key: Arc<dyn SigningKey>,
         resumption: rustls::client::Resumption,
     ) -> Result<Arc<rustls::ClientConfig>, LoadError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -65,8 +66,10 @@ impl Target {
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|e| e.to_string())?
             .with_root_certificates(Arc::clone(&self.roots))
-            .with_client_auth_cert(chain.to_vec(), key.clone_key())
-            .map_err(|e| e.to_string())?;
+            .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::new(
+                chain.to_vec(),
+                key,
+            ))));
         config.resumption = resumption;
         Ok(Arc::new(config))
     }

@@ -44,7 +44,7 @@ impl Witness {
         let folder = Folder::within(data).sealed_by(&vault);
         let identity = folder.load().expect("an identity");
         let clock = Arc::new(Clock::with_floor(0));
-        let credentials = Some((identity.chain, identity.key.for_tls()));
+        let credentials = Some((identity.chain, identity.key.for_tls().expect("a key")));
         let tls = verified(&identity.trust, credentials, &clock).expect("a configuration");
         let gateway = identity.server.gateway;
         let mut options = MqttOptions::new(gateway.as_str(), "localhost", port);

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use homeward_protocol::claim::{Claim, Endpoint, ServerInfo};
+use homeward_protocol::attest::Tier;
+use homeward_protocol::claim::{Claim, Endpoint, Pin, ServerInfo};
+use homeward_protocol::id::GatewayId;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{Method, Request, header};
 use hyper_util::rt::TokioIo;
@@ -16,13 +18,14 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::{
-    Answer, Refusal, anchors, basic, certs_only, check_age, leaf_first, mark, pinned, read_answer,
+    Answer, Refusal, anchors, basic, certs_only, check_age, chip, leaf_first, mark, pinned, read_answer,
     request_body,
 };
 use crate::clock::Clock;
 use crate::identity::keys::{Folder, KeyError, Server};
 use crate::identity::tls::{TlsError, unverified, verified};
-use crate::identity::{LeafError, read_leaf};
+use crate::identity::{Door, LeafError, read_leaf};
+use crate::tpm::TpmError;
 
 /// How long one request may take, from the first packet to the last.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -75,6 +78,12 @@ pub enum EstError {
     /// TLS could not be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The TPM did not do its part.
+    #[error("the TPM of this box could not prove itself")]
+    Tpm(#[from] TpmError),
+    /// There is no TPM, and nothing else to enrol by.
+    #[error("enrolling without a claim needs a TPM, and this box has none that can be used (see --tpm)")]
+    NoTpm,
     /// The box is another gateway already.
     #[error(
         "this box is enrolled as {0} already. To make it another gateway, remove its data folder first: what waits \
@@ -88,6 +97,8 @@ pub enum EstError {
 pub enum Progress {
     /// The server proved that it is the one of the claim.
     ServerProved,
+    /// The box's TPM proved itself; the certificate will say this.
+    TpmProved(Tier),
     /// An operator has to approve; the key's fingerprint is what to compare.
     Waiting {
         /// Eight bytes of the SHA-256 over the public key, in hex.
@@ -97,10 +108,81 @@ pub enum Progress {
     },
 }
 
+/// A body.
+pub(super) enum Sent {
+    /// A certificate request in base64.
+    Csr(String),
+    /// A message of ours.
+    Cbor(Vec<u8>),
+}
+
 pub(super) struct Response {
     pub(super) status: u16,
     pub(super) retry_after: Option<String>,
     pub(super) body: Bytes,
+}
+
+/// Where to go, and what lets the box in there.
+struct Way {
+    server: Endpoint,
+    pin: Pin,
+    /// The name and the code, for HTTP Basic; without them the TPM has to do.
+    basic: Option<String>,
+    /// The name, when it is known before.
+    gateway: Option<GatewayId>,
+    /// Tells this way from others, without the code.
+    mark: String,
+}
+
+impl Way {
+    fn of(claim: &Claim) -> Way {
+        Way {
+            server: claim.server.clone(),
+            pin: claim.pin,
+            basic: Some(basic(claim)),
+            gateway: Some(claim.gateway.clone()),
+            mark: mark(claim),
+        }
+    }
+}
+
+/// Enrols by the box's TPM, which the operator has registered beforehand, or which was enrolled before: no claim, no
+/// visit. A box whose certificate is still valid keeps it.
+pub async fn enrol_by_tpm(
+    server: &Endpoint,
+    pin: Pin,
+    folder: &Folder,
+    clock: &Arc<Clock>,
+    tell: &(dyn Fn(Progress) + Sync),
+) -> Result<Server, EstError> {
+    if folder.tpm().is_none() {
+        return Err(EstError::NoTpm);
+    }
+    let way = Way {
+        server: server.clone(),
+        pin,
+        basic: None,
+        gateway: None,
+        mark: format!("tpm {pin}"),
+    };
+    if !folder.is_enrolled() {
+        return enrol_into(folder, &way, clock, tell).await;
+    }
+    // The key need not be usable to look at the certificate beside it.
+    if let Some(life) = folder.life()
+        && life.door(clock.now()) == Door::Usual
+    {
+        return Ok(folder.server()?);
+    }
+    let known = folder.server()?.gateway;
+    let next = folder.next();
+    let way = Way {
+        gateway: Some(known),
+        ..way
+    };
+    let server = enrol_into(&next, &way, clock, tell).await?;
+    next.take_the_place_of(folder)?;
+    Ok(server)
 }
 
 /// Enrols by `claim`, or goes on where an earlier try stopped. Gives the server's doors.
@@ -113,41 +195,42 @@ pub async fn enrol(
     clock: &Arc<Clock>,
     tell: &(dyn Fn(Progress) + Sync),
 ) -> Result<Server, EstError> {
+    check_age(claim, clock.now()).or_else(|error| if folder.is_enrolled() { Ok(()) } else { Err(error) })?;
+    let way = Way::of(claim);
     if !folder.is_enrolled() {
-        return enrol_into(folder, claim, clock, tell).await;
+        return enrol_into(folder, &way, clock, tell).await;
     }
-    let identity = folder.load()?;
-    if identity.server.gateway != claim.gateway {
-        return Err(EstError::OtherGateway(identity.server.gateway));
+    let known = folder.server()?;
+    if known.gateway != claim.gateway {
+        return Err(EstError::OtherGateway(known.gateway));
     }
-    if folder.enrolled_by(&mark(claim))? {
-        return Ok(identity.server);
+    if folder.enrolled_by(&way.mark)? {
+        return Ok(known);
     }
+    check_age(claim, clock.now())?;
     let next = folder.next();
-    let server = enrol_into(&next, claim, clock, tell).await?;
+    let server = enrol_into(&next, &way, clock, tell).await?;
     next.take_the_place_of(folder)?;
     Ok(server)
 }
 
 async fn enrol_into(
     folder: &Folder,
-    claim: &Claim,
+    way: &Way,
     clock: &Arc<Clock>,
     tell: &(dyn Fn(Progress) + Sync),
 ) -> Result<Server, EstError> {
-    let mark = mark(claim);
-    if folder.is_enrolled() && folder.enrolled_by(&mark)? {
-        return Ok(folder.load()?.server);
+    if folder.is_enrolled() && folder.enrolled_by(&way.mark)? {
+        return Ok(folder.server()?);
     }
-    check_age(claim, clock.now())?;
     // 1. Anchors from a connection that is not believed; only the one that the claim names is kept.
     let blind = Arc::new(unverified(clock)?);
-    let found = ask(&claim.server, &blind, Method::GET, CACERTS, None, None).await?;
-    let root = CertificateDer::from(pinned(&list(&found)?, &claim.pin)?);
+    let found = ask(&way.server, &blind, Method::GET, CACERTS, None, None).await?;
+    let root = CertificateDer::from(pinned(&list(&found)?, &way.pin)?);
     // 2. From here on every connection is verified by it.
     let tls = Arc::new(verified(&[root], None, clock)?);
-    let found = ask(&claim.server, &tls, Method::GET, CACERTS, None, None).await?;
-    let trust: Vec<_> = anchors(&list(&found)?, &claim.pin)?
+    let found = ask(&way.server, &tls, Method::GET, CACERTS, None, None).await?;
+    let trust: Vec<_> = anchors(&list(&found)?, &way.pin)?
         .into_iter()
         .map(CertificateDer::from)
         .collect();
@@ -155,8 +238,20 @@ async fn enrol_into(
     // 3. The key is kept before the code is bound to it.
     let key = folder.key_or_new()?;
     let public = key.public()?;
-    let csr = request_body(&key.request(&claim.gateway)?);
-    let chain = enroll(claim, &tls, &csr, &public.fingerprint(), tell).await?;
+    let gateway = match key.chip() {
+        // 4. With a TPM the key is proved to be in it before anything is asked for.
+        Some(chip) => {
+            let welcome = chip::prove(&way.server, &tls, chip, way.basic.as_deref()).await?;
+            tell(Progress::TpmProved(welcome.tier));
+            welcome.gateway
+        }
+        None => way.gateway.clone().ok_or(EstError::NoTpm)?,
+    };
+    if let Some(known) = way.gateway.clone().filter(|known| *known != gateway) {
+        return Err(EstError::OtherGateway(known));
+    }
+    let csr = request_body(&key.request(&gateway)?);
+    let chain = enroll(way, &tls, &csr, &public.fingerprint(), tell).await?;
     let chain: Vec<_> = leaf_first(chain, &public.spki())?
         .into_iter()
         .map(CertificateDer::from)
@@ -164,22 +259,22 @@ async fn enrol_into(
     let leaf = chain
         .first()
         .ok_or(Refusal::Malformed("its list of certificates is empty"))?;
-    let life = read_leaf(leaf, &claim.gateway, &public).map_err(EstError::Leaf)?;
+    let life = read_leaf(leaf, &gateway, &public).map_err(EstError::Leaf)?;
     clock.raise_floor(life.not_before_ms);
-    // 4. Where the other doors are.
-    let info = ask(&claim.server, &tls, Method::GET, INFO, None, None).await?;
+    // 5. Where the other doors are.
+    let info = ask(&way.server, &tls, Method::GET, INFO, None, None).await?;
     let doors: ServerInfo = serde_json::from_slice(&info.body)
         .map_err(|_| Refusal::Malformed("it does not say where the gate is"))?;
     let server = Server {
-        gateway: claim.gateway.clone(),
-        enrolment: claim.server.clone(),
+        gateway,
+        enrolment: way.server.clone(),
         doors,
     };
-    // 5. The name last: with it the enrolment counts as done.
+    // 6. The name last: with it the enrolment counts as done.
     folder.keep_trust(&trust)?;
     folder.keep_chain(&chain)?;
     folder.keep_floor(clock.floor_ms())?;
-    folder.keep_claim(&mark)?;
+    folder.keep_claim(&way.mark)?;
     folder.keep_server(&server)?;
     Ok(server)
 }
@@ -196,17 +291,27 @@ pub(super) fn list(found: &Response) -> Result<Vec<Vec<u8>>, Refusal> {
 
 /// Asks until there is a certificate. A network that goes away meanwhile is waited for.
 async fn enroll(
-    claim: &Claim,
+    way: &Way,
     tls: &Arc<ClientConfig>,
     csr: &str,
     fingerprint: &str,
     tell: &(dyn Fn(Progress) + Sync),
 ) -> Result<Vec<Vec<u8>>, EstError> {
-    let basic = basic(claim);
     let mut failures = 0;
     let mut waited = false;
     loop {
-        let asked = ask(&claim.server, tls, Method::POST, ENROLL, Some(&basic), Some(csr)).await;
+        let asked = {
+            let csr = Sent::Csr(csr.to_owned());
+            ask(
+                &way.server,
+                tls,
+                Method::POST,
+                ENROLL,
+                way.basic.as_deref(),
+                Some(csr),
+            )
+            .await
+        };
         let response = match asked {
             Ok(response) => response,
             Err(error) if waited && failures < TRIES => {
@@ -239,9 +344,9 @@ pub(super) async fn ask(
     method: Method,
     path: &str,
     authorization: Option<&str>,
-    csr: Option<&str>,
+    content: Option<Sent>,
 ) -> Result<Response, EstError> {
-    let conversation = converse(server, tls, method, path, authorization, csr);
+    let conversation = converse(server, tls, method, path, authorization, content);
     timeout(PATIENCE, conversation)
         .await
         .map_err(|_| EstError::Late(server.clone()))?
@@ -253,7 +358,7 @@ async fn converse(
     method: Method,
     path: &str,
     authorization: Option<&str>,
-    csr: Option<&str>,
+    content: Option<Sent>,
 ) -> Result<Response, EstError> {
     let http = |source: Box<dyn std::error::Error + Send + Sync>| EstError::Http {
         server: server.clone(),
@@ -281,12 +386,20 @@ async fn converse(
     if let Some(value) = authorization {
         request = request.header(header::AUTHORIZATION, value);
     }
-    if csr.is_some() {
-        request = request
-            .header(header::CONTENT_TYPE, "application/pkcs10")
-            .header("Content-Transfer-Encoding", "base64");
-    }
-    let body = Full::new(Bytes::from(csr.unwrap_or_default().to_owned()));
+    let body = match content {
+        None => Bytes::new(),
+        Some(Sent::Csr(csr)) => {
+            request = request
+                .header(header::CONTENT_TYPE, "application/pkcs10")
+                .header("Content-Transfer-Encoding", "base64");
+            csr.into()
+        }
+        Some(Sent::Cbor(bytes)) => {
+            request = request.header(header::CONTENT_TYPE, homeward_protocol::tpm::enrol::CONTENT_TYPE);
+            bytes.into()
+        }
+    };
+    let body = Full::new(body);
     let request = request.body(body).map_err(|e| http(e.into()))?;
     let exchange = async {
         let response = send.send_request(request).await.map_err(|e| http(e.into()))?;

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::est::{EstError, REENROLL, ask};
+use super::est::{EstError, REENROLL, Sent, ask};
 use super::{Answer, Refusal, leaf_first, read_answer, request_body};
 use crate::clock::Clock;
 use crate::identity::keys::{DeviceKey, Folder, Server};
@@ -117,11 +117,11 @@ impl Renewal {
             Door::Usual => &self.server.enrolment,
             Door::Late => &self.server.doors.renewal,
         };
-        let credentials = Some((held.chain.clone(), self.key.for_tls()));
+        let credentials = Some((held.chain.clone(), self.key.for_tls()?));
         let trust = self.trust.borrow().clone();
         let tls = Arc::new(verified(&trust, credentials, &self.clock)?);
         let csr = request_body(&self.key.request(&self.server.gateway)?);
-        let response = ask(door, &tls, Method::POST, REENROLL, None, Some(&csr)).await?;
+        let response = ask(door, &tls, Method::POST, REENROLL, None, Some(Sent::Csr(csr))).await?;
         let answer = read_answer(response.status, response.retry_after.as_deref(), &response.body)?;
         let Answer::Issued(chain) = answer else {
             return Err(Refusal::Malformed("it asks to wait for a renewal").into());

@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `identity/key.sealed` | the private key, PKCS#8, sealed by the vault; `key.pem` where there is none |
+//! | `identity/key.tpm` | instead, on a box with a TPM: the private key as the TPM wrapped it for itself (JSON) |
 //! | `identity/certificate.pem` | our certificate, then its intermediates |
 //! | `identity/trust.pem` | the trust anchors of the fleet |
 //! | `identity/server.json` | our name, where to enrol again, and where the server's doors are |
@@ -12,29 +13,40 @@
 //! Each is replaced as a whole: a power cut leaves the old one or the new one.
 #![expect(clippy::disallowed_methods, reason = "shell: files and randomness")]
 
+use std::fmt;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use homeward_protocol::claim::{Endpoint, ServerInfo};
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::signed::{PublicKey, Signer};
-use rcgen::{CertificateParams, DistinguishedName, DnType};
-use ring::rand::SystemRandom;
+use homeward_protocol::tpm::Public;
+use homeward_protocol::tpm::signature::Ecdsa;
+use rcgen::{CertificateParams, DistinguishedName, DnType, PKCS_ECDSA_P256_SHA256, PublicKeyData};
+use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
+use rustls::sign::SigningKey;
+use rustls::{SignatureAlgorithm, SignatureScheme};
 use serde::{Deserialize, Serialize};
 
+use super::{Life, key_of, life_of};
+use crate::tpm::TpmError;
+use crate::tpm::chip::{Chip, Wrapped};
+use crate::tpm::thread::Tpm;
 use crate::vault::Vault;
 use crate::vault::disk::random;
 
-/// The key, sealed and in the clear.
+/// The key, sealed, in the clear, and in the TPM.
 const SEALED: &str = "key.sealed";
 const PLAIN: &str = "key.pem";
+const IN_TPM: &str = "key.tpm";
 /// What the vault is told that it seals.
 const PURPOSE: &[u8] = b"device key";
 /// Longest identity file that is read, bytes: a chain of a handful of certificates is below it.
@@ -67,6 +79,12 @@ pub enum KeyError {
     /// The random source or the key's own arithmetic failed.
     #[error("could not make a key")]
     Make,
+    /// The key is in a TPM, and none was given.
+    #[error("the key in {0} is in a TPM: name it with --tpm device:/dev/tpmrm0")]
+    NoTpm(PathBuf),
+    /// The TPM refused.
+    #[error("the TPM of this box cannot be used for its key")]
+    Tpm(#[from] TpmError),
 }
 
 /// What an enrolment taught us beside the certificates.
@@ -82,10 +100,37 @@ pub struct Server {
 }
 
 /// A private key that signs. It has no `Debug`.
-pub struct DeviceKey {
+pub struct DeviceKey(Arc<Kept>);
+
+/// Where it is.
+enum Kept {
+    File(FileKey),
+    Chip(ChipKey),
+}
+
+/// A key that the program holds.
+struct FileKey {
     pkcs8: PrivatePkcs8KeyDer<'static>,
     pair: EcdsaKeyPair,
     random: SystemRandom,
+}
+
+/// A key that only the TPM can use.
+pub struct ChipKey {
+    tpm: Tpm,
+    wrapped: Wrapped,
+    public: PublicKey,
+    unique: [u8; 32],
+}
+
+/// `key.tpm`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChipFile {
+    public: String,
+    private: String,
+    /// What makes the attestation key this enrolment's own.
+    attestation: String,
 }
 
 /// All there is after an enrolment.
@@ -100,15 +145,16 @@ pub struct Identity {
     pub trust: Vec<CertificateDer<'static>>,
 }
 
-/// The folder of the identity.
+/// The folder of the identity, and the box's TPM.
 #[derive(Debug, Clone)]
 pub struct Folder {
     path: PathBuf,
     vault: Option<Vault>,
+    tpm: Option<Tpm>,
 }
 
 impl DeviceKey {
-    /// A new key.
+    /// A new key in software.
     pub fn make() -> Result<DeviceKey, KeyError> {
         let random = SystemRandom::new();
         let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)
@@ -120,42 +166,180 @@ impl DeviceKey {
         let random = SystemRandom::new();
         let der = pkcs8.secret_pkcs8_der();
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der, &random).ok()?;
-        Some(DeviceKey { pkcs8, pair, random })
+        Some(DeviceKey(Arc::new(Kept::File(FileKey { pkcs8, pair, random }))))
+    }
+
+    /// A new key in a TPM.
+    fn make_in(tpm: &Tpm) -> Result<DeviceKey, KeyError> {
+        let mut unique = [0; 32];
+        SystemRandom::new()
+            .fill(&mut unique)
+            .map_err(|_| KeyError::Make)?;
+        let wrapped = tpm.wait(Chip::make_tls_key)?;
+        DeviceKey::in_chip(tpm, wrapped, unique).ok_or(KeyError::Make)
+    }
+
+    fn in_chip(tpm: &Tpm, wrapped: Wrapped, unique: [u8; 32]) -> Option<DeviceKey> {
+        let public = Public::parse(&wrapped.public).ok()?.p256()?;
+        Some(DeviceKey(Arc::new(Kept::Chip(ChipKey {
+            tpm: tpm.clone(),
+            wrapped,
+            public,
+            unique,
+        }))))
     }
 
     /// The public half.
     pub fn public(&self) -> Result<PublicKey, KeyError> {
-        PublicKey::from_point(self.pair.public_key().as_ref()).ok_or(KeyError::Make)
+        match &*self.0 {
+            Kept::File(key) => PublicKey::from_point(key.pair.public_key().as_ref()).ok_or(KeyError::Make),
+            Kept::Chip(key) => Ok(key.public.clone()),
+        }
+    }
+
+    /// The key in the TPM, when it is there.
+    pub fn chip(&self) -> Option<&ChipKey> {
+        match &*self.0 {
+            Kept::File(_) => None,
+            Kept::Chip(key) => Some(key),
+        }
     }
 
     /// For TLS.
-    pub fn for_tls(&self) -> PrivateKeyDer<'static> {
-        PrivateKeyDer::Pkcs8(self.pkcs8.clone_key())
+    pub fn for_tls(&self) -> Result<Arc<dyn SigningKey>, KeyError> {
+        match &*self.0 {
+            Kept::File(key) => {
+                let der = PrivateKeyDer::Pkcs8(key.pkcs8.clone_key());
+                rustls::crypto::ring::sign::any_ecdsa_type(&der).map_err(|_| KeyError::Make)
+            }
+            Kept::Chip(_) => Ok(Arc::new(Speaker(Arc::clone(&self.0)))),
+        }
+    }
+
+    /// DER, as TLS and certificate requests have it.
+    fn sign_der(&self, message: &[u8]) -> Result<Vec<u8>, String> {
+        self.sign(message).map(|fixed| Ecdsa(fixed).der())
     }
 
     /// A certificate signing request (PKCS#10, DER). The server overwrites every name in it.
     pub fn request(&self, gateway: &GatewayId) -> Result<Vec<u8>, KeyError> {
-        let pair = rcgen::KeyPair::try_from(&self.pkcs8).map_err(|_| KeyError::Make)?;
+        let asking = Asking {
+            point: self.public()?,
+            key: self,
+        };
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params
             .distinguished_name
             .push(DnType::CommonName, gateway.as_str());
-        let request = params.serialize_request(&pair).map_err(|_| KeyError::Make)?;
+        let request = params.serialize_request(&asking).map_err(|_| KeyError::Make)?;
         Ok(request.der().to_vec())
     }
 }
 
 impl Signer for DeviceKey {
     fn sign(&self, message: &[u8]) -> Result<[u8; 64], String> {
-        let signature = self
-            .pair
-            .sign(&self.random, message)
-            .map_err(|_| "the random source failed".to_owned())?;
-        signature
-            .as_ref()
-            .try_into()
-            .map_err(|_| "a signature of another length".to_owned())
+        match &*self.0 {
+            Kept::File(key) => {
+                let signed = key.pair.sign(&key.random, message);
+                let signature = signed.map_err(|_| "the random source failed".to_owned())?;
+                let fixed = signature.as_ref().try_into();
+                fixed.map_err(|_| "a signature of another length".to_owned())
+            }
+            Kept::Chip(key) => key
+                .sign(message)
+                .map(|signed| signed.0)
+                .map_err(|e| e.to_string()),
+        }
+    }
+}
+
+impl ChipKey {
+    fn sign(&self, message: &[u8]) -> Result<Ecdsa, TpmError> {
+        let (wrapped, message) = (self.wrapped.clone(), message.to_vec());
+        self.tpm.wait(move |chip| chip.sign(&wrapped, &message))
+    }
+
+    /// The TPM.
+    pub fn tpm(&self) -> &Tpm {
+        &self.tpm
+    }
+
+    /// The key as the TPM wrapped it.
+    pub fn wrapped(&self) -> &Wrapped {
+        &self.wrapped
+    }
+
+    /// What makes the attestation key this enrolment's own.
+    pub fn unique(&self) -> [u8; 32] {
+        self.unique
+    }
+
+    /// Whether the TPM uses the key now: it is there, and it is the one that made it.
+    pub fn check(&self) -> Result<(), TpmError> {
+        self.sign(b"homeward: is it there?").map(drop)
+    }
+}
+
+/// The key in the TPM, as TLS asks for it. It waits for the TPM on the thread that it is called on.
+struct Speaker(Arc<Kept>);
+
+impl fmt::Debug for Speaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Speaker")
+    }
+}
+
+impl SigningKey for Speaker {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn rustls::sign::Signer>> {
+        let known = offered.contains(&SignatureScheme::ECDSA_NISTP256_SHA256);
+        known.then(|| Box::new(Speaker(Arc::clone(&self.0))) as Box<dyn rustls::sign::Signer>)
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        SignatureAlgorithm::ECDSA
+    }
+
+    fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
+        let public = DeviceKey(Arc::clone(&self.0)).public().ok()?;
+        Some(public.spki().into())
+    }
+}
+
+impl rustls::sign::Signer for Speaker {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+        DeviceKey(Arc::clone(&self.0)).sign_der(message).map_err(|why| {
+            tracing::error!(error = %why, "the TPM did not sign a handshake");
+            rustls::Error::General(why)
+        })
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        SignatureScheme::ECDSA_NISTP256_SHA256
+    }
+}
+
+/// The key, as a certificate request needs it.
+struct Asking<'a> {
+    point: PublicKey,
+    key: &'a DeviceKey,
+}
+
+impl PublicKeyData for Asking<'_> {
+    fn der_bytes(&self) -> &[u8] {
+        self.point.point()
+    }
+
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        &PKCS_ECDSA_P256_SHA256
+    }
+}
+
+impl rcgen::SigningKey for Asking<'_> {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        self.key
+            .sign_der(message)
+            .map_err(|_| rcgen::Error::RemoteKeyError)
     }
 }
 
@@ -165,6 +349,7 @@ impl Folder {
         Folder {
             path: data.join("identity"),
             vault: None,
+            tpm: None,
         }
     }
 
@@ -177,6 +362,22 @@ impl Folder {
         }
     }
 
+    /// The same on a box with a TPM: new keys are made in it, and keys in it can be used.
+    #[must_use]
+    pub fn on(self, tpm: Option<Tpm>) -> Folder {
+        Folder { tpm, ..self }
+    }
+
+    /// The box's TPM.
+    pub fn tpm(&self) -> Option<&Tpm> {
+        self.tpm.as_ref()
+    }
+
+    /// Whether the key of an enrolment here is in a TPM.
+    pub fn needs_tpm(&self) -> bool {
+        self.path(IN_TPM).exists()
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
@@ -186,18 +387,36 @@ impl Folder {
         self.path("server.json").exists() && self.path("certificate.pem").exists()
     }
 
-    /// All of it.
-    pub fn load(&self) -> Result<Identity, KeyError> {
-        let server = self.path("server.json");
+    /// Our name and the doors.
+    pub fn server(&self) -> Result<Server, KeyError> {
+        let path = self.path("server.json");
         let text = self
             .read("server.json")?
-            .ok_or(KeyError::NotEnrolled(server.clone()))?;
-        let parsed = serde_json::from_str(&text).map_err(|error| malformed(&server, &error.to_string()))?;
+            .ok_or_else(|| KeyError::NotEnrolled(path.clone()))?;
+        serde_json::from_str(&text).map_err(|error| malformed(&path, &error.to_string()))
+    }
+
+    /// The life of the certificate, when there is one that can be read.
+    pub fn life(&self) -> Option<Life> {
+        let chain = self.certificates("certificate.pem").ok()?;
+        life_of(chain.first()?)
+    }
+
+    /// The key that the certificate is for. The private one need not be usable.
+    pub fn certified(&self) -> Result<PublicKey, KeyError> {
+        let chain = self.certificates("certificate.pem")?;
+        let key = chain.first().and_then(|leaf| key_of(leaf));
+        key.ok_or_else(|| malformed(&self.path("certificate.pem"), "it is not for a P-256 key"))
+    }
+
+    /// All of it.
+    pub fn load(&self) -> Result<Identity, KeyError> {
+        let server = self.server()?;
         let key = self
             .key()?
             .ok_or_else(|| KeyError::NotEnrolled(self.path(SEALED)))?;
         Ok(Identity {
-            server: parsed,
+            server,
             key,
             chain: self.certificates("certificate.pem")?,
             trust: self.certificates("trust.pem")?,
@@ -209,13 +428,19 @@ impl Folder {
         if let Some(key) = self.key()? {
             return Ok(key);
         }
-        let key = DeviceKey::make()?;
+        let key = match &self.tpm {
+            Some(tpm) => DeviceKey::make_in(tpm)?,
+            None => DeviceKey::make()?,
+        };
         self.keep_key(&key)?;
         Ok(key)
     }
 
     fn keep_key(&self, key: &DeviceKey) -> Result<(), KeyError> {
-        let der = key.pkcs8.secret_pkcs8_der();
+        let der = match &*key.0 {
+            Kept::File(file) => file.pkcs8.secret_pkcs8_der(),
+            Kept::Chip(chip) => return self.keep_wrapped(chip),
+        };
         let Some(vault) = &self.vault else {
             return self.replace(PLAIN, &pem("PRIVATE KEY", der));
         };
@@ -232,7 +457,20 @@ impl Folder {
         }
     }
 
+    fn keep_wrapped(&self, chip: &ChipKey) -> Result<(), KeyError> {
+        let file = ChipFile {
+            public: STANDARD.encode(&chip.wrapped.public),
+            private: STANDARD.encode(&chip.wrapped.private),
+            attestation: STANDARD.encode(chip.unique),
+        };
+        let text = serde_json::to_string_pretty(&file).map_err(|_| KeyError::Make)?;
+        self.replace(IN_TPM, &text)
+    }
+
     fn key(&self) -> Result<Option<DeviceKey>, KeyError> {
+        if let Some(text) = self.read(IN_TPM)? {
+            return self.chip_key(&text).map(Some);
+        }
         if let Some(text) = self.read(SEALED)? {
             return self.unsealed(&text).map(Some);
         }
@@ -269,6 +507,21 @@ impl Folder {
             .map_err(|_| malformed(&path, "not a private key in PEM"))?;
         let key = DeviceKey::from_pkcs8(pkcs8).ok_or_else(|| malformed(&path, "not a P-256 key"))?;
         Ok(Some(key))
+    }
+
+    fn chip_key(&self, text: &str) -> Result<DeviceKey, KeyError> {
+        let path = self.path(IN_TPM);
+        let tpm = self.tpm.as_ref().ok_or_else(|| KeyError::NoTpm(path.clone()))?;
+        let key = || {
+            let file: ChipFile = serde_json::from_str(text).ok()?;
+            let part = |text: &str| STANDARD.decode(text).ok();
+            let wrapped = Wrapped {
+                public: part(&file.public)?,
+                private: part(&file.private)?,
+            };
+            DeviceKey::in_chip(tpm, wrapped, part(&file.attestation)?.try_into().ok()?)
+        };
+        key().ok_or_else(|| malformed(&path, "not a key of a TPM"))
     }
 
     fn certificates(&self, name: &str) -> Result<Vec<CertificateDer<'static>>, KeyError> {
@@ -317,6 +570,7 @@ impl Folder {
         Folder {
             path: self.path.with_extension("next"),
             vault: self.vault.clone(),
+            tpm: self.tpm.clone(),
         }
     }
 

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls::time_provider::TimeProvider;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
@@ -29,7 +30,7 @@ pub enum TlsError {
 }
 
 /// Our chain and key.
-pub type Credentials = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+pub type Credentials = (Vec<CertificateDer<'static>>, Arc<dyn SigningKey>);
 
 /// Verifies servers under `anchors` only; shows `credentials` when a server asks.
 pub fn verified(
@@ -78,9 +79,11 @@ fn build(
         .dangerous()
         .with_custom_certificate_verifier(verifier);
     match credentials {
-        Some((chain, key)) => builder
-            .with_client_auth_cert(chain, key)
-            .map_err(TlsError::Credentials),
+        Some((chain, key)) => {
+            let certified = CertifiedKey::new(chain, key);
+            certified.keys_match().map_err(TlsError::Credentials)?;
+            Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified))))
+        }
         None => Ok(builder.with_no_client_auth()),
     }
 }

@@ -97,13 +97,12 @@ pub fn converse(
 /// The evidence of this box as it would be sent now, over a number of zeros, and what the server last said. Counts no
 /// boot and changes nothing.
 pub fn look(data: &Path, clock: &Clock) -> Result<(Evidence, Option<Notice>), RunError> {
-    let vault = vault::disk::at(data)?;
-    let key = Folder::within(data).sealed_by(&vault).load()?.key;
+    let key = Folder::within(data).certified()?;
     let boots = file::known_boots(data).filter(|boots| boots.boot == boot_id());
     let standing = Standing {
         box_id: file::box_id(data)?,
         boots: boots.unwrap_or_else(|| Boots::next(None, boot_id(), VERSION, [0; 32]).0),
-        key: thumbprint(&key.public()?),
+        key: thumbprint(&key),
     };
     let asked = (Nonce([0; 32]), Profile::Software);
     let evidence = claims(&standing, measure(data), None, asked, clock.now(), clock.uptime());

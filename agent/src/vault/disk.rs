@@ -124,7 +124,7 @@ fn read(path: &Path) -> Result<Option<String>, DiskError> {
 }
 
 /// Whole or not at all, for the owner alone.
-fn write(path: &Path, text: &str) -> Result<(), DiskError> {
+pub(super) fn write(path: &Path, text: &str) -> Result<(), DiskError> {
     let fresh = path.with_extension("json.new");
     let written = || -> std::io::Result<()> {
         let mut options = fs::OpenOptions::new();

@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::device::invite::{Invitations, InviteError, Wanted};
 use crate::device::{Approval, view};
 use crate::place::Place;
-use crate::store::{Store, StoreError, care, gateways};
+use crate::store::{Store, StoreError, care, chips, gateways};
 
 /// Runs `claim new`.
 pub async fn run(
@@ -59,6 +59,16 @@ pub async fn run(
         }
         other => AdminError::Found(super::told(&other)),
     })?;
+    if let Some(hash) = &new.ek_hash {
+        let (chip, gateway, now) = (
+            signer::chips(&place.authority())?.chip(&hash.0),
+            claim.gateway.clone(),
+            clock.now(),
+        );
+        store
+            .write(move |tx| chips::expect(tx, &chip, &gateway, now))
+            .await?;
+    }
     if let Some(path) = &new.svg {
         write_svg(path, &claim)?;
     }
@@ -70,6 +80,12 @@ pub async fn run(
     text.push_str(
         "\nOn the box:  homeward-agent --data DIR enrol --claim FILE   (or --claim - and paste the line)\n",
     );
+    if new.ek_hash.is_some() {
+        text.push_str(&format!(
+            "With its TPM:  homeward-agent --data DIR enrol --server {} --pin {}\n",
+            claim.server, claim.pin
+        ));
+    }
     let json = json!({ "claim": claim, "line": claim.to_string(), "approval": approval.name() });
     Ok(Said::new(text, &json))
 }

@@ -1,5 +1,6 @@
 //! Shell: `gateway list|show|approve|revoke`.
 
+use homeward_protocol::attest::Tier;
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::Timestamp;
@@ -95,6 +96,11 @@ async fn show(store: &Store, id: &GatewayId, now: Timestamp) -> Result<Said, Adm
             .and_then(|c| c.key.as_ref())
             .map(PublicKey::fingerprint)
     );
+    json["tier"] = match &shown.chip {
+        Some(chip) if chip.vouched => json!(Tier::TpmChip),
+        Some(_) => json!(Tier::TpmKey),
+        None => json!(Tier::Software),
+    };
     json["certificates"] = shown
         .certificates
         .iter()
@@ -115,6 +121,15 @@ async fn show(store: &Store, id: &GatewayId, now: Timestamp) -> Result<Said, Adm
     Ok(Said::new(text, &json))
 }
 
+/// Where the gateway's key is, as far as it is proved.
+fn key_words(shown: &Shown) -> &'static str {
+    match &shown.chip {
+        Some(chip) if chip.vouched => "in a TPM of a known maker (tpm-chip)",
+        Some(_) => "in a TPM that no known maker vouches for (tpm-key)",
+        None => "in software, as far as is known (software)",
+    }
+}
+
 fn about(shown: &Shown, now: Timestamp) -> String {
     let gateway = &shown.gateway;
     let mut text = format!(
@@ -130,7 +145,10 @@ fn about(shown: &Shown, now: Timestamp) -> String {
     let heard = gateway
         .last_heard
         .map_or_else(|| "never".to_owned(), |at| ago(at, now));
-    text.push_str(&format!("Last heard   {heard}\n"));
+    text.push_str(&format!(
+        "Last heard   {heard}\nKey          {}\n",
+        key_words(shown)
+    ));
     if let Some(claim) = &shown.claim {
         if claim.needs_approval()
             && let Some(key) = &claim.key

@@ -7,7 +7,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::x509::AttributeTypeAndValue;
 
-use super::{CaError, Serial, TrustDomain};
+use super::{CaError, Rank, Serial, TrustDomain};
 
 /// Longest certificate that we read, bytes; ours have about 700.
 const MAX_DER: usize = 4096;
@@ -39,6 +39,8 @@ pub struct Leaf {
     pub not_after: Timestamp,
     /// Its key.
     pub key: PublicKey,
+    /// What the server said of that key.
+    pub rank: Rank,
 }
 
 impl Leaf {
@@ -67,6 +69,7 @@ impl Leaf {
             not_before: at(cert.validity().not_before.timestamp()),
             not_after: at(cert.validity().not_after.timestamp()),
             key,
+            rank: Rank::of(&cert).ok_or(LeafError::Shape("what it says of its key"))?,
         })
     }
 

@@ -7,12 +7,14 @@ use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::Timestamp;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CrlDistributionPoint,
-    CrlIssuingDistributionPoint, CrlScope, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, RevocationReason,
-    RevokedCertParams, SanType, SerialNumber, SignatureAlgorithm, date_time_ymd,
+    CrlIssuingDistributionPoint, CrlScope, CustomExtension, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    PublicKeyData, RevocationReason, RevokedCertParams, SanType, SerialNumber, SignatureAlgorithm,
+    date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, IpAddr, ServerName};
 
+use super::rank::{self, Rank};
 use super::{CRL_DAYS, CaError, DAY_MS, GATEWAY_DAYS, Issued, Revoked, SERVER_DAYS, Serial, TrustDomain};
 
 /// How far before its making a certificate begins, for peers whose clock is a little behind.
@@ -111,16 +113,26 @@ pub fn issuing(
     Ok(cert.into())
 }
 
+/// Whose certificate, and what it says of its key.
+#[derive(Debug, Clone, Copy)]
+pub struct Named<'a> {
+    /// Whose.
+    pub gateway: &'a GatewayId,
+    /// What it says of its key.
+    pub rank: Rank,
+}
+
 /// A gateway's certificate: one name, one use, [`GATEWAY_DAYS`].
 pub fn gateway(
     domain: &TrustDomain,
     key: &PublicKey,
-    gateway: &GatewayId,
+    named_as: Named<'_>,
     serial: Serial,
     now: Timestamp,
     lists: &ListsAt,
     issuer: &Issuer<'_, KeyPair>,
 ) -> Result<Issued, CaError> {
+    let Named { gateway, rank } = named_as;
     let what = "a gateway's certificate";
     let mut params = dated(serial, now, GATEWAY_DAYS);
     params.distinguished_name = named(gateway.as_str());
@@ -129,6 +141,7 @@ pub fn gateway(
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     params.crl_distribution_points = vec![lists.point(domain)];
+    params.custom_extensions = vec![CustomExtension::from_oid_content(&rank::OID, rank.der())];
     let cert = params.signed_by(&Point(key), issuer).map_err(making(what))?;
     Ok(Issued {
         serial,

@@ -9,6 +9,7 @@
 //! | `gateways-*.crt`, `gateways-*.key` | those before it, for their revocation lists |
 //! | `servers.crt`, `servers.key` | the intermediate that issues servers' certificates |
 //! | `server.crt`, `server.key` | what our listeners show; remade when its time or its names run out |
+//! | `chips.key` | by which TPMs are known without being named |
 #![expect(clippy::disallowed_methods, reason = "shell: files")]
 
 use std::fs::{self, DirBuilder};
@@ -25,6 +26,10 @@ pub use super::files::{pem, pem_list, random, serial};
 use super::passphrase::Passphrase;
 use super::profile::{self, Purpose};
 use super::{Authority, Bundle, CaError, DAY_MS, Identity, Issuing, SERVER_DAYS, TrustDomain, bundle, leaf};
+use crate::enrol::chip::ChipKey;
+
+/// The key by which TPMs are known without being named, in the authority's folder.
+pub const CHIP_KEY: &str = "chips.key";
 
 /// Where the keys of a new authority go.
 #[derive(Clone, Copy, Default)]
@@ -78,6 +83,7 @@ impl Authority {
             retired: Vec::new(),
             servers: files::issuing_by(dir, "servers", pass)?,
             lists_at: None,
+            chips: chips(dir)?,
         })
     }
 
@@ -97,6 +103,7 @@ impl Authority {
             gateways,
             retired,
             lists_at: None,
+            chips: chips(dir)?,
         })
     }
 
@@ -138,6 +145,24 @@ pub fn load_identity(cert: &Path, key: &Path) -> Result<Identity, CaError> {
         chain,
         key: Arc::new(private),
     })
+}
+
+/// The key for TPMs: made when it is first needed, and then kept, because hashes by it are in the database.
+pub fn chips(dir: &Path) -> Result<ChipKey, CaError> {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    let path = dir.join(CHIP_KEY);
+    if !path.exists() {
+        write(dir, CHIP_KEY, &STANDARD.encode(random::<32>()?))?;
+    }
+    let text = read(&path)?;
+    let bytes = STANDARD
+        .decode(text.trim_ascii())
+        .ok()
+        .and_then(|bytes| bytes.try_into().ok());
+    bytes
+        .map(|bytes| ChipKey::new(&bytes))
+        .ok_or_else(|| damaged(&path, "not 32 bytes in base64"))
 }
 
 fn still_good(kept: &Identity, names: &[ServerName<'static>], now: Timestamp) -> bool {

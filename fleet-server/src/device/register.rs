@@ -8,10 +8,11 @@ use homeward_protocol::time::Timestamp;
 use super::{Approval, Claimed, Event, State};
 use crate::audit::Action;
 use crate::enrol;
+use crate::enrol::chip::Chip;
 use crate::store::certificates::{self, Certificate};
 use crate::store::gateways::{self, Gateway};
 use crate::store::incidents::{self, Incident};
-use crate::store::{StoreError, Tx, audit, claims, signals};
+use crate::store::{StoreError, Tx, audit, chips, claims, signals};
 
 /// A claim to be made.
 #[derive(Debug, Clone, Copy)]
@@ -78,6 +79,8 @@ pub struct Shown {
     pub claim: Option<Claimed>,
     /// Its certificates, newest first, at most 20.
     pub certificates: Vec<Certificate>,
+    /// What is proved of the key of its newest certificate.
+    pub chip: Option<Chip>,
     /// Its open incidents.
     pub incidents: Vec<Incident>,
 }
@@ -173,6 +176,7 @@ pub fn show(tx: &mut dyn Tx, id: &GatewayId) -> Result<Option<Shown>, StoreError
         gateway,
         claim: claims::get(tx, id)?,
         certificates: certificates::of(tx, id, 20)?,
+        chip: chips::of_gateway(tx, id)?,
         incidents: incidents::open_of(tx, id)?,
     }))
 }

@@ -1,17 +1,23 @@
 //! Carries decisions about certificates out: reads, decides, issues and writes in the one transaction it is given,
 //! so that a power cut leaves either all of an answer or nothing.
 
+use homeward_protocol::attest::Tier;
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::Timestamp;
+use homeward_protocol::tpm::enrol::Welcome;
 use tracing::{info, warn};
 
+use super::chip::{Chip, Proved};
 use super::{Decision, Door, MAX_FAILED_TRIES, MOST_A_DAY, Refusal, SAME_ANSWER_MS, Standing, Use};
 use crate::audit::Action;
-use crate::ca::{Authority, DAY_MS, Leaf, Serial};
-use crate::device::{Event, State};
+use crate::ca::{Authority, DAY_MS, Leaf, Rank, Serial};
+use crate::device::{Claimed, Event, State};
 use crate::store::certificates::{self, Timing};
-use crate::store::{StoreError, Tx, audit, claims, gateways, incidents, signals};
+use crate::store::{StoreError, Tx, audit, chips, claims, gateways, incidents, signals};
+
+/// How long after its proof an expected TPM may ask for its certificate.
+const PROOF_MS: i64 = 15 * 60_000;
 
 /// What a desk needs beside the transaction.
 #[derive(Debug, Clone, Copy)]
@@ -49,18 +55,10 @@ impl Desk<'_> {
             return Ok(Answer::Refused(Refusal::WrongCode));
         };
         match super::enrol(gateway.state, &claim, code_hash, key, self.now) {
-            Decision::Refuse(Refusal::WrongCode) => {
-                claims::note_failure(tx, id)?;
-                if claim.failed_tries + 1 == MAX_FAILED_TRIES {
-                    self.raise_locked(tx, id)?;
-                }
-                Ok(Answer::Refused(Refusal::WrongCode))
+            Decision::Refuse(why) => {
+                self.turned_away(tx, id, &claim, why, key)?;
+                Ok(Answer::Refused(why))
             }
-            Decision::Refuse(Refusal::OtherKey) => {
-                self.raise_reused(tx, id, key)?;
-                Ok(Answer::Refused(Refusal::OtherKey))
-            }
-            Decision::Refuse(why) => Ok(Answer::Refused(why)),
             Decision::Wait(used, seconds) => {
                 self.burn(tx, id, used, key)?;
                 self.advance(tx, id, gateway.state, Event::CodeUsed)?;
@@ -74,16 +72,132 @@ impl Desk<'_> {
                 if self.issued_today(tx, id)? >= MOST_A_DAY {
                     return Ok(Answer::Refused(Refusal::TooMany));
                 }
-                if certificates::revoke_others(tx, id, key, self.now)? > 0 {
-                    signals::raise(tx, signals::Kind::Gateway, id.as_str(), self.now)?;
-                }
-                let der = self.issue(tx, id, key, Timing::InTime)?;
-                self.advance(tx, id, gateway.state, Event::Issued)?;
-                let detail = format!("number {}, key {}", self.serial, key.fingerprint());
-                self.note(tx, id, Action::CertificateIssued, &detail)?;
+                let der = self.issue_first(tx, id, key, gateway.state)?;
                 Ok(Answer::Certificate(der))
             }
         }
+    }
+
+    /// A TPM that proved itself, as the gateway of the claim, or as the one that it is expected as.
+    ///
+    /// The code is looked at and not burnt: the request for the certificate does that.
+    pub fn prove(
+        &self,
+        tx: &mut dyn Tx,
+        claimed: Option<(&GatewayId, &[u8; 32])>,
+        proved: &Proved,
+        vouched: bool,
+    ) -> Result<Result<Welcome, Refusal>, StoreError> {
+        let gateway = match claimed {
+            Some((id, code_hash)) => match self.look(tx, id, code_hash, &proved.key)? {
+                Decision::Refuse(why) => return Ok(Err(why)),
+                Decision::Issue(_) | Decision::Wait(..) => id.clone(),
+            },
+            None => match chips::expected(tx, &proved.chip)? {
+                Some(id) => id,
+                None => return Ok(Err(Refusal::UnknownChip)),
+            },
+        };
+        let chip = Chip {
+            gateway,
+            key: proved.key.clone(),
+            chip: proved.chip,
+            attestation: proved.attestation.clone(),
+            vouched,
+            proved_at: self.now,
+        };
+        chips::put(tx, &chip)?;
+        Ok(Ok(Welcome {
+            tier: chips::tier(tx, &chip.gateway, &chip.key)?,
+            gateway: chip.gateway,
+        }))
+    }
+
+    /// A decision about a code. It is not burnt, and what is wrong with it is told as if it were.
+    fn look(
+        &self,
+        tx: &mut dyn Tx,
+        id: &GatewayId,
+        code_hash: &[u8; 32],
+        key: &PublicKey,
+    ) -> Result<Decision, StoreError> {
+        claims::lock(tx, id)?;
+        let (Some(gateway), Some(claim)) = (gateways::get(tx, id)?, claims::get(tx, id)?) else {
+            return Ok(Decision::Refuse(Refusal::WrongCode));
+        };
+        let decision = super::enrol(gateway.state, &claim, code_hash, key, self.now);
+        if let Decision::Refuse(why) = decision {
+            self.turned_away(tx, id, &claim, why, key)?;
+        }
+        Ok(decision)
+    }
+
+    /// What a refusal leaves behind.
+    fn turned_away(
+        &self,
+        tx: &mut dyn Tx,
+        id: &GatewayId,
+        claim: &Claimed,
+        why: Refusal,
+        key: &PublicKey,
+    ) -> Result<(), StoreError> {
+        match why {
+            Refusal::WrongCode => {
+                claims::note_failure(tx, id)?;
+                if claim.failed_tries + 1 == MAX_FAILED_TRIES {
+                    self.raise_locked(tx, id)?;
+                }
+                Ok(())
+            }
+            Refusal::OtherKey => self.raise_reused(tx, id, key),
+            _ => Ok(()),
+        }
+    }
+
+    /// A request without a code, for a key that an expected TPM proved a moment ago.
+    pub fn enrol_chip(&self, tx: &mut dyn Tx, key: &PublicKey) -> Result<Answer, StoreError> {
+        let refuse = |why| Ok(Answer::Refused(why));
+        let Some(chip) = chips::of_key(tx, key)? else {
+            return refuse(Refusal::UnknownChip);
+        };
+        let id = chip.gateway;
+        let Some(gateway) = gateways::get(tx, &id)? else {
+            return refuse(Refusal::UnknownChip);
+        };
+        let age = self.now.ms.saturating_sub(chip.proved_at.ms);
+        if chips::expected(tx, &chip.chip)?.as_ref() != Some(&id) || !(0..=PROOF_MS).contains(&age) {
+            return refuse(Refusal::UnknownChip);
+        }
+        if gateway.state == State::Revoked {
+            return refuse(Refusal::Revoked);
+        }
+        if let Some(der) = self.recent(tx, &id, key)? {
+            return Ok(Answer::Certificate(der));
+        }
+        if self.issued_today(tx, &id)? >= MOST_A_DAY {
+            return refuse(Refusal::TooMany);
+        }
+        let der = self.issue_first(tx, &id, key, gateway.state)?;
+        Ok(Answer::Certificate(der))
+    }
+
+    /// A first certificate for a key: those for other keys end with it.
+    fn issue_first(
+        &self,
+        tx: &mut dyn Tx,
+        id: &GatewayId,
+        key: &PublicKey,
+        from: State,
+    ) -> Result<Vec<u8>, StoreError> {
+        if certificates::revoke_others(tx, id, key, self.now)? > 0 {
+            signals::raise(tx, signals::Kind::Gateway, id.as_str(), self.now)?;
+        }
+        let der = self.issue(tx, id, key, Timing::InTime)?;
+        self.advance(tx, id, from, Event::Issued)?;
+        let tier = chips::tier(tx, id, key)?;
+        let detail = format!("number {}, key {}, {tier}", self.serial, key.fingerprint());
+        self.note(tx, id, Action::CertificateIssued, &detail)?;
+        Ok(der)
     }
 
     /// A request by a certificate that the handshake has checked.
@@ -105,6 +219,10 @@ impl Desk<'_> {
             Ok(timing) => timing,
             Err(why) => return Ok(Answer::Refused(why)),
         };
+        // Else root on the box could move its identity out of the TPM without a word.
+        if leaf.rank > Rank::Own(Tier::Software) && chips::tier(tx, id, key)? == Tier::Software {
+            return Ok(Answer::Refused(Refusal::Unproved));
+        }
         if let Some(der) = self.recent(tx, id, key)? {
             return Ok(Answer::Certificate(der));
         }
@@ -148,7 +266,8 @@ impl Desk<'_> {
         key: &PublicKey,
         timing: Timing,
     ) -> Result<Vec<u8>, StoreError> {
-        let issued = self.authority.issue_gateway(key, id, self.serial, self.now);
+        let rank = Rank::Own(chips::tier(tx, id, key)?);
+        let issued = self.authority.issue_ranked(key, id, rank, self.serial, self.now);
         let issued = issued.map_err(|error| StoreError::Unavailable {
             step: "signing a certificate",
             why: error.to_string(),

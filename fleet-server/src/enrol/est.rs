@@ -3,9 +3,11 @@
 //! | path | what | who |
 //! |---|---|---|
 //! | `GET /.well-known/est/cacerts` | the roots, their links and the issuer of gateways' certificates | anybody |
-//! | `POST /.well-known/est/simpleenroll` | a first certificate | HTTP Basic `GATEWAY-ID:CODE` |
+//! | `POST /.well-known/est/simpleenroll` | a first certificate | HTTP Basic `GATEWAY-ID:CODE`, or a key that an expected TPM proved |
 //! | `POST /.well-known/est/simplereenroll` | the next one | the client certificate |
 //! | `GET /.well-known/homeward` | where the other doors are (JSON) | anybody |
+//! | `POST /.well-known/homeward/tpm` | a challenge that only one TPM opens (CBOR) | anybody |
+//! | `POST /.well-known/homeward/tpm/proof` | that it was opened (CBOR) | HTTP Basic, or a TPM that is expected |
 //! | `GET /crl` | the revocation list of the issuer of gateways' certificates (DER) | anybody |
 //! | `GET /crl/NAME` | the same of the issuer with this name: those before it have lists too | anybody |
 //!
@@ -27,14 +29,20 @@ use base64::engine::general_purpose::STANDARD;
 use homeward_protocol::claim::{Code, ServerInfo};
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::signed::PublicKey;
+use homeward_protocol::tpm;
+use homeward_protocol::tpm::enrol::{CHALLENGE_PATH, Challenge, Hello, MAX_MESSAGE, PROOF_PATH, Proof};
+use homeward_protocol::wire::{self, Bytes};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::watch;
 use tracing::{debug, error, info};
 
+use super::chip::{self, ChipError, Shown};
+use super::credential;
 use super::csr::{self, MAX_BODY};
 use super::desk::{Answer, Desk};
 use super::guesses::Guesses;
+use super::makers::Makers;
 use super::{Door, Refusal, hash_of, pkcs7};
 use crate::ca::{Authority, Leaf, Listed, Serial};
 use crate::clock::Clock;
@@ -58,6 +66,8 @@ pub struct EstState {
     pub lists: watch::Receiver<Vec<Listed>>,
     /// Who guessed how often. One for all listeners of a server.
     pub guesses: Arc<Mutex<Guesses>>,
+    /// Makers of TPMs whose word counts.
+    pub makers: Arc<Makers>,
 }
 
 /// The enrolment listener's routes.
@@ -67,6 +77,8 @@ pub fn router(state: EstState) -> Router {
         .route("/.well-known/est/simpleenroll", post(simpleenroll))
         .route("/.well-known/est/simplereenroll", post(reenroll_here))
         .route("/.well-known/homeward", get(homeward))
+        .route(CHALLENGE_PATH, post(challenge))
+        .route(PROOF_PATH, post(proof))
         .route("/crl", get(crl))
         .route("/crl/{name}", get(crl_of))
         .fallback(nothing_here)
@@ -124,25 +136,130 @@ async fn simpleenroll(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let from = origin(peer.address.ip());
-    let waits = {
-        let guesses = state.guesses.lock().unwrap_or_else(PoisonError::into_inner);
-        guesses.wait_s(from, state.clock.now())
-    };
-    if let Some(seconds) = waits {
-        let says = "too many wrong codes from this address: wait, then check the claim";
-        return Err(Failure::new(StatusCode::TOO_MANY_REQUESTS, says).after(seconds));
-    }
+    ensure_patient(&state, &peer)?;
     let key = read_key(body).await?;
+    if !headers.contains_key(AUTHORIZATION) {
+        let named = key.fingerprint();
+        let answer = at_desk(&state, move |desk, tx| desk.enrol_chip(tx, &key)).await?;
+        return match answer {
+            // Whoever has neither code nor TPM is told what RFC 7030 tells everybody.
+            Answer::Refused(Refusal::UnknownChip) => {
+                credentials(&headers).and(Err(refused(Refusal::UnknownChip)))
+            }
+            answer => respond(&named, "enrolled by its TPM", answer),
+        };
+    }
     let (id, code) = credentials(&headers)?;
     let hash = hash_of(&code);
     let named = id.clone();
     let answer = at_desk(&state, move |desk, tx| desk.enrol(tx, &named, &hash, &key)).await?;
     if answer == Answer::Refused(Refusal::WrongCode) {
-        let mut guesses = state.guesses.lock().unwrap_or_else(PoisonError::into_inner);
-        guesses.note(from, state.clock.now());
+        note_guess(&state, &peer);
     }
-    respond(&id, "enrolled", answer)
+    respond(id.as_str(), "enrolled", answer)
+}
+
+/// Turns away whoever guessed too often.
+fn ensure_patient(state: &EstState, peer: &Peer) -> Result<(), Failure> {
+    let guesses = state.guesses.lock().unwrap_or_else(PoisonError::into_inner);
+    match guesses.wait_s(origin(peer.address.ip()), state.clock.now()) {
+        None => Ok(()),
+        Some(seconds) => {
+            let says = "too many wrong codes from this address: wait, then check the claim";
+            Err(Failure::new(StatusCode::TOO_MANY_REQUESTS, says).after(seconds))
+        }
+    }
+}
+
+fn note_guess(state: &EstState, peer: &Peer) {
+    let mut guesses = state.guesses.lock().unwrap_or_else(PoisonError::into_inner);
+    guesses.note(origin(peer.address.ip()), state.clock.now());
+}
+
+async fn challenge(
+    State(state): State<EstState>,
+    Extension(peer): Extension<Peer>,
+    body: Body,
+) -> Result<Response, Failure> {
+    ensure_patient(&state, &peer)?;
+    let hello: Hello = read_cbor(body).await?;
+    let shown = Shown::read(&hello).map_err(|why| unproved(&why))?;
+    let authority = Arc::clone(&state.authority.borrow());
+    let (chips, made_ms) = (authority.chips(), state.clock.now().ms);
+    let secret = chips.secret(&shown, made_ms);
+    let name = shown.attestation.public().name();
+    let made = credential::make(&shown.endorsement, &name, &secret);
+    let made = made.map_err(|why| Failure::new(StatusCode::BAD_REQUEST, &why.to_string()))?;
+    cbor(&Challenge {
+        made_ms,
+        object: Bytes(made.object),
+        secret: Bytes(made.secret),
+        extra: Bytes(chips.extra(&shown, made_ms).to_vec()),
+    })
+}
+
+async fn proof(
+    State(state): State<EstState>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Failure> {
+    ensure_patient(&state, &peer)?;
+    let proof: Proof = read_cbor(body).await?;
+    let claimed = if headers.contains_key(AUTHORIZATION) {
+        Some(credentials(&headers)?)
+    } else {
+        None
+    };
+    let now = state.clock.now();
+    let authority = Arc::clone(&state.authority.borrow());
+    let proved = chip::prove(authority.chips(), &proof, now).map_err(|why| unproved(&why))?;
+    let vouched = proof.hello.certificate.as_ref().is_some_and(|certificate| {
+        let vouched = state.makers.vouch(&certificate.0, now);
+        if let Err(why) = &vouched {
+            info!(error = %why, "no known maker vouches for a TPM");
+        }
+        vouched.is_ok()
+    });
+    let welcome = at_desk(&state, move |desk, tx| {
+        let hash = claimed.as_ref().map(|(id, code)| (id, hash_of(code)));
+        let claimed = hash.as_ref().map(|(id, hash)| (*id, hash));
+        desk.prove(tx, claimed, &proved, vouched)
+    });
+    match welcome.await? {
+        Ok(welcome) => {
+            info!(gateway.id = %welcome.gateway, gateway.tier = %welcome.tier,
+                "the TPM of {} proved itself", welcome.gateway);
+            cbor(&welcome)
+        }
+        Err(why) => {
+            if why == Refusal::WrongCode {
+                note_guess(&state, &peer);
+            }
+            info!(error = %why, "a TPM was not let in");
+            Err(refused(why))
+        }
+    }
+}
+
+fn unproved(why: &ChipError) -> Failure {
+    info!(error = %why, "a TPM did not prove itself");
+    Failure::new(StatusCode::BAD_REQUEST, &why.to_string())
+}
+
+fn cbor(message: &impl serde::Serialize) -> Result<Response, Failure> {
+    let bytes = wire::encode(message, MAX_MESSAGE).map_err(|why| Failure::ours(&why.to_string()))?;
+    Ok(([(CONTENT_TYPE, tpm::enrol::CONTENT_TYPE)], bytes).into_response())
+}
+
+async fn read_cbor<T: serde::de::DeserializeOwned>(body: Body) -> Result<T, Failure> {
+    let bytes = read(body, MAX_MESSAGE).await?;
+    wire::decode(&bytes, MAX_MESSAGE).map_err(|_| {
+        Failure::new(
+            StatusCode::BAD_REQUEST,
+            "the body is not the CBOR of this request",
+        )
+    })
 }
 
 async fn reenroll_here(
@@ -173,22 +290,26 @@ async fn reenroll(state: EstState, peer: Peer, door: Door, body: Body) -> Result
     let key = read_key(body).await?;
     let id = leaf.gateway.clone();
     let answer = at_desk(&state, move |desk, tx| desk.renew(tx, &leaf, &key, door)).await?;
-    respond(&id, "renewed", answer)
+    respond(id.as_str(), "renewed", answer)
 }
 
 async fn read_key(body: Body) -> Result<PublicKey, Failure> {
-    let body = match Limited::new(body, MAX_BODY).collect().await {
-        Ok(whole) => whole.to_bytes(),
+    let body = read(body, MAX_BODY).await?;
+    csr::key_of(&body).map_err(|why| Failure::new(StatusCode::BAD_REQUEST, &why.to_string()))
+}
+
+async fn read(body: Body, most: usize) -> Result<bytes::Bytes, Failure> {
+    match Limited::new(body, most).collect().await {
+        Ok(whole) => Ok(whole.to_bytes()),
         Err(why) if too_long(why.as_ref()) => {
-            let says = format!("the body is longer than {MAX_BODY} bytes: send the request alone");
-            return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, &says));
+            let says = format!("the body is longer than {most} bytes: send the request alone");
+            Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, &says))
         }
         Err(_) => {
             let says = "the body ended early or came too slowly: send it again";
-            return Err(Failure::new(StatusCode::BAD_REQUEST, says));
+            Err(Failure::new(StatusCode::BAD_REQUEST, says))
         }
-    };
-    csr::key_of(&body).map_err(|why| Failure::new(StatusCode::BAD_REQUEST, &why.to_string()))
+    }
 }
 
 /// Whether a body was refused for its length, by us or by the listener.
@@ -197,10 +318,10 @@ fn too_long(why: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 /// Does one piece of a desk's work in one transaction.
-async fn at_desk(
+async fn at_desk<T: Send + 'static>(
     state: &EstState,
-    work: impl FnOnce(&Desk<'_>, &mut dyn crate::store::Tx) -> Result<Answer, StoreError> + Send + 'static,
-) -> Result<Answer, Failure> {
+    work: impl FnOnce(&Desk<'_>, &mut dyn crate::store::Tx) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Failure> {
     let mut random = [0; 16];
     let filled = SystemRandom::new().fill(&mut random);
     filled.map_err(|_| Failure::ours("no random bytes for a serial number"))?;
@@ -234,7 +355,7 @@ fn credentials(headers: &HeaderMap) -> Result<(GatewayId, Code), Failure> {
     parsed.ok_or_else(|| wrong(&Refusal::WrongCode.to_string()))
 }
 
-fn respond(id: &GatewayId, what: &str, answer: Answer) -> Result<Response, Failure> {
+fn respond(id: &str, what: &str, answer: Answer) -> Result<Response, Failure> {
     match answer {
         Answer::Certificate(der) => {
             info!(gateway.id = %id, "gateway {id} {what}");
@@ -261,9 +382,13 @@ fn refused(why: Refusal) -> Failure {
         Refusal::WrongCode => Failure::new(StatusCode::UNAUTHORIZED, &says).challenge(BASIC),
         Refusal::TooMany => Failure::new(StatusCode::TOO_MANY_REQUESTS, &says).after(86_400),
         Refusal::OtherKey => Failure::new(StatusCode::CONFLICT, &says),
-        Refusal::Locked | Refusal::Expired | Refusal::Revoked | Refusal::Unknown | Refusal::NotCurrent => {
-            Failure::new(StatusCode::FORBIDDEN, &says)
-        }
+        Refusal::Locked
+        | Refusal::Expired
+        | Refusal::Revoked
+        | Refusal::Unknown
+        | Refusal::NotCurrent
+        | Refusal::Unproved
+        | Refusal::UnknownChip => Failure::new(StatusCode::FORBIDDEN, &says),
     }
 }
 

@@ -110,6 +110,7 @@ fn a_revoked_gateway_gets_nothing_by_any_claim() {
 
 fn leaf() -> Leaf {
     Leaf {
+        rank: crate::ca::Rank::Own(homeward_protocol::attest::Tier::Software),
         gateway: "gw-1".parse::<GatewayId>().expect("an id"),
         serial: Serial([0x40; 16]),
         not_before: NOW,

@@ -29,6 +29,7 @@ pub(super) const SQLITE: &[(&str, &str)] = &[
         "V6__attempts",
         include_str!("../../migrations/sqlite/V6__attempts.sql"),
     ),
+    ("V7__chips", include_str!("../../migrations/sqlite/V7__chips.sql")),
     (
         "V8__postures",
         include_str!("../../migrations/sqlite/V8__postures.sql"),
@@ -58,6 +59,10 @@ const POSTGRES: &[(&str, &str)] = &[
     (
         "V6__attempts",
         include_str!("../../migrations/postgres/V6__attempts.sql"),
+    ),
+    (
+        "V7__chips",
+        include_str!("../../migrations/postgres/V7__chips.sql"),
     ),
     (
         "V8__postures",

@@ -2,13 +2,18 @@
 
 use std::net::SocketAddr;
 
-use homeward_fleet::ca::Leaf;
+use homeward_fleet::ca::{Leaf, Rank};
 use homeward_fleet::device::Approval;
 use homeward_fleet::device::register::Revoking;
+use homeward_fleet::enrol::chip::{Chip, ChipId};
 use homeward_fleet::store::certificates::{self, Timing};
-use homeward_fleet::store::{audit, incidents};
+use homeward_fleet::store::{audit, chips, incidents};
+use homeward_protocol::attest::Tier;
+use homeward_protocol::id::GatewayId;
+use homeward_protocol::signed::PublicKey;
+use homeward_protocol::tpm::{AttestationKey, Public, template};
 
-use crate::world::{World, have};
+use crate::world::{Device, Reply, World, have};
 
 #[test]
 fn a_request_that_asks_for_other_names_gets_none_of_them() {
@@ -267,4 +272,77 @@ fn a_box_that_is_claimed_anew_with_another_key_loses_its_old_certificate() {
     assert_eq!(world.simpleenroll(&user, &new.base64).status, 200);
     let reply = world.reenroll(world.enrol, &old.key, &old_cert, &old.base64);
     assert_eq!(reply.expect("an answer").status, 403);
+}
+
+/// Says of a key that it was proved to be in a TPM.
+fn proved(world: &World, id: &GatewayId, key: &PublicKey) {
+    let area = Public::parse(&template::attestation(&[1; 32])).expect("reads");
+    let chip = Chip {
+        gateway: id.clone(),
+        key: key.clone(),
+        chip: ChipId([3; 32]),
+        attestation: AttestationKey::check(area).expect("is one"),
+        vouched: false,
+        proved_at: world.now(),
+    };
+    world.write(move |tx, _| chips::put(tx, &chip));
+}
+
+#[test]
+fn a_key_in_a_tpm_is_followed_by_a_proved_one_only_and_its_certificate_says_so() {
+    if !have(&["curl", "openssl"]) {
+        return;
+    }
+    let world = World::new();
+    let (id, user) = world.claim(Approval::Automatic);
+    let (in_tpm, in_file) = (world.device(&[]), world.device(&[]));
+    let key = |device: &Device| {
+        let body = std::fs::read(&device.base64).expect("a request");
+        homeward_fleet::enrol::csr::key_of(&body).expect("a key")
+    };
+    proved(&world, &id, &key(&in_tpm));
+    let reply = world.simpleenroll(&user, &in_tpm.base64);
+    let domain = world.authority.trust_domain();
+    let rank = |reply: &Reply| Leaf::read(&world.certs(reply)[0], domain).expect("ours").rank;
+    assert_eq!(rank(&reply), Rank::Own(Tier::TpmKey));
+    let cert = world.keep(&reply);
+    let again = world
+        .reenroll(world.enrol, &in_tpm.key, &cert, &in_tpm.base64)
+        .expect("an answer");
+    assert_eq!((again.status, rank(&again)), (200, Rank::Own(Tier::TpmKey)));
+    let moved = world
+        .reenroll(world.enrol, &in_tpm.key, &cert, &in_file.base64)
+        .expect("an answer");
+    assert_eq!(moved.status, 403);
+    assert!(moved.text().contains("prove the new key"), "{}", moved.text());
+    // What was proved for one gateway says nothing for another.
+    let (_, user) = world.claim(Approval::Automatic);
+    let reply = world.simpleenroll(&user, &in_tpm.base64);
+    assert_eq!(rank(&reply), Rank::Own(Tier::Software));
+}
+
+#[test]
+fn whoever_has_neither_a_code_nor_a_proved_key_gets_nothing() {
+    if !have(&["curl", "openssl"]) {
+        return;
+    }
+    let world = World::new();
+    let device = world.device(&[]);
+    let reply = world
+        .post(&[], &device.base64, &World::est(world.enrol, "simpleenroll"))
+        .expect("an answer");
+    assert_eq!(reply.status, 401);
+    assert!(
+        reply.head.to_lowercase().contains("www-authenticate: basic"),
+        "{}",
+        reply.head
+    );
+    for path in ["tpm", "tpm/proof"] {
+        let url = format!(
+            "https://localhost:{}/.well-known/homeward/{path}",
+            world.enrol.port()
+        );
+        let reply = world.post(&[], &device.base64, &url).expect("an answer");
+        assert_eq!(reply.status, 400, "{path}: {}", reply.text());
+    }
 }

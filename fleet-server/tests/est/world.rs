@@ -126,6 +126,7 @@ impl World {
             },
             lists: doors.lists(),
             guesses: Arc::default(),
+            makers: Arc::default(),
         };
         let stop = CancellationToken::new();
         let (here, there) = (

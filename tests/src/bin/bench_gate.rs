@@ -216,7 +216,7 @@ fn callers(
 /// Full handshakes, several of each gateway, per second of the server's CPU.
 async fn connects(cli: &Cli, prepared: &Prepared, target: &Target, pid: u32) -> Result<f64, LoadError> {
     let all = callers(prepared, |member| {
-        target.tls(&member.chain, &member.key.for_tls())
+        target.tls(&member.chain, member.key.for_tls().map_err(|e| e.to_string())?)
     })?;
     call(cli.connects, all, target, pid, Some(rustls::HandshakeKind::Full)).await
 }
@@ -224,7 +224,7 @@ async fn connects(cli: &Cli, prepared: &Prepared, target: &Target, pid: u32) -> 
 /// The first connect of each gateway.
 async fn first(prepared: &Prepared, target: &Target, pid: u32) -> Result<f64, LoadError> {
     let all = callers(prepared, |member| {
-        target.tls(&member.chain, &member.key.for_tls())
+        target.tls(&member.chain, member.key.for_tls().map_err(|e| e.to_string())?)
     })?;
     call(all.len(), all, target, pid, Some(rustls::HandshakeKind::Full)).await
 }
@@ -232,7 +232,7 @@ async fn first(prepared: &Prepared, target: &Target, pid: u32) -> Result<f64, Lo
 /// Connects that resume a session of the same gateway.
 async fn resumed(cli: &Cli, prepared: &Prepared, target: &Target, pid: u32) -> Result<f64, LoadError> {
     let all = callers(prepared, |member| {
-        target.tls_that_resumes(&member.chain, &member.key.for_tls())
+        target.tls_that_resumes(&member.chain, member.key.for_tls().map_err(|e| e.to_string())?)
     })?;
     // Each gets its ticket.
     call(all.len(), all.clone(), target, pid, None).await?;
@@ -288,7 +288,7 @@ async fn idle(cli: &Cli, prepared: &Prepared, target: &Target, pid: u32) -> Resu
     let before = load::rss_kib(pid)?;
     let mut open = Vec::new();
     for member in prepared.members().iter().take(cli.idle) {
-        let tls = target.tls(&member.chain, &member.key.for_tls())?;
+        let tls = target.tls(&member.chain, member.key.for_tls().map_err(|e| e.to_string())?)?;
         open.push(Connection::open(target, tls, member.id.as_str()).await?);
     }
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -311,7 +311,7 @@ async fn publishes(cli: &Cli, prepared: &Prepared, target: &Target) -> Result<Ve
         let (window, readings) = (cli.window, cli.readings);
         let seconds = Duration::from_secs(cli.seconds);
         tasks.spawn(async move {
-            let tls = target.tls(&member.chain, &member.key.for_tls())?;
+            let tls = target.tls(&member.chain, member.key.for_tls().map_err(|e| e.to_string())?)?;
             let mut connection = Connection::open(&target, tls, member.id.as_str()).await?;
             let topic = format!("hw1/{}/up/vital", member.id);
             let mut envelopes = member.envelopes(readings);

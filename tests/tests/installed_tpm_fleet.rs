@@ -1,0 +1,296 @@
+//! Boxes with a TPM (swtpm) against a real server: who comes in, as what, and who does not.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "shell: tests with files, programs and a TPM"
+)]
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use homeward_agent::clock::Clock;
+use homeward_agent::enrol::renew::{Held, Renewal};
+use homeward_agent::identity::keys::Folder;
+use homeward_agent::identity::read_leaf;
+use homeward_agent::tpm::thread::Tpm;
+use homeward_fleet::ca::Rank;
+use homeward_protocol::attest::Tier;
+use homeward_protocol::claim::Claim;
+use homeward_tests::homes::{Home, Plan};
+use homeward_tests::programs::agent::Agent;
+use homeward_tests::programs::fleet::Fleet;
+use homeward_tests::programs::wait_for;
+use homeward_tests::swtpm::{Chip, Maker, Vouched};
+use homeward_tests::tally::number;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+const LIMIT: Duration = Duration::from_mins(1);
+const PLAIN: [&str; 0] = [];
+
+struct Stage {
+    folder: tempfile::TempDir,
+    fleet: Fleet,
+    maker: Maker,
+}
+
+impl Stage {
+    /// A server that knows a maker of TPMs; `None`, said aloud, where there is no swtpm.
+    fn new() -> Option<Stage> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let maker = Maker::new(folder.path())?;
+        let mut fleet = Fleet::init(&folder.path().join("fleet"), &["--name", "localhost", "--trial"]);
+        // The maker's authority is made with its first chip.
+        drop(maker.make(&folder.path().join("first"), Vouched::Yes));
+        let known = fleet.dir().join("makers");
+        fs::create_dir(&known).expect("our own folder");
+        fs::copy(maker.root(), known.join("root.pem")).expect("a root");
+        fs::copy(maker.issuer(), known.join("issuer.pem")).expect("an intermediate");
+        let path = fleet.dir().join("fleet.toml");
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        fs::write(&path, format!("{text}\n[tpm]\nmakers = \"makers\"\n")).expect("fleet.toml");
+        fleet.serve(&PLAIN);
+        Some(Stage { folder, fleet, maker })
+    }
+
+    fn chip(&self, name: &str, vouched: Vouched) -> Chip {
+        self.maker.make(&self.folder.path().join(name), vouched)
+    }
+
+    fn agent(&self, name: &str, tpm: &str) -> Agent {
+        let dir = self.folder.path().join(name);
+        fs::create_dir_all(&dir).expect("a folder");
+        let mut agent = Agent::at(&dir);
+        agent.surround(&surroundings(tpm));
+        agent
+    }
+
+    fn claim(&self, more: &[&str]) -> Claim {
+        let made = self
+            .fleet
+            .json(&[&["claim", "new", "--no-approval"][..], more].concat());
+        serde_json::from_value(made["claim"].clone()).expect("a claim")
+    }
+
+    fn tier(&self, claim: &Claim) -> String {
+        let shown = self.fleet.json(&["gateway", "show", claim.gateway.as_str()]);
+        shown["tier"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+fn surroundings(tpm: &str) -> Vec<(OsString, OsString)> {
+    vec![("HOMEWARD_AGENT_TPM".into(), tpm.into())]
+}
+
+fn leaf(agent: &Path) -> CertificateDer<'static> {
+    CertificateDer::from_pem_file(agent.join("identity/certificate.pem")).expect("a certificate")
+}
+
+fn rank(agent: &Path) -> Option<Rank> {
+    let leaf = leaf(agent);
+    let (_, parsed) = x509_parser::parse_x509_certificate(&leaf).expect("reads");
+    Rank::of(&parsed)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_box_with_a_tpm_enrols_sends_and_renews_and_its_key_is_nowhere_else() {
+    let Some(stage) = Stage::new() else { return };
+    let chip = stage.chip("chip", Vouched::Yes);
+    let plan = Plan {
+        placement: "mill-road-12",
+        team: "north",
+        profile: "comet-tx5xx",
+        interval_ms: 200,
+        seed: 7,
+    };
+    let mut home = Home::settle_in(
+        &stage.fleet,
+        stage.folder.path(),
+        plan,
+        &surroundings(&chip.address()),
+    )
+    .await;
+    let dir = home.agent.dir().to_owned();
+    assert_eq!(rank(&dir), Some(Rank::Own(Tier::TpmChip)));
+    assert!(!dir.join("identity/key.pem").exists(), "a key in software");
+    home.run();
+    let database = stage.fleet.dir().join("fleet.db");
+    wait_for("readings by a key in a TPM", LIMIT, || {
+        (number(&database, "SELECT count(*) FROM readings") >= 20).then_some(())
+    });
+    home.agent.stop();
+    renews(&dir, &chip).await;
+    home.run();
+    let before = number(&database, "SELECT count(*) FROM readings");
+    wait_for("readings after the renewal", LIMIT, || {
+        (number(&database, "SELECT count(*) FROM readings") > before).then_some(())
+    });
+    home.agent.stop();
+    power_cut_and_back(&mut home, &stage, chip, &database);
+}
+
+/// A power cut of the whole machine: the TPM's volatile part is gone too.
+fn power_cut_and_back(home: &mut Home, stage: &Stage, chip: Chip, database: &Path) {
+    chip.kill();
+    let _chip = Chip::start(&stage.folder.path().join("chip"));
+    let before = number(database, "SELECT count(*) FROM readings");
+    home.run();
+    wait_for("readings after a power cut", LIMIT, || {
+        (number(database, "SELECT count(*) FROM readings") > before).then_some(())
+    });
+    home.agent.stop();
+}
+
+async fn renews(dir: &Path, chip: &Chip) {
+    let tpm = Tpm::start(chip.address().parse().expect("an address")).expect("a thread");
+    let folder = Folder::within(dir).on(Some(tpm));
+    let identity = folder.load().expect("an identity");
+    let before = identity.chain.clone();
+    let public = identity.key.public().expect("a key");
+    let life = read_leaf(&before[0], &identity.server.gateway, &public).expect("ours");
+    let renewal = Renewal {
+        server: identity.server,
+        key: Arc::new(identity.key),
+        trust: watch::channel(identity.trust).1,
+        folder: Some(folder.clone()),
+        clock: Arc::new(Clock::with_floor(folder.floor())),
+        dice: 0,
+    };
+    let (held, mut told) = watch::channel(Held { chain: before, life });
+    let (ask, asked) = watch::channel(0);
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(renewal.run(held, asked, stop.clone()));
+    // The same answer comes again within the hour, so a lost reply costs nothing; what counts is that it comes.
+    ask.send_replace(1);
+    tokio::time::timeout(LIMIT, told.changed())
+        .await
+        .expect("renewed in time")
+        .expect("told");
+    stop.cancel();
+    running.await.expect("ends");
+    assert_eq!(
+        rank(dir),
+        Some(Rank::Own(Tier::TpmChip)),
+        "the renewed certificate says the same of its key"
+    );
+}
+
+#[test]
+fn a_tpm_that_nobody_vouches_for_is_a_tier_less() {
+    let Some(stage) = Stage::new() else { return };
+    let chip = stage.chip("chip", Vouched::No);
+    let agent = stage.agent("box", &chip.address());
+    let claim = stage.claim(&[]);
+    agent.enrol(&claim.to_string(), LIMIT).ok();
+    assert_eq!(
+        (stage.tier(&claim).as_str(), rank(agent.dir())),
+        ("tpm-key", Some(Rank::Own(Tier::TpmKey)))
+    );
+
+    let plain = stage.agent("plain", "none");
+    let claim = stage.claim(&[]);
+    plain.enrol(&claim.to_string(), LIMIT).ok();
+    assert_eq!(
+        (stage.tier(&claim).as_str(), rank(plain.dir())),
+        ("software", Some(Rank::Own(Tier::Software)))
+    );
+}
+
+#[test]
+fn a_copied_disk_neither_connects_nor_enrols_in_another_box() {
+    let Some(stage) = Stage::new() else { return };
+    let (real, other) = (
+        stage.chip("real", Vouched::Yes),
+        stage.chip("other", Vouched::Yes),
+    );
+    let agent = stage.agent("box", &real.address());
+    let claim = stage.claim(&[]);
+    agent.enrol(&claim.to_string(), LIMIT).ok();
+
+    let copied = stage.agent("copied", &other.address());
+    copy(agent.dir(), copied.dir());
+    let said = copied.command_ended(&["run"]).failed();
+    assert!(said.contains("enrolled in another box"), "{said}");
+    let without = stage.agent("copied", "none");
+    let said = without.command_ended(&["run"]).failed();
+    assert!(said.contains("sealed by another box, or by a part"), "{said}");
+
+    fs::remove_dir_all(copied.dir().join("identity")).expect("our own folder");
+    let said = copied.enrol(&claim.to_string(), LIMIT).failed();
+    assert!(said.contains("already used with another key"), "{said}");
+    let open = "SELECT count(*) FROM incidents WHERE kind = 'code-reused'";
+    assert_eq!(
+        number(&stage.fleet.dir().join("fleet.db"), open),
+        1,
+        "a person is told"
+    );
+}
+
+#[test]
+fn a_tpm_that_died_after_the_enrolment_is_said() {
+    let Some(stage) = Stage::new() else { return };
+    let chip = stage.chip("chip", Vouched::Yes);
+    let agent = stage.agent("box", &chip.address());
+    agent.enrol(&stage.claim(&[]).to_string(), LIMIT).ok();
+    chip.kill();
+    let said = agent.command_ended(&["run"]).failed();
+    assert!(said.contains("TPM"), "{said}");
+}
+
+#[test]
+fn a_registered_tpm_comes_in_without_a_code_and_no_other_does() {
+    let Some(stage) = Stage::new() else { return };
+    let (real, other) = (
+        stage.chip("real", Vouched::Yes),
+        stage.chip("other", Vouched::Yes),
+    );
+    let agent = stage.agent("box", &real.address());
+    let shown: serde_json::Value =
+        serde_json::from_str(&agent.command_ended(&["tpm", "--json"]).ok()).expect("JSON");
+    let hash = shown["ek_hash"].as_str().expect("a hash");
+    let claim = stage.claim(&["--ek-hash", hash]);
+    let (server, pin) = (claim.server.to_string(), claim.pin.to_string());
+    let enrol = ["enrol", "--server", &server, "--pin", &pin];
+
+    let stranger = stage.agent("stranger", &other.address());
+    let said = stranger.command_ended(&enrol).failed();
+    assert!(said.contains("not expected here"), "{said}");
+    let said = stage.agent("plain", "none").command_ended(&enrol).failed();
+    assert!(said.contains("needs a TPM"), "{said}");
+
+    agent.command_ended(&enrol).ok();
+    assert_eq!(stage.tier(&claim), "tpm-chip");
+    let first = leaf(agent.dir());
+    agent.command_ended(&enrol).ok();
+    assert_eq!(leaf(agent.dir()), first, "a certificate that is valid is kept");
+    // Nothing of the endorsement key is in the server's database: neither the key nor its plain hash.
+    let database = fs::read(stage.fleet.dir().join("fleet.db")).expect("a database");
+    let bytes: Vec<u8> = (0..32)
+        .map(|i| u8::from_str_radix(&hash[2 * i..2 * i + 2], 16).expect("hex"))
+        .collect();
+    assert!(!database.windows(32).any(|w| w == bytes));
+
+    // Its disk is lost: the same TPM comes back by itself, as the same gateway.
+    fs::remove_dir_all(agent.dir()).expect("our own folder");
+    fs::create_dir(agent.dir()).expect("our own folder");
+    agent.command_ended(&enrol).ok();
+    assert_ne!(leaf(agent.dir()), first);
+    assert_eq!(stage.tier(&claim), "tpm-chip");
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("our own folder");
+    for entry in fs::read_dir(from).expect("our own folder") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("copies");
+        }
+    }
+}
