@@ -112,7 +112,7 @@ pub enum Command {
         pin: Option<Pin>,
     },
     /// Say which TPM this box has, and the hash by which an operator can register it.
-    #[command(after_help = "Example:\n  homeward-agent tpm --json")]
+    #[command(after_help = "Example:\n  homeward-agent --data DIR tpm --json")]
     Tpm,
     /// Run until asked to stop (SIGTERM or Ctrl-C).
     #[command(after_help = "Example:\n  homeward-agent --data DIR run --log json")]

@@ -4,7 +4,8 @@
 #![expect(clippy::disallowed_methods, reason = "shell: starts swtpm, writes its files")]
 
 use std::fs;
-use std::os::unix::net::UnixStream;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -155,5 +156,38 @@ impl Chip {
     /// Whether something answers at its socket.
     pub fn answers(&self) -> bool {
         UnixStream::connect(&self.socket).is_ok()
+    }
+}
+
+/// A way to a TPM that answers each command only after `wait`, as real chips do. Gives its address; it ends with the
+/// process.
+///
+/// # Panics
+/// When there is no socket for it.
+pub fn slow(chip: &Chip, folder: &Path, wait: Duration) -> String {
+    let (at, to) = (folder.join("slow"), chip.socket.clone());
+    let listener = UnixListener::bind(&at).expect("a socket of our own");
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            if let Ok(server) = UnixStream::connect(&to) {
+                // Ends with either side.
+                let _ended = forward(client, server, wait);
+            }
+        }
+    });
+    format!("swtpm:{}", at.display())
+}
+
+fn forward(mut client: UnixStream, mut server: UnixStream, wait: Duration) -> std::io::Result<()> {
+    let mut message = vec![0; 4096];
+    loop {
+        let length = client.read(&mut message)?;
+        if length == 0 {
+            return Ok(());
+        }
+        server.write_all(&message[..length])?;
+        let length = server.read(&mut message)?;
+        std::thread::sleep(wait);
+        client.write_all(&message[..length])?;
     }
 }

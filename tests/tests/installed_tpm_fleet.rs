@@ -22,7 +22,7 @@ use homeward_tests::homes::{Home, Plan};
 use homeward_tests::programs::agent::Agent;
 use homeward_tests::programs::fleet::Fleet;
 use homeward_tests::programs::wait_for;
-use homeward_tests::swtpm::{Chip, Maker, Vouched};
+use homeward_tests::swtpm::{self, Chip, Maker, Vouched};
 use homeward_tests::tally::number;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -177,6 +177,36 @@ async fn renews(dir: &Path, chip: &Chip) {
         Some(Rank::Own(Tier::TpmChip)),
         "the renewed certificate says the same of its key"
     );
+}
+
+/// As slow as the slowest chips: the box asks its sensor five times a second all the same, and what it hears arrives.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_tpm_makes_fuller_envelopes_and_holds_nothing_up() {
+    let Some(stage) = Stage::new() else { return };
+    let chip = stage.chip("chip", Vouched::No);
+    let slow = swtpm::slow(&chip, stage.folder.path(), Duration::from_millis(200));
+    let plan = Plan {
+        placement: "mill-road-12",
+        team: "north",
+        profile: "comet-tx5xx",
+        interval_ms: 200,
+        seed: 7,
+    };
+    let mut home = Home::settle_in(&stage.fleet, stage.folder.path(), plan, &surroundings(&slow)).await;
+    home.run();
+    let database = stage.fleet.dir().join("fleet.db");
+    let stored = || number(&database, "SELECT count(*) FROM readings");
+    wait_for("the first readings", LIMIT, || (stored() >= 10).then_some(()));
+    // What the sensor was asked meanwhile: by the moments of the readings, not by their coming.
+    wait_for("five seconds of readings", LIMIT, || {
+        let span = "SELECT coalesce(max(taken_at) - min(taken_at), 0) FROM readings";
+        (number(&database, span) >= 5000).then_some(())
+    });
+    let longest = "SELECT max(pause) FROM
+        (SELECT taken_at - lag(taken_at) OVER (ORDER BY taken_at) AS pause FROM readings)";
+    let longest = number(&database, longest);
+    assert!(longest < 2000, "nobody asked the sensor for {longest} ms");
+    home.agent.stop();
 }
 
 #[test]

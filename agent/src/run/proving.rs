@@ -22,7 +22,6 @@ use crate::identity::keys::{DeviceKey, Folder};
 use crate::outbox::keeper::Outbox;
 use crate::posture::facts::boot_id;
 use crate::status::LinkStatus;
-use crate::vault;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 

@@ -9,7 +9,7 @@
 //! | `gateways-*.crt`, `gateways-*.key` | those before it, for their revocation lists |
 //! | `servers.crt`, `servers.key` | the intermediate that issues servers' certificates |
 //! | `server.crt`, `server.key` | what our listeners show; remade when its time or its names run out |
-//! | `chips.key` | by which TPMs are known without being named |
+//! | `chips.secret` | by which TPMs are known without being named |
 #![expect(clippy::disallowed_methods, reason = "shell: files")]
 
 use std::fs::{self, DirBuilder};
@@ -29,7 +29,7 @@ use super::{Authority, Bundle, CaError, DAY_MS, Identity, Issuing, SERVER_DAYS, 
 use crate::enrol::chip::ChipKey;
 
 /// The key by which TPMs are known without being named, in the authority's folder.
-pub const CHIP_KEY: &str = "chips.key";
+pub const CHIP_KEY: &str = "chips.secret";
 
 /// Where the keys of a new authority go.
 #[derive(Clone, Copy, Default)]
