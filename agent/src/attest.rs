@@ -26,6 +26,7 @@ pub mod chain;
 pub mod file;
 pub mod keep;
 pub mod measure;
+pub mod quote;
 pub mod show;
 
 /// The agent's name in its evidence.

@@ -16,6 +16,7 @@
 
 pub mod baseline;
 pub mod postures;
+pub mod quoted;
 pub mod record;
 pub mod reference;
 pub mod reliance;

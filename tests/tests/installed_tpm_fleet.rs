@@ -179,6 +179,58 @@ async fn renews(dir: &Path, chip: &Chip) {
     );
 }
 
+/// How the server says that a box stands, once it stands so.
+fn stands(stage: &Stage, home: &Home, trust: &str) -> serde_json::Value {
+    wait_for(&format!("the box to stand as {trust}"), LIMIT, || {
+        let shown = stage.fleet.json(&["attest", "show", home.gateway.as_str()]);
+        (shown["trust"] == trust).then_some(shown)
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_box_whose_tpm_quotes_what_it_did_before_is_trusted_and_a_changed_register_is_a_question() {
+    let Some(stage) = Stage::new() else { return };
+    let chip = stage.chip("chip", Vouched::Yes);
+    let plan = Plan {
+        placement: "mill-road-12",
+        team: "north",
+        profile: "comet-tx5xx",
+        interval_ms: 200,
+        seed: 7,
+    };
+    let tpm = surroundings(&chip.address());
+    let mut home = Home::settle_in(&stage.fleet, stage.folder.path(), plan, &tpm).await;
+    let id = home.gateway.to_string();
+    home.run();
+    let shown = stands(&stage, &home, "trusted");
+    assert_eq!(shown["tier"], "tpm-chip");
+    home.agent.stop();
+
+    // Another loader was started: not an attack, but a question.
+    let measured = format!("4:sha256={}", "ab".repeat(32));
+    chip.tool(stage.folder.path(), "tpm2_pcrextend", &[&measured]);
+    home.run();
+    stage.fleet.run(&["attest", "challenge", &id]).ok();
+    let shown = stands(&stage, &home, "warning");
+    assert!(
+        shown.to_string().contains("firmware is another than before"),
+        "{shown}"
+    );
+    let side_by_side = stage.fleet.run(&["attest", "show", &id]).ok();
+    assert!(side_by_side.contains("register  4 accepted"), "{side_by_side}");
+    let why = "the loader was updated on site";
+    stage
+        .fleet
+        .run(&["attest", "accept", &id, "--firmware", "--reason", why])
+        .ok();
+    stands(&stage, &home, "trusted");
+
+    // The TPM is taken out: the box has no key of its own any more, and says nothing at all in its name.
+    home.agent.stop();
+    chip.kill();
+    assert!(home.agent.command_ended(&["run"]).failed().contains("TPM"));
+}
+
 /// As slow as the slowest chips: the box asks its sensor five times a second all the same, and what it hears arrives.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_tpm_makes_fuller_envelopes_and_holds_nothing_up() {

@@ -15,6 +15,7 @@ use crate::attest::answer::{Answer, Proof};
 use crate::attest::file;
 use crate::attest::keep::{End, Keeping};
 use crate::attest::measure::measure;
+use crate::attest::quote::Quoter;
 use crate::attest::{Boots, Heard, Speech, Standing, claims};
 use crate::care::Judged;
 use crate::clock::Clock;
@@ -40,7 +41,9 @@ pub fn prepare(data: &Path, key: &Arc<DeviceKey>) -> Result<(Proof, watch::Recei
         standing,
         since,
         signer: Arc::clone(key) as _,
-        tpm: None,
+        tpm: key
+            .chip()
+            .map(|chip| Arc::new(Quoter::new(chip.tpm().clone(), chip.unique())) as _),
         judged,
     };
     Ok((proof, graded))

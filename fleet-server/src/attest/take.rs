@@ -17,10 +17,12 @@ use super::baseline::{Baseline, Firmware};
 use super::record::Known;
 use super::reference::Reference;
 use super::{
-    Circumstances, Nonce, Postures, Quote, Status, TpmFacts, Verdict, Why, appraise, refuse, schedule, words,
+    Circumstances, Nonce, Postures, Quote, Status, TpmFacts, Verdict, Why, appraise, quoted, refuse,
+    schedule, words,
 };
 use crate::audit::Action;
 use crate::store::attest::{self, Answer, Kept, firmware, postures};
+use crate::store::chips;
 use crate::store::incidents::{self, Kind};
 use crate::store::{StoreError, Tx, audit, records};
 
@@ -85,7 +87,7 @@ pub fn take(tx: &mut dyn Tx, came: &Came<'_>, with: &With<'_>) -> Result<Taken, 
         Answer::Judge(nonce) => nonce,
     };
     let chain = postures::judge(tx, came.gateway, &evidence, with.now)?;
-    let tpm = tpm_facts(&bundle);
+    let tpm = tpm_facts(tx, came, &bundle, &evidence)?;
     let baseline = firmware::baseline(tx, came.gateway)?;
     let given = Circumstances {
         key: thumbprint(came.key),
@@ -114,10 +116,18 @@ fn open(came: &Came<'_>) -> Result<(Bundle, Evidence), Why> {
     }
 }
 
-/// What the TPM's part proves. No attestation key is enrolled yet, so nobody's part can prove anything: a box that
-/// sends one stands on its own word.
-fn tpm_facts(_bundle: &Bundle) -> Option<TpmFacts> {
-    None
+/// What the TPM's part proves. A box whose key was not proved to be in a TPM stands on its own word, whatever it sends.
+fn tpm_facts(
+    tx: &mut dyn Tx,
+    came: &Came<'_>,
+    bundle: &Bundle,
+    evidence: &Evidence,
+) -> Result<Option<TpmFacts>, StoreError> {
+    let Some(part) = &bundle.tpm else {
+        return Ok(None);
+    };
+    let enrolled = chips::of_key(tx, came.key)?.filter(|chip| chip.gateway == *came.gateway);
+    Ok(enrolled.map(|chip| quoted::facts(part, evidence, &chip)))
 }
 
 /// Firmware is learned when it is first seen, and noted when it changed; only a person makes a change stand.
