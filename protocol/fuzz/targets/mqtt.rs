@@ -34,6 +34,7 @@ fuzz_target!(|bytes: &[u8]| {
                     assert!(payload.len() <= MAX_PACKET);
                     todo.extend(id.map(Input::Stored));
                 }
+                Effect::Testify { id, .. } => todo.extend(id.map(Input::Stored)),
                 Effect::Close(_) => return,
             }
         }
