@@ -145,15 +145,49 @@ pub enum Command {
 /// Ask sensors.
 #[derive(Debug, Subcommand)]
 pub enum SensorCommand {
-    /// Ask one sensor now, and show its values. Nothing is stored or sent.
+    /// Ask one sensor now, and show its values. What a device on a wire says is not stored or sent.
     ///
-    /// Either one that agent.toml names, or any Modbus device by a profile file: then no data folder is needed.
+    /// Either one that agent.toml names, or any Modbus device by a profile file: then no data folder is needed. A
+    /// Bluetooth sensor cannot be asked: the next that it sends is shown, and kept as ever.
     #[command(
         after_help = "Examples:\n  homeward-agent --data DIR sensor read ups-bedroom\n  homeward-agent sensor \
                             read --profile my-ups.toml --tcp 192.0.2.7:502 --unit 1 --json"
     )]
     Read {
         /// Which sensor, as agent.toml names it.
+        #[arg(conflicts_with_all = ["profile", "tcp", "serial", "unit"])]
+        sensor: Option<SensorId>,
+        /// A profile file to try, with --tcp or --serial.
+        #[arg(long, value_name = "FILE")]
+        profile: Option<PathBuf>,
+        /// Where the device is on the network.
+        #[arg(
+            long,
+            value_name = "HOST:PORT",
+            requires = "profile",
+            conflicts_with = "serial"
+        )]
+        tcp: Option<String>,
+        /// The serial port that the device is on; speed and framing are the profile's.
+        #[arg(long, value_name = "DEVICE", requires = "profile")]
+        serial: Option<String>,
+        /// The Modbus unit id, when not the profile's.
+        #[arg(long, requires = "profile")]
+        unit: Option<u8>,
+        /// How long to wait for a Bluetooth sensor.
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=3600))]
+        seconds: u16,
+    },
+    /// Show what sensors bring as it comes, until Ctrl-C. With --json, one object a line.
+    ///
+    /// Follows the agent when it runs. Where none runs it reads by itself; what a Bluetooth sensor sends is then kept as
+    /// the agent would, and sent when it runs. Or any Modbus device by a profile file: then no data folder is needed.
+    #[command(
+        after_help = "Examples:\n  homeward-agent --data DIR sensor watch\n  homeward-agent --data DIR --json sensor \
+                            watch cuff\n  homeward-agent sensor watch --profile my-ups.toml --tcp 192.0.2.7:502"
+    )]
+    Watch {
+        /// Which sensor, as agent.toml names it; without it all.
         #[arg(conflicts_with_all = ["profile", "tcp", "serial", "unit"])]
         sensor: Option<SensorId>,
         /// A profile file to try, with --tcp or --serial.

@@ -18,6 +18,7 @@ use homeward_agent::config::load;
 use homeward_agent::enrol::est::{Progress, enrol, enrol_by_tpm};
 use homeward_agent::enrol::read_claim;
 use homeward_agent::identity::keys::Folder;
+use homeward_agent::sense::live::look;
 use homeward_agent::sense::{Sensor, SensorConfig};
 use homeward_agent::tpm::chip::Chip;
 use homeward_agent::tpm::thread::Tpm;
@@ -31,6 +32,8 @@ use homeward_protocol::id::SensorId;
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::time::Timestamp;
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// What a vault seals, beside its own file.
 const SEALED_FILES: [&str; 5] = [
@@ -43,6 +46,8 @@ const SEALED_FILES: [&str; 5] = [
 
 type Failure = Box<dyn Error>;
 
+/// Lines that wait for a slow terminal.
+const LIVE: usize = 64;
 /// What a device is called that is asked by a profile file only.
 const TRIED: &str = "tried-device";
 
@@ -130,6 +135,12 @@ fn tpm(cli: &Cli, needed: bool) -> Result<Option<Tpm>, Failure> {
         }
     };
     Ok(Some(Tpm::start(at)?))
+}
+
+/// The TPM that the data folder needs, if it does. That it cannot be used is said by who needs it.
+fn chip(cli: &Cli) -> Option<Tpm> {
+    let needed = cli.data().is_ok_and(|data| Folder::within(data).needs_tpm());
+    tpm(cli, needed).ok().flatten()
 }
 
 fn show_tpm(cli: &Cli) -> Result<(), Failure> {
@@ -229,18 +240,53 @@ fn claim_text(from: &Path) -> Result<String, Failure> {
     Ok(text)
 }
 
-async fn read_sensor(cli: &Cli, id: &SensorId) -> Result<(), Failure> {
+async fn read_sensor(cli: &Cli, id: &SensorId, limit: Duration) -> Result<(), Failure> {
     let clock = clock(cli)?;
     let sensors = load::load(cli.data()?, &clock)?.sensors;
     let known: Vec<&str> = sensors.iter().map(|sensor| sensor.id.as_str()).collect();
     let found = sensors.iter().find(|sensor| sensor.id == *id);
     let sensor =
         found.ok_or_else(|| format!("agent.toml has no sensor {id}; it has: {}", known.join(", ")))?;
+    if sensor.ble_address().is_some() {
+        return next_of(cli, id, &clock, limit).await;
+    }
     ask_sensor(cli, sensor, cli.data()?, &clock).await
 }
 
-/// Asks a device by a profile file, without a configuration.
-async fn try_profile(cli: &Cli, file: &Path, at: &str, unit: Option<u8>) -> Result<(), Failure> {
+/// The next that a Bluetooth sensor sends.
+async fn next_of(cli: &Cli, id: &SensorId, clock: &Arc<Clock>, limit: Duration) -> Result<(), Failure> {
+    let (to, from) = mpsc::channel(LIVE);
+    let stop = CancellationToken::new();
+    let showing = run::live::live(cli.data()?, Some(id), (clock, || chip(cli)), to, &stop);
+    let next = look::next(showing, from, &stop, limit).await?;
+    if next.readings.is_empty() {
+        let nothing = || format!("it sent nothing within {} s", limit.as_secs());
+        return Err(format!("{id}: {}", next.trouble.unwrap_or_else(nothing)).into());
+    }
+    let text = sense::values(&next.readings);
+    print(cli, text.trim_end(), &serde_json::to_value(&next.readings)?);
+    Ok(())
+}
+
+/// Shows what comes until Ctrl-C: of the box's sensors, or of a device by a profile file.
+async fn watch(cli: &Cli, sensor: Option<&SensorId>, tried: Option<Sensor>) -> Result<(), Failure> {
+    let (to, from) = mpsc::channel(LIVE);
+    let stop = CancellationToken::new();
+    if let Some(sensor) = tried {
+        let clock = Arc::new(Clock::with_floor(0));
+        let master = load::master(&sensor.way, sensor.profile.time_limit, Path::new("."), &clock)?;
+        let showing = run::live::tried(sensor, master, &clock, to, &stop);
+        look::watch(showing, from, &stop, cli.json).await?;
+    } else {
+        let clock = clock(cli)?;
+        let showing = run::live::live(cli.data()?, sensor, (&clock, || chip(cli)), to, &stop);
+        look::watch(showing, from, &stop, cli.json).await?;
+    }
+    Ok(())
+}
+
+/// A device by a profile file, without a configuration.
+fn tried(file: &Path, at: &str, unit: Option<u8>) -> Result<Sensor, Failure> {
     let profile = load::profile(file)?;
     let config = SensorConfig {
         id: TRIED.parse()?,
@@ -252,10 +298,7 @@ async fn try_profile(cli: &Cli, file: &Path, at: &str, unit: Option<u8>) -> Resu
         interval_ms: None,
         identity: None,
     };
-    let sensor = config.resolve(&[profile])?;
-    let clock = Arc::new(Clock::with_floor(0));
-    // Without TLS no file of the folder is read.
-    ask_sensor(cli, &sensor, Path::new("."), &clock).await
+    Ok(config.resolve(&[profile])?)
 }
 
 async fn ask_sensor(cli: &Cli, sensor: &Sensor, data: &Path, clock: &Arc<Clock>) -> Result<(), Failure> {
@@ -302,15 +345,35 @@ async fn sensor(cli: &Cli, command: &SensorCommand) -> Result<(), Failure> {
             tcp,
             serial,
             unit,
+            seconds,
         } => {
             let at = tcp.as_ref().or(serial.as_ref());
             return match (sensor, profile, at) {
-                (Some(sensor), ..) => read_sensor(cli, sensor).await,
-                (None, Some(profile), Some(at)) => try_profile(cli, profile, at, *unit).await,
+                (Some(sensor), ..) => read_sensor(cli, sensor, Duration::from_secs((*seconds).into())).await,
+                (None, Some(profile), Some(at)) => {
+                    let clock = Arc::new(Clock::with_floor(0));
+                    // Without TLS no file of the folder is read.
+                    ask_sensor(cli, &tried(profile, at, *unit)?, Path::new("."), &clock).await
+                }
                 (None, ..) => {
                     Err("name a sensor of agent.toml, or give --profile with --tcp or --serial".into())
                 }
             };
+        }
+        SensorCommand::Watch {
+            sensor,
+            profile,
+            tcp,
+            serial,
+            unit,
+        } => {
+            let at = tcp.as_ref().or(serial.as_ref());
+            let device = match (profile, at) {
+                (Some(profile), Some(at)) => Some(tried(profile, at, *unit)?),
+                (Some(_), None) => return Err("--profile needs --tcp or --serial".into()),
+                (None, _) => None,
+            };
+            return watch(cli, sensor.as_ref(), device).await;
         }
         SensorCommand::Decode { characteristic, hex } => {
             let told = sense::decode::decode(characteristic, hex)?;

@@ -46,6 +46,7 @@ use crate::tpm::thread::Tpm;
 use wards::{Task, Wards};
 
 pub mod bluetooth;
+pub mod live;
 pub mod proving;
 pub mod wards;
 
@@ -106,6 +107,14 @@ pub enum RunError {
          operator for a new claim for this gateway and run `enrol` with it: the certificate and what waited are gone"
     )]
     Vault(#[from] ChipError),
+    /// There is no such sensor.
+    #[error("agent.toml has no {wanted}; it has: {known}")]
+    NoSensor {
+        /// What was wanted.
+        wanted: String,
+        /// All names.
+        known: String,
+    },
     /// A task ended by itself.
     #[error("the part `{0}` ended unexpectedly; that is a fault of the program, please report it")]
     Ended(&'static str),

@@ -12,6 +12,7 @@ pub mod ble;
 mod config;
 pub mod decode;
 mod identified;
+pub mod live;
 pub mod poll;
 pub mod radio;
 mod show;
@@ -29,7 +30,7 @@ use homeward_protocol::time::{Timestamp, Uptime};
 
 pub use config::{Address, Sensor, SensorConfig, SensorFault, SensorTls, TlsFiles, Way, lines};
 pub use identified::Said;
-pub use show::{describe, values};
+pub use show::{describe, shown, values};
 
 use crate::care::{self, Association, Circumstances, Gateway, Identity, Judged, Proof};
 use crate::outbox::Progress;

@@ -73,7 +73,7 @@ const SPAWNS: [&str; 6] = [
 ];
 
 /// Who beside `run.rs` may start a task or a thread, and why.
-const MAY_SPAWN: [(&str, &str); 10] = [
+const MAY_SPAWN: [(&str, &str); 12] = [
     (
         "fleet-server/src/run/supervise.rs",
         "the set of long tasks that run.rs starts and stops as one",
@@ -105,6 +105,14 @@ const MAY_SPAWN: [(&str, &str); 10] = [
     (
         "agent/src/guard/serve.rs",
         "an accept loop starts one task a connection, on a JoinSet of its own",
+    ),
+    (
+        "agent/src/sense/live/tap.rs",
+        "an accept loop starts one task a listener, on a JoinSet of its own",
+    ),
+    (
+        "agent/src/run/live.rs",
+        "as run.rs, for a command that reads sensors where no agent runs",
     ),
     ("agent/src/outbox/keeper.rs", "SQLite has a thread of its own"),
     ("agent/src/tpm/thread.rs", "a TPM is slow, and one thread owns it"),

@@ -35,7 +35,9 @@ const MAX_PROFILES: usize = 256;
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// A Bluetooth sensor was to be asked as one on a wire.
-    #[error("{0} is a Bluetooth sensor: it sends when it has something to tell, nobody can ask it")]
+    #[error(
+        "{0} is a Bluetooth sensor: it sends when it has something to tell, nobody can ask it. Follow it with `sensor watch`"
+    )]
     Bluetooth(String),
     /// A file could not be read.
     #[error("could not read {path}")]

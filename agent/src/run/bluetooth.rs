@@ -99,6 +99,7 @@ impl Bluetooth {
                 judged: judged.clone(),
                 heard: ears.heard.clone(),
                 events: ears.events.clone(),
+                readings: ears.readings.clone(),
             };
             let serving = radio.run(device, stop.clone());
             tasks.push(Box::pin(async {

@@ -11,7 +11,8 @@ use homeward_devices::modbus::bus::{Bus, Master};
 use homeward_protocol::envelope::Item;
 use homeward_protocol::id::SensorId;
 use homeward_protocol::posture::SensorHeard;
-use tokio::sync::{mpsc, watch};
+use homeward_protocol::reading::Reading;
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::bluetooth::Bluetooth;
@@ -23,6 +24,7 @@ use crate::config::load::{self, Guarding};
 use crate::guard::Guard;
 use crate::guard::serve::Post;
 use crate::outbox::keeper::Outbox;
+use crate::sense::live::tap::{self, Tap};
 use crate::sense::{Heard, Line, Sensor, lines, poll};
 use crate::watch::follow::Follow;
 use crate::watch::{Event, Listed, listed};
@@ -60,6 +62,8 @@ pub struct Ears {
     pub heard: mpsc::Sender<Heard>,
     /// What concerns the watch.
     pub events: mpsc::Sender<Event>,
+    /// Each reading, for who looks on.
+    pub readings: broadcast::Sender<Reading>,
 }
 
 impl Wards {
@@ -120,9 +124,15 @@ impl Wards {
         let (heard_tx, heard) = mpsc::channel(RECORDS);
         let (guarded_tx, guarded) = mpsc::channel(RECORDS);
         let (events_tx, events) = mpsc::channel(RECORDS);
+        let (readings, _) = broadcast::channel(tap::QUEUE);
         let ears = Ears {
             heard: heard_tx,
             events: events_tx,
+            readings,
+        };
+        let tap = Tap {
+            readings: ears.readings.clone(),
+            sensors: sensors.subscribe(),
         };
         let mut tasks = self.guarding(&guarded_tx, stop);
         for (line, bus) in self.lines {
@@ -148,9 +158,11 @@ impl Wards {
         tasks.push(task("watch", follow.run(stop.clone())));
         let with = (&self.clock, judged);
         tasks.extend(self.bluetooth.tasks(&self.data, with, &ears, stop));
+        tasks.push(task("tap", tap.run(self.data.clone(), stop.clone())));
         let to = To {
             records,
             events: ears.events.clone(),
+            readings: ears.readings.clone(),
         };
         tasks.push(task(
             "guarded",
@@ -186,14 +198,20 @@ impl Wards {
 struct To {
     records: mpsc::Sender<Vec<Item>>,
     events: mpsc::Sender<Event>,
+    readings: broadcast::Sender<Reading>,
 }
 
 impl To {
     /// Records go first: whatever the watch does, it stops none. False when nobody takes records any more.
     async fn hear(&self, items: Vec<Item>) -> bool {
         let events: Vec<Event> = items.iter().filter_map(Event::of).collect();
+        let shown = tap::readings(&items, &self.readings);
         if !items.is_empty() && self.records.send(items).await.is_err() {
             return false;
+        }
+        for reading in shown {
+            // Whoever looked on has just left.
+            let _nobody = self.readings.send(reading);
         }
         for event in events {
             // Asked to stop, the watch ends first.

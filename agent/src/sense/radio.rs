@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use homeward_devices::link::ble::{Advert, BondState, Central, Notice, Peripheral, StackState};
 use homeward_protocol::id::SensorId;
+use homeward_protocol::reading::Reading;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::Heard;
 use super::ble::{Device, Effect, Input, Kept, Noticed};
+use super::live::tap as live;
 use super::poll::Clock;
 use crate::associate::Associations;
 use crate::care::Judged;
@@ -81,6 +83,8 @@ pub struct Radio<C: Central> {
     pub heard: mpsc::Sender<Heard>,
     /// Takes what the watch wants to know.
     pub events: mpsc::Sender<Event>,
+    /// Takes each reading that is kept, for who looks on.
+    pub readings: broadcast::Sender<Reading>,
 }
 
 enum Woken {
@@ -195,11 +199,15 @@ impl<C: Central> Radio<C> {
         let Kept { heard, progress } = kept;
         let (now, _) = (self.clock)();
         let events: Vec<Event> = heard.items.iter().filter_map(Event::of).collect();
+        let shown = live::readings(&heard.items, &self.readings);
         if !heard.items.is_empty() || progress.is_some() {
             match self.outbox.keep(heard.items, progress, now).await {
                 Ok(()) | Err(OutboxError::DiskRefused { .. } | OutboxError::Encode(_)) => {}
                 Err(error) => return Err(error),
             }
+        }
+        for reading in shown {
+            let _nobody = self.readings.send(reading); // whoever looked on has just left
         }
         let state = Heard {
             items: Vec::new(),

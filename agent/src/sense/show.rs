@@ -54,6 +54,16 @@ pub fn values(readings: &[Reading]) -> String {
     readings.iter().map(line).collect()
 }
 
+/// One line as it comes, for `sensor watch`: when it was taken, by which sensor, and what it is.
+pub fn shown(reading: &Reading) -> String {
+    format!(
+        "{}  {:<16}  {}",
+        reading.taken_at,
+        reading.sensor,
+        line(reading).trim_end()
+    )
+}
+
 fn line(reading: &Reading) -> String {
     let value = match reading.value {
         Value::Number(number) => {
