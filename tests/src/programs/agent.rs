@@ -67,6 +67,11 @@ impl Agent {
         finish(self.command().args(args), answers.as_bytes(), COMMAND)
     }
 
+    /// Starts one command of the CLI that goes on until it is told to stop.
+    pub fn beside<S: AsRef<OsStr>>(&self, args: &[S]) -> Program {
+        Program::start("command", self.command().args(args))
+    }
+
     /// Enrols by a claim given on standard input, at most `limit`.
     pub fn enrol(&self, claim: &str, limit: Duration) -> Finished {
         finish(

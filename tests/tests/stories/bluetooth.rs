@@ -20,6 +20,8 @@ use homeward_tests::proxy::Link;
 
 use super::stage::{SOON, Stage, all_arrived};
 
+mod shown;
+
 const CLIP: Worn<'static> = Worn {
     id: "clip",
     profile: "pulse-oximeter",
