@@ -1,8 +1,9 @@
 //! Shell: the box's Bluetooth, by `BlueZ` on the system bus.
 //!
 //! # Design
-//! Values go through btleplug. What it cannot do or gets wrong is asked directly over the bus: scanning (btleplug
-//! switches the adapter on by itself, and floods itself with signal strengths), whether a thing is there twice,
+//! Reading, writing and subscribing go through btleplug. What it cannot do or gets wrong is asked directly over the bus:
+//! scanning (btleplug switches the adapter on by itself, and floods itself with signal strengths), connecting and the
+//! values that come ([`gatt`]: the end of one link silenced another), whether a thing is there twice,
 //! bonds and pairing ([`pair`]), and the life of the stack ([`watch`]; btleplug never notices that it died). How a
 //! key came about is learnt by [`keys`]. Limits for calls that wait for a sensor are longer than the 30 s inside the
 //! stack: a call that is given up earlier goes on in there and spoils the next.

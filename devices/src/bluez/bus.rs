@@ -12,7 +12,7 @@ use zbus::fdo::ManagedObjects;
 use zbus::match_rule::Builder;
 use zbus::message::Type;
 use zbus::wire::Type as Typed;
-use zbus::{Connection, MatchRule, Message, MessageStream};
+use zbus::{Connection, DBusError as _, MatchRule, Message, MessageStream};
 
 use crate::bluez::fault::{Doing, meaning, ran_out_of_time};
 use crate::bluez::objects::Objects;
@@ -68,6 +68,11 @@ impl From<zbus::Error> for Fault {
             zbus::Error::MethodError(name, message, _) => Fault::Named {
                 name: name.to_string(),
                 message: message.unwrap_or_default(),
+            },
+            // Errors of the bus's own family, also when the stack sends them: an object that is gone, no answer in time.
+            zbus::Error::FDO(error) => Fault::Named {
+                name: error.name().to_string(),
+                message: error.description().unwrap_or_default().to_owned(),
             },
             other => Fault::Bus(other.to_string()),
         }

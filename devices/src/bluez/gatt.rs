@@ -1,9 +1,10 @@
-//! Shell: a link to one sensor: connected, read, written and subscribed by btleplug, heard by ourselves.
+//! Shell: a link to one sensor: read, written and subscribed by btleplug, connected and heard by ourselves.
 //!
 //! # Design
 //! btleplug's own stream of values is not used. It asks the bus for all that lies below the sensor's object, and takes
 //! that back when a link ends; `dbus-daemon` 1.14 then forgets the newest such rule, whichever sensor it is of, and a
-//! sensor that is still connected is never heard again.
+//! sensor that is still connected is never heard again. Its `connect` waits by such a rule too: of two sensors that
+//! connect at once, the first to be done would let the other wait for nothing.
 #![expect(clippy::disallowed_methods, reason = "shell: waits with limits")]
 
 use std::collections::{BTreeSet, HashMap};
@@ -21,7 +22,7 @@ use zbus::{Message, MessageStream, OwnedVariant};
 
 use crate::bluez::bus::{Bus, Fault, SHORT};
 use crate::bluez::fault::{Doing, meaning, ran_out_of_time};
-use crate::bluez::objects::{Device, long_uuid};
+use crate::bluez::objects::{Device, Objects, long_uuid};
 use crate::bluez::{Bluez, Held, LONG, Session};
 use crate::link::ble::{At, BleError, MAX_VALUE, Notice, Peripheral, Stack, StackState};
 
@@ -76,17 +77,16 @@ impl Link {
             let owner = session.bus.owner().await.map_err(of_bus)?.unwrap_or_default();
             // Before the link: a bonded sensor is subscribed again by the stack, and sends at once.
             let values = session.bus.values(&owner).await.map_err(of_bus)?;
-            let means = |error| btleplug_means(&error, doing, address);
-            handle.connect().await.map_err(means)?;
-            handle.discover_services().await.map_err(means)?;
             let changes = session
                 .bus
                 .changes(&owner, Some(&device.path), "org.bluez.Device1");
-            let changes = changes.await.map_err(of_bus)?;
-            let objects = session.bus.ready().await?;
-            if !objects.device(address).is_some_and(|now| now.connected) {
-                return Err(BleError::LinkLost { address });
-            }
+            let mut changes = changes.await.map_err(of_bus)?;
+            let connect = "org.bluez.Device1.Connect";
+            let connected = session.bus.call(&device.path, connect, &(), LONG);
+            connected.await.map_err(of_bus)?;
+            let objects = resolved(&session.bus, address, &mut changes).await?;
+            let means = |error| btleplug_means(&error, doing, address);
+            handle.discover_services().await.map_err(means)?;
             Ok(Link {
                 bluez: bluez.clone(),
                 bus: session.bus.clone(),
@@ -256,6 +256,23 @@ impl Peripheral for Link {
 
     async fn disconnect(self) {
         hang_up(&self.bus, &self.path).await;
+    }
+}
+
+/// Waits until there is a link to `address` and its services are looked up; the tree of then. Fails when the link is
+/// lost meanwhile. The caller sets the limit.
+async fn resolved(bus: &Bus, address: BleAddress, changes: &mut MessageStream) -> Result<Objects, BleError> {
+    loop {
+        let objects = bus.ready().await?;
+        match objects.device(address) {
+            None => return Err(BleError::Unheard { address }),
+            Some(device) if !device.connected => return Err(BleError::LinkLost { address }),
+            Some(device) if device.resolved => return Ok(objects),
+            Some(_) => {}
+        }
+        if changes.next().await.is_none() {
+            return Err(BleError::LinkLost { address });
+        }
     }
 }
 

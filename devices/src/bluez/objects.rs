@@ -42,6 +42,8 @@ pub struct Device {
     pub bonded: bool,
     /// Whether there is a link now.
     pub connected: bool,
+    /// Whether its services were looked up over that link.
+    pub resolved: bool,
     /// Whether the stack lets it do things without asking.
     pub trusted: bool,
 }
@@ -170,6 +172,7 @@ fn device(path: &str, properties: &Properties) -> Option<Device> {
         // Releases before 5.65 have no Bonded.
         bonded: get(properties, "Bonded").unwrap_or_else(|| flag(properties, "Paired")),
         connected: flag(properties, "Connected"),
+        resolved: flag(properties, "ServicesResolved"),
         trusted: flag(properties, "Trusted"),
     })
 }

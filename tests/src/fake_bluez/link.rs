@@ -62,6 +62,11 @@ impl World {
         }
     }
 
+    /// The services of a linked sensor are looked up, where that was held up by [`World::unresolved`].
+    pub fn resolve(&mut self, address: BleAddress) {
+        self.explore(address);
+    }
+
     fn explore(&mut self, address: BleAddress) {
         let before = self.below(address).len();
         if let Some(known) = self.known.get_mut(&address) {

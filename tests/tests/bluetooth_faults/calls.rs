@@ -11,6 +11,7 @@ use homeward_tests::fake_bluez::meter::{POINT, meter};
 use homeward_tests::fake_bluez::objects::{ADAPTER, device_path, owned};
 use homeward_tests::fake_bluez::oximeter::{CONTINUOUS, HEART_RATE, oximeter, strap};
 use homeward_tests::fake_bluez::say::Refusal;
+use homeward_tests::fake_bluez::world::World;
 
 use super::{BATTERY, CLIP, CUFF, METER, STRAP, connect, hears};
 
@@ -280,6 +281,43 @@ fn a_link_whose_services_are_never_resolved_ends_at_our_limit() {
             world.unresolved = false;
         });
         connect(&bluez, STRAP).await.disconnect().await;
+    });
+}
+
+/// btleplug waits by rules that `dbus-daemon` 1.14 takes for one another: the first that is done ends the other's wait.
+#[test]
+fn of_sensors_that_connect_at_once_none_lets_another_wait() {
+    alone(|bluez, fake| async move {
+        let all = [STRAP, CLIP, CUFF];
+        fake.with(|world| {
+            world.bring(strap(STRAP));
+            world.bring(oximeter(CLIP));
+            world.bring(cuff(CUFF));
+            world.unresolved = true;
+        });
+        assert!(hears(&bluez, STRAP).await);
+        let resolving = async {
+            for address in all {
+                let linked = |world: &mut World| world.known.get(&address).is_some_and(|k| k.connected);
+                while !fake.with(linked) {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            }
+            for address in all {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                fake.with(|world| world.resolve(address));
+            }
+        };
+        let limit = Duration::from_secs(5);
+        let ((), strap, clip, cuff) = tokio::join!(
+            resolving,
+            bluez.connect(STRAP, limit),
+            bluez.connect(CLIP, limit),
+            bluez.connect(CUFF, limit),
+        );
+        for connected in [strap, clip, cuff] {
+            connected.expect("a link").disconnect().await;
+        }
     });
 }
 
