@@ -69,7 +69,7 @@ async fn main() -> ExitCode {
     let (before, stood) = (ticks(pid), stored());
     sleep(Duration::from_secs(seconds)).await;
     let (took, came) = (ticks(pid) - before, stored() - stood);
-    let hundredths = took * TICK_MS * 10 / seconds.max(1);
+    let hundredths = (took * TICK_MS * 10).div_ceil(seconds.max(1));
     println!(
         "agent, {SENSORS} sensors asked every second: {took} ticks of {TICK_MS} ms in {seconds} s, {}.{:02} % of one core; \
          {came} readings stored",
