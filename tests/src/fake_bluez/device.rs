@@ -51,6 +51,20 @@ impl Device {
         }
     }
 
+    /// It sent a value from there.
+    pub fn sent(&mut self, at: At) {
+        if let Device::Meter(meter) = self {
+            meter.sent(at);
+        }
+    }
+
+    /// There is a new link to it.
+    pub fn linked(&mut self) {
+        if let Device::Meter(meter) = self {
+            meter.linked();
+        }
+    }
+
     /// What it sends because of what was written there.
     pub fn written(&mut self, at: At, value: &[u8]) -> Result<Vec<Sent>, Att> {
         match self {

@@ -51,6 +51,9 @@ impl World {
         known.connected = true;
         known.link += 1;
         known.rssi = None;
+        if let Some(near) = self.near.get_mut(&address) {
+            near.sensor.device.linked();
+        }
         let again: Vec<(usize, usize)> = known.subscribed.keys().copied().collect();
         self.changed_device(address, &["Connected"]);
         if unresolved {

@@ -34,6 +34,8 @@ pub struct Meter {
     pub pace: Duration,
     /// How often records were asked for.
     pub asked: u32,
+    /// It is sending what was asked for.
+    busy: bool,
 }
 
 impl Meter {
@@ -57,21 +59,40 @@ impl Meter {
         self.records.len()
     }
 
-    /// A command at the record access point.
+    /// It sent a value from there; its answer is the last of what was asked for.
+    pub fn sent(&mut self, at: At) {
+        self.busy &= at != POINT;
+    }
+
+    /// There is a new link: what it was asked over another one is over.
+    pub fn linked(&mut self) {
+        self.busy = false;
+    }
+
+    /// A command at the record access point. One while it is sending is refused.
+    ///
+    /// Source: Core Specification Supplement, part B, 1.2: 0xFE, "Procedure Already in Progress".
     pub fn written(&mut self, at: At, value: &[u8]) -> Result<Vec<Sent>, Att> {
         if at != POINT {
             return Err(Att(0x03));
+        }
+        if self.busy && value != [3, 0] {
+            return Err(Att(0xFE));
         }
         let from = match value {
             [1, 1] => 0,
             [1, 3, 1, low, high] => u16::from_le_bytes([*low, *high]),
             [1, 6] => self.records.last().map_or(0, |(last, _)| *last),
-            [3, 0] => return Ok(vec![answer(3, 1)]),
+            [3, 0] => {
+                self.busy = false;
+                return Ok(vec![answer(3, 1)]);
+            }
             [1, ..] => return Ok(vec![answer(1, 4)]),
             [operation, ..] => return Ok(vec![answer(*operation, 2)]),
             [] => return Err(Att(0x0D)),
         };
         self.asked += 1;
+        self.busy = true;
         let wanted = self.records.iter().filter(|(number, _)| *number >= from);
         let mut all: Vec<Sent> = wanted
             .map(|(_, value)| Sent {

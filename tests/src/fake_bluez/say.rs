@@ -80,7 +80,7 @@ pub enum Say {
     Removed(String, Vec<String>),
     /// A sensor sends these, one after the other, as long as that link lasts.
     Send(BleAddress, u32, Vec<Sent>),
-    /// Ask a pairing agent, and come back with [`World::agent_said`].
+    /// Ask a pairing agent, and come back with what it said.
     Ask {
         /// For whom.
         call: CallId,

@@ -271,8 +271,13 @@ impl World {
 
     /// The same, for the values of [`Say::Send`]: not when the link of then is gone.
     pub fn send_within(&mut self, address: BleAddress, link: u32, sent: Sent) -> bool {
-        let same = self.known.get(&address).is_some_and(|known| known.link == link);
-        same && self.send(address, sent.at, sent.value)
+        if self.known.get(&address).is_none_or(|known| known.link != link) {
+            return false;
+        }
+        if let Some(near) = self.near.get_mut(&address) {
+            near.sensor.device.sent(sent.at);
+        }
+        self.send(address, sent.at, sent.value)
     }
 
     /// How often a method was called; of one object or, with an empty path, of any.

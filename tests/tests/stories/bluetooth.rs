@@ -344,9 +344,11 @@ async fn a_meters_records_are_stored_once_each_however_often_the_agent_is_killed
     wait_for("all records", Duration::from_mins(1), || {
         (count(&stage) >= usize::from(RECORDS)).then_some(())
     });
-    let mut found = stored(&stage, METER.id, "blood-glucose");
-    found.sort_unstable();
-    assert_eq!(found, all, "each once");
+    assert_eq!(
+        stored(&stage, METER.id, "blood-glucose"),
+        all,
+        "each once, in order"
+    );
     home.agent.kill();
     room.fake.with(|world| {
         if let Device::Meter(memory) = &mut world.sensor(METER.address).sensor.device {
@@ -359,8 +361,7 @@ async fn a_meters_records_are_stored_once_each_however_often_the_agent_is_killed
         (count(&stage) >= usize::from(RECORDS) + 2).then_some(())
     });
     all_arrived(&home);
-    let mut new = stored(&stage, METER.id, "blood-glucose").split_off(RECORDS.into());
-    new.sort_unstable();
+    let new = stored(&stage, METER.id, "blood-glucose").split_off(RECORDS.into());
     assert_eq!(new, [200, 201]);
     let (asked, kept) = room
         .fake
