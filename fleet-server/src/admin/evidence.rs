@@ -165,7 +165,7 @@ fn keys(asked: &EvidenceVerify) -> Result<Vec<PublicKey>, AdminError> {
         for file in &asked.certificates {
             certificates.extend(pems(file)?);
         }
-        let papers = Papers::read(&pems(roots)?, &certificates, None);
+        let papers = Papers::read(&pems(roots)?, &certificates, Vec::new());
         let papers = papers.map_err(|e| AdminError::Asked(e.to_string()))?;
         keys.extend(papers.keys().cloned());
         if keys.is_empty() {

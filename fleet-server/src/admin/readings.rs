@@ -17,7 +17,7 @@ use time::format_description::well_known::Rfc3339;
 use super::{AdminError, BY, Said};
 use crate::api::shape::ReadingShape;
 use crate::audit::Action;
-use crate::ca::signer::{gateway_issuers, pem, published};
+use crate::ca::signer::{former_roots, gateway_issuers, pem, published};
 use crate::care::reading as said;
 use crate::cli::{ReadingExport, ReadingList, Span};
 use crate::clock::Clock;
@@ -178,7 +178,10 @@ async fn papers(place: &Place, store: &Store, gateway: &GatewayId, to: &Path) ->
         .await?;
     let mut text: String = own.into_iter().map(|c| pem(&c.der.into())).collect();
     text.extend(gateway_issuers(&folder)?.iter().map(pem));
-    let roots: String = published(&folder)?.roots().iter().map(pem).collect();
+    // Those of before too: a reading of their time leads to one of them.
+    let mut roots = published(&folder)?.roots();
+    roots.extend(former_roots(&folder)?);
+    let roots: String = roots.iter().map(pem).collect();
     for (name, text) in [(CERTIFICATES, text), (ROOTS, roots)] {
         let path = to.join(name);
         let written = create(&path)?.write_all(text.as_bytes());

@@ -201,8 +201,9 @@ fn papers(asked: &ReadingVerify) -> Result<Papers, AdminError> {
         let why = "no certificate of a gateway was given: give the folder of `reading export`, or --certificates FILE";
         return Err(AdminError::Asked(why.into()));
     }
-    let crl = asked.crl.as_deref().map(list).transpose()?;
-    Papers::read(&roots, &certificates, crl).map_err(|e| AdminError::Asked(e.to_string()))
+    let lists = asked.crl.as_deref().map(lists).transpose()?;
+    Papers::read(&roots, &certificates, lists.unwrap_or_default())
+        .map_err(|e| AdminError::Asked(e.to_string()))
 }
 
 fn pem(file: &Path) -> Result<Vec<CertificateDer<'static>>, AdminError> {
@@ -218,10 +219,14 @@ fn pem(file: &Path) -> Result<Vec<CertificateDer<'static>>, AdminError> {
     }
 }
 
-fn list(file: &Path) -> Result<CertificateRevocationListDer<'static>, AdminError> {
+/// All lists of a PEM file, one for each issuer; else the one that the file is.
+fn lists(file: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, AdminError> {
     let bytes = read(file)?;
-    let pem = CertificateRevocationListDer::from_pem_slice(&bytes);
-    Ok(pem.unwrap_or_else(|_| CertificateRevocationListDer::from(bytes)))
+    let pem: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&bytes).collect();
+    Ok(pem
+        .ok()
+        .filter(|lists| !lists.is_empty())
+        .unwrap_or_else(|| vec![CertificateRevocationListDer::from(bytes)]))
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, AdminError> {

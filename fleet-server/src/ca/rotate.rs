@@ -23,7 +23,7 @@ use super::bundle::{hex, number, parse};
 use super::files::{cert, file, issuer, key, key_in, pem, read, serial, write, write_key};
 use super::passphrase::Passphrase;
 use super::profile::{self, Purpose};
-use super::signer::{is_key, issue, published, root_key};
+use super::signer::{is_key, issue, listed, published, root_key};
 use super::{CaError, TrustDomain, leaf, sealed};
 
 /// How the keys are opened and sealed in a step.
@@ -73,14 +73,15 @@ pub fn root(dir: &Path, by: Opener<'_>, new_key_to: &Path, now: Timestamp) -> Re
     Ok(path)
 }
 
-/// Members trust the leaving roots no more.
+/// Members trust the leaving roots no more. They are kept for what was signed in their time.
 pub fn drop_leaving(dir: &Path) -> Result<usize, CaError> {
     let leaving: Result<Vec<u32>, CaError> = published(dir)?.leaving.iter().map(number).collect();
     let leaving = leaving?;
     in_a_copy(dir, |copy| {
         for old in &leaving {
             let path = copy.join(format!("leaving-{old}.crt"));
-            fs::remove_file(&path).map_err(file("remove", &path))?;
+            let former = copy.join(format!("former-{old}.crt"));
+            fs::rename(&path, former).map_err(file("rename", &path))?;
         }
         Ok(())
     })?;
@@ -91,12 +92,11 @@ pub fn drop_leaving(dir: &Path) -> Result<usize, CaError> {
 pub fn seal(dir: &Path, old: Option<&Passphrase>, new: Option<&Passphrase>) -> Result<usize, CaError> {
     let mut count = 0;
     in_a_copy(dir, |copy| {
-        for entry in fs::read_dir(copy).map_err(file("list", copy))? {
-            let name = entry.map_err(file("list", copy))?.file_name();
-            let name = name.to_string_lossy();
+        // Listed first: a folder that is written to while it is read may name a file twice.
+        for name in listed(copy)? {
             // The listeners' own key is no authority: it lasts 90 days and is needed unattended.
             if is_key(&name) && name != "server.key" {
-                let key = key_in(&copy.join(&*name), old)?;
+                let key = key_in(&copy.join(&name), old)?;
                 write_key(copy, &name, &key, new)?;
                 count += 1;
             }

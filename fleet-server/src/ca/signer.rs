@@ -5,6 +5,7 @@
 //! | `root.crt`, `next-root.crt` | the active root and the next one |
 //! | `root-1.key`, `root-2.key` | the roots' keys; the server needs neither, and they are to be kept elsewhere |
 //! | `leaving-*.crt`, `link-*.crt` | roots on their way out, and what introduces the newer ones |
+//! | `former-*.crt` | roots that nobody trusts any more; readings of their time are checked by them |
 //! | `gateways.crt`, `gateways.key` | the intermediate that issues gateways' certificates |
 //! | `gateways-*.crt`, `gateways-*.key` | those before it, for their revocation lists |
 //! | `servers.crt`, `servers.key` | the intermediate that issues servers' certificates |
@@ -187,18 +188,11 @@ fn still_good(kept: &Identity, names: &[ServerName<'static>], now: Timestamp) ->
 
 /// What members trust, from the folder; no key is read.
 pub fn published(dir: &Path) -> Result<Bundle, CaError> {
-    let all = |prefix: &str| -> Result<Vec<_>, CaError> {
-        let names = names(dir, prefix)?;
-        names
-            .iter()
-            .map(|name| cert(dir, &format!("{name}.crt")))
-            .collect()
-    };
     Ok(Bundle {
         active: cert(dir, "root.crt")?,
         next: cert(dir, "next-root.crt")?,
-        leaving: all("leaving-")?,
-        links: all("link-")?,
+        leaving: certs(dir, "leaving-")?,
+        links: certs(dir, "link-")?,
     })
 }
 
@@ -207,6 +201,11 @@ pub fn gateway_issuers(dir: &Path) -> Result<Vec<CertificateDer<'static>>, CaErr
     let older = names(dir, "gateways-")?;
     let all = std::iter::once("gateways".to_owned()).chain(older);
     all.map(|name| cert(dir, &format!("{name}.crt"))).collect()
+}
+
+/// Roots that no member trusts any more: what was signed in their time is still checked by them.
+pub fn former_roots(dir: &Path) -> Result<Vec<CertificateDer<'static>>, CaError> {
+    certs(dir, "former-")
 }
 
 /// Keys of roots that lie in the authority's folder, where they are not needed.
@@ -237,6 +236,14 @@ pub(super) fn issue(
     Ok(made)
 }
 
+fn certs(dir: &Path, prefix: &str) -> Result<Vec<CertificateDer<'static>>, CaError> {
+    let names = names(dir, prefix)?;
+    names
+        .iter()
+        .map(|name| cert(dir, &format!("{name}.crt")))
+        .collect()
+}
+
 /// The certificates in `dir` whose file names begin so, without `.crt`, in order.
 fn names(dir: &Path, prefix: &str) -> Result<Vec<String>, CaError> {
     let found = listed(dir)?;
@@ -247,7 +254,7 @@ fn names(dir: &Path, prefix: &str) -> Result<Vec<String>, CaError> {
     Ok(found.iter().filter_map(fits).collect())
 }
 
-fn listed(dir: &Path) -> Result<Vec<String>, CaError> {
+pub(super) fn listed(dir: &Path) -> Result<Vec<String>, CaError> {
     let entries = fs::read_dir(dir).map_err(file("list", dir))?;
     let mut found = Vec::new();
     for entry in entries {

@@ -61,13 +61,14 @@ pub struct Papers {
 
 impl Papers {
     /// Reads certificates: those of gateways and those of their issuers, in any order. Those of gateways that do not
-    /// lead to one of `roots`, or that stand on the revocation list, are left out and named by [`Papers::refused`].
+    /// lead to one of `roots`, or that stand on one of the revocation `lists`, are left out and named by
+    /// [`Papers::refused`]. With lists, so are those of an issuer that has none among them.
     pub fn read(
         roots: &[CertificateDer<'static>],
         certificates: &[CertificateDer<'static>],
-        crl: Option<CertificateRevocationListDer<'static>>,
+        lists: Vec<CertificateRevocationListDer<'static>>,
     ) -> Result<Papers, PapersError> {
-        let verifier = verifier(roots, crl)?;
+        let verifier = verifier(roots, lists)?;
         let is_issuer = |der: &&CertificateDer<'static>| parse(der).is_some_and(|cert| cert.is_ca());
         let issuers: Vec<CertificateDer<'static>> = certificates.iter().filter(is_issuer).cloned().collect();
         let mut papers = Papers::default();
@@ -101,7 +102,7 @@ impl Papers {
 
 fn verifier(
     roots: &[CertificateDer<'static>],
-    crl: Option<CertificateRevocationListDer<'static>>,
+    lists: Vec<CertificateRevocationListDer<'static>>,
 ) -> Result<Arc<dyn ClientCertVerifier>, PapersError> {
     let mut anchors = RootCertStore::empty();
     for root in roots {
@@ -109,7 +110,7 @@ fn verifier(
         added.map_err(|e| PapersError::Roots(e.to_string()))?;
     }
     let built = WebPkiClientVerifier::builder_with_provider(Arc::new(anchors), Arc::new(default_provider()))
-        .with_crls(crl)
+        .with_crls(lists)
         .only_check_end_entity_revocation()
         .build();
     built.map_err(|e| PapersError::Roots(e.to_string()))

@@ -120,7 +120,7 @@ impl Fleet {
 
     fn papers(&self, leaves: &[CertificateDer<'static>]) -> Papers {
         let all = [leaves, &[self.authority.gateway_issuer().clone()]].concat();
-        Papers::read(&self.authority.trust_bundle(), &all, None).expect("papers")
+        Papers::read(&self.authority.trust_bundle(), &all, Vec::new()).expect("papers")
     }
 
     fn verifier(&self, of: &Speaker) -> Verifier {
@@ -246,7 +246,7 @@ fn one_changed_bit_of_a_certificate_names_nobody() {
             let mut all = [leaf.to_vec(), issuer.to_vec()];
             all[which][bit / 8] ^= 1 << (bit % 8);
             let all = all.map(CertificateDer::from);
-            let papers = Papers::read(&roots, &all, None).expect("the roots are right");
+            let papers = Papers::read(&roots, &all, Vec::new()).expect("the roots are right");
             assert!(
                 Verifier::new(papers).check(&bytes).is_err(),
                 "certificate {which}, bit {bit}"
@@ -283,7 +283,7 @@ fn only_a_certificate_that_names_this_gateway_for_this_key_at_this_time_counts()
             stranger.certificate(&gateway, 1, NOW),
             stranger.authority.gateway_issuer().clone(),
         ],
-        None,
+        Vec::new(),
     );
     let papers = papers.expect("the roots are right");
     assert_eq!(papers.refused().len(), 1, "another fleet's");
@@ -311,7 +311,7 @@ fn a_certificate_on_the_revocation_list_counts_no_more() {
             at: NOW,
         };
         let crl = fleet.authority.crl(&[gone], NOW).expect("a list");
-        let papers = Papers::read(&fleet.authority.trust_bundle(), &all, Some(crl)).expect("papers");
+        let papers = Papers::read(&fleet.authority.trust_bundle(), &all, vec![crl]).expect("papers");
         assert_eq!(papers.refused().len(), usize::from(!good));
         assert_eq!(Verifier::new(papers).check(&bytes).is_ok(), good);
     }

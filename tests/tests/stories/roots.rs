@@ -22,6 +22,23 @@ fn everybody_holds_todays_roots(stage: &Stage) {
     });
 }
 
+/// What the box signed under the first root, which nobody trusts any more, and under the others.
+fn readings_of_every_time_verify(stage: &Stage, home: &Home) {
+    let (out, list) = (stage.path().join("readings"), stage.path().join("all.crl"));
+    let (out, list) = (out.display().to_string(), list.display().to_string());
+    stage
+        .fleet
+        .run(&["reading", "export", home.gateway.as_str(), "--to", &out])
+        .ok();
+    stage.fleet.run(&["ca", "crl", "--out", &list]).ok();
+    let roots = format!("{out}/roots.pem");
+    // The command fails when one envelope or reading is refused.
+    stage
+        .fleet
+        .run(&["reading", "verify", &out, "--roots", &roots, "--crl", &list])
+        .ok();
+}
+
 fn reconnects_and_reports(stage: &Stage, home: &mut Home) {
     home.agent.stop();
     home.run();
@@ -117,6 +134,7 @@ async fn roots_and_intermediates_are_replaced_while_a_home_reports() {
     assert_eq!(trail, 3);
     home.agent.stop();
     other.agent.stop();
+    readings_of_every_time_verify(&stage, &home);
     stage.fleet.stop();
     stage.fleet.run(&["check"]).ok();
 }

@@ -134,6 +134,11 @@ fn roots_follow_one_another_in_three_steps() {
     assert_eq!(rotate::drop_leaving(&ca).expect("dropped"), 1);
     let third = Authority::open(&ca).expect("opens");
     assert_eq!(third.trust_bundle(), [new.active.clone(), new.next.clone()]);
+    assert_eq!(
+        signer::former_roots(&ca).expect("listed"),
+        std::slice::from_ref(&old.active),
+        "kept for readings of its time"
+    );
     // And once more, with the key that came to the medium.
     let made =
         rotate::root(&ca, by(&media.path().join("root-3.key")), media.path(), later(2)).expect("rotated");
