@@ -1,8 +1,8 @@
 //! What this box says of itself when it is asked to prove it, and what it makes of the answer.
 //!
 //! Decides only: [`Boots`] counts boots, [`Asking`] says when to ask to be asked, [`claims`] fills in the evidence, and
-//! [`Judged`](crate::care::Judged) holds the judgement until it ends. [`measure`] looks at the box, [`file`] keeps what
-//! has to be kept, [`answer`] speaks with the server.
+//! [`Judged`](crate::care::Judged) holds the judgement until it ends. [`measure`] looks at the box, [`mod@file`] keeps
+//! what has to be kept, [`answer`] speaks with the server.
 //!
 //! # Design
 //! A challenge is answered on the connection it came over, or not at all: the server makes a new one for a new

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use homeward_protocol::bond::BleAddress;
 use homeward_protocol::claim::{Endpoint, Pin};
 use homeward_protocol::id::SensorId;
@@ -142,6 +142,31 @@ pub enum Command {
     Profile(ProfileCommand),
 }
 
+/// A sensor that agent.toml names, or a Modbus device by a profile file.
+#[derive(Debug, Args)]
+pub struct Which {
+    /// Which sensor, as agent.toml names it.
+    #[arg(conflicts_with_all = ["profile", "tcp", "serial", "unit"])]
+    pub sensor: Option<SensorId>,
+    /// A profile file to try, with --tcp or --serial.
+    #[arg(long, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
+    /// Where the device is on the network.
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        requires = "profile",
+        conflicts_with = "serial"
+    )]
+    pub tcp: Option<String>,
+    /// The serial port that the device is on; speed and framing are the profile's.
+    #[arg(long, value_name = "DEVICE", requires = "profile")]
+    pub serial: Option<String>,
+    /// The Modbus unit id, when not the profile's.
+    #[arg(long, requires = "profile")]
+    pub unit: Option<u8>,
+}
+
 /// Ask sensors.
 #[derive(Debug, Subcommand)]
 pub enum SensorCommand {
@@ -154,26 +179,9 @@ pub enum SensorCommand {
                             read --profile my-ups.toml --tcp 192.0.2.7:502 --unit 1 --json"
     )]
     Read {
-        /// Which sensor, as agent.toml names it.
-        #[arg(conflicts_with_all = ["profile", "tcp", "serial", "unit"])]
-        sensor: Option<SensorId>,
-        /// A profile file to try, with --tcp or --serial.
-        #[arg(long, value_name = "FILE")]
-        profile: Option<PathBuf>,
-        /// Where the device is on the network.
-        #[arg(
-            long,
-            value_name = "HOST:PORT",
-            requires = "profile",
-            conflicts_with = "serial"
-        )]
-        tcp: Option<String>,
-        /// The serial port that the device is on; speed and framing are the profile's.
-        #[arg(long, value_name = "DEVICE", requires = "profile")]
-        serial: Option<String>,
-        /// The Modbus unit id, when not the profile's.
-        #[arg(long, requires = "profile")]
-        unit: Option<u8>,
+        /// Which sensor.
+        #[command(flatten)]
+        which: Which,
         /// How long to wait for a Bluetooth sensor.
         #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=3600))]
         seconds: u16,
@@ -187,26 +195,9 @@ pub enum SensorCommand {
                             watch cuff\n  homeward-agent sensor watch --profile my-ups.toml --tcp 192.0.2.7:502"
     )]
     Watch {
-        /// Which sensor, as agent.toml names it; without it all.
-        #[arg(conflicts_with_all = ["profile", "tcp", "serial", "unit"])]
-        sensor: Option<SensorId>,
-        /// A profile file to try, with --tcp or --serial.
-        #[arg(long, value_name = "FILE")]
-        profile: Option<PathBuf>,
-        /// Where the device is on the network.
-        #[arg(
-            long,
-            value_name = "HOST:PORT",
-            requires = "profile",
-            conflicts_with = "serial"
-        )]
-        tcp: Option<String>,
-        /// The serial port that the device is on; speed and framing are the profile's.
-        #[arg(long, value_name = "DEVICE", requires = "profile")]
-        serial: Option<String>,
-        /// The Modbus unit id, when not the profile's.
-        #[arg(long, requires = "profile")]
-        unit: Option<u8>,
+        /// Which sensor; without one all.
+        #[command(flatten)]
+        which: Which,
     },
     /// Decode one value of a Bluetooth sensor from a capture, field by field. Needs no data folder.
     ///

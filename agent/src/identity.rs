@@ -8,6 +8,7 @@ use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::Timestamp;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+mod device_key;
 pub mod keys;
 pub mod tls;
 

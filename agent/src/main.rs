@@ -12,7 +12,7 @@ use clap::Parser as _;
 use homeward_agent::associate::pair;
 use homeward_agent::attest::show;
 use homeward_agent::care::{Gateway, Identity};
-use homeward_agent::cli::{Cli, Command, ProfileCommand, SensorCommand, TpmChoice};
+use homeward_agent::cli::{Cli, Command, ProfileCommand, SensorCommand, TpmChoice, Which};
 use homeward_agent::clock::Clock;
 use homeward_agent::config::load;
 use homeward_agent::enrol::est::{Progress, enrol, enrol_by_tpm};
@@ -285,8 +285,13 @@ async fn watch(cli: &Cli, sensor: Option<&SensorId>, tried: Option<Sensor>) -> R
     Ok(())
 }
 
-/// A device by a profile file, without a configuration.
-fn tried(file: &Path, at: &str, unit: Option<u8>) -> Result<Sensor, Failure> {
+/// The device that a profile file is tried on, if one is named: without a configuration.
+fn device(which: &Which) -> Result<Option<Sensor>, Failure> {
+    let Some(file) = &which.profile else {
+        return Ok(None);
+    };
+    let at = which.tcp.as_ref().or(which.serial.as_ref());
+    let at = at.ok_or("--profile needs --tcp or --serial")?;
     let profile = load::profile(file)?;
     let config = SensorConfig {
         id: TRIED.parse()?,
@@ -294,11 +299,11 @@ fn tried(file: &Path, at: &str, unit: Option<u8>) -> Result<Sensor, Failure> {
         address: at.parse()?,
         tls: None,
         baud: None,
-        unit,
+        unit: which.unit,
         interval_ms: None,
         identity: None,
     };
-    Ok(config.resolve(&[profile])?)
+    Ok(Some(config.resolve(&[profile])?))
 }
 
 async fn ask_sensor(cli: &Cli, sensor: &Sensor, data: &Path, clock: &Arc<Clock>) -> Result<(), Failure> {
@@ -339,41 +344,22 @@ async fn sensor(cli: &Cli, command: &SensorCommand) -> Result<(), Failure> {
         }
         SensorCommand::List => pair::list(cli.data()?, load::keys(cli.data()?)?).await?,
         SensorCommand::Forget { sensor } => pair::forget(cli.data()?, sensor, now(cli)?).await?,
-        SensorCommand::Read {
-            sensor,
-            profile,
-            tcp,
-            serial,
-            unit,
-            seconds,
-        } => {
-            let at = tcp.as_ref().or(serial.as_ref());
-            return match (sensor, profile, at) {
-                (Some(sensor), ..) => read_sensor(cli, sensor, Duration::from_secs((*seconds).into())).await,
-                (None, Some(profile), Some(at)) => {
+        SensorCommand::Read { which, seconds } => {
+            let limit = Duration::from_secs((*seconds).into());
+            return match (&which.sensor, device(which)?) {
+                (Some(sensor), _) => read_sensor(cli, sensor, limit).await,
+                // Without TLS no file of the folder is read.
+                (None, Some(device)) => {
                     let clock = Arc::new(Clock::with_floor(0));
-                    // Without TLS no file of the folder is read.
-                    ask_sensor(cli, &tried(profile, at, *unit)?, Path::new("."), &clock).await
+                    ask_sensor(cli, &device, Path::new("."), &clock).await
                 }
-                (None, ..) => {
+                (None, None) => {
                     Err("name a sensor of agent.toml, or give --profile with --tcp or --serial".into())
                 }
             };
         }
-        SensorCommand::Watch {
-            sensor,
-            profile,
-            tcp,
-            serial,
-            unit,
-        } => {
-            let at = tcp.as_ref().or(serial.as_ref());
-            let device = match (profile, at) {
-                (Some(profile), Some(at)) => Some(tried(profile, at, *unit)?),
-                (Some(_), None) => return Err("--profile needs --tcp or --serial".into()),
-                (None, _) => None,
-            };
-            return watch(cli, sensor.as_ref(), device).await;
+        SensorCommand::Watch { which } => {
+            return watch(cli, which.sensor.as_ref(), device(which)?).await;
         }
         SensorCommand::Decode { characteristic, hex } => {
             let told = sense::decode::decode(characteristic, hex)?;

@@ -163,10 +163,6 @@ pub struct Agent {
 
 impl Agent {
     /// Starts one on the current runtime. It ends when `stop` is cancelled or one of its tasks ends.
-    #[expect(
-        clippy::too_many_lines,
-        reason = "what an agent is made of is joined in one place"
-    )]
     pub fn start(parts: Parts, stop: CancellationToken) -> Result<Agent, RunError> {
         let Parts {
             server,
@@ -194,14 +190,11 @@ impl Agent {
         let (asked, asks) = asking();
         let (ends, answering) = proving::converse(proof, &outbox, (&clock, &link), &stop);
         let ledger = outbox.ledger();
-        let (at, uptime, first_ledger) = (clock.now(), clock.uptime(), *ledger.borrow());
-        let moment = Moment { uptime, at };
-        let session = Session::new(config.limits, first_ledger, last_alive, random(), moment);
+        let session = first_session(&config, &ledger, last_alive, &clock);
         let mut tasks = JoinSet::new();
 
         let keeping = intake::run(records, outbox.clone(), Arc::clone(&clock), stop.clone());
         tasks.spawn(async { ("records", keeping.await.map_err(RunError::from)) });
-
         let wire = Link {
             door: gate(&server, &config),
             credentials: credentials_rx,
@@ -228,8 +221,8 @@ impl Agent {
             to: credentials_tx,
             told: certificate_tx,
         };
-        let stopped = stop.clone();
-        tasks.spawn(async move { ("credentials", change.run(stopped).await) });
+        let changing = change.run(stop.clone());
+        tasks.spawn(async { ("credentials", changing.await) });
         tasks.spawn(done("wishes", dispatch(wishes, asked, stop.clone())));
 
         let gateway = server.gateway.clone();
@@ -245,8 +238,8 @@ impl Agent {
             clock: Arc::clone(&clock),
             dice: random(),
         };
-        let renewing = done("renewal", renewal.run(held_tx, asks.renew, stop.clone()));
-        begin(&mut tasks, apart, renewing);
+        let renewing = renewal.run(held_tx, asks.renew, stop.clone());
+        begin(&mut tasks, apart, done("renewal", renewing));
 
         if let Some(data) = data {
             let reporter = Reporter {
@@ -346,6 +339,19 @@ fn credentials(
         tls: Arc::new(tls),
         signer,
     })
+}
+
+fn first_session(
+    config: &Config,
+    ledger: &watch::Receiver<Ledger>,
+    last_alive: Option<Timestamp>,
+    clock: &Clock,
+) -> Session {
+    let moment = Moment {
+        uptime: clock.uptime(),
+        at: clock.now(),
+    };
+    Session::new(config.limits, *ledger.borrow(), last_alive, random(), moment)
 }
 
 fn gate(server: &Server, config: &Config) -> Door {
@@ -517,13 +523,8 @@ fn foreign(error: ChipError) -> RunError {
 /// A key that is in another TPM is said now, not at each connect.
 async fn ensure_usable(key: &DeviceKey) -> Result<(), RunError> {
     let Some(chip) = key.chip() else { return Ok(()) };
-    let wrapped = chip.wrapped().clone();
-    let used = chip
-        .tpm()
-        .call(move |chip| chip.sign(&wrapped, b"homeward: is it there?"))
-        .await;
-    match used {
-        Ok(_) => Ok(()),
+    match chip.check().await {
+        Ok(()) => Ok(()),
         Err(error) if error.is_foreign() => Err(RunError::OtherTpm(error)),
         Err(error) => Err(RunError::Identity(error.into())),
     }

@@ -12,9 +12,9 @@
 //! | the file | opens: this is no protection, and `status` says so | opens |
 //!
 //! # Design
-//! AES-256-GCM with a random 96-bit nonce for each record. Random nonces are safe for 2^32 records of one key (NIST
-//! SP 800-38D, section 8.3): at a hundred readings a second that is sixteen months of *waiting* records, and a new key
-//! is made with each new outbox. What a record is for stands in its associated data, so that one cannot be put in the
+//! AES-256-GCM with a random 96-bit nonce for each record. Below 2^32 records of one key the chance that a nonce came
+//! twice stays below 2^-32 (NIST SP 800-38D, section 8.3): at ten readings a second, more than a home gives, that is
+//! thirteen years. A new claim with the folder set aside makes a new key. What a record is for stands in its associated data, so that one cannot be put in the
 //! place of another. Slots are sealed by HKDF-SHA256 (RFC 5869) of the secret, with a random salt a vault.
 
 pub mod chip;
@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 /// Bytes of a key.
 pub const KEY_LEN: usize = 32;
 /// Most slots that are read.
-const MOST_SLOTS: usize = 32;
+pub const MOST_SLOTS: usize = 32;
 /// What stands before HKDF's own input, so that the same secret used elsewhere gives another key.
 const INFO: &[u8] = b"homeward vault slot 1";
 
@@ -109,8 +109,23 @@ pub struct Random {
     pub salt: [u8; KEY_LEN],
     /// The secret of a vault that has nothing else.
     pub own: [u8; KEY_LEN],
-    /// A nonce for each slot.
-    pub nonce: Box<dyn FnMut() -> [u8; NONCE_LEN]>,
+    /// Nonces: one is used up for each slot.
+    pub nonces: Nonces,
+}
+
+/// Random nonces, each to be used once.
+pub struct Nonces(Vec<[u8; NONCE_LEN]>);
+
+impl Nonces {
+    /// Enough for every slot that a vault can have, from as many random bytes.
+    pub fn new(random: &[u8; NONCE_LEN * MOST_SLOTS]) -> Nonces {
+        Nonces(random.as_chunks().0.to_vec())
+    }
+
+    /// The next one. None is used twice: without one nothing is sealed.
+    fn next(&mut self) -> Result<[u8; NONCE_LEN], VaultError> {
+        self.0.pop().ok_or(VaultError::Key)
+    }
 }
 
 /// The file: JSON.
@@ -213,7 +228,7 @@ pub fn make(sources: &[Source], mut random: Random) -> Result<(Vault, String), V
     };
     let mut slots = Vec::new();
     for source in used.into_iter().take(MOST_SLOTS) {
-        slots.push(slot(source, &random.salt, &random.key, (random.nonce)())?);
+        slots.push(slot(source, &random.salt, &random.key, random.nonces.next()?)?);
     }
     let stored = Stored {
         version: 1,
@@ -241,11 +256,7 @@ pub fn open(text: &str, sources: &[Source]) -> Result<Vault, VaultError> {
 
 /// Adds the slots of the same kind that are missing, so that a new part of the machine opens it too; `None` when there is
 /// nothing to add. A vault that opens is not sealed anew by a stronger source here: that takes a new vault.
-pub fn refreshed(
-    text: &str,
-    sources: &[Source],
-    nonce: &mut dyn FnMut() -> [u8; NONCE_LEN],
-) -> Result<Option<String>, VaultError> {
+pub fn refreshed(text: &str, sources: &[Source], nonces: &mut Nonces) -> Result<Option<String>, VaultError> {
     let mut stored = parse(text)?;
     let salt = bytes(&stored.salt)?;
     let key = key_in(&stored, &salt, sources).ok_or(VaultError::Foreign)?;
@@ -257,7 +268,7 @@ pub fn refreshed(
             .iter()
             .any(|slot| unsealed(slot, &salt, source).is_some());
         if !opens && stored.slots.iter().any(known) && stored.slots.len() < MOST_SLOTS {
-            stored.slots.push(slot(source, &salt, &key, nonce())?);
+            stored.slots.push(slot(source, &salt, &key, nonces.next()?)?);
         }
     }
     if stored.slots.len() == before {
@@ -354,16 +365,16 @@ mod tests {
         }
     }
 
+    fn nonces() -> Nonces {
+        Nonces((1..=4).map(|n| [n; NONCE_LEN]).collect())
+    }
+
     fn random() -> Random {
-        let mut n = 0u8;
         Random {
             key: [1; KEY_LEN],
             salt: [2; KEY_LEN],
             own: [3; KEY_LEN],
-            nonce: Box::new(move || {
-                n += 1;
-                [n; NONCE_LEN]
-            }),
+            nonces: nonces(),
         }
     }
 
@@ -412,17 +423,26 @@ mod tests {
         let old = source(Kind::Machine, "card 02:00");
         let new = source(Kind::Machine, "card 02:01");
         let (_, text) = make(std::slice::from_ref(&old), random()).expect("made");
-        let mut nonce = || [77; NONCE_LEN];
+        let mut spare = nonces();
         let both = [old.clone(), new.clone()];
-        assert_eq!(refreshed(&text, std::slice::from_ref(&old), &mut nonce), Ok(None));
-        let text = refreshed(&text, &both, &mut nonce)
+        assert_eq!(refreshed(&text, std::slice::from_ref(&old), &mut spare), Ok(None));
+        let text = refreshed(&text, &both, &mut spare)
             .expect("opens")
             .expect("one more");
         assert!(open(&text, &[new]).is_ok() && open(&text, &[old]).is_ok());
         // Another kind does not slip in beside: it may be weaker.
         let tpm = source(Kind::Tpm, "unsealed");
         let (_, text) = make(std::slice::from_ref(&tpm), random()).expect("made");
-        assert_eq!(refreshed(&text, &[tpm, both[0].clone()], &mut nonce), Ok(None));
+        assert_eq!(refreshed(&text, &[tpm, both[0].clone()], &mut spare), Ok(None));
+    }
+
+    #[test]
+    fn without_a_nonce_left_nothing_is_sealed() {
+        let parts: Vec<Source> = (0..5)
+            .map(|n| source(Kind::Machine, &format!("card {n}")))
+            .collect();
+        assert_eq!(make(&parts, random()).err(), Some(VaultError::Key));
+        assert!(make(&parts[..4], random()).is_ok());
     }
 
     #[test]

@@ -6,11 +6,10 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use ring::aead::NONCE_LEN;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::sources::found;
-use super::{Kind, Random, Source, Vault, VaultError, kind_in, make, open, refreshed};
+use super::{Kind, Nonces, Random, Source, Vault, VaultError, kind_in, make, open, refreshed};
 
 /// Its name.
 const FILE: &str = "vault.json";
@@ -64,12 +63,8 @@ pub fn at_by(data: &Path, sources: &[Source]) -> Result<Vault, DiskError> {
         return Ok(vault);
     };
     let vault = open(&text, sources).map_err(wrong(&path))?;
-    let mut spare = Vec::new();
-    for _ in sources {
-        spare.push(random::<NONCE_LEN>()?);
-    }
-    let mut nonce = || spare.pop().unwrap_or_default();
-    if let Some(text) = refreshed(&text, sources, &mut nonce).map_err(wrong(&path))? {
+    let mut nonces = Nonces::new(&random()?);
+    if let Some(text) = refreshed(&text, sources, &mut nonces).map_err(wrong(&path))? {
         write(&path, &text)?;
     }
     Ok(vault)
@@ -99,15 +94,11 @@ pub fn set_aside(data: &Path, sealed: &[&str], now_ms: i64) -> Result<PathBuf, D
 }
 
 fn dice() -> Result<Random, DiskError> {
-    let mut nonces = Vec::new();
-    for _ in 0..64 {
-        nonces.push(random::<NONCE_LEN>()?);
-    }
     Ok(Random {
         key: random()?,
         salt: random()?,
         own: random()?,
-        nonce: Box::new(move || nonces.pop().unwrap_or_default()),
+        nonces: Nonces::new(&random()?),
     })
 }
 
