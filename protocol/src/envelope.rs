@@ -21,6 +21,7 @@ use crate::alarm::Alarm;
 use crate::guard::WriteAttempt;
 use crate::id::{Epoch, GatewayId, Seq};
 use crate::link::Outage;
+use crate::policy::state::{PolicyState, StoppedFlows};
 use crate::posture::{MAX_SENSORS, PostureReport};
 use crate::reading::Reading;
 use crate::signed::Message;
@@ -155,13 +156,22 @@ pub enum Item {
     Write(WriteAttempt),
     /// A link of the chain of postures ([`crate::postures::Link`]), as it was signed when it was made.
     Proof(Bytes),
+    /// Which policy holds on the box, and how each point of it stands.
+    Policy(Box<PolicyState>),
+    /// Flows that the box stopped.
+    Stopped(StoppedFlows),
 }
 
 impl Item {
     /// The lane it travels in.
     pub const fn lane(&self) -> Lane {
         match self {
-            Item::Alarm(_) | Item::Posture(_) | Item::Watch(_) | Item::Write(_) => Lane::Urgent,
+            Item::Alarm(_)
+            | Item::Posture(_)
+            | Item::Watch(_)
+            | Item::Write(_)
+            | Item::Policy(_)
+            | Item::Stopped(_) => Lane::Urgent,
             Item::Reading(_) => Lane::Vital,
             Item::Outage(_) | Item::Proof(_) => Lane::Routine,
         }
@@ -184,6 +194,12 @@ impl Item {
             }
             Item::Watch(report) if !report.is_within_limits() => {
                 Err(WireError::Rule("a watch report lists too much"))
+            }
+            Item::Policy(state) if !state.is_within_limits() => {
+                Err(WireError::Rule("a policy's state lists too many points"))
+            }
+            Item::Stopped(flows) if !flows.is_within_limits() => {
+                Err(WireError::Rule("a list of stopped flows of another size or rule"))
             }
             _ => Ok(item),
         }

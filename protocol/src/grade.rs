@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Plain Modbus has no identity of its own, and a Just Works bond none that was checked, so nothing read over them
 /// can grade above [`Grade::Associated`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Grade {
     /// Nothing ties the reading to a known device. Shown and labelled, never hidden.

@@ -124,6 +124,18 @@ text_id!(
     TeamId, "a care team id", 2..=40
 );
 text_id!(
+    /// A group of gateways that a policy is for: a ring, a ward, a kind of box.
+    GroupId, "a group id", 2..=40
+);
+text_id!(
+    /// A hazard of the organisation's list, such as `h-12`.
+    HazardId, "a hazard id", 2..=24
+);
+text_id!(
+    /// What a policy calls one of its entries: a flow, a device behind the box.
+    EntryName, "a name in a policy", 1..=24
+);
+text_id!(
     /// One boot of one box: the kernel's boot id (a UUID in lower case).
     BootId, "a boot id", 8..=40
 );

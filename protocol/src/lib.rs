@@ -21,6 +21,7 @@ pub mod grade;
 pub mod guard;
 pub mod id;
 pub mod link;
+pub mod policy;
 pub mod posture;
 pub mod postures;
 pub mod reading;

@@ -13,10 +13,10 @@ use std::marker::PhantomData;
 
 use coset::{CborSerializable, CoseSign1, CoseSign1Builder, Header, HeaderBuilder, iana};
 use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
-use crate::wire::{self, WireError};
+use crate::wire::{self, Bytes, WireError};
 
 /// Most bytes that the COSE structure adds around a payload: headers, lengths and a 64-byte signature.
 pub const OVERHEAD: usize = 128;
@@ -66,8 +66,23 @@ pub trait Signer {
 }
 
 /// A P-256 public key as the 65-byte uncompressed point (SEC 1, section 2.3.3).
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// On the wire: a byte string.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Bytes", into = "Bytes")]
 pub struct PublicKey([u8; 65]);
+
+impl TryFrom<Bytes> for PublicKey {
+    type Error = &'static str;
+    fn try_from(bytes: Bytes) -> Result<Self, Self::Error> {
+        PublicKey::from_point(&bytes.0).ok_or("not an uncompressed P-256 point")
+    }
+}
+
+impl From<PublicKey> for Bytes {
+    fn from(key: PublicKey) -> Bytes {
+        Bytes(key.0.to_vec())
+    }
+}
 
 impl PublicKey {
     /// Takes an uncompressed point; `None` when the length or the first byte is another's.

@@ -8,6 +8,8 @@
 //! | `hw1/GATEWAY/down/ack` | the server | an [`crate::ack::Ack`], `QoS` 1 |
 //! | `hw1/GATEWAY/down/challenge` | the server | a [`crate::attest::Challenge`], `QoS` 1 |
 //! | `hw1/GATEWAY/down/verdict` | the server | a [`crate::attest::Notice`], `QoS` 1 |
+//! | `hw1/GATEWAY/down/policy` | the server | a [`crate::policy::sign::Offer`], `QoS` 1 |
+//! | `hw1/GATEWAY/down/isolation` | the server | a [`crate::policy::isolation::IsolationOrder`], `QoS` 1 |
 //! | `hw1/GATEWAY/down/hint` | the server | "look now": a short word, `QoS` 0 |
 //! | `hw1/fleet/notice` | the server | the same for every gateway |
 //!
@@ -37,6 +39,10 @@ pub enum Topic {
     Challenge(GatewayId),
     /// A gateway's judgement.
     Verdict(GatewayId),
+    /// A policy for a gateway.
+    Policy(GatewayId),
+    /// An order to shut a gateway off, or to lift that.
+    Isolation(GatewayId),
     /// "Look now" to a gateway.
     Hint(GatewayId),
     /// "Look now" to all.
@@ -75,6 +81,8 @@ impl FromStr for Topic {
             (Some("down"), Some("ack")) => Topic::Ack(gateway),
             (Some("down"), Some("challenge")) => Topic::Challenge(gateway),
             (Some("down"), Some("verdict")) => Topic::Verdict(gateway),
+            (Some("down"), Some("policy")) => Topic::Policy(gateway),
+            (Some("down"), Some("isolation")) => Topic::Isolation(gateway),
             (Some("down"), Some("hint")) => Topic::Hint(gateway),
             _ => return Err(TopicError),
         };
@@ -95,6 +103,8 @@ impl fmt::Display for Topic {
             Topic::Ack(gateway) => write!(f, "hw1/{gateway}/down/ack"),
             Topic::Challenge(gateway) => write!(f, "hw1/{gateway}/down/challenge"),
             Topic::Verdict(gateway) => write!(f, "hw1/{gateway}/down/verdict"),
+            Topic::Policy(gateway) => write!(f, "hw1/{gateway}/down/policy"),
+            Topic::Isolation(gateway) => write!(f, "hw1/{gateway}/down/isolation"),
             Topic::Hint(gateway) => write!(f, "hw1/{gateway}/down/hint"),
             Topic::FleetNotice => f.write_str("hw1/fleet/notice"),
         }
@@ -137,6 +147,8 @@ mod tests {
             Topic::Ack(gw.clone()),
             Topic::Challenge(gw.clone()),
             Topic::Verdict(gw.clone()),
+            Topic::Policy(gw.clone()),
+            Topic::Isolation(gw.clone()),
             Topic::Hint(gw.clone()),
             Topic::FleetNotice,
         ];

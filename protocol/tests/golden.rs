@@ -25,6 +25,19 @@ use homeward_protocol::grade::{Grade, Reason};
 use homeward_protocol::guard::{Outcome, Why, WriteAttempt};
 use homeward_protocol::id::{Epoch, GatewayId, Seq};
 use homeward_protocol::link::{Cause, Outage};
+use homeward_protocol::policy::check::check;
+use homeward_protocol::policy::isolation::{IsolationOrder, Ordered};
+use homeward_protocol::policy::moment::Moment;
+use homeward_protocol::policy::network::Protocol;
+use homeward_protocol::policy::sign::{
+    Floor, Ground, Keyring, Offer, PolicyDigest, PolicyMark, Refusal, Review, SecondPerson, SigningKey,
+    accept,
+};
+use homeward_protocol::policy::state::{
+    Basis, Isolation, Phase, PointState, PolicyState, Refused, ReturnCause, Returned, Standing, StoppedFlow,
+    StoppedFlows,
+};
+use homeward_protocol::policy::{MAX_POLICY, Policy, PolicyVersion};
 use homeward_protocol::posture::{Clock, Disk, PostureReport, SensorHeard, ShortText};
 use homeward_protocol::postures::{Link, Occasion, START, TpmClock, after};
 use homeward_protocol::reading::{Details, Kind, Mark, Quality, Reading, SensorClock, Sent, State, Value};
@@ -293,6 +306,217 @@ fn stranger() -> WatchReport {
     }
 }
 
+fn mark() -> PolicyMark {
+    PolicyMark {
+        version: PolicyVersion(7),
+        digest: PolicyDigest([0x7d; 32]),
+    }
+}
+
+fn no_policy() -> PolicyState {
+    PolicyState {
+        taken_at: AT,
+        basis: Basis::Nothing,
+        policy: None,
+        keyring: 0,
+        phase: Phase::Settled,
+        refused: None,
+        returned: None,
+        isolation: None,
+        points: Vec::new(),
+        more: 0,
+    }
+}
+
+fn policy_state() -> PolicyState {
+    let said = ShortText::cut;
+    let point = |point: &str, applied: Option<&str>, observed: Option<&str>, standing| PointState {
+        point: point.parse().expect("a point"),
+        hazard: "h-3".parse().expect("an id"),
+        wanted: said("no"),
+        applied: applied.map(said),
+        observed: observed.map(said),
+        standing,
+        since: AT,
+    };
+    let points = vec![
+        point("sshd/password-login", Some("no"), Some("yes"), Standing::Drifted),
+        point(
+            "usb",
+            None,
+            None,
+            Standing::NotEnforceableHere(said("no USB here")),
+        ),
+        point(
+            "outbound/others",
+            None,
+            None,
+            Standing::Failed(said("nft is not installed")),
+        ),
+        point("outbound/flow/ntp", Some("no"), Some("no"), Standing::Holds),
+    ];
+    PolicyState {
+        basis: Basis::StrictAfterExpiry,
+        policy: Some(mark()),
+        keyring: 2,
+        phase: Phase::Confirming,
+        refused: Some(Refused {
+            mark: Some(mark()),
+            why: Refusal::Older,
+            at: AT,
+        }),
+        returned: Some(Returned {
+            from: mark(),
+            cause: ReturnCause::StepFailed(said("no room on the disk")),
+            at: AT,
+        }),
+        isolation: Some(Isolation {
+            order: 12,
+            ordered: Ordered::Isolate,
+            since: Some(AT),
+        }),
+        points,
+        more: 3,
+        ..no_policy()
+    }
+}
+
+fn stopped() -> StoppedFlows {
+    let flow = |point: &str, who: &str, peer: &str, protocol, port| StoppedFlow {
+        point: point.parse().expect("a point"),
+        who: ShortText::cut(who),
+        peer: peer.parse().expect("an address"),
+        protocol,
+        port,
+    };
+    StoppedFlows {
+        taken_at: AT,
+        flows: vec![
+            flow(
+                "devices/others",
+                "monitor",
+                "198.51.100.7",
+                Some(Protocol::Tcp),
+                515,
+            ),
+            flow(
+                "outbound/others",
+                "user 1000",
+                "2001:db8::7",
+                Some(Protocol::Udp),
+                53,
+            ),
+            flow("inbound/others", "192.0.2.9", "192.0.2.1", None, 0),
+        ],
+        more: 1,
+    }
+}
+
+/// A document with every rule, as an operator writes it.
+const DOCUMENT: &str = include_str!("policies/every-rule.toml");
+
+fn policy() -> Policy {
+    let checked = check(DOCUMENT);
+    checked
+        .policy
+        .unwrap_or_else(|| panic!("{:#?}", checked.findings))
+}
+
+fn keyring(authors: Vec<SigningKey>, reviewers: Vec<SigningKey>) -> Keyring {
+    Keyring {
+        version: 2,
+        issued: Moment::from_secs(1_795_000_000),
+        expires: Moment::from_secs(1_895_000_000),
+        authors,
+        reviewers,
+        second_person: SecondPerson::Required,
+    }
+}
+
+#[test]
+fn policies_keep_their_bytes_and_points_their_names() {
+    let encode = |p: &Policy| wire::encode(p, MAX_POLICY).expect("encodes");
+    holds("policy-1.cbor", &policy(), encode, |b| {
+        wire::decode(b, MAX_POLICY).expect("decodes")
+    });
+    let mut text = String::new();
+    for point in policy().points() {
+        let _ = writeln!(text, "{} ({}): {}", point.id, point.hazard, point.wanted);
+    }
+    let kept = kept("policy-1-points.txt", || text.clone().into_bytes());
+    assert_eq!(String::from_utf8_lossy(&kept), text);
+    let orders = [
+        ("isolation-1-isolate.cbor", Ordered::Isolate),
+        ("isolation-1-lift.cbor", Ordered::Lift),
+    ];
+    for (name, ordered) in orders {
+        let order = IsolationOrder {
+            order: 12,
+            ordered,
+            reason: ShortText::cut("a stranger's device speaks through it"),
+            at: AT,
+        };
+        let encode = |o: &IsolationOrder| o.encode().expect("encodes");
+        holds(name, &order, encode, |b| {
+            IsolationOrder::decode(b).expect("decodes")
+        });
+    }
+    let mut words = String::new();
+    for refusal in Refusal::ALL {
+        let _ = writeln!(words, "{refusal:?}: {refusal}");
+    }
+    let kept = self::kept("refusals-1.txt", || words.clone().into_bytes());
+    assert_eq!(String::from_utf8_lossy(&kept), words);
+}
+
+/// As [`a_signature_of_the_first_version_verifies`], for three people.
+#[test]
+fn an_offer_of_the_first_version_is_accepted() {
+    let name = "policy-offer-1.cbor";
+    let root = "policy-offer-1.point";
+    assert_eq!(golden(name).exists(), golden(root).exists(), "the pair was torn");
+    let (root_key, author, reviewer) = (new_key(), new_key(), new_key());
+    let signing = |key: &Key, name: &str| SigningKey {
+        name: ShortText::cut(name),
+        key: PublicKey::from_point(key.0.public_key().as_ref()).expect("a point"),
+    };
+    let bytes = kept(name, || {
+        let keyring = keyring(vec![signing(&author, "ann")], vec![signing(&reviewer, "ben")]);
+        let policy = Signed::seal(&policy(), &author).expect("seals");
+        let review = Review {
+            policy: PolicyDigest::of(&policy),
+            version: PolicyVersion(7),
+            at: Moment::from_secs(1_795_000_100),
+        };
+        let offer = Offer {
+            keyring: Bytes(Signed::seal(&keyring, &root_key).expect("seals")),
+            policy: Bytes(policy),
+            review: Some(Bytes(Signed::seal(&review, &reviewer).expect("seals"))),
+            groups: vec!["ring-1".parse().expect("an id")],
+        };
+        offer.encode().expect("encodes")
+    });
+    let point = kept(root, || root_key.0.public_key().as_ref().to_vec());
+    let offer = Offer::decode(&bytes).expect("reads");
+    let root = PublicKey::from_point(&point).expect("a point");
+    let ground = Ground {
+        gateway: &gateway(),
+        roots: std::slice::from_ref(&root),
+        floor: Floor::default(),
+        now: Timestamp::synced(1_795_000_200_000),
+    };
+    let accepted = accept(&offer, ground).expect("is accepted");
+    assert_eq!(accepted.policy.get(), &policy());
+    assert_eq!(accepted.reviewer.as_ref().map(ShortText::as_str), Some("ben"));
+    assert_eq!(offer.encode().expect("encodes"), bytes);
+}
+
+fn new_key() -> Key {
+    let rng = SystemRandom::new();
+    let made = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &rng).expect("a key");
+    Key(EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, made.as_ref(), &rng).expect("a key"))
+}
+
 fn items() -> Vec<(&'static str, Item)> {
     let floor = Timestamp {
         ms: 1_790_000_000_000,
@@ -330,6 +554,9 @@ fn items() -> Vec<(&'static str, Item)> {
         ),
         ("item-1-watch.cbor", Item::Watch(watch())),
         ("item-1-watch-stranger.cbor", Item::Watch(stranger())),
+        ("item-1-policy.cbor", Item::Policy(Box::new(policy_state()))),
+        ("item-1-policy-none.cbor", Item::Policy(Box::new(no_policy()))),
+        ("item-1-stopped.cbor", Item::Stopped(stopped())),
         (
             "item-1-write-refused.cbor",
             Item::Write(WriteAttempt {
@@ -499,6 +726,8 @@ fn topics_keep_their_text() {
     text_holds("topic-1-up-ask.txt", &Topic::Ask(gateway()));
     text_holds("topic-1-challenge.txt", &Topic::Challenge(gateway()));
     text_holds("topic-1-verdict.txt", &Topic::Verdict(gateway()));
+    text_holds("topic-1-policy.txt", &Topic::Policy(gateway()));
+    text_holds("topic-1-isolation.txt", &Topic::Isolation(gateway()));
     text_holds("topic-1-hint.txt", &Topic::Hint(gateway()));
     text_holds("topic-1-fleet-notice.txt", &Topic::FleetNotice);
     text_holds("filter-1-down.txt", &Filter::Down(gateway()));

@@ -34,7 +34,9 @@ fn reads(name: &str, bytes: &[u8]) -> bool {
     }
 }
 
-const MESSAGES: [&str; 7] = [
+const MESSAGES: [&str; 9] = [
+    "item-1-policy.cbor",
+    "item-1-stopped.cbor",
     "ack-1-continue.cbor",
     "envelope-1.cbor",
     "item-1-alarm.cbor",

@@ -322,9 +322,12 @@ impl Session {
     }
 }
 
-/// Whether it is sent until it is confirmed: a lost challenge or judgement would cost hours.
+/// Whether it is sent until it is confirmed: a lost challenge, judgement, policy or order would cost hours.
 const fn is_confirmed(topic: &Topic) -> bool {
-    matches!(topic, Topic::Ack(_) | Topic::Challenge(_) | Topic::Verdict(_))
+    matches!(
+        topic,
+        Topic::Ack(_) | Topic::Challenge(_) | Topic::Verdict(_) | Topic::Policy(_) | Topic::Isolation(_)
+    )
 }
 
 /// Session present is always 0: what is unsent lives in the outbox and in the store, not here.

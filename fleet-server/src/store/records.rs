@@ -108,7 +108,8 @@ pub(super) fn keep<'a>(
                 let gateway = at.gateway.parse().map_err(|_| unwritable("not a gateway's id"))?;
                 attest::postures::take(tx, &gateway, link, at.now)?;
             }
-            Content::Lost(_) => {}
+            // Kept, signed, in its envelope.
+            Content::Record(Item::Policy(_) | Item::Stopped(_)) | Content::Lost(_) => {}
         }
     }
     Ok((readings, unreadable))
