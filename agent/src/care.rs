@@ -50,6 +50,8 @@ pub enum Gateway {
     Unjudged,
     /// Its evidence is stale or failed.
     Doubted,
+    /// Its TPM does not answer, and it speaks with its spare key.
+    Spare,
 }
 
 /// What the server said of this gateway, until it ends.
@@ -63,6 +65,12 @@ impl Judged {
     /// Before the server has said anything.
     pub const NOT_YET: Judged = Judged {
         gateway: Gateway::Unjudged,
+        until_ms: i64::MAX,
+    };
+
+    /// While the spare key is in use: nobody can judge better.
+    pub const SPARE: Judged = Judged {
+        gateway: Gateway::Spare,
         until_ms: i64::MAX,
     };
 
@@ -137,6 +145,7 @@ fn against(c: &Circumstances) -> impl Iterator<Item = Reason> {
         (c.gateway == Gateway::Doubted, Reason::GatewayDoubted),
         (c.clock != ClockTrust::Synced, Reason::ClockUntrusted),
         (c.gateway == Gateway::Unproven, Reason::GatewayUnproven),
+        (c.gateway == Gateway::Spare, Reason::SpareKey),
     ]
     .into_iter()
     .filter_map(|(holds, reason)| holds.then_some(reason))

@@ -19,6 +19,7 @@ pub mod chip;
 pub mod est;
 pub mod follow;
 pub mod renew;
+pub mod spare;
 
 /// Most certificates in one answer: a chain or a list of anchors has a handful.
 const MAX_CERTIFICATES: usize = 16;

@@ -10,6 +10,8 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 mod device_key;
 pub mod keys;
+pub mod pulse;
+pub mod spare;
 pub mod tls;
 
 /// How often a renewal that failed is tried again, as a part of the certificate's life: hourly for two weeks.

@@ -14,6 +14,7 @@ use homeward_protocol::ack::{Ack, Next};
 use homeward_protocol::envelope::{ChainHash, Entry, Lane};
 use homeward_protocol::id::{Epoch, Seq};
 
+pub mod carry;
 pub mod intake;
 pub mod keeper;
 pub mod sqlite;

@@ -52,6 +52,7 @@ impl Facts {
             clock: self.clock,
             sensors,
             trust,
+            key: None,
         }
     }
 }

@@ -4,16 +4,17 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use homeward_devices::bluez::keys::Keys;
 use homeward_protocol::envelope::{Item, Lane};
-use homeward_protocol::id::{Epoch, Seq};
-use homeward_protocol::posture::SensorHeard;
+use homeward_protocol::id::{Epoch, SensorId, Seq};
+use homeward_protocol::posture::{KeyPlace, SensorHeard};
 use homeward_protocol::time::Timestamp;
 use rustls::pki_types::CertificateDer;
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::associate::file::FileError;
 use crate::attest::answer::Proof;
 use crate::attest::file as trust;
+use crate::care::Judged;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::load::{LoadError, Loaded, load};
@@ -37,17 +39,19 @@ use crate::posture::report::Reporter;
 use crate::session::mqtt::{Credentials, Door, Link, Wish};
 use crate::session::{Moment, Session};
 use crate::status::file::Writer;
-use crate::status::{CertificateStatus, LinkStatus, file};
+use crate::status::{CertificateStatus, KeyStatus, LinkStatus, file};
+use crate::vault::Vault;
 use crate::vault::chip::ChipError;
-use crate::vault::{self, Vault};
 
 use crate::tpm::TpmError;
 use crate::tpm::thread::Tpm;
+use voice::{Ground, Main, Voice};
 use wards::{Task, Wards};
 
 pub mod bluetooth;
 pub mod live;
 pub mod proving;
+pub mod voice;
 pub mod wards;
 
 /// How long tasks may take to end once they were asked to.
@@ -142,6 +146,8 @@ pub struct Parts {
     pub sensors: watch::Receiver<Vec<SensorHeard>>,
     /// Where status and new certificates are kept. Without it the agent writes no file and reports no posture.
     pub data: Option<PathBuf>,
+    /// Where the key is; nothing for load generators.
+    pub key_status: Option<KeyStatus>,
     /// What it proves itself with. Without it the agent answers no challenge.
     pub proof: Option<Proof>,
     /// The last moment that an earlier run is known to have been alive.
@@ -176,8 +182,11 @@ impl Agent {
             sensors,
             data,
             proof,
+            key_status,
             last_alive,
         } = parts;
+        let facts = key_status.as_ref().map(|status| status.facts);
+        let spare = facts.is_some_and(|facts| facts.place == KeyPlace::Spare);
         let leaf = chain.first().ok_or(TlsError::NoAnchor)?;
         let life = read_leaf(leaf, &server.gateway, &key.public()?)?;
         let (held_tx, held) = watch::channel(Held { chain, life });
@@ -196,7 +205,7 @@ impl Agent {
         let keeping = intake::run(records, outbox.clone(), Arc::clone(&clock), stop.clone());
         tasks.spawn(async { ("records", keeping.await.map_err(RunError::from)) });
         let wire = Link {
-            door: gate(&server, &config),
+            door: gate(&server, &config, spare),
             credentials: credentials_rx,
             outbox: outbox.clone(),
             clock: Arc::clone(&clock),
@@ -230,16 +239,9 @@ impl Agent {
             let follower = follower(&server, trust_tx, data, &clock);
             tasks.spawn(done("anchors", follower.run(asks.follow, stop.clone())));
         }
-        let renewal = Renewal {
-            server,
-            key,
-            trust: trust.clone(),
-            folder: data.as_deref().map(Folder::within),
-            clock: Arc::clone(&clock),
-            dice: random(),
-        };
-        let renewing = renewal.run(held_tx, asks.renew, stop.clone());
-        begin(&mut tasks, apart, done("renewal", renewing));
+        let renewal = renewal(server, key, &trust, data.as_deref(), &clock);
+        let renewing = renewing(renewal, held_tx, asks.renew, spare, stop.clone());
+        begin(&mut tasks, apart, renewing);
 
         if let Some(data) = data {
             let reporter = Reporter {
@@ -248,6 +250,7 @@ impl Agent {
                 clock: Arc::clone(&clock),
                 sensors: sensors.clone(),
                 trust,
+                key: facts,
                 interval: config.posture_interval,
             };
             tasks.spawn(done("posture", reporter.run(asks.tell, stop.clone())));
@@ -259,6 +262,7 @@ impl Agent {
                 ledger: ledger.clone(),
                 sensors,
                 certificate,
+                key: key_status,
             };
             tasks.spawn(done("status", writer.run(stop.clone())));
         }
@@ -322,6 +326,40 @@ async fn done(name: &'static str, task: impl Future<Output = ()>) -> (&'static s
     (name, Ok(()))
 }
 
+fn renewal(
+    server: Server,
+    key: Arc<DeviceKey>,
+    trust: &watch::Receiver<Vec<CertificateDer<'static>>>,
+    data: Option<&Path>,
+    clock: &Arc<Clock>,
+) -> Renewal {
+    Renewal {
+        server,
+        key,
+        trust: trust.clone(),
+        folder: data.map(Folder::within),
+        clock: Arc::clone(clock),
+        dice: random(),
+    }
+}
+
+/// Renews the certificate. That of a spare key is renewed by the key in the TPM alone: it is only held.
+async fn renewing(
+    renewal: Renewal,
+    held: watch::Sender<Held>,
+    now: watch::Receiver<u64>,
+    spare: bool,
+    stop: CancellationToken,
+) -> Ended {
+    if spare {
+        stop.cancelled().await;
+        drop(held);
+    } else {
+        renewal.run(held, now, stop).await;
+    }
+    ("renewal", Ok(()))
+}
+
 /// A random number. It spreads waits and names outboxes; it is no secret.
 fn random() -> u64 {
     RandomState::new().hash_one(0u8)
@@ -354,12 +392,13 @@ fn first_session(
     Session::new(config.limits, *ledger.borrow(), last_alive, random(), moment)
 }
 
-fn gate(server: &Server, config: &Config) -> Door {
+fn gate(server: &Server, config: &Config, spare: bool) -> Door {
     let gate = config.gate.as_ref().unwrap_or(&server.doors.gate);
     Door {
         host: gate.host.clone(),
         port: gate.port,
         gateway: server.gateway.clone(),
+        spare,
         keep_alive: config.keep_alive,
     }
 }
@@ -457,76 +496,126 @@ async fn dispatch(mut wishes: mpsc::Receiver<Wish>, asked: Asked, stop: Cancella
 
 /// Runs the agent of a data folder until SIGTERM or Ctrl-C.
 pub async fn run(data: &Path, tpm: Option<Tpm>) -> Result<(), RunError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(RunError::System)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::System)?;
+    let mut asked = [SignalKind::terminate(), SignalKind::interrupt()]
+        .map(signal)
+        .into_iter()
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(RunError::System)?;
     let folder = Folder::within(data).on(tpm);
     let clock = Arc::new(Clock::with_floor(folder.floor()));
+    let ground = Ground {
+        data,
+        folder: &folder,
+        clock: &clock,
+    };
+    load(data, &clock)?;
+    let _lock = lock(data)?;
+    let mut main = None;
+    let result = loop {
+        match turn(&ground, &mut main, &mut asked).await {
+            Ok(Turn::Asked) => break Ok(()),
+            Ok(Turn::OtherKey) => tracing::info!("beginning anew with another key"),
+            Err(error) => break Err(error),
+        }
+    };
+    if let Some(main) = main {
+        main.outbox.close().await;
+    }
+    result
+}
+
+/// Why an agent stopped in good order.
+enum Turn {
+    /// It was asked to.
+    Asked,
+    /// Its TPM died or came back: it goes on with the other key.
+    OtherKey,
+}
+
+/// Runs the agent with one key.
+async fn turn(ground: &Ground<'_>, main: &mut Option<Main>, asked: &mut [Signal]) -> Result<Turn, RunError> {
+    let (data, clock) = (ground.data, ground.clock);
     let Loaded {
         config,
         sensors,
         guards,
-    } = load(data, &clock)?;
-    let _lock = lock(data)?;
-    let vault = vault::chip::at(data, folder.tpm()).await.map_err(foreign)?;
-    tracing::info!(vault.kind = ?vault.kind(), "what lies here is {}", vault.kind().words());
-    let identity = folder.sealed_by(&vault).load()?;
-    ensure_usable(&identity.key).await?;
+    } = load(data, clock)?;
+    let ids: Vec<SensorId> = sensors.iter().map(|sensor| sensor.id.clone()).collect();
+    let voice = voice::choose(ground, config.quota, &ids, main).await?;
+    let is_spare = voice.is_spare();
+    let Voice {
+        identity,
+        outbox,
+        status,
+    } = voice;
     let before = file::read(data).ok();
     let last_alive = before.as_ref().map(|status| status.as_of);
     let before = before.map(|status| status.sensors).unwrap_or_default();
-    let outbox = open_outbox(data, &vault, config.quota, &clock).await?;
     let (records_tx, records) = mpsc::channel(RECORDS);
     let keys = Keys::at(config.bluetooth_keys.as_deref());
-    let wards = Wards::resume(sensors, guards, &before, data, &outbox, &clock, keys).await?;
+    let wards = Wards::resume(sensors, guards, &before, data, &outbox, clock, keys).await?;
     let (sensors_tx, sensors) = watch::channel(wards.heard());
     let key = Arc::new(identity.key);
-    let (proof, judged) = proving::prepare(data, &key)?;
+    // A spare key proves nothing, and is not asked to.
+    let (unjudged, spare) = watch::channel(Judged::SPARE);
+    let (proof, judged) = if is_spare {
+        (None, spare)
+    } else {
+        let (proof, judged) = proving::prepare(data, &key)?;
+        (Some(proof), judged)
+    };
     let stop = CancellationToken::new();
     let parts = Parts {
         server: identity.server,
-        key,
+        key: Arc::clone(&key),
         chain: identity.chain,
         trust: identity.trust,
         config,
-        clock: Arc::clone(&clock),
+        clock: Arc::clone(clock),
         outbox: outbox.clone(),
         records,
         sensors,
         data: Some(data.to_owned()),
-        proof: Some(proof),
+        proof,
+        key_status: Some(status),
         last_alive,
     };
     let mut agent = Agent::start(parts, stop.clone())?;
     agent.serve(wards.tasks(records_tx, sensors_tx, &judged, &stop));
     notify(NotifyState::Ready);
     tracing::info!("the agent runs with the data folder {}", data.display());
+    let link = agent.link.clone();
     let result = tokio::select! {
-        ended = agent.ended() => ended,
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-        () = watchdog(&outbox, &clock) => Ok(()),
+        ended = agent.ended() => ended.map(|()| Turn::Asked),
+        () = any(asked) => Ok(Turn::Asked),
+        () = watchdog(&outbox, clock) => Ok(Turn::Asked),
+        () = voice::changes(ground, &key, is_spare, link) => Ok(Turn::OtherKey),
     };
-    notify(NotifyState::Stopping);
+    if !matches!(result, Ok(Turn::OtherKey)) {
+        notify(NotifyState::Stopping);
+    }
     tracing::info!("stopping");
     agent.stop().await;
-    outbox.close().await;
+    drop(unjudged);
+    if main.is_none() {
+        outbox.close().await;
+    }
     result
+}
+
+/// Waits for the first of these signals.
+async fn any(signals: &mut [Signal]) {
+    std::future::poll_fn(|cx| {
+        let came = signals.iter_mut().any(|signal| signal.poll_recv(cx).is_ready());
+        if came { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
 
 fn foreign(error: ChipError) -> RunError {
     match error {
         ChipError::Tpm(error) if error.is_foreign() => RunError::OtherTpm(error),
         other => RunError::Vault(other),
-    }
-}
-
-/// A key that is in another TPM is said now, not at each connect.
-async fn ensure_usable(key: &DeviceKey) -> Result<(), RunError> {
-    let Some(chip) = key.chip() else { return Ok(()) };
-    match chip.check().await {
-        Ok(()) => Ok(()),
-        Err(error) if error.is_foreign() => Err(RunError::OtherTpm(error)),
-        Err(error) => Err(RunError::Identity(error.into())),
     }
 }
 

@@ -9,11 +9,12 @@ use std::time::Duration;
 use homeward_protocol::envelope::Lane;
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::link::Cause;
-use homeward_protocol::posture::SensorHeard;
+use homeward_protocol::posture::{KeyFacts, KeyPlace, Sealing, SensorHeard};
 use homeward_protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::outbox::Ledger;
+use crate::vault::Kind;
 
 pub mod file;
 
@@ -56,6 +57,18 @@ pub struct CertificateStatus {
     pub not_after_ms: i64,
 }
 
+/// Where the key is that the box speaks with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyStatus {
+    /// Which, and what seals it.
+    #[serde(flatten)]
+    pub facts: KeyFacts,
+    /// Why it is the spare one.
+    pub why: Option<String>,
+    /// Records that wait in the outbox that only the TPM opens.
+    pub locked_in: u64,
+}
+
 /// Everything.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -75,6 +88,9 @@ pub struct Status {
     pub sensors: Vec<SensorHeard>,
     /// The certificate.
     pub certificate: Option<CertificateStatus>,
+    /// Where the key is; older agents did not say.
+    #[serde(default)]
+    pub key: Option<KeyStatus>,
 }
 
 impl Backlog {
@@ -111,6 +127,9 @@ impl Status {
         }
         if let Some(certificate) = &self.certificate {
             lines.push(format!("Certificate: {}", certificate.tell(now)));
+        }
+        if let Some(key) = &self.key {
+            lines.push(format!("Key:         {}", key.tell()));
         }
         if self.sensors.is_empty() {
             lines.push("Sensors:     none configured".to_owned());
@@ -163,6 +182,34 @@ pub const fn words(cause: Cause) -> &'static str {
         Cause::Untrusted => "a certificate was not accepted (if this stays: enrol again)",
         Cause::Closed => "the server closed the connection (if this stays: ask whether this box is shut out)",
         Cause::NotRunning => "the agent was not running",
+    }
+}
+
+impl KeyStatus {
+    fn tell(&self) -> String {
+        let sealed = match self.facts.sealed {
+            Sealing::Tpm => Kind::Tpm,
+            Sealing::Credential => Kind::Credential,
+            Sealing::Machine => Kind::Machine,
+            Sealing::Nothing => Kind::File,
+        };
+        let sealed = sealed.words();
+        match self.facts.place {
+            KeyPlace::Tpm => "in this box's TPM: it cannot be copied".to_owned(),
+            KeyPlace::File => format!("in a file, {sealed}"),
+            KeyPlace::Spare => {
+                let why = self.why.as_deref().unwrap_or("it does not answer");
+                let waits = match self.locked_in {
+                    0 => String::new(),
+                    n => format!(" {n} records wait in an outbox that only the TPM opens."),
+                };
+                format!(
+                    "THE SPARE ONE, because this box's TPM cannot be used ({why}). Readings and alarms go out at the \
+                     lowest grade until the certificate ends; it is not renewed by itself.{waits} Have the TPM looked \
+                     at, or enrol anew. The spare key is {sealed}"
+                )
+            }
+        }
     }
 }
 
@@ -221,6 +268,7 @@ mod tests {
             lost: 0,
             sensors: Vec::new(),
             certificate: None,
+            key: None,
         }
     }
 
@@ -229,6 +277,28 @@ mod tests {
         assert!(!status().tell(NOW).contains("not running"));
         let later = NOW.plus_ms(STALE_MS + 1);
         assert!(status().tell(later).contains("not running: last sign of life"));
+    }
+
+    #[test]
+    fn a_spare_key_is_said_aloud_with_what_waits_for_the_tpm() {
+        let mut status = status();
+        status.key = Some(KeyStatus {
+            facts: KeyFacts {
+                place: KeyPlace::Spare,
+                sealed: Sealing::Machine,
+            },
+            why: Some("the TPM does not answer".to_owned()),
+            locked_in: 12,
+        });
+        let text = status.tell(NOW);
+        for part in [
+            "THE SPARE ONE",
+            "does not answer",
+            "12 records wait",
+            "facts of this machine",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
     }
 
     #[test]

@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use homeward_protocol::posture::Sealing;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hkdf::{HKDF_SHA256, KeyType, Salt};
 use ring::hmac;
@@ -62,6 +63,17 @@ impl Kind {
                 "sealed by facts of this machine: a stolen disk alone does not open, a stolen box does"
             }
             Kind::File => "not sealed: whoever has the disk reads it",
+        }
+    }
+}
+
+impl From<Kind> for Sealing {
+    fn from(kind: Kind) -> Sealing {
+        match kind {
+            Kind::Tpm => Sealing::Tpm,
+            Kind::Credential => Sealing::Credential,
+            Kind::Machine => Sealing::Machine,
+            Kind::File => Sealing::Nothing,
         }
     }
 }

@@ -104,6 +104,7 @@ fn start(dir: &Path, outbox: Outbox) -> Running {
         records: inbox,
         sensors,
         data: Some(dir.to_owned()),
+        key_status: None,
         proof: None,
         last_alive: None,
     };

@@ -137,6 +137,8 @@ pub enum Why {
     Tampered(Component),
     /// What the box started is not what its release says.
     OtherBoot(u8),
+    /// Its TPM does not answer: it speaks with its spare key.
+    SpareKey,
     /// It answers after the challenge's time.
     TooLate,
     /// Boots were counted back: its memory was put back, or there are two of it.
@@ -202,6 +204,12 @@ impl Verdict {
         }
     }
 
+    /// Whether this is a failure of its part alone: it ends by itself when its TPM answers, and shuts nothing off (a
+    /// spare key is sent nothing anyway).
+    pub fn is_of_its_part(&self) -> bool {
+        self.why == [Why::SpareKey]
+    }
+
     /// Whether this failure alone shuts the gateway off.
     pub fn is_at_once(&self) -> bool {
         self.status == Status::Contraindicated && self.why.iter().any(Why::is_at_once)
@@ -214,6 +222,14 @@ pub fn refuse(why: Why, before: &Known, now: Timestamp) -> Verdict {
     vector.lower(Claim::Instance, if why == Why::Unreadable { 96 } else { 99 });
     let tier = before.tier.unwrap_or(Tier::Software);
     Verdict::new(tier, vector, vec![why], now)
+}
+
+/// A gateway that came in with its spare key: nothing that it says of itself is believed, and nobody is to blame.
+pub fn spare(now: Timestamp) -> Verdict {
+    let mut vector = Vector::default();
+    vector.lower(Claim::Hardware, 96);
+    vector.lower(Claim::Storage, 32);
+    Verdict::new(Tier::Software, vector, vec![Why::SpareKey], now)
 }
 
 /// What there is to judge by beside the claims.

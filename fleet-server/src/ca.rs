@@ -42,6 +42,9 @@ pub use rank::Rank;
 
 /// How long a gateway's certificate is valid.
 pub const GATEWAY_DAYS: i64 = 14;
+/// How long a spare key's certificate is valid: it is renewed with the gateway's own and never by itself, so this is how
+/// long a box with a dead TPM is heard until somebody has to come.
+pub const SPARE_DAYS: i64 = 90;
 /// How long after its end a gateway's certificate still renews, at the renewal listener only.
 pub const LATE_DAYS: i64 = 180;
 /// How long a server's certificate is valid; a new one is made when a third of it is left.
@@ -207,6 +210,8 @@ pub struct Issued {
     pub serial: Serial,
     /// For which key.
     pub key: PublicKey,
+    /// What it says of that key.
+    pub rank: Rank,
     /// From when it is valid.
     pub not_before: Timestamp,
     /// Until when it is valid.

@@ -295,6 +295,8 @@ pub enum Reason {
     BoxStale,
     /// What the box said to prove itself was not in order.
     BoxFailed,
+    /// The gateway's TPM does not answer: it speaks with its spare key.
+    TpmSilent,
     /// The gateway had to give up records.
     RecordsLost,
     /// Somebody tried to change a device who may not.
@@ -433,6 +435,7 @@ fn alarm(alarm: &ActiveAlarm, dependency: Dependency) -> Finding {
         (Condition::OtherDevice, sensor) => {
             finding(State::CheckToday, Reason::OtherDevice(sensor.clone()), since)
         }
+        (Condition::TpmSilent, _) => finding(State::CheckToday, Reason::TpmSilent, since),
         (Condition::RecordsLost, _) => finding(State::CheckToday, Reason::RecordsLost, since),
     }
 }

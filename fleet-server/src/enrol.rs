@@ -19,11 +19,12 @@ pub mod guesses;
 pub mod makers;
 pub mod pkcs7;
 
+use homeward_protocol::attest::Tier;
 use homeward_protocol::claim::Code;
 use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::Timestamp;
 
-use crate::ca::{DAY_MS, LATE_DAYS, Leaf};
+use crate::ca::{DAY_MS, LATE_DAYS, Leaf, Rank};
 use crate::device::{Claimed, State};
 use crate::store::certificates::Timing;
 
@@ -71,6 +72,14 @@ pub enum Refusal {
     /// A key in a TPM was to be followed by one that nothing proves to be.
     #[error("this gateway's key is in a TPM: prove the new key by that TPM, or enrol with a new claim")]
     Unproved,
+    /// A spare key's certificate asks for more.
+    #[error(
+        "a spare key's certificate brings no other: it ends when the TPM answers again, or with a new claim"
+    )]
+    Spare,
+    /// It has no TPM, so its key needs no spare one; or the key is nobody's spare one.
+    #[error("only a gateway whose key is in a TPM has a spare key, and no key is both")]
+    NoSpare,
     /// Nobody expects this TPM.
     #[error("this TPM is not expected here: enrol with a claim, or have the operator register it")]
     UnknownChip,
@@ -172,6 +181,9 @@ pub fn renew(standing: Standing, leaf: &Leaf, door: Door, now: Timestamp) -> Res
         Some(State::Revoked) => return Err(Refusal::Revoked),
         Some(State::Expected | State::Waiting | State::Enrolled) => {}
     }
+    if leaf.rank == Rank::Spare {
+        return Err(Refusal::Spare);
+    }
     if standing.certificate_revoked {
         return Err(Refusal::Revoked);
     }
@@ -185,6 +197,16 @@ pub fn renew(standing: Standing, leaf: &Leaf, door: Door, now: Timestamp) -> Res
         Door::Renewal if late_ms <= LATE_DAYS * DAY_MS => Ok(Timing::Late),
         Door::Renewal | Door::Enrolment => Err(Refusal::NotCurrent),
     }
+}
+
+/// Decides about a certificate over a spare key, asked for by the gateway's own certificate `leaf`. `taken` says whether
+/// the key is, or was, somebody's own.
+pub fn spare(standing: Standing, leaf: &Leaf, taken: bool, now: Timestamp) -> Result<(), Refusal> {
+    renew(standing, leaf, Door::Enrolment, now)?;
+    if leaf.rank <= Rank::Own(Tier::Software) || taken {
+        return Err(Refusal::NoSpare);
+    }
+    Ok(())
 }
 
 /// Compares in a time that does not depend on where they differ.

@@ -148,6 +148,8 @@ pub enum Why {
     Topic,
     /// As many gateways are connected as the configuration allows.
     Full,
+    /// It came with its spare key while it is connected with its own.
+    Outranked,
     /// Too many sockets that have not said who they are, in all or from this address.
     Crowded,
     /// No TLS greeting, handshake or CONNECT in time.
@@ -179,6 +181,7 @@ impl Why {
             Why::Feature => "feature",
             Why::Topic => "topic",
             Why::Full => "full",
+            Why::Outranked => "outranked",
             Why::Crowded => "crowded",
             Why::Slow => "slow",
             Why::Handshake => "handshake",

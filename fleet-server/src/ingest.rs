@@ -84,6 +84,8 @@ pub struct Arrived {
     pub epoch: Epoch,
     /// Which lane.
     pub lane: Lane,
+    /// Whether its gateway's spare key speaks for it.
+    pub spare: bool,
     oldest: Seq,
     first: Seq,
     prev: ChainHash,
@@ -110,6 +112,7 @@ impl Arrived {
         Arrived {
             epoch: envelope.epoch,
             lane: envelope.lane,
+            spare: false,
             oldest: envelope.oldest,
             first: envelope.first,
             prev: envelope.prev,
@@ -347,7 +350,7 @@ pub enum Decision {
     /// It contradicts what is stored; the gap puts that on record. Up to the number it is proved to be what is stored:
     /// see [`Arrived::agreed`].
     Fork(Seq, Gap),
-    /// Its stream forked earlier.
+    /// Its stream forked earlier, or belongs to another key of its gateway: the spare one or its own.
     Closed,
 }
 

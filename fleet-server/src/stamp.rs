@@ -22,7 +22,7 @@ use std::collections::HashMap;
 
 use homeward_protocol::bond::{Bond, KeyClass};
 use homeward_protocol::envelope::{ChainHash, Envelope, Item, Lane};
-use homeward_protocol::grade::Grade;
+use homeward_protocol::grade::{Grade, Reason};
 use homeward_protocol::id::{Epoch, GatewayId, Seq};
 use homeward_protocol::reading::Reading;
 use homeward_protocol::signed::{Signed, SignedError, Verified};
@@ -162,7 +162,7 @@ impl Verifier {
     /// Checks the next envelope, as its gateway signed it. A fault leaves everything as if it had not come.
     pub fn check(&mut self, bytes: &[u8]) -> Result<Checked, Fault> {
         sequence::whole(bytes)?;
-        let envelope = self.signed(bytes)?;
+        let (envelope, spare) = self.signed(bytes)?;
         let (gateway, lane, sent_at) = (envelope.gateway.clone(), envelope.lane, envelope.sent_at);
         let arrived = Arrived::new(envelope);
         let link = self.link(&gateway, &arrived)?;
@@ -179,7 +179,7 @@ impl Verifier {
                     match self.vouch(&checked.gateway, reading, sent_at) {
                         Ok(bond) => checked.stamps.push(Stamp {
                             seq: place.first,
-                            reading: reading.clone(),
+                            reading: if spare { by_spare(reading) } else { reading.clone() },
                             bond,
                         }),
                         Err(doubt) => checked.refused.push((place.first, doubt)),
@@ -197,8 +197,9 @@ impl Verifier {
         Ok(checked)
     }
 
-    /// The envelope, when one of its gateway's certificates says that it is its own.
-    fn signed(&self, bytes: &[u8]) -> Result<Envelope, Fault> {
+    /// The envelope, when one of its gateway's certificates says that it is its own, and whether that is over the spare
+    /// key.
+    fn signed(&self, bytes: &[u8]) -> Result<(Envelope, bool), Fault> {
         let signed = Signed::<Envelope>::parse(bytes).map_err(Fault::Signed)?;
         // Only to find out whose certificates to look at.
         let claimed = signed.unverified().map_err(Fault::Signed)?;
@@ -211,9 +212,10 @@ impl Verifier {
         for key in papers::keys(papers) {
             match signed.verify(key).map(Verified::into_inner) {
                 Ok(envelope) => {
-                    let valid = papers.iter().any(|p| p.key() == key && p.valid_at(sent_at));
+                    let of_key = || papers.iter().filter(|p| p.key() == key);
+                    let valid = of_key().any(|p| p.valid_at(sent_at));
                     if valid || sent_at.trust != ClockTrust::Synced {
-                        return Ok(envelope);
+                        return Ok((envelope, of_key().any(papers::Paper::is_spare)));
                     }
                     last = Fault::NotThen {
                         gateway: gateway.clone(),
@@ -301,6 +303,16 @@ impl Verifier {
         let place = reports.partition_point(|known| known.taken_at.ms <= report.taken_at.ms);
         reports.insert(place, report.clone());
     }
+}
+
+/// What a spare key says counts for the least, whatever it says of itself: the key can be copied.
+fn by_spare(reading: &Reading) -> Reading {
+    let mut lowered = reading.clone();
+    lowered.grade = Grade::Unverified;
+    if !lowered.details.reasons.contains(&Reason::SpareKey) {
+        lowered.details.reasons.push(Reason::SpareKey);
+    }
+    lowered
 }
 
 /// Whether a device's bond and association are those of a verified reading taken at that moment.

@@ -20,6 +20,8 @@ pub enum Condition {
     WriteRefused,
     /// Another device than before answers where a sensor is: a moved cable, or an exchange.
     OtherDevice,
+    /// The gateway's TPM does not answer: it speaks with its spare key, at the lowest grade, for a limited time.
+    TpmSilent,
 }
 
 /// A condition that began or ended.

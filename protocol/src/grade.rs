@@ -49,11 +49,13 @@ pub enum Reason {
     ClockUntrusted,
     /// The gateway's evidence is fresh, and rests on its own word alone, or something of it is open.
     GatewayUnproven,
+    /// The gateway's TPM did not answer: it spoke with its spare key, which can be copied off its disk.
+    SpareKey,
 }
 
 impl Reason {
     /// All of them, in their order.
-    pub const ALL: [Reason; 13] = [
+    pub const ALL: [Reason; 14] = [
         Reason::NoIdentity,
         Reason::UnauthenticatedBond,
         Reason::LegacyBond,
@@ -67,6 +69,7 @@ impl Reason {
         Reason::GatewayDoubted,
         Reason::ClockUntrusted,
         Reason::GatewayUnproven,
+        Reason::SpareKey,
     ];
 
     /// The highest grade that a reading can have in spite of it. Gateway, server and verifier hold to the same table.
@@ -84,7 +87,8 @@ impl Reason {
             | Reason::NotAssociated
             | Reason::OtherDevice
             | Reason::ShapeOnly
-            | Reason::GatewayDoubted => Grade::Unverified,
+            | Reason::GatewayDoubted
+            | Reason::SpareKey => Grade::Unverified,
         }
     }
 }

@@ -94,6 +94,42 @@ pub struct SensorHeard {
     pub last_error: Option<ShortText>,
 }
 
+/// Which key a gateway speaks with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyPlace {
+    /// Its own, in its TPM.
+    Tpm,
+    /// Its own, in a file.
+    File,
+    /// Its spare one, in a file, because its TPM does not answer.
+    Spare,
+}
+
+/// What keeps a key on the disk from whoever has the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sealing {
+    /// The box's TPM.
+    Tpm,
+    /// A credential of systemd.
+    Credential,
+    /// Facts of the machine: a stolen box opens it, a stolen disk alone does not.
+    Machine,
+    /// Nothing.
+    Nothing,
+}
+
+/// Where the key is that a gateway speaks with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyFacts {
+    /// Which key.
+    pub place: KeyPlace,
+    /// What seals it.
+    pub sealed: Sealing,
+}
+
 /// What a gateway says of itself at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -119,4 +155,7 @@ pub struct PostureReport {
     /// Which trust anchors it holds; older agents do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trust: Option<TrustMark>,
+    /// Where its key is; older agents do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyFacts>,
 }

@@ -13,7 +13,8 @@
 //! | `hw1/GATEWAY/down/hint` | the server | "look now": a short word, `QoS` 0 |
 //! | `hw1/fleet/notice` | the server | the same for every gateway |
 //!
-//! A gateway subscribes to `hw1/GATEWAY/down/#` and `hw1/fleet/#`, and to nothing else.
+//! A gateway subscribes to `hw1/GATEWAY/down/#` and `hw1/fleet/#`, and to nothing else; with its spare key, to
+//! `hw1/GATEWAY/down/ack` alone.
 
 use std::fmt;
 use std::str::FromStr;
@@ -54,6 +55,8 @@ pub enum Topic {
 pub enum Filter {
     /// All that is sent down to this gateway.
     Down(GatewayId),
+    /// Acknowledgements to this gateway alone: all that one with its spare key may hear.
+    Acks(GatewayId),
     /// All that is sent to the whole fleet.
     Fleet,
 }
@@ -117,11 +120,12 @@ impl FromStr for Filter {
         if text == "hw1/fleet/#" {
             return Ok(Filter::Fleet);
         }
-        let id = text
-            .strip_prefix("hw1/")
-            .and_then(|rest| rest.strip_suffix("/down/#"))
-            .ok_or(TopicError)?;
-        id.parse().map(Filter::Down).map_err(|_| TopicError)
+        let rest = text.strip_prefix("hw1/").ok_or(TopicError)?;
+        let (id, filter): (_, fn(GatewayId) -> Filter) = match rest.strip_suffix("/down/#") {
+            Some(id) => (id, Filter::Down),
+            None => (rest.strip_suffix("/down/ack").ok_or(TopicError)?, Filter::Acks),
+        };
+        id.parse().map(filter).map_err(|_| TopicError)
     }
 }
 
@@ -129,6 +133,7 @@ impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Filter::Down(gateway) => write!(f, "hw1/{gateway}/down/#"),
+            Filter::Acks(gateway) => write!(f, "hw1/{gateway}/down/ack"),
             Filter::Fleet => f.write_str("hw1/fleet/#"),
         }
     }
@@ -156,7 +161,7 @@ mod tests {
         for topic in all {
             assert_eq!(topic.to_string().parse(), Ok(topic));
         }
-        for filter in [Filter::Down(gw), Filter::Fleet] {
+        for filter in [Filter::Down(gw.clone()), Filter::Acks(gw), Filter::Fleet] {
             assert_eq!(filter.to_string().parse(), Ok(filter));
         }
     }

@@ -38,7 +38,9 @@ use homeward_protocol::policy::state::{
     StoppedFlows,
 };
 use homeward_protocol::policy::{MAX_POLICY, Policy, PolicyVersion};
-use homeward_protocol::posture::{Clock, Disk, PostureReport, SensorHeard, ShortText};
+use homeward_protocol::posture::{
+    Clock, Disk, KeyFacts, KeyPlace, PostureReport, Sealing, SensorHeard, ShortText,
+};
 use homeward_protocol::postures::{Link, Occasion, START, TpmClock, after};
 use homeward_protocol::reading::{Details, Kind, Mark, Quality, Reading, SensorClock, Sent, State, Value};
 use homeward_protocol::signed::{PublicKey, Signed, Signer};
@@ -198,14 +200,14 @@ fn all_reasons_and_marks() -> Item {
     })
 }
 
-/// The reason that came after the others.
-fn unproven() -> Item {
+/// The reasons that came after the others.
+fn because(reason: Reason) -> Item {
     let Item::Reading(reading) = reading(Kind::Door, Value::State(State::Open)) else {
         unreachable!("a reading")
     };
     Item::Reading(Reading {
         details: Details {
-            reasons: vec![Reason::GatewayUnproven],
+            reasons: vec![reason],
             ..Details::default()
         },
         ..reading
@@ -242,6 +244,7 @@ fn posture() -> PostureReport {
             heard("ups", None, 3, Some(ShortText::cut("no answer within 1 s"))),
         ],
         trust: None,
+        key: None,
     }
 }
 
@@ -542,7 +545,7 @@ fn items() -> Vec<(&'static str, Item)> {
         ),
         ("item-1-reading-details.cbor", converted()),
         ("item-1-reading-all-reasons.cbor", all_reasons_and_marks()),
-        ("item-1-reading-unproven.cbor", unproven()),
+        ("item-1-reading-unproven.cbor", because(Reason::GatewayUnproven)),
         ("item-1-proof.cbor", Item::Proof(Bytes(vec![0xd2, 0x84]))),
         ("item-1-posture.cbor", Item::Posture(posture())),
         (
@@ -550,6 +553,26 @@ fn items() -> Vec<(&'static str, Item)> {
             Item::Posture(PostureReport {
                 trust: Some(TrustMark::of(&[Pin([1; 32]), Pin([2; 32])])),
                 ..posture()
+            }),
+        ),
+        (
+            "item-1-posture-key.cbor",
+            Item::Posture(PostureReport {
+                key: Some(KeyFacts {
+                    place: KeyPlace::Spare,
+                    sealed: Sealing::Machine,
+                }),
+                ..posture()
+            }),
+        ),
+        ("item-1-reading-spare-key.cbor", because(Reason::SpareKey)),
+        (
+            "item-1-alarm-tpm-silent.cbor",
+            Item::Alarm(Alarm {
+                condition: Condition::TpmSilent,
+                sensor: None,
+                active: true,
+                at: AT,
             }),
         ),
         ("item-1-watch.cbor", Item::Watch(watch())),
@@ -731,6 +754,7 @@ fn topics_keep_their_text() {
     text_holds("topic-1-hint.txt", &Topic::Hint(gateway()));
     text_holds("topic-1-fleet-notice.txt", &Topic::FleetNotice);
     text_holds("filter-1-down.txt", &Filter::Down(gateway()));
+    text_holds("filter-1-acks.txt", &Filter::Acks(gateway()));
     text_holds("filter-1-fleet.txt", &Filter::Fleet);
 }
 

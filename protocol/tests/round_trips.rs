@@ -15,7 +15,9 @@ use homeward_protocol::grade::{Grade, Reason};
 use homeward_protocol::guard::{Outcome, Why, WriteAttempt};
 use homeward_protocol::id::{BootId, Epoch, GatewayId, PlacementId, SensorId, Seq, TeamId};
 use homeward_protocol::link::{Cause, Outage};
-use homeward_protocol::posture::{Clock, Disk, MAX_SENSORS, MAX_TEXT, PostureReport, SensorHeard, ShortText};
+use homeward_protocol::posture::{
+    Clock, Disk, KeyFacts, KeyPlace, MAX_SENSORS, MAX_TEXT, PostureReport, Sealing, SensorHeard, ShortText,
+};
 use homeward_protocol::reading::{Details, Kind, Mark, Quality, Reading, SensorClock, Sent, State, Value};
 use homeward_protocol::signed::{Message, OVERHEAD, PublicKey, Signed, SignedError, Signer};
 use homeward_protocol::time::{ClockTrust, Timestamp, Uptime};
@@ -113,6 +115,7 @@ prop_compose! {
     fn posture()(
         taken_at in time(), agent in text(), os in text(), kernel in text(), up in any::<u64>(), boot in ID,
         room in any::<[u64; 3]>(), error_ms in prop::option::of(any::<u64>()), anchors in prop::option::of(any::<u8>()),
+        key in prop::option::of(key_facts()),
         sensors in prop::collection::vec(heard(), 0..6),
     ) -> PostureReport {
         let [total_bytes, free_bytes, outbox_bytes] = room;
@@ -123,8 +126,22 @@ prop_compose! {
             disk: Disk { total_bytes, free_bytes, outbox_bytes },
             clock: Clock { trust: taken_at.trust, error_ms },
             trust: anchors.map(|n| TrustMark::of(&[Pin([n; 32])])),
+            key,
         }
     }
+}
+
+fn key_facts() -> impl Strategy<Value = KeyFacts> {
+    let place = select(&[KeyPlace::Tpm, KeyPlace::File, KeyPlace::Spare][..]);
+    let sealed = select(
+        &[
+            Sealing::Tpm,
+            Sealing::Credential,
+            Sealing::Machine,
+            Sealing::Nothing,
+        ][..],
+    );
+    (place, sealed).prop_map(|(place, sealed)| KeyFacts { place, sealed })
 }
 
 fn suspicion() -> impl Strategy<Value = Suspicion> {
@@ -193,6 +210,7 @@ fn item() -> impl Strategy<Value = Item> {
             Condition::RecordsLost,
             Condition::WriteRefused,
             Condition::OtherDevice,
+            Condition::TpmSilent,
         ][..],
     );
     let cause = select(
@@ -298,6 +316,8 @@ proptest! {
             prop_assert!(text.len() <= MAX_TOPIC);
             prop_assert_eq!(text.parse(), Ok(topic));
         }
+        let filter = Filter::Acks(gateway.clone());
+        prop_assert_eq!(filter.to_string().parse::<Filter>(), Ok(filter));
         let filter = Filter::Down(gateway);
         prop_assert_eq!(filter.to_string().parse(), Ok(filter));
     }
@@ -391,6 +411,10 @@ fn longest_posture(sensors: usize) -> Item {
         },
         sensors: vec![longest_heard(); sensors],
         trust: Some(TrustMark::of(&[Pin([255; 32])])),
+        key: Some(KeyFacts {
+            place: KeyPlace::Spare,
+            sealed: Sealing::Credential,
+        }),
     })
 }
 

@@ -22,6 +22,7 @@ use homeward_tests::homes::{Home, Plan};
 use homeward_tests::programs::agent::Agent;
 use homeward_tests::programs::fleet::Fleet;
 use homeward_tests::programs::wait_for;
+use homeward_tests::proxy::Link;
 use homeward_tests::swtpm::{self, Chip, Maker, Vouched};
 use homeward_tests::tally::number;
 use rustls::pki_types::CertificateDer;
@@ -225,10 +226,138 @@ async fn a_box_whose_tpm_quotes_what_it_did_before_is_trusted_and_a_changed_regi
         .ok();
     stands(&stage, &home, "trusted");
 
-    // The TPM is taken out: the box has no key of its own any more, and says nothing at all in its name.
     home.agent.stop();
+}
+
+/// What the server holds of readings, by grade.
+fn graded(database: &Path, grade: &str) -> i64 {
+    number(
+        database,
+        &format!("SELECT count(*) FROM readings WHERE grade = '{grade}'"),
+    )
+}
+
+/// The TPM dies while the box runs; the box goes on with its spare key, is restarted, and gets its TPM back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_tpm_does_not_silence_a_patient() {
+    let Some(stage) = Stage::new() else { return };
+    let chip = stage.chip("chip", Vouched::Yes);
+    let plan = Plan {
+        placement: "mill-road-12",
+        team: "north",
+        profile: "comet-tx5xx",
+        interval_ms: 200,
+        seed: 7,
+    };
+    let tpm = surroundings(&chip.address());
+    let mut home = Home::settle_in(&stage.fleet, stage.folder.path(), plan, &tpm).await;
+    let id = home.gateway.to_string();
+    let database = stage.fleet.dir().join("fleet.db");
+    home.run();
+    wait_for("readings by the key in the TPM", LIMIT, || {
+        (graded(&database, "associated") >= 10).then_some(())
+    });
+    stands(&stage, &home, "trusted");
+    let place = |home: &Home| home.agent.status()["key"]["place"].as_str().map(str::to_owned);
+    assert_eq!(place(&home).as_deref(), Some("tpm"));
+
+    // 1. It dies while the box runs.
     chip.kill();
-    assert!(home.agent.command_ended(&["run"]).failed().contains("TPM"));
+    home.set_link(Link::Down);
+    home.set_link(Link::Clear);
+    wait_for("readings by the spare key", LIMIT * 2, || {
+        (graded(&database, "unverified") >= 10).then_some(())
+    });
+    let shown = stands(&stage, &home, "failed");
+    assert!(shown.to_string().contains("TPM does not answer"), "{shown}");
+    assert_eq!(
+        shown["quarantine"],
+        serde_json::Value::Null,
+        "nothing is shut off"
+    );
+    assert_eq!(place(&home).as_deref(), Some("spare"));
+    let told = home.agent.command_ended(&["status"]).ok();
+    assert!(told.contains("THE SPARE ONE"), "{told}");
+    let incidents = "SELECT count(*) FROM incidents WHERE kind = 'spare-key' AND closed_at IS NULL";
+    assert_eq!(number(&database, incidents), 1, "a person is told, once");
+    let alarms = "SELECT count(*) FROM alarms WHERE condition = 'tpm-silent' AND active = 1";
+    wait_for("the box's own alarm", LIMIT, || {
+        (number(&database, alarms) >= 1).then_some(())
+    });
+
+    // 2. It is restarted without its TPM: what it holds is closed, and it goes on beside that.
+    home.agent.stop();
+    home.run();
+    let before = graded(&database, "unverified");
+    wait_for("readings after a restart without a TPM", LIMIT * 2, || {
+        (graded(&database, "unverified") > before + 10).then_some(())
+    });
+    assert!(home.agent.dir().join("spare/outbox.db").exists());
+
+    // 3. It comes back, and with it the box's own key; what waited beside goes out too.
+    let _chip = Chip::start(&stage.folder.path().join("chip"));
+    let own = graded(&database, "associated");
+    wait_for("readings by the key in the TPM again", LIMIT * 3, || {
+        (graded(&database, "associated") > own + 10).then_some(())
+    });
+    stands(&stage, &home, "trusted");
+    assert_eq!(place(&home).as_deref(), Some("tpm"));
+    assert!(!home.agent.dir().join("spare/outbox.db").exists());
+    home.agent.stop();
+    let twice =
+        "SELECT count(*) FROM (SELECT sensor, kind, taken_at FROM readings GROUP BY sensor, kind, taken_at
+                 HAVING count(*) > 1)";
+    assert_eq!(number(&database, twice), 0, "a reading stands twice");
+    stage.fleet.run(&["gateway", "show", &id]).ok();
+}
+
+/// Whoever copied the spare key gets no other certificate with it, at either door.
+#[test]
+fn a_stolen_spare_key_enrols_nothing_and_renews_nothing() {
+    let Some(mut stage) = Stage::new() else { return };
+    let chip = stage.chip("chip", Vouched::Yes);
+    let agent = stage.agent("box", &chip.address());
+    let claim = stage.claim(&[]);
+    agent.enrol(&claim.to_string(), LIMIT).ok();
+    let folder = Folder::within(agent.dir());
+    let vault = homeward_agent::identity::spare::vault(agent.dir()).expect("opens without the TPM");
+    let spare = folder.load_spare(&vault).expect("made at the enrolment");
+    let (_, parsed) = x509_parser::parse_x509_certificate(&spare.chain[0]).expect("reads");
+    assert_eq!(Rank::of(&parsed), Some(Rank::Spare));
+    let days = (parsed.validity().not_after.timestamp() - parsed.validity().not_before.timestamp()) / 86_400;
+    assert_eq!(days, 90);
+    let public = spare.key.public().expect("a key");
+    let life = read_leaf(&spare.chain[0], &spare.server.gateway, &public).expect("ours");
+    let renewal = Renewal {
+        server: spare.server,
+        key: Arc::new(spare.key),
+        trust: watch::channel(spare.trust).1,
+        folder: None,
+        clock: Arc::new(Clock::with_floor(folder.floor())),
+        dice: 0,
+    };
+    let held = Held {
+        chain: spare.chain,
+        life,
+    };
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let (held, told) = watch::channel(held);
+    let (ask, asked) = watch::channel(0);
+    let stop = CancellationToken::new();
+    let running = runtime.spawn(renewal.run(held, asked, stop.clone()));
+    ask.send_replace(1);
+    let database = stage.fleet.dir().join("fleet.db");
+    wait_for("the server's refusal", LIMIT, || {
+        let said = stage.fleet.program().said();
+        said.iter()
+            .any(|line| line.contains("brings no other"))
+            .then_some(())
+    });
+    stop.cancel();
+    runtime.block_on(running).expect("ends");
+    assert!(!told.has_changed().unwrap_or(false), "it was renewed");
+    let count = "SELECT count(*) FROM certificates WHERE spare = 1";
+    assert_eq!(number(&database, count), 1);
 }
 
 /// As slow as the slowest chips: the box asks its sensor five times a second all the same, and what it hears arrives.
@@ -313,11 +442,12 @@ fn a_copied_disk_neither_connects_nor_enrols_in_another_box() {
 }
 
 #[test]
-fn a_tpm_that_died_after_the_enrolment_is_said() {
+fn a_tpm_that_died_is_said_by_a_box_that_has_no_spare_key() {
     let Some(stage) = Stage::new() else { return };
     let chip = stage.chip("chip", Vouched::Yes);
     let agent = stage.agent("box", &chip.address());
     agent.enrol(&stage.claim(&[]).to_string(), LIMIT).ok();
+    fs::remove_file(agent.dir().join("identity/spare.pem")).expect("made at the enrolment");
     chip.kill();
     let said = agent.command_ended(&["run"]).failed();
     assert!(said.contains("TPM"), "{said}");

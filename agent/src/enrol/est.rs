@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 
 use super::{
     Answer, Refusal, anchors, basic, certs_only, check_age, chip, leaf_first, mark, pinned, read_answer,
-    request_body,
+    request_body, spare,
 };
 use crate::clock::Clock;
 use crate::identity::keys::{Folder, KeyError, Server};
@@ -270,7 +270,19 @@ async fn enrol_into(
         enrolment: way.server.clone(),
         doors,
     };
-    // 6. The name last: with it the enrolment counts as done.
+    if key.chip().is_some() {
+        // 6. A spare key for the day on which the TPM does not answer. Without one all goes on, and it is tried again.
+        let by = spare::By {
+            server: &server,
+            key: &key,
+            chain: &chain,
+            trust: &trust,
+        };
+        if let Err(error) = spare::certify(&by, folder, clock).await {
+            tracing::warn!(error = %error, "there is no spare key yet; the agent asks for it again");
+        }
+    }
+    // 7. The name last: with it the enrolment counts as done.
     folder.keep_trust(&trust)?;
     folder.keep_chain(&chain)?;
     folder.keep_floor(clock.floor_ms())?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use homeward_protocol::claim::Endpoint;
-use homeward_protocol::time::Timestamp;
+use homeward_protocol::time::{Timestamp, Uptime};
 use hyper::Method;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::watch;
@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::est::{EstError, REENROLL, Sent, ask};
-use super::{Answer, Refusal, leaf_first, read_answer, request_body};
+use super::{Answer, Refusal, leaf_first, read_answer, request_body, spare};
 use crate::clock::Clock;
 use crate::identity::keys::{DeviceKey, Folder, Server};
 use crate::identity::tls::verified;
@@ -21,6 +21,8 @@ use crate::identity::{Door, Life, Plan, read_leaf};
 
 /// Longest sleep: the wall clock may be put right meanwhile.
 const LONGEST_SLEEP: Duration = Duration::from_mins(10);
+/// How soon a spare key without a certificate asks again.
+const SPARE_RETRY: Duration = Duration::from_hours(1);
 
 /// What renewal needs.
 pub struct Renewal {
@@ -56,10 +58,20 @@ impl Renewal {
         stop: CancellationToken,
     ) {
         let mut last_try = None;
-        let mut floor = 0;
+        let (mut floor, mut spare_try) = (0, None);
         loop {
             self.keep_floor(&mut floor);
             let current = held.borrow().clone();
+            if self.spare_is_due(&current, spare_try) {
+                spare_try = Some(self.clock.uptime());
+                if stop
+                    .run_until_cancelled(self.renew_spare(&current))
+                    .await
+                    .is_none()
+                {
+                    return;
+                }
+            }
             let at = self.clock.now();
             if let Plan::Wait(until) = current.life.plan(self.dice, last_try, at) {
                 let wait = Duration::from_millis(u64::try_from(until.saturating_sub(at.ms)).unwrap_or(0));
@@ -82,6 +94,33 @@ impl Renewal {
                 }
                 Some(Err(error)) => self.tell_failure(&current, &error),
             }
+        }
+    }
+
+    /// Whether the spare key needs a certificate: it has none, or one from before the newest of the key in the TPM.
+    fn spare_is_due(&self, held: &Held, last_try: Option<Uptime>) -> bool {
+        let Some(folder) = self.folder.as_ref().filter(|_| self.key.chip().is_some()) else {
+            return false;
+        };
+        let waits = last_try.is_some_and(|at| self.clock.uptime().since(at) < SPARE_RETRY);
+        let usable = held.life.door(self.clock.now()) == Door::Usual;
+        let has = folder.has_spare().then(|| folder.spare_life()).flatten();
+        usable && !waits && has.is_none_or(|spare| spare.not_before_ms < held.life.not_before_ms)
+    }
+
+    async fn renew_spare(&self, held: &Held) {
+        let Some(folder) = &self.folder else { return };
+        let trust = self.trust.borrow().clone();
+        let by = spare::By {
+            server: &self.server,
+            key: &self.key,
+            chain: &held.chain,
+            trust: &trust,
+        };
+        if let Err(error) = spare::certify(&by, folder, &self.clock).await {
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::warn!(error = %error, source = ?source,
+                "the spare key got no new certificate; trying again later");
         }
     }
 

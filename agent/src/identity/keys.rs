@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `identity/key.sealed` | the private key, PKCS#8, sealed by the vault; `key.pem` where there is none |
 //! | `identity/key.tpm` | instead, on a box with a TPM: the private key as the TPM wrapped it for itself (JSON) |
+//! | `identity/spare.sealed`, `identity/spare.pem` | beside that, the spare key and its certificate ([`super::spare`]) |
 //! | `identity/certificate.pem` | our certificate, then its intermediates |
 //! | `identity/trust.pem` | the trust anchors of the fleet |
 //! | `identity/server.json` | our name, where to enrol again, and where the server's doors are |
@@ -157,8 +158,13 @@ impl Folder {
         self.path(IN_TPM).exists()
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+
+    /// The data folder that it is in.
+    pub fn data(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
     }
 
     /// Whether an enrolment was finished here.
@@ -303,7 +309,7 @@ impl Folder {
         key().ok_or_else(|| malformed(&path, "not a key of a TPM"))
     }
 
-    fn certificates(&self, name: &str) -> Result<Vec<CertificateDer<'static>>, KeyError> {
+    pub(super) fn certificates(&self, name: &str) -> Result<Vec<CertificateDer<'static>>, KeyError> {
         let path = self.path(name);
         let text = self
             .read(name)?
@@ -380,7 +386,7 @@ impl Folder {
         self.replace("floor", &format!("{floor_ms}\n"))
     }
 
-    fn read(&self, name: &str) -> Result<Option<String>, KeyError> {
+    pub(super) fn read(&self, name: &str) -> Result<Option<String>, KeyError> {
         let path = self.path(name);
         let mut text = String::new();
         match fs::File::open(&path).and_then(|file| file.take(MAX_FILE).read_to_string(&mut text)) {
@@ -391,7 +397,7 @@ impl Folder {
     }
 
     /// A file of the owner's alone: written beside, flushed, put in place, and the folder flushed.
-    fn replace(&self, name: &str, text: &str) -> Result<(), KeyError> {
+    pub(super) fn replace(&self, name: &str, text: &str) -> Result<(), KeyError> {
         let path = self.path(name);
         let io = |source| KeyError::Io {
             path: path.clone(),
@@ -418,14 +424,14 @@ impl Folder {
     }
 }
 
-fn malformed(path: &Path, why: &str) -> KeyError {
+pub(super) fn malformed(path: &Path, why: &str) -> KeyError {
     KeyError::Malformed {
         path: path.to_owned(),
         why: why.to_owned(),
     }
 }
 
-fn pems(certificates: &[CertificateDer<'_>]) -> String {
+pub(super) fn pems(certificates: &[CertificateDer<'_>]) -> String {
     certificates.iter().map(|der| pem("CERTIFICATE", der)).collect()
 }
 

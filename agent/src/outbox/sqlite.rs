@@ -91,6 +91,15 @@ pub enum OutboxError {
     Closed,
 }
 
+/// How many records wait in the outbox at `path`, whether it opens here or not; nothing when there is none.
+pub fn waiting(path: &Path) -> Option<u64> {
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags).ok()?;
+    let count = "SELECT count(*) FROM rows WHERE body IS NOT NULL";
+    let rows: i64 = conn.query_row(count, [], |row| row.get(0)).ok()?;
+    u64::try_from(rows).ok()
+}
+
 /// How an outbox came to be open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Opened {

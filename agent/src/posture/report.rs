@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use homeward_protocol::envelope::Item;
-use homeward_protocol::posture::{PostureReport, SensorHeard};
+use homeward_protocol::posture::{KeyFacts, PostureReport, SensorHeard};
 use homeward_protocol::time::Uptime;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::watch;
@@ -35,6 +35,8 @@ pub struct Reporter {
     pub sensors: watch::Receiver<Vec<SensorHeard>>,
     /// The trust anchors that are held.
     pub trust: watch::Receiver<Vec<CertificateDer<'static>>>,
+    /// Where the key is.
+    pub key: Option<KeyFacts>,
     /// How often to report when nothing changed.
     pub interval: Duration,
 }
@@ -60,7 +62,8 @@ impl Reporter {
             let bytes = self.outbox.ledger().borrow().bytes();
             let sensors = self.sensors.borrow().clone();
             let trust = mark(&self.trust.borrow());
-            let report = facts::gather(&self.data, bytes, &self.clock).report(sensors, trust);
+            let mut report = facts::gather(&self.data, bytes, &self.clock).report(sensors, trust);
+            report.key = self.key;
             let up = self.clock.uptime();
             let due = last
                 .as_ref()

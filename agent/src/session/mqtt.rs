@@ -54,6 +54,8 @@ pub struct Door {
     pub port: u16,
     /// Our name.
     pub gateway: GatewayId,
+    /// Whether we speak with the spare key: then acknowledgements are all that we may hear.
+    pub spare: bool,
     /// Longest silence before a ping.
     pub keep_alive: Duration,
 }
@@ -246,6 +248,7 @@ impl Link {
             port,
             gateway,
             keep_alive,
+            ..
         } = &self.door;
         let mut options = MqttOptions::new(gateway.as_str(), host, *port);
         let tls = Arc::clone(&self.credentials.borrow().tls);
@@ -270,8 +273,14 @@ impl Link {
 
     fn subscribe(&self, wire: Option<&Wire>, inputs: &mut VecDeque<Input>) {
         tracing::info!(gateway.id = %self.door.gateway, "connected to {}:{}", self.door.host, self.door.port);
-        let filters = [Filter::Down(self.door.gateway.clone()), Filter::Fleet]
-            .map(|filter| SubscribeFilter::new(filter.to_string(), QoS::AtLeastOnce));
+        let gateway = self.door.gateway.clone();
+        let filters = if self.door.spare {
+            vec![Filter::Acks(gateway)]
+        } else {
+            vec![Filter::Down(gateway), Filter::Fleet]
+        };
+        let wanted = |filter: Filter| SubscribeFilter::new(filter.to_string(), QoS::AtLeastOnce);
+        let filters = filters.into_iter().map(wanted);
         if wire.is_none_or(|wire| wire.client.try_subscribe_many(filters).is_err()) {
             inputs.push_back(Input::Lost(Cause::Closed));
         }

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::{Backlog, CertificateStatus, EVERY, LinkStatus, Status};
+use super::{Backlog, CertificateStatus, EVERY, KeyStatus, LinkStatus, Status};
 use crate::clock::Clock;
 use crate::outbox::Ledger;
 
@@ -91,6 +91,8 @@ pub struct Writer {
     pub sensors: watch::Receiver<Vec<SensorHeard>>,
     /// The certificate.
     pub certificate: watch::Receiver<CertificateStatus>,
+    /// Where the key is.
+    pub key: Option<KeyStatus>,
 }
 
 impl Writer {
@@ -126,6 +128,7 @@ impl Writer {
             lost: ledger.lost,
             sensors: self.sensors.borrow().clone(),
             certificate: Some(*self.certificate.borrow()),
+            key: self.key.clone(),
         };
         if let Err(error) = write(&self.data, &status) {
             tracing::warn!(error = %error, "could not write the status");

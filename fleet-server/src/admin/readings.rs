@@ -174,7 +174,11 @@ async fn papers(place: &Place, store: &Store, gateway: &GatewayId, to: &Path) ->
     let folder = place.authority();
     let of = gateway.clone();
     let own = store
-        .read(move |tx| certificates::of(tx, &of, MOST_CERTIFICATES))
+        .read(move |tx| {
+            let mut all = certificates::of(tx, &of, MOST_CERTIFICATES)?;
+            all.extend(certificates::spare_of(tx, &of, MOST_CERTIFICATES)?);
+            Ok(all)
+        })
         .await?;
     let mut text: String = own.into_iter().map(|c| pem(&c.der.into())).collect();
     text.extend(gateway_issuers(&folder)?.iter().map(pem));

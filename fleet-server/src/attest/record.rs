@@ -196,12 +196,14 @@ impl Known {
             expires_at: verdict.expires_at,
         });
         next.failures = match verdict.status {
+            Status::Contraindicated if verdict.is_of_its_part() => self.failures,
             Status::Contraindicated => self.failures.saturating_add(1),
             Status::None => self.failures,
             Status::Affirming | Status::Warning => 0,
         };
         if failed {
-            if next.failures >= FAILURES || verdict.is_at_once() {
+            let counts = !verdict.is_of_its_part();
+            if counts && next.failures >= FAILURES || verdict.is_at_once() {
                 next.quarantine.get_or_insert_with(|| Quarantine {
                     since: verdict.issued_at,
                     why: said.to_owned(),

@@ -30,11 +30,16 @@ pub struct Reliance {
     pub now: Trust,
     /// Its newest judgements, the newest first.
     pub judgements: Vec<Stretch>,
+    /// Whether its spare key brings them: then nothing of that counts.
+    pub spare: bool,
 }
 
 impl Reliance {
     /// What keeps a reading that was taken then from a higher grade; nothing when the gateway was trusted.
     pub fn against(&self, taken_at: Timestamp) -> Option<Reason> {
+        if self.spare {
+            return Some(Reason::SpareKey);
+        }
         if self.now == Trust::Failed {
             return Some(Reason::GatewayDoubted);
         }
@@ -79,6 +84,7 @@ mod tests {
         let record = |now, judgements: &[Stretch]| Reliance {
             now,
             judgements: judgements.to_vec(),
+            spare: false,
         };
         let good = stretch(Affirming, 100, 200);
         for (now, judgements, taken, against) in [
@@ -124,6 +130,11 @@ mod tests {
                 against,
                 "{record:?} at {taken}"
             );
+            let spare = Reliance {
+                spare: true,
+                ..record
+            };
+            assert_eq!(spare.highest(Timestamp::synced(taken)), Grade::Unverified);
         }
     }
 }

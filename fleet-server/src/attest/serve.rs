@@ -27,7 +27,7 @@ use tracing::{debug, error, info, warn};
 use super::record;
 use super::reference::Reference;
 use super::schedule::{Occasion, Present, Ration, due};
-use super::take::{Came, Taken, With, hash, take};
+use super::take::{Came, Taken, With, hash, spare, take};
 use crate::bus::{Bus, Event};
 use crate::clock::Clock;
 use crate::gate::{Connections, Spoken, Testimony};
@@ -74,6 +74,9 @@ impl Attest {
                 }
                 _ = tick.tick() => {
                     self.watch_clock().await;
+                    if let Err(failed) = self.note_spares(&mut rows).await {
+                        warn!("what came in with a spare key could not be written down: {failed}");
+                    }
                     if let Err(failed) = self.ask(&mut rows, &mut ration).await {
                         warn!("gateways could not be asked: {failed}");
                     }
@@ -201,6 +204,8 @@ impl Attest {
             .connections
             .list()
             .into_iter()
+            // A spare key is not asked: it proves nothing of the box.
+            .filter(|connection| !connection.spare)
             .map(|connection| (connection.gateway, connection.since))
             .collect();
         rows.forget_absent(&present);
@@ -236,6 +241,28 @@ impl Attest {
         }
         ration.take(asking.len());
         self.challenge(asking, rows, now).await
+    }
+
+    /// Writes each connection by a spare key down once.
+    async fn note_spares(&self, rows: &mut Rows) -> Result<(), StoreError> {
+        let all = self.connections.list();
+        let here: HashMap<GatewayId, Timestamp> = all
+            .into_iter()
+            .filter_map(|c| c.spare.then_some((c.gateway, c.since)))
+            .collect();
+        rows.spares
+            .retain(|gateway, since| here.get(gateway) == Some(since));
+        for (gateway, since) in here {
+            if rows.spares.contains_key(&gateway) {
+                continue;
+            }
+            let (of, incident, now) = (gateway.clone(), store::hex(&random::<16>()?), self.clock.now());
+            self.store.write(move |tx| spare(tx, &of, &incident, now)).await?;
+            warn!(gateway.id = %gateway, "{gateway} came in with its spare key: its TPM does not answer");
+            self.bus.publish(Event::Changed(gateway.clone()));
+            rows.spares.insert(gateway, since);
+        }
+        Ok(())
     }
 
     async fn challenge(
@@ -308,6 +335,8 @@ struct Rows {
     look_at: HashMap<GatewayId, Timestamp>,
     /// Gateways that ask to be asked.
     wishes: HashMap<GatewayId, Ask>,
+    /// Connections by spare keys that are written down.
+    spares: HashMap<GatewayId, Timestamp>,
     reference: Option<((i64, i64), Reference)>,
 }
 

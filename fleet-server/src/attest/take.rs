@@ -24,7 +24,7 @@ use crate::audit::Action;
 use crate::store::attest::{self, Answer, Kept, firmware, postures};
 use crate::store::chips;
 use crate::store::incidents::{self, Kind};
-use crate::store::{StoreError, Tx, audit, records};
+use crate::store::{StoreError, Tx, audit, certificates, records};
 
 /// What came, and on which connection.
 pub struct Came<'a> {
@@ -170,7 +170,7 @@ fn conclude(
         tx,
         gateway,
         &verdict,
-        (&hash(came.bytes), came.bytes),
+        Some((&hash(came.bytes), came.bytes)),
         (&lines.join("\n"), state),
     )?;
     let shut = known.quarantine.is_some();
@@ -200,6 +200,28 @@ fn conclude(
         incidents::raise(tx, with.incident, gateway, Kind::Quarantined, &text, now)?;
     }
     Ok(Taken::Judged(notice(&verdict, &known, state)))
+}
+
+/// Writes down that a gateway came in with its spare key, and tells a person.
+pub fn spare(tx: &mut dyn Tx, gateway: &GatewayId, incident: &str, now: Timestamp) -> Result<(), StoreError> {
+    let kept = attest::kept(tx, gateway)?;
+    let verdict = super::spare(now);
+    let said = words::all(&verdict.why);
+    let known = kept.known.after(&verdict, None, &said);
+    let state = known.trust(now, now);
+    attest::keep(tx, gateway, &verdict, None, (&said, state))?;
+    // Asked as soon as it comes in with its own key again.
+    attest::put(tx, gateway, &known, now, now)?;
+    let until = certificates::spare_of(tx, gateway, 1)?.pop();
+    let until = until.map_or(String::new(), |row| {
+        format!(" It is heard until {} that way.", row.not_after)
+    });
+    let text = format!(
+        "The TPM of {gateway} does not answer, so it came in with its spare key. Its readings and alarms arrive, at the \
+         lowest grade; policies and secrets do not reach it.{until} Have the box looked at: it comes back by itself when \
+         its TPM answers, or with a new claim. If the box is well, somebody has copied its disk: revoke it."
+    );
+    incidents::raise(tx, incident, gateway, Kind::SpareKey, &text, now).map(drop)
 }
 
 fn notice(verdict: &Verdict, known: &Known, state: Trust) -> Notice {

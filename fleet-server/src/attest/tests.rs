@@ -496,6 +496,34 @@ fn a_state_is_what_the_record_and_the_time_make_it() {
     }
 }
 
+/// A dead chip is nobody's guilt: the box stands as failed while it lasts, is shut off by nothing, and the next evidence
+/// decides again.
+#[test]
+fn a_spare_key_fails_without_shutting_off_and_ends_with_the_next_evidence() {
+    let mut known = after(&Known::default(), Status::Affirming, NOW);
+    let (tier, good) = (known.tier, known.last_good);
+    for hour in 1..50 {
+        let at = NOW.plus_ms(hour * 3_600_000);
+        known = known.after(&spare(at), None, "spare");
+        assert_eq!(known.trust(at, at), Trust::Failed);
+        let much_later = at.plus_ms(10 * VERDICT_MS);
+        assert_eq!(
+            known.trust(much_later, much_later),
+            Trust::Failed,
+            "it does not age into trust"
+        );
+        assert_eq!((known.failures, known.quarantine.is_none()), (0, true));
+        assert_eq!(
+            (known.tier, known.last_good),
+            (tier, good),
+            "nothing is learned from it"
+        );
+    }
+    let back = NOW.plus_ms(60 * 3_600_000);
+    let known = after(&known, Status::Affirming, back);
+    assert_eq!(known.trust(back, back), Trust::Trusted);
+}
+
 #[test]
 fn two_failures_in_a_row_shut_a_gateway_off_and_a_bad_signature_at_once() {
     let once = after(&before(Tier::MeasuredBoot), Status::Contraindicated, NOW);

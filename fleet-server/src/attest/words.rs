@@ -60,6 +60,9 @@ pub fn why(why: &Why) -> String {
         Why::OtherBoot(register) => {
             format!("the box started something else than its release (register {register})")
         }
+        Why::SpareKey => {
+            "the box's TPM does not answer: it speaks with its spare key, which only brings readings and alarms".into()
+        }
         Why::TooLate => "the evidence came after the challenge's time".into(),
         Why::CountedBack => {
             "the box counts fewer boots than before: its memory was put back, or there are two of it".into()

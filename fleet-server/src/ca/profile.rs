@@ -15,7 +15,9 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, IpAddr, ServerName};
 
 use super::rank::{self, Rank};
-use super::{CRL_DAYS, CaError, DAY_MS, GATEWAY_DAYS, Issued, Revoked, SERVER_DAYS, Serial, TrustDomain};
+use super::{
+    CRL_DAYS, CaError, DAY_MS, GATEWAY_DAYS, Issued, Revoked, SERVER_DAYS, SPARE_DAYS, Serial, TrustDomain,
+};
 
 /// How far before its making a certificate begins, for peers whose clock is a little behind.
 const BACKDATE_MS: i64 = 5 * 60 * 1000;
@@ -122,7 +124,7 @@ pub struct Named<'a> {
     pub rank: Rank,
 }
 
-/// A gateway's certificate: one name, one use, [`GATEWAY_DAYS`].
+/// A gateway's certificate: one name, one use, [`GATEWAY_DAYS`]; over a spare key [`SPARE_DAYS`].
 pub fn gateway(
     domain: &TrustDomain,
     key: &PublicKey,
@@ -134,7 +136,11 @@ pub fn gateway(
 ) -> Result<Issued, CaError> {
     let Named { gateway, rank } = named_as;
     let what = "a gateway's certificate";
-    let mut params = dated(serial, now, GATEWAY_DAYS);
+    let days = match rank {
+        Rank::Own(_) => GATEWAY_DAYS,
+        Rank::Spare => SPARE_DAYS,
+    };
+    let mut params = dated(serial, now, days);
     params.distinguished_name = named(gateway.as_str());
     params.subject_alt_names = vec![uri(&domain.gateway_uri(gateway), what)?];
     params.is_ca = IsCa::ExplicitNoCa;
@@ -146,8 +152,9 @@ pub fn gateway(
     Ok(Issued {
         serial,
         key: key.clone(),
+        rank,
         not_before: whole(begin(now)),
-        not_after: whole(now.plus_ms(GATEWAY_DAYS * DAY_MS)),
+        not_after: whole(now.plus_ms(days * DAY_MS)),
         der: cert.into(),
     })
 }

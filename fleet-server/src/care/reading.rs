@@ -52,6 +52,7 @@ pub const fn reason(reason: Reason) -> &'static str {
         Reason::GatewayDoubted => "the box itself is in doubt",
         Reason::ClockUntrusted => "the box's clock was not confirmed",
         Reason::GatewayUnproven => "the box's own word is all that vouches for it",
+        Reason::SpareKey => "the box's TPM did not answer: it spoke with its spare key",
     }
 }
 

@@ -65,6 +65,9 @@ pub fn reason(reason: &Reason) -> String {
             "The box has not proved itself for too long: its values may not be its own".into()
         }
         Reason::BoxFailed => "What the box says of itself is not in order: do not rely on its values".into(),
+        Reason::TpmSilent => {
+            "The box's security chip does not answer: it speaks with its spare key, for some weeks".into()
+        }
         Reason::RecordsLost => "The box had to give up some records".into(),
         Reason::Unaccounted => "Some records of the last day are missing".into(),
     }
@@ -102,6 +105,7 @@ pub fn action(reason: &Reason) -> &'static str {
         Reason::MeasureAgain(_) => "Call, and ask to measure again",
         Reason::BoxStale => "Tell the operator; compare important values with the device itself",
         Reason::BoxFailed => "Tell the operator now; compare values with the device itself",
+        Reason::TpmSilent => "Tell the operator: the box has to be repaired or exchanged",
         Reason::RecordsLost | Reason::Unaccounted => "Tell the operator; check the device's own record",
     }
 }

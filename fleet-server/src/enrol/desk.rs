@@ -209,12 +209,7 @@ impl Desk<'_> {
         door: Door,
     ) -> Result<Answer, StoreError> {
         let id = &leaf.gateway;
-        let shown = certificates::by_serial(tx, leaf.serial)?;
-        let standing = Standing {
-            state: gateways::get(tx, id)?.map(|gateway| gateway.state),
-            certificate_revoked: shown.is_some_and(|row| row.revoked_at.is_some()),
-            issued_today: self.issued_today(tx, id)?,
-        };
+        let standing = self.standing(tx, leaf)?;
         let timing = match super::renew(standing, leaf, door, self.now) {
             Ok(timing) => timing,
             Err(why) => return Ok(Answer::Refused(why)),
@@ -240,6 +235,42 @@ impl Desk<'_> {
         Ok(Answer::Certificate(der))
     }
 
+    /// A request for a spare key's certificate, by the gateway's own that the handshake has checked.
+    pub fn spare(&self, tx: &mut dyn Tx, leaf: &Leaf, key: &PublicKey) -> Result<Answer, StoreError> {
+        let id = &leaf.gateway;
+        let standing = self.standing(tx, leaf)?;
+        let taken = *key == leaf.key || certificates::is_own(tx, key)? || chips::of_key(tx, key)?.is_some();
+        if let Err(why) = super::spare(standing, leaf, taken, self.now) {
+            return Ok(Answer::Refused(why));
+        }
+        let known = certificates::spare_of(tx, id, MOST_A_DAY)?;
+        if let Some(der) = self.still_new(known.first().cloned(), key) {
+            return Ok(Answer::Certificate(der));
+        }
+        let since = self.now.plus_ms(-DAY_MS);
+        if known.len() >= usize::try_from(MOST_A_DAY).unwrap_or(0)
+            && known.iter().all(|row| row.issued_at.ms >= since.ms)
+        {
+            return Ok(Answer::Refused(Refusal::TooMany));
+        }
+        if certificates::revoke_other_spares(tx, id, key, self.now)? > 0 {
+            signals::raise(tx, signals::Kind::Gateway, id.as_str(), self.now)?;
+        }
+        let der = self.issue_as(tx, id, key, (Rank::Spare, Timing::InTime))?;
+        let detail = format!("number {}, key {}, spare", self.serial, key.fingerprint());
+        self.note(tx, id, Action::CertificateIssued, &detail)?;
+        Ok(Answer::Certificate(der))
+    }
+
+    fn standing(&self, tx: &mut dyn Tx, leaf: &Leaf) -> Result<Standing, StoreError> {
+        let shown = certificates::by_serial(tx, leaf.serial)?;
+        Ok(Standing {
+            state: gateways::get(tx, &leaf.gateway)?.map(|gateway| gateway.state),
+            certificate_revoked: shown.is_some_and(|row| row.revoked_at.is_some()),
+            issued_today: self.issued_today(tx, &leaf.gateway)?,
+        })
+    }
+
     /// The certificate that was issued to this key a moment ago: a reply was lost.
     fn recent(
         &self,
@@ -248,11 +279,15 @@ impl Desk<'_> {
         key: &PublicKey,
     ) -> Result<Option<Vec<u8>>, StoreError> {
         let newest = certificates::of(tx, id, 1)?.pop();
+        Ok(self.still_new(newest, key))
+    }
+
+    fn still_new(&self, newest: Option<certificates::Certificate>, key: &PublicKey) -> Option<Vec<u8>> {
         let fits = newest.filter(|row| {
             let young = (0..SAME_ANSWER_MS).contains(&(self.now.ms - row.issued_at.ms));
             row.key == *key && row.revoked_at.is_none() && young
         });
-        Ok(fits.map(|row| row.der))
+        fits.map(|row| row.der)
     }
 
     fn issued_today(&self, tx: &mut dyn Tx, id: &GatewayId) -> Result<i64, StoreError> {
@@ -267,6 +302,16 @@ impl Desk<'_> {
         timing: Timing,
     ) -> Result<Vec<u8>, StoreError> {
         let rank = Rank::Own(chips::tier(tx, id, key)?);
+        self.issue_as(tx, id, key, (rank, timing))
+    }
+
+    fn issue_as(
+        &self,
+        tx: &mut dyn Tx,
+        id: &GatewayId,
+        key: &PublicKey,
+        (rank, timing): (Rank, Timing),
+    ) -> Result<Vec<u8>, StoreError> {
         let issued = self.authority.issue_ranked(key, id, rank, self.serial, self.now);
         let issued = issued.map_err(|error| StoreError::Unavailable {
             step: "signing a certificate",

@@ -8,6 +8,7 @@
 //! | `GET /.well-known/homeward` | where the other doors are (JSON) | anybody |
 //! | `POST /.well-known/homeward/tpm` | a challenge that only one TPM opens (CBOR) | anybody |
 //! | `POST /.well-known/homeward/tpm/proof` | that it was opened (CBOR) | HTTP Basic, or a TPM that is expected |
+//! | `POST /.well-known/homeward/spare` | a certificate over a spare key (as `simplereenroll`) | the client certificate of a key in a TPM |
 //! | `GET /crl` | the revocation list of the issuer of gateways' certificates (DER) | anybody |
 //! | `GET /crl/NAME` | the same of the issuer with this name: those before it have lists too | anybody |
 //!
@@ -30,7 +31,9 @@ use homeward_protocol::claim::{Code, ServerInfo};
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::signed::PublicKey;
 use homeward_protocol::tpm;
-use homeward_protocol::tpm::enrol::{CHALLENGE_PATH, Challenge, Hello, MAX_MESSAGE, PROOF_PATH, Proof};
+use homeward_protocol::tpm::enrol::{
+    CHALLENGE_PATH, Challenge, Hello, MAX_MESSAGE, PROOF_PATH, Proof, SPARE_PATH,
+};
 use homeward_protocol::wire::{self, Bytes};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -79,6 +82,7 @@ pub fn router(state: EstState) -> Router {
         .route("/.well-known/homeward", get(homeward))
         .route(CHALLENGE_PATH, post(challenge))
         .route(PROOF_PATH, post(proof))
+        .route(SPARE_PATH, post(spare))
         .route("/crl", get(crl))
         .route("/crl/{name}", get(crl_of))
         .fallback(nothing_here)
@@ -279,18 +283,35 @@ async fn reenroll_late(
 }
 
 async fn reenroll(state: EstState, peer: Peer, door: Door, body: Body) -> Result<Response, Failure> {
+    let leaf = shown_leaf(&state, &peer)?;
+    let key = read_key(body).await?;
+    let id = leaf.gateway.clone();
+    let answer = at_desk(&state, move |desk, tx| desk.renew(tx, &leaf, &key, door)).await?;
+    respond(id.as_str(), "renewed", answer)
+}
+
+async fn spare(
+    State(state): State<EstState>,
+    Extension(peer): Extension<Peer>,
+    body: Body,
+) -> Result<Response, Failure> {
+    let leaf = shown_leaf(&state, &peer)?;
+    let key = read_key(body).await?;
+    let id = leaf.gateway.clone();
+    let answer = at_desk(&state, move |desk, tx| desk.spare(tx, &leaf, &key)).await?;
+    respond(id.as_str(), "given a spare certificate", answer)
+}
+
+/// The certificate that the peer showed, taken apart.
+fn shown_leaf(state: &EstState, peer: &Peer) -> Result<Leaf, Failure> {
     let Some(shown) = peer.certificates.first() else {
         let says = "show the gateway's certificate in the TLS handshake; a first one comes from simpleenroll";
         return Err(
             Failure::new(StatusCode::UNAUTHORIZED, says).challenge("ClientCertificate realm=\"homeward\"")
         );
     };
-    let leaf = Leaf::read(shown, state.authority.borrow().trust_domain())
-        .map_err(|why| Failure::new(StatusCode::FORBIDDEN, &why.to_string()))?;
-    let key = read_key(body).await?;
-    let id = leaf.gateway.clone();
-    let answer = at_desk(&state, move |desk, tx| desk.renew(tx, &leaf, &key, door)).await?;
-    respond(id.as_str(), "renewed", answer)
+    Leaf::read(shown, state.authority.borrow().trust_domain())
+        .map_err(|why| Failure::new(StatusCode::FORBIDDEN, &why.to_string()))
 }
 
 async fn read_key(body: Body) -> Result<PublicKey, Failure> {
@@ -388,6 +409,8 @@ fn refused(why: Refusal) -> Failure {
         | Refusal::Unknown
         | Refusal::NotCurrent
         | Refusal::Unproved
+        | Refusal::Spare
+        | Refusal::NoSpare
         | Refusal::UnknownChip => Failure::new(StatusCode::FORBIDDEN, &says),
     }
 }

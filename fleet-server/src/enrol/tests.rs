@@ -125,6 +125,36 @@ const GOOD: Standing = Standing {
     issued_today: 0,
 };
 
+/// A stolen spare key does not become a gateway, nor last longer than it was given.
+#[test]
+fn a_spare_certificate_brings_no_other_and_only_a_key_in_a_tpm_brings_a_spare_one() {
+    use crate::ca::Rank;
+    let of = |rank| Leaf { rank, ..leaf() };
+    let spare_leaf = of(Rank::Spare);
+    for door in [Door::Enrolment, Door::Renewal] {
+        for at in [NOW, NOW.plus_ms(20 * DAY_MS)] {
+            assert_eq!(renew(GOOD, &spare_leaf, door, at), Err(Refusal::Spare));
+        }
+    }
+    let chip = of(Rank::Own(Tier::TpmKey));
+    for (rank, taken, said) in [
+        (Rank::Own(Tier::TpmChip), false, Ok(())),
+        (Rank::Own(Tier::TpmKey), false, Ok(())),
+        (Rank::Own(Tier::TpmKey), true, Err(Refusal::NoSpare)),
+        (Rank::Own(Tier::Software), false, Err(Refusal::NoSpare)),
+        (Rank::Spare, false, Err(Refusal::Spare)),
+    ] {
+        assert_eq!(spare(GOOD, &of(rank), taken, NOW), said, "{rank}");
+    }
+    let over = NOW.plus_ms(15 * DAY_MS);
+    assert_eq!(spare(GOOD, &chip, false, over), Err(Refusal::NotCurrent));
+    let revoked = Standing {
+        state: Some(State::Revoked),
+        ..GOOD
+    };
+    assert_eq!(spare(revoked, &chip, false, NOW), Err(Refusal::Revoked));
+}
+
 #[test]
 fn late_renewals_are_taken_at_their_own_door_for_180_days() {
     let at = |days: i64| NOW.plus_ms((14 + days) * DAY_MS);

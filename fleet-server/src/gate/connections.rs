@@ -43,6 +43,8 @@ pub struct Connection {
     pub address: String,
     /// Since when.
     pub since: Timestamp,
+    /// Whether by its spare key.
+    pub spare: bool,
 }
 
 /// As many gateways are connected as are allowed.
@@ -67,6 +69,7 @@ struct Entry {
     line: Arc<Line>,
     address: String,
     since: Timestamp,
+    spare: bool,
 }
 
 impl Connections {
@@ -141,6 +144,7 @@ impl Connections {
             gateway: gateway.clone(),
             address: entry.address.clone(),
             since: entry.since,
+            spare: entry.spare,
         };
         self.entries().iter().map(connection).collect()
     }
@@ -150,13 +154,29 @@ impl Connections {
         self.entries().len()
     }
 
-    /// Registers a connection. The newest one of a gateway wins: an older one is told to end.
+    /// Registers a connection by the gateway's own key. The newest one of a gateway wins: an older one is told to end.
     ///
     /// Fails with [`Full`] when the house is full, unless the gateway takes over its own place.
     pub fn enter(&self, gateway: &GatewayId, address: &str, since: Timestamp) -> Result<Place, Full> {
+        self.enter_by(gateway, false, address, since).map_err(|_| Full)
+    }
+
+    /// The same by its own key or its spare one, which never takes the place of its own.
+    ///
+    /// Fails with [`Why::Full`] or [`Why::Outranked`].
+    pub fn enter_by(
+        &self,
+        gateway: &GatewayId,
+        spare: bool,
+        address: &str,
+        since: Timestamp,
+    ) -> Result<Place, Why> {
         let mut entries = self.entries();
+        if spare && entries.get(gateway).is_some_and(|entry| !entry.spare) {
+            return Err(Why::Outranked);
+        }
         if entries.len() >= self.0.limit && !entries.contains_key(gateway) {
-            return Err(Full);
+            return Err(Why::Full);
         }
         let number = self.0.numbers.fetch_add(1, Ordering::Relaxed);
         let line = Arc::new(Line::default());
@@ -165,6 +185,7 @@ impl Connections {
             line: Arc::clone(&line),
             address: address.to_owned(),
             since,
+            spare,
         };
         if let Some(older) = entries.insert(gateway.clone(), entry) {
             older.line.end(Why::Replaced);
@@ -329,6 +350,23 @@ mod tests {
         );
         assert_eq!(mail(&place).expect("the oldest").payload, [0]);
         assert_eq!(connections.send_all(&Topic::FleetNotice, b"policy"), 1);
+    }
+
+    #[test]
+    fn a_spare_key_never_takes_the_place_of_the_gateway_s_own() {
+        let connections = Connections::new(2);
+        let gw = gateway("gw-1");
+        let spare = connections.enter_by(&gw, true, "a:1", NOW).expect("room");
+        let own = connections.enter(&gw, "a:2", NOW).expect("its own place");
+        assert_eq!(ended(&spare), Some(Why::Replaced));
+        let again = connections.enter_by(&gw, true, "a:3", NOW);
+        assert_eq!(again.err(), Some(Why::Outranked));
+        assert_eq!(ended(&own), None);
+        assert!(!connections.list()[0].spare);
+        drop(own);
+        let back = connections.enter_by(&gw, true, "a:3", NOW).expect("it is gone");
+        assert!(connections.list()[0].spare);
+        drop(back);
     }
 
     #[test]

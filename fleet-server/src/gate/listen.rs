@@ -29,7 +29,7 @@ use tracing::{debug, warn};
 use super::limits::{Allowances, Lobby, SharedAllowance};
 use super::session::{Effect, Input, Session};
 use super::socket::Socket;
-use super::{Full, Gate, Passage, Place, Why, codec};
+use super::{Gate, Passage, Place, Why, codec};
 use crate::ca::Leaf;
 use crate::tls::refusal::Refusal;
 
@@ -151,8 +151,8 @@ impl Door {
 
     fn place(&self, session: &Session, address: SocketAddr) -> Result<Place, Why> {
         let (gateway, since) = (session.gateway(), self.gate.clock.now());
-        let place = self.gate.connections.enter(gateway, &address.to_string(), since);
-        let place = place.map_err(|Full| Why::Full)?;
+        let (connections, address) = (&self.gate.connections, address.to_string());
+        let place = connections.enter_by(gateway, session.is_spare(), &address, since)?;
         // Again, now that a kick would find the connection: revoked in between, it goes here or there.
         if self.gate.revoked.contains(gateway) {
             return Err(Why::Revoked);
@@ -222,7 +222,7 @@ async fn admit(door: &Door, tcp: TcpStream) -> Result<Box<Admitted>, Why> {
     if door.gate.revoked.contains(&gateway) {
         return Err(Why::Revoked);
     }
-    let session = Session::new(gateway, door.now().plus(limits.connect));
+    let session = Session::new(gateway, door.now().plus(limits.connect)).ranked(leaf.rank);
     timeout(limits.connect, greet(door, stream, (session, leaf.key)))
         .await
         .map_err(|_| Why::Slow)?

@@ -18,6 +18,7 @@ use rumqttc::mqttbytes::v4::{
 use super::Spoken;
 use super::Why;
 use super::connections::Down;
+use crate::ca::Rank;
 
 /// Most publishes of a gateway that are not yet stored; at this many the gate stops reading, and TCP carries the
 /// pressure back.
@@ -103,6 +104,8 @@ pub struct Session {
     unacked: usize,
     down: Option<QoS>,
     fleet: bool,
+    /// It came in with its spare key: records up and acknowledgements down, and nothing else.
+    spare: bool,
     last_id: u16,
     /// Packet ids of downlinks that are not confirmed; at most [`MAX_DOWN`].
     sent: Vec<u16>,
@@ -118,9 +121,24 @@ impl Session {
             unacked: 0,
             down: None,
             fleet: false,
+            spare: false,
             last_id: 0,
             sent: Vec::new(),
         }
+    }
+
+    /// The same for one whose certificate says this of its key.
+    #[must_use]
+    pub fn ranked(self, rank: Rank) -> Session {
+        Session {
+            spare: rank == Rank::Spare,
+            ..self
+        }
+    }
+
+    /// Whether it came in with its spare key.
+    pub fn is_spare(&self) -> bool {
+        self.spare
     }
 
     /// Whose it is.
@@ -233,11 +251,11 @@ impl Session {
         let id = (publish.qos == QoS::AtLeastOnce).then_some(publish.pkid);
         let effect = match topic {
             Ok(Topic::Up(gateway, lane)) if gateway == self.gateway => Effect::Deliver { lane, payload, id },
-            Ok(Topic::Evidence(gateway)) if gateway == self.gateway => Effect::Testify {
+            Ok(Topic::Evidence(gateway)) if gateway == self.gateway && !self.spare => Effect::Testify {
                 spoken: Spoken::Evidence(payload),
                 id,
             },
-            Ok(Topic::Ask(gateway)) if gateway == self.gateway => Effect::Testify {
+            Ok(Topic::Ask(gateway)) if gateway == self.gateway && !self.spare => Effect::Testify {
                 spoken: Spoken::Ask(payload),
                 id,
             },
@@ -249,16 +267,9 @@ impl Session {
 
     fn subscribe(&mut self, subscribe: &Subscribe) -> Effect {
         let grant = |(path, qos): (&str, QoS)| match path.parse() {
-            Ok(Filter::Down(gateway)) if gateway == self.gateway => {
-                let qos = if qos == QoS::AtMostOnce {
-                    qos
-                } else {
-                    QoS::AtLeastOnce
-                };
-                self.down = Some(qos);
-                SubscribeReasonCode::Success(qos)
-            }
-            Ok(Filter::Fleet) => {
+            Ok(Filter::Down(gateway)) if gateway == self.gateway && !self.spare => self.grant(qos),
+            Ok(Filter::Acks(gateway)) if gateway == self.gateway && self.spare => self.grant(qos),
+            Ok(Filter::Fleet) if !self.spare => {
                 self.fleet = true;
                 SubscribeReasonCode::Success(QoS::AtMostOnce)
             }
@@ -272,10 +283,22 @@ impl Session {
         Effect::Send(Packet::SubAck(SubAck::new(subscribe.pkid, codes)))
     }
 
+    fn grant(&mut self, asked: QoS) -> SubscribeReasonCode {
+        let qos = if asked == QoS::AtMostOnce {
+            asked
+        } else {
+            QoS::AtLeastOnce
+        };
+        self.down = Some(qos);
+        SubscribeReasonCode::Success(qos)
+    }
+
     fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> Effect {
         for topic in &unsubscribe.topics {
             match topic.parse() {
-                Ok(Filter::Down(gateway)) if gateway == self.gateway => self.down = None,
+                Ok(Filter::Down(gateway) | Filter::Acks(gateway)) if gateway == self.gateway => {
+                    self.down = None;
+                }
                 Ok(Filter::Fleet) => self.fleet = false,
                 _ => {}
             }
@@ -284,7 +307,8 @@ impl Session {
     }
 
     fn mail(&mut self, down: Down) -> Vec<Effect> {
-        if down.topic == Topic::FleetNotice && !self.fleet {
+        let hears_acks_only = self.spare && !matches!(down.topic, Topic::Ack(_));
+        if hears_acks_only || down.topic == Topic::FleetNotice && !self.fleet {
             return Vec::new();
         }
         let confirmed = is_confirmed(&down.topic) && self.down == Some(QoS::AtLeastOnce);

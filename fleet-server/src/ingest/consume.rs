@@ -29,14 +29,13 @@ use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt as _};
 use homeward_protocol::ack::{Ack, Next};
 use homeward_protocol::envelope::Lane;
 use homeward_protocol::id::GatewayId;
-use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::Arrived;
-use super::open::{Kind, Rejected, open};
+use super::open::{Kind, Rejected, Voice, open};
 use crate::bus::{Bus, Event};
 use crate::clock::Clock;
 use crate::gate::{Connections, Uplink};
@@ -201,7 +200,7 @@ async fn check(runs: Vec<Run>, keys: Keys) -> Vec<Checked> {
 #[derive(Clone)]
 struct Keys {
     store: Store,
-    known: Arc<RwLock<HashMap<GatewayId, Arc<[PublicKey]>>>>,
+    known: Arc<RwLock<HashMap<GatewayId, Arc<[Voice]>>>>,
 }
 
 impl Keys {
@@ -231,15 +230,15 @@ impl Keys {
         Ok(open(&from.gateway, from.lane, payloads, &keys))
     }
 
-    fn known(&self, gateway: &GatewayId) -> Option<Arc<[PublicKey]>> {
+    fn known(&self, gateway: &GatewayId) -> Option<Arc<[Voice]>> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         known.get(gateway).cloned()
     }
 
-    async fn load(&self, gateway: &GatewayId) -> Result<Arc<[PublicKey]>, StoreError> {
+    async fn load(&self, gateway: &GatewayId) -> Result<Arc<[Voice]>, StoreError> {
         let of = gateway.clone();
-        let keys = self.store.read(move |tx| certificates::keys(tx, &of)).await?;
-        let keys: Arc<[PublicKey]> = keys.into();
+        let keys = self.store.read(move |tx| certificates::voices(tx, &of)).await?;
+        let keys: Arc<[Voice]> = keys.into();
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.insert(gateway.clone(), Arc::clone(&keys));
         Ok(keys)

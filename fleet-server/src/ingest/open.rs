@@ -16,6 +16,21 @@ use homeward_protocol::signed::{Message as _, PublicKey, Signed, SignedError};
 
 use super::Arrived;
 
+/// A key that an envelope may be signed with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Voice {
+    /// The key.
+    pub key: PublicKey,
+    /// Whether it is the gateway's spare one.
+    pub spare: bool,
+}
+
+impl From<PublicKey> for Voice {
+    fn from(key: PublicKey) -> Voice {
+        Voice { key, spare: false }
+    }
+}
+
 /// Why a payload is not an envelope of its sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejected {
@@ -56,7 +71,7 @@ pub fn open(
     gateway: &GatewayId,
     lane: Lane,
     payloads: &[impl AsRef<[u8]>],
-    keys: &[PublicKey],
+    keys: &[Voice],
 ) -> Vec<Result<Arrived, Rejected>> {
     let mut opened: Vec<Result<Arrived, Rejected>> = Vec::with_capacity(payloads.len());
     for payload in payloads.iter().rev() {
@@ -72,7 +87,7 @@ fn open_one(
     gateway: &GatewayId,
     lane: Lane,
     payload: &[u8],
-    keys: &[PublicKey],
+    keys: &[Voice],
     next: Option<&Arrived>,
 ) -> Result<Arrived, Rejected> {
     let signed = Signed::<Envelope>::parse(payload).map_err(|e| rejected(&e))?;
@@ -82,9 +97,12 @@ fn open_one(
     {
         return Ok(vouched);
     }
-    let envelope = verify(&signed, keys).map_err(|e| rejected(&e))?;
+    let (envelope, spare) = verify(&signed, keys).map_err(|e| rejected(&e))?;
     if is_named(&envelope) {
-        Ok(Arrived::new(envelope))
+        Ok(Arrived {
+            spare,
+            ..Arrived::new(envelope)
+        })
     } else {
         Err(Rejected {
             kind: Kind::Name,
@@ -107,16 +125,21 @@ fn vouched(
     if envelope.check().is_err() || !is_named(&envelope) || !records_only {
         return None;
     }
-    let arrived = Arrived::new(envelope);
+    // Whoever vouches for it says no more of it than of itself.
+    let arrived = Arrived {
+        spare: next.spare,
+        ..Arrived::new(envelope)
+    };
     arrived.leads_to(next).then_some(arrived)
 }
 
-fn verify(signed: &Signed<Envelope>, keys: &[PublicKey]) -> Result<Envelope, SignedError> {
+/// The envelope, and whether a spare key signed it.
+fn verify(signed: &Signed<Envelope>, keys: &[Voice]) -> Result<(Envelope, bool), SignedError> {
     let mut outcome = Err(SignedError::Signature);
-    for key in keys {
+    for voice in keys {
         outcome = signed
-            .verify(key)
-            .map(homeward_protocol::signed::Verified::into_inner);
+            .verify(&voice.key)
+            .map(|envelope| (envelope.into_inner(), voice.spare));
         if !matches!(outcome, Err(SignedError::Signature)) {
             break;
         }

@@ -14,6 +14,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use x509_parser::certificate::X509Certificate;
 
+use crate::ca::Rank;
 use crate::ca::leaf::{Leaf, domain_of};
 
 /// Why there is nothing to check against.
@@ -36,6 +37,11 @@ impl Paper {
     /// The key.
     pub fn key(&self) -> &PublicKey {
         &self.leaf.key
+    }
+
+    /// Whether it is the spare key.
+    pub fn is_spare(&self) -> bool {
+        self.leaf.rank == Rank::Spare
     }
 
     /// Whether it and its issuer were valid at that moment.

@@ -256,30 +256,33 @@ pub fn write(tx: &mut dyn Tx, id: &GatewayId, known: &Known) -> Result<(), Store
     Ok(())
 }
 
-/// Keeps a judgement and what it was of.
+/// Keeps a judgement and what it was of; nothing, when it came without evidence.
 pub fn keep(
     tx: &mut dyn Tx,
     id: &GatewayId,
     verdict: &Verdict,
-    (hash, bytes): (&[u8; 32], &[u8]),
+    evidence: Option<(&[u8; 32], &[u8])>,
     (said, state): (&str, Trust),
 ) -> Result<(), StoreError> {
-    tx.execute(
-        "INSERT INTO evidence (hash, gateway, received_at, bytes) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
-        &[
-            hash.as_slice().into(),
-            id.as_str().into(),
-            verdict.issued_at.ms.into(),
-            bytes.into(),
-        ],
-    )?;
+    let hash: &[u8] = evidence.map_or(&[], |(hash, _)| hash.as_slice());
+    if let Some((_, bytes)) = evidence {
+        tx.execute(
+            "INSERT INTO evidence (hash, gateway, received_at, bytes) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+            &[
+                hash.into(),
+                id.as_str().into(),
+                verdict.issued_at.ms.into(),
+                bytes.into(),
+            ],
+        )?;
+    }
     tx.execute(
         "INSERT INTO results (gateway, issued_at, evidence, expires_at, status, tier, vector, said, state)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
         &[
             id.as_str().into(),
             verdict.issued_at.ms.into(),
-            hash.as_slice().into(),
+            hash.into(),
             verdict.expires_at.ms.into(),
             verdict.status.name().into(),
             verdict.tier.name().into(),
@@ -341,6 +344,7 @@ pub(super) fn reliance(tx: &mut dyn Tx, gateway: &str, now: Timestamp) -> Result
         return Ok(Reliance {
             now: Trust::Unknown,
             judgements: Vec::new(),
+            spare: false,
         });
     };
     let rows = tx.rows(
@@ -357,6 +361,7 @@ pub(super) fn reliance(tx: &mut dyn Tx, gateway: &str, now: Timestamp) -> Result
     Ok(Reliance {
         now: known.trust(now, now),
         judgements: rows.iter().map(stretch).collect::<Result<_, StoreError>>()?,
+        spare: false,
     })
 }
 

@@ -5,7 +5,8 @@ use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::Timestamp;
 
 use super::{Row, StoreError, Tx};
-use crate::ca::{Issued, Revoked, Serial};
+use crate::ca::{Issued, Rank, Revoked, Serial};
+use crate::ingest::open::Voice;
 
 /// Most keys of one gateway that are still looked at: one a renewal that changed the key.
 const KEYS: i64 = 16;
@@ -53,8 +54,8 @@ pub fn add(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     tx.execute(
-        "INSERT INTO certificates (serial, gateway, point, not_before, not_after, issued_at, late, der)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO certificates (serial, gateway, point, not_before, not_after, issued_at, late, der, spare)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         &[
             (&issued.serial.to_string()).into(),
             gateway.as_str().into(),
@@ -64,6 +65,7 @@ pub fn add(
             now.ms.into(),
             i64::from(timing == Timing::Late).into(),
             issued.der.as_ref().into(),
+            i64::from(issued.rank == Rank::Spare).into(),
         ],
     )?;
     Ok(())
@@ -79,34 +81,86 @@ pub fn by_serial(tx: &mut dyn Tx, serial: Serial) -> Result<Option<Certificate>,
     row.as_ref().map(certificate).transpose()
 }
 
-/// Those of a gateway, newest first; at most `limit`.
+/// Those over a gateway's own keys, newest first; at most `limit`.
 pub fn of(tx: &mut dyn Tx, gateway: &GatewayId, limit: i64) -> Result<Vec<Certificate>, StoreError> {
+    ranked(tx, gateway, 0, limit)
+}
+
+/// Those over its spare keys, newest first; at most `limit`.
+pub fn spare_of(tx: &mut dyn Tx, gateway: &GatewayId, limit: i64) -> Result<Vec<Certificate>, StoreError> {
+    ranked(tx, gateway, 1, limit)
+}
+
+fn ranked(
+    tx: &mut dyn Tx,
+    gateway: &GatewayId,
+    spare: i64,
+    limit: i64,
+) -> Result<Vec<Certificate>, StoreError> {
     let rows = tx.rows(
         "SELECT serial, gateway, point, not_before, not_after, issued_at, late, der, revoked_at
-         FROM certificates WHERE gateway = $1 ORDER BY issued_at DESC, serial LIMIT $2",
-        &[gateway.as_str().into(), limit.into()],
+         FROM certificates WHERE gateway = $1 AND spare = $2 ORDER BY issued_at DESC, serial LIMIT $3",
+        &[gateway.as_str().into(), spare.into(), limit.into()],
     )?;
     rows.iter().map(certificate).collect()
 }
 
+/// Its own keys among [`voices`].
+pub fn keys(tx: &mut dyn Tx, gateway: &GatewayId) -> Result<Vec<PublicKey>, StoreError> {
+    let voices = voices(tx, gateway)?;
+    Ok(voices
+        .into_iter()
+        .filter_map(|voice| (!voice.spare).then_some(voice.key))
+        .collect())
+}
+
 /// The keys of a gateway's certificates that were not revoked, newest first: what its envelopes may be signed with.
 /// Age does not matter: what was signed last month and arrives today is still true.
-pub fn keys(tx: &mut dyn Tx, gateway: &GatewayId) -> Result<Vec<PublicKey>, StoreError> {
+pub fn voices(tx: &mut dyn Tx, gateway: &GatewayId) -> Result<Vec<Voice>, StoreError> {
     let rows = tx.rows(
-        "SELECT point, MAX(issued_at) FROM certificates WHERE gateway = $1 AND revoked_at IS NULL
+        "SELECT point, MAX(issued_at), MAX(spare) FROM certificates WHERE gateway = $1 AND revoked_at IS NULL
          GROUP BY point ORDER BY MAX(issued_at) DESC LIMIT $2",
         &[gateway.as_str().into(), KEYS.into()],
     )?;
-    rows.iter().map(|row| point(row, 0)).collect()
+    let voice = |row: &Row| {
+        Ok(Voice {
+            key: point(row, 0)?,
+            spare: row.int(2)? != 0,
+        })
+    };
+    rows.iter().map(voice).collect()
 }
 
-/// How many were issued to a gateway since then.
+/// Whether a key is, or was, somebody's own: then it is nobody's spare one.
+pub fn is_own(tx: &mut dyn Tx, key: &PublicKey) -> Result<bool, StoreError> {
+    let row = tx.row(
+        "SELECT 1 FROM certificates WHERE point = $1 AND spare = 0 LIMIT 1",
+        &[key.point().into()],
+    )?;
+    Ok(row.is_some())
+}
+
+/// How many were issued to a gateway since then, over its own keys.
 pub fn issued_since(tx: &mut dyn Tx, gateway: &GatewayId, since: Timestamp) -> Result<i64, StoreError> {
     let row = tx.row(
-        "SELECT COUNT(*) FROM certificates WHERE gateway = $1 AND issued_at >= $2",
+        "SELECT COUNT(*) FROM certificates WHERE gateway = $1 AND issued_at >= $2 AND spare = 0",
         &[gateway.as_str().into(), since.ms.into()],
     )?;
     row.map_or(Ok(0), |row| row.int(0))
+}
+
+/// Revokes a gateway's spare ones over other keys than this one; gives how many there were.
+pub fn revoke_other_spares(
+    tx: &mut dyn Tx,
+    gateway: &GatewayId,
+    keep: &PublicKey,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    tx.execute(
+        "UPDATE certificates SET revoked_at = $1
+         WHERE gateway = $2 AND point <> $3 AND spare = 1 AND revoked_at IS NULL",
+        &[now.ms.into(), gateway.as_str().into(), keep.point().into()],
+    )
 }
 
 /// Revokes one.

@@ -335,7 +335,7 @@ pub struct Certificate {
 /// The newest certificates.
 pub fn certificates(tx: &mut dyn Tx, id: &GatewayId) -> Result<Vec<Certificate>, StoreError> {
     let rows = tx.rows(
-        "SELECT serial, not_before, not_after, late, revoked_at FROM certificates WHERE gateway = $1
+        "SELECT serial, not_before, not_after, late, revoked_at FROM certificates WHERE gateway = $1 AND spare = 0
          ORDER BY issued_at DESC LIMIT $2",
         &[id.as_str().into(), NEWEST.into()],
     )?;

@@ -17,16 +17,19 @@ pub enum Kind {
     Quarantined,
     /// A gateway's firmware is another than the accepted one.
     FirmwareChanged,
+    /// A gateway came in with its spare key: its TPM does not answer, or somebody has its disk.
+    SpareKey,
     /// The server's clock lies before what is on record: no gateway is trusted until it is right.
     ServerClock,
 }
 
 impl Kind {
-    const ALL: [Kind; 5] = [
+    const ALL: [Kind; 6] = [
         Kind::CodeReused,
         Kind::ClaimLocked,
         Kind::Quarantined,
         Kind::FirmwareChanged,
+        Kind::SpareKey,
         Kind::ServerClock,
     ];
 
@@ -37,6 +40,7 @@ impl Kind {
             Kind::ClaimLocked => "claim-locked",
             Kind::Quarantined => "quarantined",
             Kind::FirmwareChanged => "firmware-changed",
+            Kind::SpareKey => "spare-key",
             Kind::ServerClock => "server-clock",
         }
     }

@@ -34,6 +34,10 @@ pub(super) const SQLITE: &[(&str, &str)] = &[
         "V8__postures",
         include_str!("../../migrations/sqlite/V8__postures.sql"),
     ),
+    (
+        "V12__spare",
+        include_str!("../../migrations/sqlite/V12__spare.sql"),
+    ),
 ];
 const POSTGRES: &[(&str, &str)] = &[
     (
@@ -67,6 +71,10 @@ const POSTGRES: &[(&str, &str)] = &[
     (
         "V8__postures",
         include_str!("../../migrations/postgres/V8__postures.sql"),
+    ),
+    (
+        "V12__spare",
+        include_str!("../../migrations/postgres/V12__spare.sql"),
     ),
 ];
 

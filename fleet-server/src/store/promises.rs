@@ -74,6 +74,7 @@ promises![
     an_envelope_is_stored_once_and_its_reading_is_the_latest,
     what_is_known_of_a_reading_is_kept_and_it_stands_no_higher_than_its_reasons,
     a_reading_that_comes_again_after_a_fork_stands_in_the_new_epoch_only,
+    a_spare_key_has_outboxes_of_its_own_and_lowers_nothing_that_the_other_said,
     what_cannot_be_read_is_kept_up_to_a_bound_and_counted,
     an_alarm_and_an_outage_that_come_again_after_a_fork_stand_once,
     a_write_attempt_that_comes_again_is_told_once,

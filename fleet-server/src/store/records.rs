@@ -35,6 +35,8 @@ pub struct Origin<'a> {
     pub epoch: &'a str,
     /// Which lane.
     pub lane: Lane,
+    /// Whether the gateway's spare key speaks.
+    pub spare: bool,
     /// When.
     pub now: Timestamp,
 }
@@ -89,6 +91,9 @@ pub(super) fn keep<'a>(
             Content::Record(Item::Reading(reading)) => {
                 let columns = Columns::of(reading, reliance);
                 if past.may_repeat(reading.taken_at) {
+                    if at.spare && stands_elsewhere(tx, at, reading, &columns)? {
+                        continue; // its own key said it, and that is worth more
+                    }
                     take_back(tx, at, reading, &columns)?;
                 }
                 put_reading(tx, at, *seq, reading, &columns)?;
@@ -195,6 +200,38 @@ fn json(details: &Details) -> String {
     serde_json::to_string(details).unwrap_or_default()
 }
 
+/// Whether this very reading stands in another epoch that the gateway's own key began.
+fn stands_elsewhere(
+    tx: &mut dyn Tx,
+    at: &Origin<'_>,
+    reading: &Reading,
+    columns: &Columns,
+) -> Result<bool, StoreError> {
+    let row = tx.row(
+        "SELECT 1 FROM readings r WHERE gateway = $1 AND sensor = $2 AND kind = $3 AND taken_at = $4
+           AND mantissa IS NOT DISTINCT FROM $5 AND exponent IS NOT DISTINCT FROM $6
+           AND state IS NOT DISTINCT FROM $7 AND epoch <> $8
+           AND NOT EXISTS (SELECT 1 FROM streams s WHERE s.gateway = r.gateway AND s.epoch = r.epoch AND s.spare = 1)
+         LIMIT 1",
+        &same(at, reading, columns),
+    )?;
+    Ok(row.is_some())
+}
+
+/// What tells a reading from another, and the epoch in which it is now.
+fn same<'a>(at: &'a Origin<'_>, reading: &'a Reading, columns: &'a Columns) -> [Value<'a>; 8] {
+    [
+        at.gateway.into(),
+        reading.sensor.as_str().into(),
+        (&columns.kind).into(),
+        columns.taken_at.into(),
+        columns.mantissa.into(),
+        columns.exponent.into(),
+        columns.state.as_deref().into(),
+        at.epoch.into(),
+    ]
+}
+
 /// Removes this very reading from its gateway's other epochs: it stands in this one from now on.
 fn take_back(
     tx: &mut dyn Tx,
@@ -206,16 +243,7 @@ fn take_back(
         "DELETE FROM readings WHERE gateway = $1 AND sensor = $2 AND kind = $3 AND taken_at = $4
            AND mantissa IS NOT DISTINCT FROM $5 AND exponent IS NOT DISTINCT FROM $6
            AND state IS NOT DISTINCT FROM $7 AND epoch <> $8",
-        &[
-            at.gateway.into(),
-            reading.sensor.as_str().into(),
-            (&columns.kind).into(),
-            columns.taken_at.into(),
-            columns.mantissa.into(),
-            columns.exponent.into(),
-            columns.state.as_deref().into(),
-            at.epoch.into(),
-        ],
+        &same(at, reading, columns),
     )?;
     Ok(())
 }
@@ -322,7 +350,8 @@ fn believed(reading: &Reading, reliance: Option<&Reliance>) -> (Grade, Details) 
     let own = reading.grade.min(reading.highest_grade());
     let against = reliance.and_then(|record| record.against(reading.taken_at));
     let mut details = reading.details.clone();
-    match against.filter(|reason| reason.ceiling() < own) {
+    let said = |reason: &Reason| reason.ceiling() < own || *reason == Reason::SpareKey;
+    match against.filter(|reason| said(reason) && !details.reasons.contains(reason)) {
         Some(reason) => {
             details.reasons.push(reason);
             (reason.ceiling(), details)

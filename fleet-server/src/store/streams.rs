@@ -5,7 +5,7 @@ use homeward_protocol::id::{Epoch, GatewayId, Seq};
 use homeward_protocol::signed::Signed;
 
 use super::records::{Origin, Past};
-use super::{Row, StoreError, Tx, Value};
+use super::{Row, StoreError, Tx};
 use crate::ingest::{Arrived, Cause, Gap, Known, Stream};
 
 /// How far a stream is stored, and whether its gateway had other outboxes.
@@ -45,6 +45,15 @@ pub(super) fn number(seq: Seq) -> i64 {
     i64::try_from(seq.0).unwrap_or(i64::MAX)
 }
 
+/// Whether a spare key began this outbox; nothing when nobody has.
+pub(super) fn is_spare(tx: &mut dyn Tx, at: &Origin<'_>) -> Result<Option<bool>, StoreError> {
+    let row = tx.row(
+        "SELECT spare FROM streams WHERE gateway = $1 AND epoch = $2 LIMIT 1",
+        &[at.gateway.into(), at.epoch.into()],
+    )?;
+    row.map(|row| Ok(row.int(0)? != 0)).transpose()
+}
+
 /// Moves a stream on from where it was found. Another process that moved it meanwhile is a conflict: nothing of the
 /// envelope is kept, and the gateway sends it again.
 pub(super) fn put(
@@ -57,8 +66,8 @@ pub(super) fn put(
         "UPDATE streams SET up_to = $1, head = $2, updated_at = $3
          WHERE gateway = $4 AND epoch = $5 AND lane = $6 AND up_to = $7"
     } else {
-        "INSERT INTO streams (up_to, head, started_at, updated_at, gateway, epoch, lane)
-         VALUES ($1, $2, $3, $3, $4, $5, $6)"
+        "INSERT INTO streams (up_to, head, started_at, updated_at, gateway, epoch, lane, spare)
+         VALUES ($1, $2, $3, $3, $4, $5, $6, $7)"
     };
     let mut with = vec![
         number(to.up_to).into(),
@@ -68,7 +77,10 @@ pub(super) fn put(
         at.epoch.into(),
         at.lane.name().into(),
     ];
-    with.extend(from.map(|stream| Value::Int(number(stream.up_to))));
+    with.push(
+        from.map_or(i64::from(at.spare), |stream| number(stream.up_to))
+            .into(),
+    );
     if tx.execute(sql, &with)? == 1 {
         Ok(())
     } else {

@@ -50,7 +50,8 @@ pub fn take(
 ) -> Result<Vec<Outcome>, StoreError> {
     let mut outcomes = Vec::with_capacity(envelopes.len());
     let same_stream = |a: &Sealed<'_>, b: &Sealed<'_>| {
-        (a.arrived.epoch, a.arrived.lane) == (b.arrived.epoch, b.arrived.lane)
+        let of = |s: &Sealed<'_>| (s.arrived.epoch, s.arrived.lane, s.arrived.spare);
+        of(a) == of(b)
     };
     for run in envelopes.chunk_by(same_stream) {
         take_run(tx, gateway, run, now, &mut outcomes)?;
@@ -74,12 +75,21 @@ fn take_run(
         gateway: gateway.as_str(),
         epoch: &epoch,
         lane: first.arrived.lane,
+        spare: first.arrived.spare,
         now,
     };
+    if streams::is_spare(tx, &at)?.is_some_and(|spare| spare != at.spare) {
+        // Neither key moves what the other began, so that a copied spare key takes no number from the gateway itself.
+        outcomes.extend(run.iter().map(|sealed| refused(sealed.arrived)));
+        return Ok(());
+    }
     let (stored, past) = streams::find(tx, &at)?;
     // Only readings have a grade, and they travel in one lane.
     let reliance = match at.lane {
-        Lane::Vital => Some(attest::reliance(tx, at.gateway, now)?),
+        Lane::Vital => Some(Reliance {
+            spare: at.spare,
+            ..attest::reliance(tx, at.gateway, now)?
+        }),
         Lane::Urgent | Lane::Routine => None,
     };
     let mut taking = Taking {
@@ -97,6 +107,16 @@ fn take_run(
     taking.move_stream(tx)?;
     taking.newest.put(tx, &taking.at)?;
     records::heard(tx, &taking.at)
+}
+
+/// Numbered anew, it is taken.
+fn refused(arrived: &Arrived) -> Outcome {
+    Outcome {
+        ack: Decision::Closed.ack(arrived),
+        decision: "other-key",
+        readings: 0,
+        unreadable: 0,
+    }
 }
 
 /// One stream while envelopes of it are taken.

@@ -447,6 +447,7 @@ fn posture() -> Vec<u8> {
             last_error: None,
         }],
         trust: None,
+        key: None,
     };
     homeward_protocol::wire::encode(&report, 65_536).expect("encodes")
 }

@@ -4,6 +4,7 @@
 //! POST /.well-known/homeward/tpm         Hello  -> Challenge    what only this TPM opens
 //! POST /.well-known/homeward/tpm/proof   Proof  -> Welcome      it was opened, and the key is in that TPM
 //! POST /.well-known/est/simpleenroll     as ever, with the key that was proved
+//! POST /.well-known/homeward/spare       a certificate for the time when the TPM does not answer
 //! ```
 //! Bodies are CBOR. `proof` carries the claim by HTTP Basic, unless the operator registered the TPM beforehand.
 //!
@@ -25,7 +26,10 @@ pub const CHALLENGE_MS: i64 = 5 * 60_000;
 pub const CHALLENGE_PATH: &str = "/.well-known/homeward/tpm";
 /// Where it is answered.
 pub const PROOF_PATH: &str = "/.well-known/homeward/tpm/proof";
-/// The content type of both.
+/// Where a certificate over the spare key is asked for, by the certificate of the key in the TPM: a request and an answer
+/// as for `simplereenroll` (RFC 7030, section 4.2.2).
+pub const SPARE_PATH: &str = "/.well-known/homeward/spare";
+/// The content type of the first two.
 pub const CONTENT_TYPE: &str = "application/cbor";
 
 /// Who the TPM is, and which key of it is to vouch for the others.

@@ -249,6 +249,7 @@ async fn start(
         records: inbox,
         sensors,
         data: None,
+        key_status: None,
         proof: None,
         last_alive: None,
     };

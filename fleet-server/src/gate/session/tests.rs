@@ -52,6 +52,61 @@ fn mail(topic: Topic) -> Input {
     })
 }
 
+/// All that a stolen spare key could say and hear.
+#[test]
+fn with_a_spare_key_records_go_up_acknowledgements_come_down_and_nothing_else() {
+    let spare = || {
+        let mut session = online(60);
+        session.spare = true;
+        session
+    };
+    let mut session = spare();
+    let asked = [
+        ("hw1/gw-1/down/#", QoS::AtLeastOnce),
+        ("hw1/fleet/#", QoS::AtLeastOnce),
+        ("hw1/gw-2/down/ack", QoS::AtLeastOnce),
+        ("hw1/gw-1/down/ack", QoS::AtLeastOnce),
+    ];
+    let refused = SubscribeReasonCode::Failure;
+    let granted = SubscribeReasonCode::Success(QoS::AtLeastOnce);
+    let answer = SubAck::new(5, vec![refused, refused, refused, granted]);
+    assert_eq!(
+        say(&mut session, subscribe(&asked)),
+        [Effect::Send(Packet::SubAck(answer))]
+    );
+    for topic in [
+        Topic::Challenge(gateway()),
+        Topic::Verdict(gateway()),
+        Topic::Hint(gateway()),
+        Topic::FleetNotice,
+    ] {
+        assert_eq!(session.handle(mail(topic), NOW), []);
+    }
+    assert_eq!(session.handle(mail(ack()), NOW).len(), 1);
+    for lane in Lane::ALL {
+        let records = publish(&Topic::Up(gateway(), lane).to_string(), QoS::AtLeastOnce, 3);
+        let effects = say(&mut session, Packet::Publish(records));
+        assert!(matches!(effects[..], [Effect::Deliver { .. }]), "{effects:?}");
+    }
+    for topic in [Topic::Evidence(gateway()), Topic::Ask(gateway())] {
+        let words = publish(&topic.to_string(), QoS::AtLeastOnce, 4);
+        assert_eq!(
+            say(&mut spare(), Packet::Publish(words)),
+            [Effect::Close(Why::Topic)]
+        );
+    }
+    let own = say(
+        &mut online(60),
+        subscribe(&[("hw1/gw-1/down/ack", QoS::AtLeastOnce)]),
+    );
+    let answer = SubAck::new(5, vec![refused]);
+    assert_eq!(
+        own,
+        [Effect::Send(Packet::SubAck(answer))],
+        "for spare keys alone"
+    );
+}
+
 fn ack() -> Topic {
     Topic::Ack(gateway())
 }

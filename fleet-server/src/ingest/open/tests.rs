@@ -81,8 +81,9 @@ fn seal(envelope: &Envelope, key: &Key) -> Vec<u8> {
 
 /// Opens these, each signed by the key beside it; says which kind of fault each has.
 fn faults(sent: &[(Envelope, &Key)], keys: &[PublicKey]) -> Vec<Option<Kind>> {
+    let keys: Vec<Voice> = keys.iter().cloned().map(Voice::from).collect();
     let payloads: Vec<Vec<u8>> = sent.iter().map(|(envelope, key)| seal(envelope, key)).collect();
-    open(&gateway(), Lane::Vital, &payloads, keys)
+    open(&gateway(), Lane::Vital, &payloads, &keys)
         .iter()
         .map(|one| one.as_ref().err().map(|fault| fault.kind))
         .collect()
@@ -173,6 +174,31 @@ fn a_signature_for_another_lane_or_gateway_vouches_for_nothing() {
     );
 }
 
+/// Also of an envelope that the spare key vouches for.
+#[test]
+fn what_a_spare_key_signs_is_known_as_its_word() {
+    let (own, spare) = (Key::new(), Key::new());
+    let voices: Vec<Voice> = [(&own, false), (&spare, true)]
+        .into_iter()
+        .flat_map(|(key, spare)| key.public().into_iter().map(move |key| Voice { key, spare }))
+        .collect();
+    for (signers, said) in [
+        ([&own, &own], [false, false]),
+        ([&own, &spare], [true, true]),
+        ([&spare, &own], [false, false]),
+        ([&spare, &spare], [true, true]),
+    ] {
+        let sent: Vec<_> = chain(2)
+            .iter()
+            .zip(signers)
+            .map(|(e, key)| seal(e, key))
+            .collect();
+        let opened = open(&gateway(), Lane::Vital, &sent, &voices);
+        let spare: Vec<bool> = opened.into_iter().map(|one| one.expect("opens").spare).collect();
+        assert_eq!(spare, said);
+    }
+}
+
 proptest! {
     /// Whatever a byte on the way becomes: what is opened has the numbers and the records that were sent.
     #[test]
@@ -189,7 +215,8 @@ proptest! {
             }
             at -= payload.len();
         }
-        for (sent, opened) in run.into_iter().zip(open(&gateway(), Lane::Vital, &payloads, &key.public())) {
+        let keys: Vec<Voice> = key.public().into_iter().map(Voice::from).collect();
+        for (sent, opened) in run.into_iter().zip(open(&gateway(), Lane::Vital, &payloads, &keys)) {
             if let Ok(opened) = opened {
                 let sent = Arrived::new(sent);
                 prop_assert_eq!((opened.epoch, opened.lane, opened.first), (sent.epoch, sent.lane, sent.first));

@@ -28,7 +28,7 @@ use crate::attest::reference::Reference;
 use crate::attest::schedule::Occasion;
 use crate::attest::take::{Accept, Accepted, Came, Taken, With, accept, hash, take};
 use crate::attest::{Nonce, Status, Why, refuse};
-use crate::ca::{Issued, Serial};
+use crate::ca::{Issued, Rank, Serial};
 use crate::store::attest::{self, Answer, firmware, releases};
 use crate::store::certificates::{self, Timing};
 use crate::store::incidents::{self, Kind};
@@ -163,7 +163,7 @@ pub(super) fn trusted(store: &Store, gateway: &'static str, at: Timestamp) {
             tx,
             &id(gateway),
             &verdict,
-            (&hash, b"evidence"),
+            Some((&hash, b"evidence")),
             ("in order", Trust::Trusted),
         )
     });
@@ -535,6 +535,7 @@ pub(crate) fn a_chain_of_postures_is_checked_and_what_is_missing_is_on_record_an
         let issued = Issued {
             serial: Serial::from_random([1; 16]),
             key: point,
+            rank: Rank::Own(Tier::Software),
             not_before: NOW,
             not_after: NOW.plus_ms(1000),
             der: vec![1].into(),

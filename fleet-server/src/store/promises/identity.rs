@@ -1,5 +1,6 @@
 //! Who gateways are: promises over gateways, claims, certificates and incidents.
 
+use homeward_protocol::attest::Tier;
 use homeward_protocol::claim::Code;
 use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::Timestamp;
@@ -7,7 +8,7 @@ use homeward_protocol::time::Timestamp;
 use super::kept::gateway;
 use super::{Home, NOW, block};
 use crate::audit::Action;
-use crate::ca::{DAY_MS, Issued, Serial};
+use crate::ca::{DAY_MS, Issued, Rank, Serial};
 use crate::device::register::{self, Approving, Claiming, NewClaim, Revoking};
 use crate::device::{Approval, State};
 use crate::store::certificates::{self, Timing};
@@ -23,6 +24,7 @@ fn issued(n: u8, at: Timestamp) -> Issued {
     Issued {
         serial: Serial::from_random([n; 16]),
         key: key(n),
+        rank: Rank::Own(Tier::Software),
         not_before: at,
         not_after: at.plus_ms(14 * DAY_MS),
         der: vec![n, 1, 2, 3].into(),

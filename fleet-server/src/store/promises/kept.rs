@@ -66,8 +66,13 @@ pub(crate) fn start(epoch: u64, lane: Lane) -> ChainHash {
 }
 
 pub(crate) fn store_at(store: &Store, envelope: Envelope, now: Timestamp) -> Outcome {
+    speak_at(store, false, envelope, now)
+}
+
+fn speak_at(store: &Store, spare: bool, envelope: Envelope, now: Timestamp) -> Outcome {
     let signed = Signed::seal(&envelope, &NoKey).expect("seals");
-    let arrived = Arrived::new(envelope);
+    let mut arrived = Arrived::new(envelope);
+    arrived.spare = spare;
     let taken = store.write(move |tx| {
         let sealed = Sealed {
             arrived: &arrived,
@@ -224,6 +229,64 @@ pub(super) fn a_reading_that_comes_again_after_a_fork_stands_in_the_new_epoch_on
     assert_eq!(kept, [(1, 2), (1, 3), (2, 1), (2, 2), (2, 3), (2, 4)]);
 }
 
+/// Neither key goes on with what the other began, and what the spare one says counts for the least.
+pub(super) fn a_spare_key_has_outboxes_of_its_own_and_lowers_nothing_that_the_other_said(home: &Home) {
+    let store = home.open();
+    let lane = Lane::Vital;
+    let vital = |epoch, items: &[Item]| envelope(epoch, lane, 1, start(epoch, lane), items);
+    let say = |spare, envelope| {
+        let outcome = speak_at(&store, spare, envelope, NOW);
+        (
+            outcome.decision,
+            outcome.ack.next,
+            outcome.ack.up_to,
+            outcome.readings,
+        )
+    };
+    let own = [reading(1000, 20), reading(2000, 21)];
+    assert_eq!(
+        say(false, vital(1, &own)),
+        ("accepted", Next::Continue, Seq(2), 2)
+    );
+    // In the outbox of the other key: to be numbered anew, and nothing is moved.
+    let more = [own.as_slice(), &[reading(3000, 22)]].concat();
+    for again in [
+        vital(1, &more),
+        envelope(1, Lane::Routine, 1, start(1, Lane::Routine), &more),
+    ] {
+        assert_eq!(say(true, again), ("other-key", Next::NewEpoch, Seq(0), 0));
+    }
+    assert_eq!(
+        say(true, vital(2, &more)),
+        ("accepted", Next::Continue, Seq(3), 1)
+    );
+    assert_eq!(
+        say(false, vital(2, &more)),
+        ("other-key", Next::NewEpoch, Seq(0), 0)
+    );
+    let grades = |store: &Store| {
+        read(store, |tx| {
+            let probe = "probe".parse().expect("an id");
+            let mut all = console::readings(tx, &gateway(), &probe, (0, 9000), 10)?;
+            all.sort_by_key(|r| r.taken_at.ms);
+            Ok(all
+                .into_iter()
+                .map(|r| (r.taken_at.ms, r.grade))
+                .collect::<Vec<_>>())
+        })
+    };
+    let (kept, spare) = (Grade::Associated, Grade::Unverified);
+    assert_eq!(grades(&store), [(1000, kept), (2000, kept), (3000, spare)]);
+    let reasons = read(&store, |tx| {
+        let latest = console::latest(tx, &gateway())?;
+        Ok(latest[0].details.reasons.clone())
+    });
+    assert_eq!(reasons, [Reason::SpareKey]);
+    // Its own key says it too: that is worth more.
+    assert_eq!(say(false, vital(3, &more)).0, "accepted");
+    assert_eq!(grades(&store), [(1000, kept), (2000, kept), (3000, kept)]);
+}
+
 pub(super) fn whatever_disks_come_again_each_record_stands_once(home: &Home) {
     let store = home.open();
     // On a server each statement is a question over a socket.
@@ -331,6 +394,7 @@ fn report(sensors: &[&str]) -> Item {
         },
         sensors: sensors.iter().map(heard).collect(),
         trust: None,
+        key: None,
     })
 }
 

@@ -63,6 +63,7 @@ fn put(store: &Store, gateway: &'static str, epoch: &'static str, report: WatchR
             gateway,
             epoch,
             lane,
+            spare: false,
             now,
         };
         suspicions::put(tx, &at, &report)
