@@ -11,6 +11,7 @@ pub mod config;
 pub mod enrol;
 pub mod guard;
 pub mod identity;
+pub mod interlock;
 pub mod log;
 pub mod outbox;
 pub mod posture;

@@ -1,0 +1,358 @@
+//! When a disturbing act may happen: never while a therapy or a measurement runs, while a person holds, or while we do
+//! not know.
+//!
+//! ```text
+//! ask ─▶ every source says idle again ─▶ Lease ─▶ all is looked at once more ─▶ Window (the act, of bounded length)
+//!            a session, a hold, an alarm, doubt: the lease is taken back
+//! ```
+//! # Design
+//! - There is one [`Interlock`] on a box. It alone makes leases, in the same queue in which sessions begin, so nothing
+//!   can begin between its look and its word. Restarting the agent and restarting the box ask the same one.
+//! - What is unknown, stale or unreadable is busy. After a start everything is unknown.
+//! - A [`Lease`] is taken back by whatever begins; it cannot be copied, kept or written down, and ends with the
+//!   process: a lease that outlived a crash would speak of a home as it was.
+//! - [`Interlock::activate`] spends the lease and looks again in the same step. After it the act goes on; what begins
+//!   then is met by it and said, and the window's length bounds how long.
+//! - A device that is only asked now and then can begin unseen between two questions. What holds is: an act never
+//!   meets a session that runs longer than [`Watching::unseen`]. That length is shown to people, for each device.
+
+pub mod hold;
+pub mod source;
+mod words;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use homeward_protocol::id::SensorId;
+use homeward_protocol::time::{Timestamp, Uptime};
+
+use hold::{Hold, HoldId, Standing};
+pub use source::{Activity, Watching};
+use source::{Idle, Source};
+
+/// How long after an alarm nothing disturbs.
+pub const QUIET_AFTER_ALARM: Duration = Duration::from_mins(10);
+/// How long a lease waits for its act: what was true a minute ago is asked again.
+pub const LEASE_LASTS: Duration = Duration::from_secs(30);
+
+/// What is disturbed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Disruption {
+    /// The agent: for seconds nothing is read.
+    AgentRestart,
+    /// Other services of the box.
+    ServiceRestart,
+    /// The box.
+    Reboot,
+}
+
+/// An act that disturbs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Act {
+    /// What it disturbs.
+    pub disruption: Disruption,
+    /// How long at most. A watchdog ends it then.
+    pub longest: Duration,
+}
+
+/// Whether the box runs from the mains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Power {
+    /// The box has no battery, or does not tell.
+    #[default]
+    Mains,
+    /// From a battery.
+    Battery,
+}
+
+/// Why an act has to wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// A therapy or a measurement runs.
+    Session {
+        /// At which device.
+        sensor: SensorId,
+        /// Since when we know of it.
+        since: Uptime,
+    },
+    /// A device has not said how it is, not for too long, or not so that it can be read.
+    Unknown {
+        /// Which device.
+        sensor: SensorId,
+        /// When it was last known; never since the start for none.
+        known: Option<Uptime>,
+    },
+    /// A device has not said often enough since the wish that it is idle.
+    NotYetSure {
+        /// Which device.
+        sensor: SensorId,
+    },
+    /// A person asked for quiet.
+    Hold(Hold),
+    /// Something alarmed a short while ago.
+    Alarm {
+        /// Until when that counts.
+        until: Uptime,
+    },
+    /// The agent has just started: what sounded before, it does not know.
+    JustStarted {
+        /// Until when that counts.
+        until: Uptime,
+    },
+    /// The box runs from its battery.
+    OnBattery,
+    /// Another act is going on.
+    Acting {
+        /// Until when at most.
+        until: Uptime,
+    },
+    /// Nobody asked.
+    NotAsked,
+    /// The lease was taken back, or waited too long.
+    TakenBack,
+}
+
+/// Permission for one act. Whoever holds it may spend it by [`Interlock::activate`], once.
+#[derive(Debug)]
+#[must_use]
+pub struct Lease {
+    number: u64,
+    act: Act,
+}
+
+impl Lease {
+    /// What it permits.
+    pub const fn act(&self) -> Act {
+        self.act
+    }
+}
+
+/// An act that has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub struct Window {
+    /// When it is over at the latest.
+    pub until: Uptime,
+}
+
+/// What is to be done after an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Whoever has a lease hears that it is void, and why.
+    TakeBack(Reason),
+    /// A session began while an act was going on: told to the fleet.
+    Met(SensorId),
+}
+
+struct Request {
+    act: Act,
+    since: Uptime,
+    lease: Option<(u64, Uptime)>,
+}
+
+/// The one that knows whether the home may be disturbed.
+pub struct Interlock {
+    sources: BTreeMap<SensorId, Source>,
+    holds: BTreeMap<HoldId, Standing>,
+    started: Uptime,
+    alarmed: Option<Uptime>,
+    power: Power,
+    request: Option<Request>,
+    acting: Option<Uptime>,
+    leases: u64,
+}
+
+impl Interlock {
+    /// One that knows these sources, and nothing of how they are, in a process that starts `now`.
+    pub fn new(sources: impl IntoIterator<Item = (SensorId, Watching)>, now: Uptime) -> Interlock {
+        let sources = sources
+            .into_iter()
+            .map(|(id, watching)| (id, Source::new(watching)));
+        Interlock {
+            sources: sources.collect(),
+            holds: BTreeMap::new(),
+            started: now,
+            alarmed: None,
+            power: Power::Mains,
+            request: None,
+            acting: None,
+            leases: 0,
+        }
+    }
+
+    /// What a device was found to be doing. `asked` is when the question went out, or when the device said it by
+    /// itself: what counts is what was true then at the earliest. A device that is not known becomes known.
+    pub fn say(&mut self, sensor: &SensorId, activity: Activity, asked: Uptime, now: Uptime) -> Vec<Effect> {
+        let source = self
+            .sources
+            .entry(sensor.clone())
+            .or_insert_with(|| Source::new(Watching::UNKNOWN));
+        let began = source.say(activity, asked);
+        let mut effects = Vec::new();
+        if began && self.acting(now).is_some() {
+            effects.push(Effect::Met(sensor.clone()));
+        }
+        effects.extend(self.look(now));
+        effects
+    }
+
+    /// The devices that there are now, the others are forgotten.
+    pub fn list(&mut self, sources: &BTreeMap<SensorId, Watching>, now: Uptime) -> Option<Effect> {
+        self.sources.retain(|id, _| sources.contains_key(id));
+        for (id, watching) in sources {
+            self.sources
+                .entry(id.clone())
+                .or_insert_with(|| Source::new(*watching))
+                .watching = *watching;
+        }
+        self.look(now)
+    }
+
+    /// The holds that there are now; those that are not among them were lifted. `at` and `now` are the same moment.
+    pub fn hold(&mut self, all: &BTreeMap<HoldId, Hold>, at: Timestamp, now: Uptime) -> Option<Effect> {
+        self.holds
+            .retain(|id, standing| all.get(id) == Some(standing.hold()));
+        for (id, hold) in all {
+            self.holds
+                .entry(id.clone())
+                .or_insert_with(|| Standing::new(hold.clone(), at, now));
+        }
+        self.look(now)
+    }
+
+    /// Something alarms.
+    pub fn alarm(&mut self, now: Uptime) -> Option<Effect> {
+        self.alarmed = Some(now);
+        self.look(now)
+    }
+
+    /// Where the box gets its power from.
+    pub fn power(&mut self, power: Power, now: Uptime) -> Option<Effect> {
+        self.power = power;
+        self.look(now)
+    }
+
+    /// Somebody wishes to act. A wish that waits already is kept when it is the same, and keeps what was heard since.
+    pub fn ask(&mut self, act: Act, now: Uptime) {
+        if self.request.as_ref().is_some_and(|request| request.act == act) {
+            return;
+        }
+        self.request = Some(Request {
+            act,
+            since: now,
+            lease: None,
+        });
+        self.sources.values_mut().for_each(Source::forget);
+    }
+
+    /// Nobody wishes any more.
+    pub fn withdraw(&mut self) {
+        self.request = None;
+    }
+
+    /// Whether devices are to be asked more often because somebody waits for it.
+    pub fn is_waited_for(&self) -> bool {
+        self.request.is_some()
+    }
+
+    /// Permission to act, or all that stands against it. An earlier lease is void then.
+    ///
+    /// # Errors
+    /// Why the act has to wait.
+    pub fn lease(&mut self, now: Uptime) -> Result<Lease, Vec<Reason>> {
+        let why = self.busy(now);
+        let Some(request) = self.request.as_mut() else {
+            return Err(vec![Reason::NotAsked]);
+        };
+        if !why.is_empty() {
+            return Err(why);
+        }
+        self.leases += 1;
+        request.lease = Some((self.leases, now.plus(LEASE_LASTS)));
+        Ok(Lease {
+            number: self.leases,
+            act: request.act,
+        })
+    }
+
+    /// Spends the lease: the act begins now, or has to wait after all.
+    ///
+    /// # Errors
+    /// Why. The lease is gone in any case.
+    #[expect(clippy::needless_pass_by_value, reason = "spent: nobody has it afterwards")]
+    pub fn activate(&mut self, lease: Lease, now: Uptime) -> Result<Window, Vec<Reason>> {
+        let holds = |(number, until)| number == lease.number && now < until;
+        let granted = self.request.as_ref().and_then(|request| request.lease);
+        let why = self.busy(now);
+        if !granted.is_some_and(holds) {
+            return Err(vec![Reason::TakenBack]);
+        }
+        if !why.is_empty() {
+            return Err(why);
+        }
+        self.request = None;
+        let until = now.plus(lease.act.longest);
+        self.acting = Some(until);
+        Ok(Window { until })
+    }
+
+    /// The act is over.
+    pub fn ended(&mut self) {
+        self.acting = None;
+    }
+
+    /// All that stands against disturbing the home now; nothing when it may be. Without a wish, how it looks: then
+    /// what a wish would still have to wait for is left out.
+    pub fn busy(&self, now: Uptime) -> Vec<Reason> {
+        let mut why: Vec<Reason> = Vec::new();
+        let asked = self.request.as_ref().map(|request| request.since);
+        let sources = self.sources.iter();
+        why.extend(sources.filter_map(|(id, source)| reason(id, source.idle(asked, now))));
+        let holds = self.holds.values().filter(|hold| hold.stands(now));
+        why.extend(holds.map(|standing| Reason::Hold(standing.hold().clone())));
+        why.extend(self.quiet(now));
+        if self.power == Power::Battery {
+            why.push(Reason::OnBattery);
+        }
+        why.extend(self.acting(now).map(|until| Reason::Acting { until }));
+        why
+    }
+
+    /// For how long at most a session of each device may run unseen.
+    pub fn unseen(&self) -> impl Iterator<Item = (&SensorId, Duration)> {
+        self.sources
+            .iter()
+            .map(|(id, source)| (id, source.watching.unseen()))
+    }
+
+    fn quiet(&self, now: Uptime) -> Option<Reason> {
+        let until = self.alarmed.unwrap_or(self.started).plus(QUIET_AFTER_ALARM);
+        let why = match self.alarmed {
+            Some(_) => Reason::Alarm { until },
+            None => Reason::JustStarted { until },
+        };
+        (now < until).then_some(why)
+    }
+
+    fn acting(&self, now: Uptime) -> Option<Uptime> {
+        self.acting.filter(|until| now < *until)
+    }
+
+    /// Takes a lease back that does not hold any more.
+    fn look(&mut self, now: Uptime) -> Option<Effect> {
+        self.request.as_ref()?.lease?;
+        let why = self.busy(now).into_iter().next()?;
+        self.request.as_mut()?.lease = None;
+        Some(Effect::TakeBack(why))
+    }
+}
+
+fn reason(sensor: &SensorId, idle: Idle) -> Option<Reason> {
+    let sensor = sensor.clone();
+    Some(match idle {
+        Idle::Yes => return None,
+        Idle::NotYetSure => Reason::NotYetSure { sensor },
+        Idle::Busy(since) => Reason::Session { sensor, since },
+        Idle::Unknown(known) => Reason::Unknown { sensor, known },
+    })
+}

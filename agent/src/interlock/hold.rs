@@ -1,0 +1,96 @@
+//! A person's wish for quiet: until when, by whom, and why.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use homeward_protocol::posture::ShortText;
+use homeward_protocol::time::{Timestamp, Uptime};
+use serde::{Deserialize, Serialize};
+
+/// The longest hold: whoever needs more asks again, so that a forgotten one does not leave a box without patches.
+pub const LONGEST: Duration = Duration::from_hours(7 * 24);
+/// Most holds at once.
+pub const MOST: usize = 16;
+
+/// The name of a hold: 1 to 24 of a-z, 0-9 and inner hyphens.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct HoldId(String);
+
+impl HoldId {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for HoldId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for HoldId {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        let edges = text.starts_with('-') || text.ends_with('-');
+        if (1..=24).contains(&text.len()) && text.bytes().all(plain) && !edges {
+            Ok(HoldId(text.to_owned()))
+        } else {
+            Err("the name of a hold has 1 to 24 of a-z, 0-9 and inner hyphens".to_owned())
+        }
+    }
+}
+
+impl TryFrom<String> for HoldId {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<HoldId> for String {
+    fn from(id: HoldId) -> String {
+        id.0
+    }
+}
+
+/// A wish for quiet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hold {
+    /// Whose, in plain words: "nurse", "patient's button".
+    pub by: ShortText,
+    /// Why.
+    pub reason: ShortText,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+/// A hold as this process heard of it.
+///
+/// Its end is counted from when it was heard, so that a clock that jumps ahead ends none early.
+pub(super) struct Standing {
+    hold: Hold,
+    until: Uptime,
+}
+
+impl Standing {
+    pub(super) fn new(hold: Hold, at: Timestamp, now: Uptime) -> Standing {
+        let left = at.age(hold.until).min(LONGEST);
+        Standing {
+            hold,
+            until: now.plus(left),
+        }
+    }
+
+    pub(super) const fn hold(&self) -> &Hold {
+        &self.hold
+    }
+
+    pub(super) fn stands(&self, now: Uptime) -> bool {
+        now < self.until
+    }
+}
