@@ -8,6 +8,7 @@ use homeward_protocol::bond::BleAddress;
 use homeward_protocol::claim::{Endpoint, Pin};
 use homeward_protocol::id::SensorId;
 
+use crate::interlock::hold::HoldId;
 use crate::tpm::{Address, AddressError};
 
 /// The agent on a home gateway: reads the home's devices, and keeps every value until the server has it.
@@ -128,6 +129,12 @@ pub enum Command {
     /// Check agent.toml and the profiles, and say everything that is wrong with them.
     #[command(after_help = "Example:\n  homeward-agent --data DIR check")]
     Check,
+    /// Say whether this box may be restarted or changed now, and ask for quiet.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  homeward-agent --data DIR update status && sudo reboot"
+    )]
+    Update(UpdateCommand),
     /// Ask sensors.
     #[command(
         subcommand,
@@ -140,6 +147,40 @@ pub enum Command {
         after_help = "Example:\n  homeward-agent --data DIR profile check my-ups.toml"
     )]
     Profile(ProfileCommand),
+}
+
+/// Changes of the box, and quiet from them.
+#[derive(Debug, Subcommand)]
+pub enum UpdateCommand {
+    /// Say whether the box may be restarted or changed now, and if not, why. Fails (1) when it may not.
+    ///
+    /// It may not while a device is being used or alarms, while somebody asked for quiet, and while nobody knows.
+    #[command(
+        after_help = "Example, before a restart by hand:\n  homeward-agent --data DIR update status && sudo reboot"
+    )]
+    Status,
+    /// Ask for quiet: nothing is changed or restarted until it ends. With --list or --lift, see or end it.
+    #[command(
+        after_help = "Examples:\n  homeward-agent --data DIR update hold --minutes 90 --by nurse \"dressing change\"\n  \
+                            homeward-agent --data DIR update hold --list\n  homeward-agent --data DIR update hold --lift nurse"
+    )]
+    Hold {
+        /// Why, for whoever waits.
+        #[arg(required_unless_present_any = ["list", "lift"])]
+        reason: Option<String>,
+        /// For how long, up to a week.
+        #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..=10_080))]
+        minutes: u32,
+        /// Who asks; also its name, under which it is lifted or replaced.
+        #[arg(long, default_value = "somebody", value_name = "NAME")]
+        by: HoldId,
+        /// List those that stand.
+        #[arg(long, conflicts_with_all = ["reason", "lift"])]
+        list: bool,
+        /// End the one of this name.
+        #[arg(long, value_name = "NAME", conflicts_with = "reason")]
+        lift: Option<HoldId>,
+    },
 }
 
 /// A sensor that agent.toml names, or a Modbus device by a profile file.

@@ -16,7 +16,11 @@
 //! - A device that is only asked now and then can begin unseen between two questions. What holds is: an act never
 //!   meets a session that runs longer than [`Watching::unseen`]. That length is shown to people, for each device.
 
+pub mod activity;
+pub mod file;
+pub mod follow;
 pub mod hold;
+mod quiet;
 pub mod source;
 mod words;
 
@@ -27,6 +31,7 @@ use homeward_protocol::id::SensorId;
 use homeward_protocol::time::{Timestamp, Uptime};
 
 use hold::{Hold, HoldId, Standing};
+pub use quiet::Quiet;
 pub use source::{Activity, Watching};
 use source::{Idle, Source};
 

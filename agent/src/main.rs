@@ -1,6 +1,7 @@
 //! Shell: `homeward-agent`. Exit codes: 0 done, 1 failed, 2 asked wrongly.
 #![expect(clippy::disallowed_methods, reason = "shell: the program's edge")]
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::Read as _;
 use std::path::Path;
@@ -12,12 +13,14 @@ use clap::Parser as _;
 use homeward_agent::associate::pair;
 use homeward_agent::attest::show;
 use homeward_agent::care::{Gateway, Identity};
-use homeward_agent::cli::{Cli, Command, ProfileCommand, SensorCommand, TpmChoice, Which};
+use homeward_agent::cli::{Cli, Command, ProfileCommand, SensorCommand, TpmChoice, UpdateCommand, Which};
 use homeward_agent::clock::Clock;
 use homeward_agent::config::load;
 use homeward_agent::enrol::est::{Progress, enrol, enrol_by_tpm};
 use homeward_agent::enrol::read_claim;
 use homeward_agent::identity::keys::Folder;
+use homeward_agent::interlock::hold::{Hold, HoldId};
+use homeward_agent::interlock::{Quiet, file};
 use homeward_agent::sense::live::look;
 use homeward_agent::sense::{Sensor, SensorConfig};
 use homeward_agent::tpm::chip::Chip;
@@ -57,6 +60,9 @@ fn main() -> ExitCode {
     match act(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
+            if failure.is::<NotNow>() {
+                return ExitCode::FAILURE;
+            }
             if let Some(misuse) = failure.downcast_ref::<clap::Error>() {
                 misuse.exit();
             }
@@ -96,6 +102,7 @@ fn act(cli: &Cli) -> Result<(), Failure> {
             print(cli, &text, &serde_json::json!({"ok": true, "sensors": count}));
             Ok(())
         }
+        Command::Update(command) => update(cli, command),
         Command::Sensor(command) => runtime()?.block_on(sensor(cli, command)),
         Command::Profile(ProfileCommand::Check { file }) => {
             let profile = load::profile(file)?;
@@ -108,6 +115,62 @@ fn act(cli: &Cli) -> Result<(), Failure> {
             Ok(())
         }
     }
+}
+
+fn update(cli: &Cli, command: &UpdateCommand) -> Result<(), Failure> {
+    let (data, now) = (cli.data()?, clock(cli)?.now());
+    match command {
+        UpdateCommand::Status => {
+            let quiet = file::quiet(data);
+            let (may, said) = Quiet::tell(quiet.as_ref(), now);
+            print(cli, &said, &serde_json::json!({ "may": may, "quiet": quiet }));
+            if may { Ok(()) } else { Err(NotNow.into()) }
+        }
+        UpdateCommand::Hold { list: true, .. } => {
+            let holds = file::all(data, now)?;
+            print(cli, &listed(&holds), &serde_json::json!(holds));
+            Ok(())
+        }
+        UpdateCommand::Hold { lift: Some(id), .. } => {
+            file::lift(data, id)?;
+            print(
+                cli,
+                &format!("The quiet of {id} has ended"),
+                &serde_json::json!({ "lifted": id }),
+            );
+            Ok(())
+        }
+        UpdateCommand::Hold {
+            reason, minutes, by, ..
+        } => {
+            let hold = Hold {
+                by: ShortText::cut(by.as_str()),
+                reason: ShortText::cut(reason.as_deref().unwrap_or_default()),
+                until: now.plus_ms(i64::from(*minutes) * 60_000),
+            };
+            file::place(data, by, &hold, now)?;
+            let said = format!(
+                "Quiet until {}. End it: homeward-agent update hold --lift {by}",
+                hold.until
+            );
+            print(cli, &said, &serde_json::json!(hold));
+            Ok(())
+        }
+    }
+}
+
+/// The answer was given; only the exit code is left.
+#[derive(Debug, thiserror::Error)]
+#[error("not now")]
+struct NotNow;
+
+fn listed(holds: &BTreeMap<HoldId, Hold>) -> String {
+    if holds.is_empty() {
+        return "Nobody asked for quiet".to_owned();
+    }
+    let line =
+        |(id, hold): (&HoldId, &Hold)| format!("{id:<24} until {}: {}", hold.until, hold.reason.as_str());
+    holds.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// One thread is enough for a home, and the smallest.

@@ -1,5 +1,7 @@
 //! Why an act waits, in one plain sentence each.
 
+use std::time::Duration;
+
 use homeward_protocol::time::Uptime;
 
 use super::Reason;
@@ -7,10 +9,9 @@ use super::Reason;
 impl Reason {
     /// For people; `now` turns moments into lengths.
     pub fn said(&self, now: Uptime) -> String {
-        let minutes = |at: Uptime| now.since(at).as_secs() / 60;
         match self {
             Reason::Session { sensor, since } => {
-                format!("{sensor} is being used, for {} minutes so far", minutes(*since))
+                format!("{sensor} is being used, for {} so far", span(now.since(*since)))
             }
             Reason::Unknown { sensor, known: None } => {
                 format!("{sensor} has not said yet whether it is being used")
@@ -19,8 +20,8 @@ impl Reason {
                 sensor,
                 known: Some(at),
             } => format!(
-                "{sensor} has not said for {} minutes whether it is being used",
-                minutes(*at)
+                "{sensor} has not said for {} whether it is being used",
+                span(now.since(*at))
             ),
             Reason::NotYetSure { sensor } => format!("{sensor} is asked again whether it is being used"),
             Reason::Hold(hold) => format!(
@@ -30,17 +31,25 @@ impl Reason {
                 hold.reason.as_str()
             ),
             Reason::Alarm { until } => format!(
-                "an alarm sounded a short while ago; quiet for {} more minutes",
-                until.since(now).as_secs().div_ceil(60)
+                "an alarm sounded a short while ago; quiet for {} more",
+                span(until.since(now))
             ),
             Reason::JustStarted { until } => format!(
-                "the agent has just started, and does not know whether an alarm sounded; {} more minutes",
-                until.since(now).as_secs().div_ceil(60)
+                "the agent has just started, and does not know whether an alarm sounded; {} more",
+                span(until.since(now))
             ),
             Reason::OnBattery => "the box runs from its battery".to_owned(),
             Reason::Acting { .. } => "another change is being made right now".to_owned(),
             Reason::NotAsked => "nobody asked for a change".to_owned(),
             Reason::TakenBack => "something began before the change could".to_owned(),
         }
+    }
+}
+
+fn span(length: Duration) -> String {
+    match length.as_secs() {
+        seconds @ 0..=119 => format!("{seconds} s"),
+        seconds @ 120..=7_199 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3_600),
     }
 }

@@ -23,6 +23,8 @@ use crate::clock::Clock;
 use crate::config::load::{self, Guarding};
 use crate::guard::Guard;
 use crate::guard::serve::Post;
+use crate::interlock;
+use crate::interlock::activity::{Activities, Sign};
 use crate::outbox::keeper::Outbox;
 use crate::sense::live::tap::{self, Tap};
 use crate::sense::{Heard, Line, Sensor, lines, poll};
@@ -50,6 +52,8 @@ pub struct Wards {
     bluetooth: Bluetooth,
     /// Every sensor, as the watch knows it.
     listed: Vec<Listed>,
+    /// Every sensor, as the interlock knows it.
+    activities: Activities,
     data: PathBuf,
     clock: Arc<Clock>,
     outbox: Outbox,
@@ -82,6 +86,7 @@ impl Wards {
     ) -> Result<Wards, RunError> {
         let associations = paired::load(data)?;
         let listed = listed(&sensors, &associations);
+        let activities = Activities::new(&sensors);
         let bluetooth = Bluetooth::resume(&sensors, associations, before, outbox, clock, keys).await?;
         let mut shared = Vec::new();
         for mut line in lines(sensors, clock.uptime()).unwrap_or_default() {
@@ -100,6 +105,7 @@ impl Wards {
             guards,
             bluetooth,
             listed,
+            activities,
             data: data.to_owned(),
             clock: Arc::clone(clock),
             outbox: outbox.clone(),
@@ -156,6 +162,14 @@ impl Wards {
             records: records.clone(),
         };
         tasks.push(task("watch", follow.run(stop.clone())));
+        let (signs_tx, signs) = mpsc::channel(RECORDS);
+        let interlock = interlock::follow::Follow {
+            data: self.data.clone(),
+            clock: Arc::clone(&self.clock),
+            activities: self.activities,
+            signs,
+        };
+        tasks.push(task("interlock", interlock.run(stop.clone())));
         let with = (&self.clock, judged);
         tasks.extend(self.bluetooth.tasks(&self.data, with, &ears, stop));
         tasks.push(task("tap", tap.run(self.data.clone(), stop.clone())));
@@ -163,6 +177,7 @@ impl Wards {
             records,
             events: ears.events.clone(),
             readings: ears.readings.clone(),
+            signs: signs_tx,
         };
         tasks.push(task(
             "guarded",
@@ -199,6 +214,7 @@ struct To {
     records: mpsc::Sender<Vec<Item>>,
     events: mpsc::Sender<Event>,
     readings: broadcast::Sender<Reading>,
+    signs: mpsc::Sender<Sign>,
 }
 
 impl To {
@@ -251,6 +267,8 @@ async fn tell(
     stop: CancellationToken,
 ) {
     while let Some(Some(one)) = stop.run_until_cancelled(heard.recv()).await {
+        // One that finds no place is missed: what is not heard of is taken to be in use.
+        let _missed = to.signs.try_send(Sign::of(&one));
         sensors.send_modify(
             |all| match all.iter_mut().find(|s| s.sensor == one.state.sensor) {
                 Some(known) => *known = one.state,

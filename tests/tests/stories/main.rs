@@ -18,6 +18,7 @@ mod nurse;
 mod on_postgres;
 mod proved;
 mod put_back;
+mod quiet;
 mod restored;
 mod revoked;
 mod roots;

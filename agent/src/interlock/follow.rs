@@ -1,0 +1,152 @@
+//! Shell: lets the interlock follow the home, and tells how it stands.
+//!
+//! # Design
+//! Signs come over a queue that drops when it is full: a sensor that is not heard becomes unknown, which is busy, and
+//! no reading ever waits for the interlock.
+#![expect(clippy::disallowed_methods, reason = "shell: waits, and a file of the kernel")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use homeward_protocol::time::{ClockTrust, Uptime};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::activity::{Activities, LOOK, Sign};
+use super::{Interlock, Power, Quiet, file};
+use crate::clock::Clock;
+
+/// How often it is told how it stands when nothing changes.
+const TELL_EVERY: Duration = Duration::from_secs(30);
+
+/// Follows one home.
+pub struct Follow {
+    /// The data folder.
+    pub data: PathBuf,
+    /// The clocks.
+    pub clock: Arc<Clock>,
+    /// The sensors.
+    pub activities: Activities,
+    /// What comes from them.
+    pub signs: mpsc::Receiver<Sign>,
+}
+
+impl Follow {
+    /// Runs until `stop`. Then nobody knows any more.
+    pub async fn run(mut self, stop: CancellationToken) {
+        self.follow(stop).await;
+        file::silent(&self.data);
+    }
+
+    async fn follow(&mut self, stop: CancellationToken) {
+        let mut interlock = Interlock::new(self.activities.watched(), self.clock.uptime());
+        let mut tick = tokio::time::interval(LOOK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut told: Option<(Quiet, Uptime)> = None;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                sign = self.signs.recv() => match sign {
+                    Some(sign) => self.hear(&mut interlock, &sign),
+                    None => return,
+                },
+                _ = tick.tick() => self.look(&mut interlock),
+            }
+            self.tell(&interlock, &mut told);
+        }
+    }
+
+    fn hear(&mut self, interlock: &mut Interlock, sign: &Sign) {
+        let now = self.clock.uptime();
+        if sign.alarm == Some(true) {
+            interlock.alarm(now);
+        }
+        if let Some((activity, asked)) = self.activities.hear(sign, now) {
+            interlock.say(&sign.sensor, activity, asked, now);
+        }
+    }
+
+    fn look(&self, interlock: &mut Interlock) {
+        let (at, now) = (self.clock.now(), self.clock.uptime());
+        for (sensor, activity) in self.activities.look(now) {
+            interlock.say(&sensor, activity, now, now);
+        }
+        interlock.power(power(Path::new("/sys/class/power_supply")), now);
+        match file::all(&self.data, at) {
+            Ok(holds) => {
+                interlock.hold(&holds, at, now);
+                if at.trust == ClockTrust::Synced {
+                    file::sweep(&self.data, &holds, |hold| hold.until.ms <= at.ms);
+                }
+            }
+            // What stood goes on standing.
+            Err(error) => warn!(error = %error, "holds could not be read: {error}"),
+        }
+    }
+
+    fn tell(&self, interlock: &Interlock, told: &mut Option<(Quiet, Uptime)>) {
+        let (at, now) = (self.clock.now(), self.clock.uptime());
+        let quiet = Quiet::of(interlock, at, now);
+        let same = |(before, when): &(Quiet, Uptime)| before.says_as(&quiet) && now.since(*when) < TELL_EVERY;
+        if told.as_ref().is_some_and(same) {
+            return;
+        }
+        if told
+            .as_ref()
+            .is_some_and(|(before, _)| before.may() != quiet.may())
+        {
+            info!(
+                "the home {} be disturbed",
+                if quiet.may() { "may" } else { "may not" }
+            );
+        }
+        if let Err(error) = file::tell(&self.data, &quiet) {
+            warn!(error = %error, "could not say whether the home may be disturbed");
+        }
+        *told = Some((quiet, now));
+    }
+}
+
+/// Where the box's power comes from. Source: Linux, Documentation/ABI/testing/sysfs-class-power.
+fn power(supplies: &Path) -> Power {
+    let read = |path: &Path, name: &str| fs::read_to_string(path.join(name)).unwrap_or_default();
+    let mut mains = None;
+    for supply in fs::read_dir(supplies).into_iter().flatten().flatten() {
+        let path = supply.path();
+        if matches!(read(&path, "type").trim(), "Mains" | "USB" | "Wireless") {
+            mains = Some(mains.unwrap_or(false) || read(&path, "online").trim() == "1");
+        }
+    }
+    if mains == Some(false) {
+        Power::Battery
+    } else {
+        Power::Mains
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn supply(folder: &Path, name: &str, kind: &str, online: &str) {
+        let path = folder.join(name);
+        fs::create_dir(&path).expect("made");
+        fs::write(path.join("type"), format!("{kind}\n")).expect("written");
+        fs::write(path.join("online"), format!("{online}\n")).expect("written");
+    }
+
+    #[test]
+    fn a_box_runs_from_its_battery_when_no_mains_is_there() {
+        let dir = tempfile::tempdir().expect("a folder");
+        assert_eq!(power(&dir.path().join("none")), Power::Mains);
+        supply(dir.path(), "BAT0", "Battery", "1");
+        assert_eq!(power(dir.path()), Power::Mains, "it does not tell");
+        supply(dir.path(), "AC", "Mains", "0");
+        assert_eq!(power(dir.path()), Power::Battery);
+        supply(dir.path(), "usb", "USB", "1");
+        assert_eq!(power(dir.path()), Power::Mains);
+    }
+}

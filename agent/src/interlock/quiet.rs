@@ -1,0 +1,89 @@
+//! Whether the home may be disturbed now, as it is told to people and programs of the box.
+
+use std::time::Duration;
+
+use homeward_protocol::time::{Timestamp, Uptime};
+use serde::{Deserialize, Serialize};
+
+use super::Interlock;
+
+/// What is older than this says nothing any more.
+const STALE: Duration = Duration::from_secs(90);
+
+/// How it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quiet {
+    /// When.
+    pub as_of: Timestamp,
+    /// What stands against it, one plain sentence each; empty: nothing.
+    pub because: Vec<String>,
+    /// For how long at most each device may be used unseen, seconds: an act meets no session that is older.
+    pub unseen_s: Vec<(String, u64)>,
+}
+
+impl Quiet {
+    pub(super) fn of(interlock: &Interlock, at: Timestamp, now: Uptime) -> Quiet {
+        let why = interlock.busy(now);
+        let unseen = interlock.unseen();
+        Quiet {
+            as_of: at,
+            because: why.iter().map(|reason| reason.said(now)).collect(),
+            unseen_s: unseen
+                .map(|(id, length)| (id.to_string(), length.as_secs()))
+                .collect(),
+        }
+    }
+
+    /// Whether nothing stands against it.
+    pub const fn may(&self) -> bool {
+        self.because.is_empty()
+    }
+
+    pub(super) fn says_as(&self, other: &Quiet) -> bool {
+        self.because == other.because
+    }
+
+    /// Whether the home may be disturbed at `now`, and what to tell a person. An old answer is none.
+    pub fn tell(quiet: Option<&Quiet>, now: Timestamp) -> (bool, String) {
+        let Some(fresh) = quiet.filter(|quiet| quiet.as_of.age(now) <= STALE && quiet.as_of.ms <= now.ms)
+        else {
+            let said =
+                "NOBODY KNOWS: the agent does not run, so nobody watches whether a device is being used";
+            return (false, said.to_owned());
+        };
+        let mut lines = vec![if fresh.may() {
+            "YES: nothing is being used, and nobody asked for quiet".to_owned()
+        } else {
+            "NO: the box must not be restarted or changed now".to_owned()
+        }];
+        lines.extend(fresh.because.iter().map(|why| format!("  - {why}")));
+        for (sensor, seconds) in &fresh.unseen_s {
+            lines.push(format!(
+                "  {sensor}: a use that began less than {seconds} s ago may not be seen yet"
+            ));
+        }
+        (fresh.may(), lines.join("\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::synced(1_795_000_000_000);
+
+    #[test]
+    fn an_old_answer_is_none() {
+        let quiet = Quiet {
+            as_of: NOW,
+            because: Vec::new(),
+            unseen_s: vec![("ups".to_owned(), 12)],
+        };
+        let (may, said) = Quiet::tell(Some(&quiet), NOW.plus_ms(5_000));
+        assert!(may && said.contains("less than 12 s ago"), "{said}");
+        assert!(!Quiet::tell(Some(&quiet), NOW.plus_ms(91_000)).0);
+        assert!(!Quiet::tell(Some(&quiet), NOW.plus_ms(-1)).0, "from the future");
+        assert!(!Quiet::tell(None, NOW).0);
+    }
+}
