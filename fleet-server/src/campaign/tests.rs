@@ -1,0 +1,264 @@
+//! Bad releases in simulated fleets, and the rules one by one.
+
+use super::plan::{Candidate, Ring, Seed};
+use super::*;
+use crate::care::Dependency;
+
+const NOW: Timestamp = Timestamp::synced(1_795_000_000_000);
+const HOUR: i64 = 3_600_000;
+
+fn rules() -> Rules {
+    Rules {
+        soak: Duration::from_hours(24),
+        confirmed_percent: 90,
+        failed_percent: 1,
+        act_within: Duration::from_hours(1),
+        deadline: NOW.plus_ms(60 * 24 * HOUR),
+    }
+}
+
+/// A draw that is the same each time.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        // SplitMix64: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014.
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % sides
+    }
+}
+
+fn fleet(size: usize, dice: &mut Dice) -> Vec<Candidate> {
+    let home = |n: usize| {
+        let dependency = match dice.roll(10) {
+            0..=1 => Some(Dependency::High),
+            2..=4 => Some(Dependency::Medium),
+            5 => None,
+            _ => Some(Dependency::Low),
+        };
+        let ring = match n {
+            0..=2 => Ring::Lab,
+            3..=9 => Ring::Own,
+            _ => Ring::Patient,
+        };
+        Candidate {
+            gateway: format!("gw-{n}").parse().expect("an id"),
+            ring,
+            dependency,
+        }
+    };
+    (0..size).map(home).collect()
+}
+
+fn seed(of: u64) -> Seed {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&of.to_be_bytes());
+    Seed(bytes)
+}
+
+/// What becomes of a release that fails in so many of a hundred homes.
+struct Outcome {
+    touched: usize,
+    high: usize,
+    unended: usize,
+    still_installed: usize,
+    state: State,
+}
+
+/// Boxes act within hours, are offline now and then, and say what the release does to them; after a halt they are told
+/// to go back, and go when they hear it.
+fn release(homes: &[Candidate], of: u64, bad_percent: u64) -> Outcome {
+    let mut dice = Dice(of);
+    let plan = Plan::new(&seed(of), homes);
+    let depends =
+        |home: &&Candidate| home.ring != Ring::Lab && home.dependency.is_none_or(|d| d == Dependency::High);
+    let (mut campaign, first) = Campaign::start(&plan, rules(), NOW);
+    let mut touched = Vec::new();
+    let mut inbox: Vec<Effect> = first;
+    let mut now = NOW;
+    while !inbox.is_empty() || (matches!(campaign.state(), State::Running) && now.ms < rules().deadline.ms) {
+        now = now.plus_ms(HOUR);
+        let mut next = Vec::new();
+        for effect in std::mem::take(&mut inbox) {
+            let (Effect::Assign(id) | Effect::TakeBack(id)) = &effect else {
+                continue;
+            };
+            if dice.roll(4) == 0 {
+                next.extend(campaign.hear(id, Event::Waits(Waits::Offline), now));
+                next.push(effect);
+                continue;
+            }
+            if matches!(effect, Effect::TakeBack(_)) {
+                next.extend(campaign.hear(id, Event::IsBack, now));
+                continue;
+            }
+            let wave = campaign.wave_of[id];
+            if !matches!(campaign.waves[&wave][id].step, Step::Assigned | Step::Waiting(_)) {
+                continue;
+            }
+            touched.push(id.clone());
+            next.extend(campaign.hear(id, Event::Acts, now));
+            let fate = if dice.roll(100) < bad_percent {
+                match dice.roll(3) {
+                    0 => None,
+                    1 => Some(Event::NotProven),
+                    _ => Some(Event::Bad),
+                }
+            } else {
+                Some(Event::Confirms)
+            };
+            if let Some(said) = fate {
+                next.extend(campaign.hear(id, said, now));
+            }
+        }
+        next.extend(campaign.tick(now));
+        inbox = next;
+    }
+    // The silent ones speak at last, or a person goes there.
+    let left: Vec<GatewayId> = campaign
+        .steps()
+        .filter(|(_, _, step)| step.may_run_it() && !matches!(step, Step::Confirmed { .. }))
+        .map(|(id, ..)| id.clone())
+        .collect();
+    for id in &left {
+        campaign.hear(id, Event::IsBack, now);
+    }
+    touched.sort_unstable();
+    touched.dedup();
+    let halted = !matches!(campaign.state(), State::Done);
+    Outcome {
+        high: homes
+            .iter()
+            .filter(depends)
+            .filter(|home| touched.binary_search(&home.gateway).is_ok())
+            .count(),
+        touched: touched.len(),
+        unended: campaign.steps().filter(|(_, _, step)| !step.has_ended()).count(),
+        still_installed: campaign
+            .steps()
+            .filter(|(_, _, step)| halted && step.may_run_it())
+            .count(),
+        state: campaign.state().clone(),
+    }
+}
+
+#[test]
+fn a_bad_release_reaches_one_home_in_a_hundred_none_that_depends_on_it_and_is_taken_back() {
+    let homes = fleet(10_000, &mut Dice(7));
+    for of in 0..1_000 {
+        let bad = 20 + of % 81;
+        let outcome = release(&homes, of, bad);
+        assert!(
+            matches!(outcome.state, State::Halted(_)),
+            "seed {of}: {:?}",
+            outcome.state
+        );
+        assert!(outcome.touched <= 100, "seed {of}: {} homes", outcome.touched);
+        assert_eq!(
+            (outcome.high, outcome.unended, outcome.still_installed),
+            (0, 0, 0),
+            "seed {of}"
+        );
+    }
+}
+
+#[test]
+fn a_good_release_reaches_everybody_but_those_who_need_a_person() {
+    let homes = fleet(1_000, &mut Dice(7));
+    let outcome = release(&homes, 1, 0);
+    assert_eq!(outcome.state, State::Done);
+    let plan = Plan::new(&seed(1), &homes);
+    assert_eq!(outcome.touched, 1_000 - plan.count(Wave::Named));
+    assert_eq!((outcome.high, outcome.unended), (0, 0));
+}
+
+#[test]
+fn a_small_fleet_has_a_canary_and_a_box_finds_its_own_wave() {
+    for size in [1, 2, 11, 12, 40, 99, 100, 2_500] {
+        let mut homes = fleet(size, &mut Dice(3));
+        for home in &mut homes {
+            home.ring = Ring::Patient;
+        }
+        let plan = Plan::new(&seed(5), &homes);
+        let eligible = size - plan.count(Wave::Named);
+        let canaries = plan.count(Wave::Canary);
+        assert_eq!(canaries, (size / 100).max(1).min(eligible), "of {size}");
+        for home in &homes {
+            let found = plan.cuts.wave(&seed(5), home);
+            let listed = plan.homes().find(|(id, _)| **id == home.gateway);
+            assert_eq!(listed.map(|(_, wave)| *wave), Some(found));
+        }
+    }
+}
+
+#[test]
+fn a_box_that_went_back_without_proof_is_asked_once_more() {
+    let homes = fleet(3, &mut Dice(1));
+    let plan = Plan::new(&seed(1), &homes);
+    let (mut campaign, _) = Campaign::start(&plan, rules(), NOW);
+    let first = &homes[0].gateway;
+    campaign.hear(first, Event::Acts, NOW);
+    let again = campaign.hear(first, Event::NotProven, NOW);
+    assert_eq!(again, [Effect::Assign(first.clone())]);
+    campaign.hear(first, Event::Acts, NOW);
+    let halted = campaign.hear(first, Event::NotProven, NOW);
+    assert!(matches!(halted.first(), Some(Effect::Halted(_))), "{halted:?}");
+}
+
+#[test]
+fn one_that_acts_and_is_silent_has_failed_until_it_speaks() {
+    let homes = fleet(3, &mut Dice(1));
+    let (mut campaign, _) = Campaign::start(&Plan::new(&seed(1), &homes), rules(), NOW);
+    let first = &homes[0].gateway;
+    campaign.hear(first, Event::Acts, NOW);
+    assert!(campaign.tick(NOW.plus_ms(HOUR - 1)).is_empty());
+    let effects = campaign.tick(NOW.plus_ms(HOUR));
+    assert_eq!(effects[1..], [Effect::TakeBack(first.clone())], "{effects:?}");
+    assert!(
+        campaign.resume(NOW).is_err(),
+        "what was taken back does not go on"
+    );
+}
+
+#[test]
+fn a_paused_campaign_opens_nothing_and_takes_nothing_back() {
+    let homes = fleet(300, &mut Dice(1));
+    let (mut campaign, first) = Campaign::start(&Plan::new(&seed(1), &homes), rules(), NOW);
+    campaign.pause("a holiday");
+    let mut now = NOW;
+    for effect in first {
+        if let Effect::Assign(id) = effect {
+            campaign.hear(&id, Event::Acts, now);
+            assert!(campaign.hear(&id, Event::Confirms, now).is_empty());
+        }
+    }
+    now = now.plus_ms(48 * HOUR);
+    assert!(campaign.tick(now).is_empty());
+    let effects = campaign.resume(now).expect("it was paused");
+    assert_eq!(effects.first(), Some(&Effect::Opened(Wave::Own)));
+    let aborted = campaign.abort("another one is better");
+    assert_eq!(aborted.len(), 3, "the laboratory's three go back: {aborted:?}");
+}
+
+#[test]
+fn only_a_person_opens_a_home_of_high_dependency() {
+    let mut homes = fleet(2, &mut Dice(1));
+    homes[0].ring = Ring::Patient;
+    homes[0].dependency = Some(Dependency::High);
+    homes[1].ring = Ring::Patient;
+    homes[1].dependency = Some(Dependency::Low);
+    let (mut campaign, _) = Campaign::start(&Plan::new(&seed(1), &homes), rules(), NOW);
+    let (high, low) = (&homes[0].gateway, &homes[1].gateway);
+    assert_eq!(campaign.open_named(high), Err("the other homes come first"));
+    campaign.hear(low, Event::Acts, NOW);
+    campaign.hear(low, Event::Confirms, NOW);
+    let later = NOW.plus_ms(24 * HOUR);
+    campaign.tick(later);
+    assert_eq!(campaign.open(), Some(Wave::Rest));
+    assert_eq!(campaign.open_named(high), Ok(Effect::Assign(high.clone())));
+    assert!(campaign.open_named(high).is_err(), "once");
+    assert!(campaign.open_named(low).is_err());
+}
