@@ -13,6 +13,8 @@ pub mod claims;
 pub mod evidence;
 pub mod gateways;
 pub mod keep;
+pub mod keys;
+pub mod policy;
 pub mod readings;
 pub mod verify;
 
@@ -126,6 +128,11 @@ pub async fn run(cli: &Cli, clock: &Clock) -> Result<Said, AdminError> {
     if let Command::Reference(ReferenceCommand::Make(asked)) = &cli.command {
         return attest::make(asked);
     }
+    if let Command::Policy(asked) = &cli.command
+        && let Some(said) = policy::papers::run(asked, clock.now())
+    {
+        return said;
+    }
     let place = place(cli)?;
     match &cli.command {
         Command::Attest(command) => attest::run(&open(&place)?.1, command, clock).await,
@@ -194,6 +201,8 @@ pub async fn run(cli: &Cli, clock: &Clock) -> Result<Said, AdminError> {
                 &serde_json::json!({ "token": token, "days": days }),
             ))
         }
+        Command::Policy(command) => policy::run(&place, command, clock).await,
+        Command::Group(command) => policy::groups::run(&open(&place)?.1, command, clock).await,
         Command::Check => keep::check(&place).await,
         Command::Backup { to } => keep::backup(&place, to, clock),
         Command::Restore {

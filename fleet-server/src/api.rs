@@ -7,6 +7,8 @@ pub mod attest;
 pub mod care;
 pub mod fleet;
 pub mod guard;
+pub mod policies;
+pub mod policy;
 pub mod problem;
 pub mod readings;
 pub mod shape;
@@ -20,11 +22,14 @@ use axum::routing::MethodRouter;
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::device::invite::Invitations;
+use crate::policy::roots::Roots;
 use crate::routes::{self, Endpoint, change, look};
 use crate::store::Store;
 
 /// Most bytes of a request's body: the longest has three short fields.
 const MAX_BODY: usize = 16 * 1024;
+/// Most bytes of one that holds a policy.
+const MAX_LONG: usize = 160 * 1024;
 
 /// What the handlers share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -37,6 +42,8 @@ pub struct Desk {
     pub bus: Bus,
     /// What a claim is made of.
     pub invitations: Invitations,
+    /// Whose signatures count under a keyring of policies.
+    pub roots: Roots,
 }
 
 /// The API, with the guard that [`crate::access::ROUTES`] names for each route.
@@ -64,8 +71,22 @@ pub fn endpoints() -> Vec<Endpoint<Desk>> {
         look("/api/v1/gateways/{gateway}/attestation", attest::one),
         change("/api/v1/gateways/{gateway}/challenge", attest::ask),
         change("/api/v1/gateways/{gateway}/accept", attest::decide),
+        look("/api/v1/gateways/{gateway}/policy", policy::one),
+        change("/api/v1/gateways/{gateway}/isolate", policy::isolate),
+        change("/api/v1/gateways/{gateway}/release", policy::release),
+        look("/api/v1/policies", policies::list),
+        long(change("/api/v1/policies", policies::load)),
+        long(change("/api/v1/policies/check", policies::checked)),
+        change("/api/v1/policies/{version}/assign", policies::assign),
+        change("/api/v1/policies/{version}/withdraw", policies::withdraw),
+        look("/api/v1/rules", policies::rules),
         change("/api/v1/claims", fleet::claim),
         look("/api/v1/incidents", care::incidents),
         look("/api/v1/placements", care::placements),
     ]
+}
+
+/// With room for a policy.
+fn long((verb, path, handler): Endpoint<Desk>) -> Endpoint<Desk> {
+    (verb, path, handler.layer(DefaultBodyLimit::max(MAX_LONG)))
 }

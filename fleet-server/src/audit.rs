@@ -83,11 +83,25 @@ pub enum Action {
     ReferenceLoaded,
     /// Values of a release were taken out.
     ReferenceRemoved,
+    /// Who may sign policies was taken in.
+    KeyringLoaded,
+    /// A signed policy was taken in.
+    PolicyLoaded,
+    /// A policy was given to gateways.
+    PolicyAssigned,
+    /// A policy was taken back.
+    PolicyWithdrawn,
+    /// A gateway was put into a group, or taken out.
+    GroupChanged,
+    /// A gateway was shut off from all but its vital flows.
+    GatewayIsolated,
+    /// That was lifted.
+    IsolationLifted,
 }
 
 impl Action {
     /// All of them.
-    pub const ALL: [Action; 33] = [
+    pub const ALL: [Action; 40] = [
         Action::GatewayClaimed,
         Action::ClaimUsed,
         Action::CsrRefused,
@@ -121,6 +135,13 @@ impl Action {
         Action::GatewayChallenged,
         Action::ReferenceLoaded,
         Action::ReferenceRemoved,
+        Action::KeyringLoaded,
+        Action::PolicyLoaded,
+        Action::PolicyAssigned,
+        Action::PolicyWithdrawn,
+        Action::GroupChanged,
+        Action::GatewayIsolated,
+        Action::IsolationLifted,
     ];
 
     /// The name in the table.
@@ -159,6 +180,13 @@ impl Action {
             Action::GatewayChallenged => "gateway-challenged",
             Action::ReferenceLoaded => "reference-loaded",
             Action::ReferenceRemoved => "reference-removed",
+            Action::KeyringLoaded => "keyring-loaded",
+            Action::PolicyLoaded => "policy-loaded",
+            Action::PolicyAssigned => "policy-assigned",
+            Action::PolicyWithdrawn => "policy-withdrawn",
+            Action::GroupChanged => "group-changed",
+            Action::GatewayIsolated => "gateway-isolated",
+            Action::IsolationLifted => "isolation-lifted",
         }
     }
 

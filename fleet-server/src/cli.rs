@@ -2,6 +2,7 @@
 
 mod attest;
 mod ca;
+mod policy;
 mod readings;
 
 use std::path::PathBuf;
@@ -12,6 +13,10 @@ pub use attest::{
 pub use ca::{CaCommand, RootKey, RotateCommand};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use homeward_protocol::id::{GatewayId, PlacementId, TeamId};
+pub use policy::{
+    Assign, GroupCommand, Keygen, KeyringMake, Person, PolicyCommand, Review as PolicyReview,
+    Sign as PolicySign, Status,
+};
 pub use readings::{ReadingCommand, ReadingExport, ReadingList, ReadingVerify, Span};
 
 /// The telecare provider's server: enrols home gateways, stores what they report, and shows who needs help.
@@ -118,6 +123,12 @@ pub enum Command {
     /// What releases look like when they are measured: the values that evidence is held against.
     #[command(subcommand)]
     Reference(ReferenceCommand),
+    /// Policies: what boxes should be. Written, reviewed and signed by people, away from the server.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Groups of gateways, to which policies go one after another.
+    #[command(subcommand)]
+    Group(GroupCommand),
     /// Check the configuration, the database and the audit trail; change nothing.
     Check,
     /// Write a consistent copy of the database and the keys into a new folder, also while the server runs.
@@ -236,6 +247,27 @@ pub enum GatewayCommand {
         /// Say what would be done, and do nothing.
         #[arg(long)]
         dry_run: bool,
+    },
+    /// Shut a gateway off from all but its vital flows, at once or when it connects: its sensors, its alarms, this
+    /// server. `gateway release` undoes it.
+    #[command(
+        after_help = "Example:\n  homeward-fleet --data DIR gateway isolate gw-7f3k2m9xqa --reason \"calls an unknown \
+                            address\""
+    )]
+    Isolate {
+        /// Which.
+        id: GatewayId,
+        /// Why, for the audit trail and for whoever stands before the box.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Lift an isolation: from then on the box is as its policy says.
+    Release {
+        /// Which.
+        id: GatewayId,
+        /// Why, for the audit trail.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
     },
 }
 

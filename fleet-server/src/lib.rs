@@ -22,6 +22,7 @@ pub mod ingest;
 pub mod local;
 pub mod log;
 pub mod place;
+pub mod policy;
 pub mod routes;
 pub mod run;
 pub mod stamp;

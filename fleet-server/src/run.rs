@@ -38,6 +38,8 @@ use crate::gate::limits::Limits;
 use crate::gate::{Connections, Gate, Revoked};
 use crate::local::Local;
 use crate::place::{Place, Ports};
+use crate::policy::publish::Publish;
+use crate::policy::roots as policy_roots;
 use crate::store::{Store, StoreError};
 use crate::tls::doors::Doors;
 use crate::web::Desk;
@@ -249,8 +251,23 @@ impl Server {
             "the judgement of gateways",
             attest.run(testifying, self.stop.clone()),
         );
+        let publish = Publish {
+            store: self.store.clone(),
+            connections: self.connections.clone(),
+            roots: self.roots(),
+            clock: self.clock.clone(),
+        };
+        parts.start_sure("the sending of policies", publish.run(self.stop.clone()));
         let journal = watch::write_passages(self.store.clone(), passing, self.bus.clone());
         parts.start_sure("the journal of connections", journal);
+    }
+
+    /// Whose signatures count under a keyring of policies, as it is at each moment.
+    fn roots(&self) -> policy_roots::Roots {
+        let authority = self.keeper.watch();
+        policy_roots::Roots::from_fn(move || {
+            policy_roots::keys_of(&Arc::clone(&authority.borrow()).trust_bundle())
+        })
     }
 
     /// Enrolment, and renewal for those who come late.
@@ -295,8 +312,12 @@ impl Server {
             clock: clock.clone(),
             bus: bus.clone(),
             invitations: invitations.clone(),
+            roots: self.roots(),
         };
-        let people = Desk::new(store, clock, bus, invitations, passwords);
+        let people = Desk {
+            roots: self.roots(),
+            ..Desk::new(store, clock, bus, invitations, passwords)
+        };
         let router = web::router(people).merge(api::router(programs));
         let limits = https::Limits::default();
         let serve = https::serve(listener, self.doors.web(), router, limits, self.stop.clone());

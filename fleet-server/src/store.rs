@@ -26,6 +26,7 @@ pub mod gateways;
 mod group;
 pub mod incidents;
 pub mod migrate;
+pub mod policies;
 pub mod postgres;
 #[cfg(test)]
 pub(crate) mod promises;

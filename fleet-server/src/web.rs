@@ -19,6 +19,8 @@ pub mod guard;
 pub mod incidents;
 pub mod password;
 pub mod placements;
+pub mod policies;
+pub mod rules;
 pub mod setup;
 pub mod sign_in;
 pub mod tries;
@@ -38,11 +40,14 @@ use crate::access::password::Passwords;
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::device::invite::Invitations;
+use crate::policy::roots::Roots;
 use crate::routes::{self, Endpoint, change, look};
 use crate::store::Store;
 
 /// Most bytes of a form: the longest has a handful of short fields.
 const MAX_FORM: usize = 16 * 1024;
+/// Most bytes of a form that holds a policy: its characters travel as up to three bytes each.
+const MAX_LONG_FORM: usize = 160 * 1024;
 /// Pages that may listen for events at once; beyond this a page refreshes by itself every minute.
 const LISTENERS: usize = 1024;
 
@@ -63,6 +68,8 @@ pub struct Desk {
     pub tries: tries::Tries,
     /// How far the audit trail was found whole.
     pub trail: audit::Trail,
+    /// Whose signatures count under a keyring of policies; nobody's until it is set.
+    pub roots: Roots,
     /// Places for pages that listen.
     pub listeners: Arc<Semaphore>,
 }
@@ -78,6 +85,7 @@ impl Desk {
             passwords,
             tries: tries::Tries::default(),
             trail: audit::Trail::default(),
+            roots: Roots::default(),
             listeners: Arc::new(Semaphore::new(LISTENERS)),
         }
     }
@@ -126,6 +134,19 @@ pub fn pages() -> Vec<Endpoint<Desk>> {
         change("/gateways/{gateway}/place", gateway::place),
         change("/gateways/{gateway}/challenge", attest::ask),
         change("/gateways/{gateway}/accept", attest::decide),
+        change("/gateways/{gateway}/isolate", rules::isolate),
+        change("/gateways/{gateway}/release", rules::release),
+        change("/gateways/{gateway}/group", rules::group),
+        look("/policies", policies::get),
+        long(change("/policies", policies::load)),
+        look("/policies/rows", policies::rows),
+        look("/policies/check", policies::check::get),
+        long(change("/policies/check", policies::check::post)),
+        look("/policies/{version}", policies::one::get),
+        look("/policies/{version}/rows", policies::one::rows),
+        change("/policies/{version}/assign", policies::one::assign),
+        change("/policies/{version}/withdraw", policies::one::withdraw),
+        look("/rules", policies::unmet::get),
         look("/claims", claims::get),
         change("/claims", claims::post),
         look("/approvals", approvals::get),
@@ -139,4 +160,9 @@ pub fn pages() -> Vec<Endpoint<Desk>> {
         change("/users/{user}/disable", users::disable),
         look("/audit", audit::get),
     ]
+}
+
+/// With room for a policy.
+fn long((verb, path, handler): Endpoint<Desk>) -> Endpoint<Desk> {
+    (verb, path, handler.layer(DefaultBodyLimit::max(MAX_LONG_FORM)))
 }

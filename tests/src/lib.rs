@@ -14,6 +14,7 @@ pub mod peers;
 pub mod prepared;
 pub mod programs;
 pub mod proxy;
+pub mod rollout;
 pub mod shared;
 pub mod swtpm;
 pub mod tally;

@@ -140,6 +140,14 @@ impl Prepared {
         self.fleet.program()
     }
 
+    /// Runs one command of the CLI on its folder, also while it runs.
+    ///
+    /// # Panics
+    /// When the command fails.
+    pub fn command(&self, args: &[&str]) -> String {
+        self.fleet.run(args).ok()
+    }
+
     /// Ends the server.
     pub fn stop(&mut self) {
         self.fleet.stop();

@@ -12,10 +12,13 @@ use homeward_tests::browser::{self, Page, SignIn, Visit};
 use homeward_tests::programs::fleet::Fleet;
 
 const PASSWORD: &str = "a long enough password 17";
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 12] = [
     "/care",
     "/fleet",
     "/claims",
+    "/policies",
+    "/policies/check",
+    "/rules",
     "/approvals",
     "/incidents",
     "/placements",

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 const WIDTHS: [u32; 2] = [390, 1280];
-const OPERATOR: [&str; 14] = [
+const OPERATOR: [&str; 20] = [
     "/fleet",
     "/fleet?state=not-heard",
     "/care",
@@ -31,6 +31,12 @@ const OPERATOR: [&str; 14] = [
     "/gateways/gw-12aaaa/approve",
     "/gateways/gw-12aaaa/revoke",
     "/claims",
+    "/policies",
+    "/policies/7",
+    "/policies/check",
+    "/rules",
+    "/rules?point=sshd/password-login",
+    "/gateways/gw-05aaaa",
     "/approvals",
     "/incidents",
     "/placements",

@@ -5,7 +5,7 @@ use homeward_protocol::id::GatewayId;
 use homeward_protocol::time::Timestamp;
 use serde_json::{Value, json};
 
-use super::{AdminError, BY, Said, evidence};
+use super::{AdminError, BY, Said, evidence, keys};
 use crate::attest::baseline::Change;
 use crate::attest::postures::Unproven;
 use crate::attest::take::{Accept, Accepted, accept, challenge};
@@ -32,7 +32,7 @@ pub async fn reference(store: &Store, command: &ReferenceCommand, clock: &Clock)
     match command {
         ReferenceCommand::Make(asked) => make(asked),
         ReferenceCommand::Load { file, signer } => {
-            let signer = evidence::public_key(signer)?;
+            let signer = keys::public_key(signer)?;
             let (release, bytes) = evidence::signed_release(file, &signer)?;
             let (name, count, now) = (release.name.clone(), release.values.len(), clock.now());
             let fits = store

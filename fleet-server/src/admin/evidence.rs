@@ -5,8 +5,7 @@
     reason = "shell: reads and writes the files that it is given"
 )]
 
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::Read as _;
 use std::path::Path;
 
 use homeward_protocol::event_log::secure_boot::SecureBoot;
@@ -15,15 +14,14 @@ use homeward_protocol::evidence::bundle::{Bundle, MAX_BUNDLE};
 use homeward_protocol::evidence::{Component, Evidence};
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::reference::{Good, MAX_RELEASE, Measurand, Release};
+use homeward_protocol::signed::PublicKey;
 use homeward_protocol::signed::tagged::thumbprint;
-use homeward_protocol::signed::{PublicKey, Signer};
 use ring::digest::{Context, SHA256};
-use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
 use serde_json::{Value, json};
 
+use super::keys::{FileKey, MAX_PEM, create, public_key, read};
 use super::{AdminError, Said};
 use crate::attest::reference::{Found, Reference};
 use crate::cli::{EvidenceCommand, EvidenceVerify, ReferenceMake};
@@ -32,8 +30,6 @@ use crate::store::hex;
 
 /// The largest program or kernel that is hashed, bytes.
 const MAX_PROGRAM: u64 = 1 << 30;
-/// The largest key or certificate file, bytes.
-const MAX_PEM: u64 = 1 << 20;
 
 /// Runs one `evidence` command.
 pub fn run(command: &EvidenceCommand) -> Result<Said, AdminError> {
@@ -188,14 +184,6 @@ fn pems(file: &Path) -> Result<Vec<CertificateDer<'static>>, AdminError> {
     all.map_err(|e| AdminError::Asked(format!("{}: {e}", file.display())))
 }
 
-/// A public key in PEM.
-pub fn public_key(file: &Path) -> Result<PublicKey, AdminError> {
-    let text = read(file, MAX_PEM)?;
-    let wrong = || AdminError::Asked(format!("{} is no P-256 public key in PEM", file.display()));
-    let spki = SubjectPublicKeyInfoDer::from_pem_slice(&text).map_err(|_| wrong())?;
-    PublicKey::from_spki(&spki).ok_or_else(wrong)
-}
-
 /// A signed release, checked against the signer's key where one is given.
 pub fn signed_release(file: &Path, signer: &PublicKey) -> Result<(Release, Vec<u8>), AdminError> {
     let bytes = read(file, MAX_RELEASE as u64)?;
@@ -268,47 +256,9 @@ fn replay(file: &Path) -> Result<Said, AdminError> {
     Ok(Said::new(text, &json))
 }
 
-/// A key that signs releases: its file stays where releases are made.
-struct MakerKey {
-    pair: EcdsaKeyPair,
-    random: SystemRandom,
-}
-
-impl Signer for MakerKey {
-    fn sign(&self, message: &[u8]) -> Result<[u8; 64], String> {
-        let signed = self.pair.sign(&self.random, message).map_err(|e| e.to_string())?;
-        signed.as_ref().try_into().map_err(|_| "not 64 bytes".to_owned())
-    }
-}
-
-impl MakerKey {
-    fn read(file: &Path) -> Result<MakerKey, AdminError> {
-        let text = read(file, MAX_PEM)?;
-        let wrong = || {
-            AdminError::Asked(format!(
-                "{} is no P-256 private key in PKCS#8 PEM (`openssl genpkey -algorithm EC -pkeyopt \
-                 ec_paramgen_curve:P-256 -out KEY` makes one)",
-                file.display()
-            ))
-        };
-        let der = PrivatePkcs8KeyDer::from_pem_slice(&text).map_err(|_| wrong())?;
-        let random = SystemRandom::new();
-        let pair =
-            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der.secret_pkcs8_der(), &random);
-        Ok(MakerKey {
-            pair: pair.map_err(|_| wrong())?,
-            random,
-        })
-    }
-
-    fn public(&self) -> Option<PublicKey> {
-        PublicKey::from_point(self.pair.public_key().as_ref())
-    }
-}
-
 /// Measures the files of a release and signs the values.
 pub fn make(asked: &ReferenceMake) -> Result<Said, AdminError> {
-    let key = MakerKey::read(&asked.key)?;
+    let key = FileKey::read(&asked.key, None)?;
     let mut values = Vec::new();
     for (component, given) in [
         (Component::Agent, &asked.agent),
@@ -347,10 +297,7 @@ pub fn make(asked: &ReferenceMake) -> Result<Said, AdminError> {
         .seal(&key)
         .map_err(|error| AdminError::Asked(super::told(&error)))?;
     write_new(&asked.out, &bytes)?;
-    let fingerprint = key
-        .public()
-        .map(|public| public.fingerprint())
-        .unwrap_or_default();
+    let fingerprint = key.public()?.fingerprint();
     let text = format!(
         "{} holds {} values of release {}, signed by {fingerprint}",
         asked.out.display(),
@@ -393,18 +340,7 @@ fn hash_file(file: &Path) -> Result<[u8; 32], AdminError> {
     Ok(context.finish().as_ref().try_into().unwrap_or_default())
 }
 
-/// Reads at most `max` bytes; what is longer is cut, and then is not what it should be.
-fn read(file: &Path, max: u64) -> Result<Vec<u8>, AdminError> {
-    let mut bytes = Vec::new();
-    let opened = std::fs::File::open(file).and_then(|f| f.take(max + 1).read_to_end(&mut bytes));
-    opened.map_err(|e| AdminError::Asked(format!("could not read {}: {e}", file.display())))?;
-    Ok(bytes)
-}
-
 /// Writes a file that does not exist yet.
 pub fn write_new(file: &Path, bytes: &[u8]) -> Result<(), AdminError> {
-    let mut options = std::fs::OpenOptions::new();
-    let made = options.write(true).create_new(true).mode(0o644).open(file);
-    made.and_then(|mut f| f.write_all(bytes))
-        .map_err(|e| AdminError::Asked(format!("could not write {}: {e}", file.display())))
+    create(file, bytes, 0o644)
 }

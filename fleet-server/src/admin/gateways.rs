@@ -2,6 +2,7 @@
 
 use homeward_protocol::attest::Tier;
 use homeward_protocol::id::GatewayId;
+use homeward_protocol::policy::isolation::Ordered;
 use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::Timestamp;
 use serde_json::{Value, json};
@@ -24,6 +25,12 @@ pub async fn run(store: &Store, command: &GatewayCommand, clock: &Clock) -> Resu
         GatewayCommand::Show { id } => show(store, id, clock.now()).await,
         GatewayCommand::Approve { id, fingerprint } => approve(store, id, fingerprint.clone(), clock).await,
         GatewayCommand::Revoke { id, reason, dry_run } => revoke(store, id, reason, *dry_run, clock).await,
+        GatewayCommand::Isolate { id, reason } => {
+            super::policy::isolate(store, id, Ordered::Isolate, reason, clock).await
+        }
+        GatewayCommand::Release { id, reason } => {
+            super::policy::isolate(store, id, Ordered::Lift, reason, clock).await
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{attest, care, fleet, readings};
+use super::{attest, care, fleet, policies, policy, readings};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -19,6 +19,15 @@ use super::{attest, care, fleet, readings};
         attest::one,
         attest::ask,
         attest::decide,
+        policy::one,
+        policy::isolate,
+        policy::release,
+        policies::list,
+        policies::load,
+        policies::checked,
+        policies::assign,
+        policies::withdraw,
+        policies::rules,
         readings::latest,
         readings::range,
         care::placements,

@@ -38,6 +38,10 @@ pub(super) const SQLITE: &[(&str, &str)] = &[
         "V12__spare",
         include_str!("../../migrations/sqlite/V12__spare.sql"),
     ),
+    (
+        "V14__fleetpol",
+        include_str!("../../migrations/sqlite/V14__fleetpol.sql"),
+    ),
 ];
 const POSTGRES: &[(&str, &str)] = &[
     (
@@ -75,6 +79,10 @@ const POSTGRES: &[(&str, &str)] = &[
     (
         "V12__spare",
         include_str!("../../migrations/postgres/V12__spare.sql"),
+    ),
+    (
+        "V14__fleetpol",
+        include_str!("../../migrations/postgres/V14__fleetpol.sql"),
     ),
 ];
 

@@ -9,6 +9,7 @@ mod attest;
 mod copies;
 mod identity;
 pub(crate) mod kept;
+mod policies;
 mod server;
 mod statements;
 mod suspicions;
@@ -101,6 +102,11 @@ promises![
     a_release_whose_row_was_changed_is_not_believed,
     a_chain_of_postures_is_checked_and_what_is_missing_is_on_record_and_counts_once,
     old_evidence_goes_and_its_judgement_stays,
+    a_policy_is_kept_only_as_signed_and_its_number_stands_for_one_content,
+    who_shall_have_what_follows_assignments_groups_and_withdrawals,
+    what_boxes_say_stands_and_what_drifted_has_a_history,
+    an_isolation_has_one_number_and_counts_as_held_only_when_the_box_says_so,
+    a_return_is_dated_when_it_was_first_heard_and_stopped_flows_are_counted,
 ];
 
 #[test]
@@ -239,6 +245,7 @@ mod promise {
     pub(super) use super::attest::*;
     pub(super) use super::identity::*;
     pub(super) use super::kept::*;
+    pub(super) use super::policies::*;
     pub(super) use super::suspicions::*;
 
     pub(super) fn a_committed_write_is_seen_after_reopening(home: &Home) {

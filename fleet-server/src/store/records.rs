@@ -18,7 +18,7 @@ use homeward_protocol::wire;
 use serde::Serialize;
 
 use super::streams::number;
-use super::{Row, StoreError, Tx, Value, attest, audit, care, suspicions};
+use super::{Row, StoreError, Tx, Value, attest, audit, care, policies, suspicions};
 use crate::attest::reliance::Reliance;
 use crate::device::attempt;
 use crate::ingest::{Content, Place};
@@ -114,7 +114,10 @@ pub(super) fn keep<'a>(
                 attest::postures::take(tx, &gateway, link, at.now)?;
             }
             // Kept, signed, in its envelope.
-            Content::Record(Item::Policy(_) | Item::Stopped(_)) | Content::Lost(_) => {}
+            // A spare key speaks for readings and alarms only.
+            Content::Record(Item::Policy(state)) if !at.spare => policies::states::put(tx, at, state)?,
+            Content::Record(Item::Stopped(flows)) => policies::stopped::put(tx, at, flows)?,
+            Content::Record(Item::Policy(_)) | Content::Lost(_) => {}
         }
     }
     Ok((readings, unreadable))

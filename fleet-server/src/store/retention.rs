@@ -68,17 +68,26 @@ pub const RULES: &[(&str, Keep)] = &[
     ("chips", Keep::PerThing),
     ("claims", Keep::PerThing),
     ("connections", Keep::Days(Age::Readings)),
+    ("drifts", Keep::Days(Age::Readings)),
     ("envelopes", Keep::Days(Age::Envelopes)),
     ("evidence", Keep::Days(Age::Evidence)),
     ("expected_chips", Keep::PerThing),
     ("findings", Keep::Days(Age::Readings)),
     ("gaps", Keep::Days(Age::Readings)),
     ("gateways", Keep::PerThing),
+    ("group_members", Keep::PerThing),
     ("incidents", Keep::Always),
+    ("isolations", Keep::PerThing),
     ("latest", Keep::PerThing),
     ("meta", Keep::PerThing),
     ("outages", Keep::Days(Age::Readings)),
     ("placements", Keep::PerThing),
+    ("policies", Keep::Always),
+    ("policy_keyrings", Keep::Always),
+    ("policy_mark", Keep::PerThing),
+    ("policy_points", Keep::PerThing),
+    ("policy_states", Keep::PerThing),
+    ("policy_targets", Keep::Always),
     ("postures", Keep::PerThing),
     ("quarantine", Keep::AtWriting),
     ("readings", Keep::Days(Age::Readings)),
@@ -89,6 +98,8 @@ pub const RULES: &[(&str, Keep)] = &[
     ("sessions", Keep::Days(Age::Expired)),
     ("setup_codes", Keep::Days(Age::Expired)),
     ("signals", Keep::Days(Age::Signals)),
+    ("stopped_flows", Keep::Days(Age::Readings)),
+    ("stopped_totals", Keep::PerThing),
     ("streams", Keep::Days(Age::Readings)),
     ("stretches", Keep::Days(Age::Readings)),
     ("teams", Keep::PerThing),
@@ -116,6 +127,8 @@ pub fn step(
         (CONNECTIONS, readings_days),
         (RESULTS, readings_days),
         (STRETCHES, readings_days),
+        (DRIFTS, readings_days),
+        (STOPPED, readings_days),
         (EVIDENCE, EVIDENCE_DAYS),
         (CHALLENGES, CHALLENGE_DAYS),
         (STREAMS, readings_days.max(envelopes_days)),
@@ -160,6 +173,12 @@ const RESULTS: &str = "DELETE FROM results WHERE (gateway, issued_at, evidence) 
     (SELECT gateway, issued_at, evidence FROM results WHERE issued_at < $1 ORDER BY issued_at LIMIT $2)";
 const STRETCHES: &str = "DELETE FROM stretches WHERE (gateway, last_seq, noted_at) IN
     (SELECT gateway, last_seq, noted_at FROM stretches WHERE noted_at < $1 ORDER BY noted_at LIMIT $2)";
+/// Those that go on are kept.
+const DRIFTS: &str = "DELETE FROM drifts WHERE (gateway, point, noted_at) IN
+    (SELECT gateway, point, noted_at FROM drifts WHERE noted_at < $1 AND ended_at IS NOT NULL
+     ORDER BY noted_at LIMIT $2)";
+const STOPPED: &str = "DELETE FROM stopped_flows WHERE (gateway, point, who, peer, protocol, port) IN
+    (SELECT gateway, point, who, peer, protocol, port FROM stopped_flows WHERE last_at < $1 ORDER BY last_at LIMIT $2)";
 const EVIDENCE: &str = "DELETE FROM evidence WHERE (gateway, received_at, hash) IN
     (SELECT gateway, received_at, hash FROM evidence WHERE received_at < $1 ORDER BY received_at LIMIT $2)";
 const CHALLENGES: &str = "DELETE FROM challenges WHERE nonce_hash IN

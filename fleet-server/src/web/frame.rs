@@ -69,6 +69,7 @@ impl Frame {
                 ("/care", "People"),
                 ("/claims", "Claims"),
                 ("/approvals", "Approvals"),
+                ("/policies", "Policies"),
                 ("/incidents", "Incidents"),
                 ("/placements", "Homes"),
                 ("/users", "Users"),

@@ -16,6 +16,7 @@ use super::attest::{self, Belief};
 use super::error::Failure;
 use super::frame::{Frame, Shape, Sure, go, page};
 use super::guard::Visitor;
+use super::rules::{self, Rules};
 use super::when::{self, When};
 use super::words as plain;
 use crate::access::Sight;
@@ -56,6 +57,7 @@ struct Whole {
 struct Page {
     frame: Frame,
     whole: Whole,
+    rules: Rules,
     word: String,
     reason: String,
     action: &'static str,
@@ -197,16 +199,18 @@ pub async fn get(
     Path(gateway): Path<String>,
 ) -> Result<Response, Failure> {
     let (gateway, now) = (id(&gateway)?, desk.clock.now());
-    let whole = desk
-        .store
-        .read(move |tx| whole(tx, &gateway, now))
-        .await?
-        .ok_or(Failure::NothingHere)?;
+    let roots = desk.roots.now();
+    let read = move |tx: &mut dyn Tx| {
+        let rules = rules::rules(tx, &roots, &gateway, now)?;
+        Ok(whole(tx, &gateway, now)?.zip(rules))
+    };
+    let (whole, rules) = desk.store.read(read).await?.ok_or(Failure::NothingHere)?;
     Ok(page(&Page {
         frame: Frame::new("Gateway", "/fleet", &visitor, now),
         word: words::state(&whole.standing, |at| when::clock(at, now)),
         reason: words::reason(&whole.standing.reason),
         action: words::action(&whole.standing.reason),
+        rules,
         whole,
     }))
 }

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::error::Failure;
 use super::frame::go;
-use super::{Desk, MAX_FORM};
+use super::{Desk, MAX_FORM, MAX_LONG_FORM};
 use crate::access::{Needs, Role, Sight, UserName, token};
 use crate::https::Peer;
 use crate::routes::Door;
@@ -108,7 +108,9 @@ async fn visitor(desk: &Desk, headers: &HeaderMap, passive: bool) -> Result<Opti
 /// Reads the form, insists on its token, and puts the form back for the handler.
 async fn check_form(request: Request, csrf: &str) -> Result<Request, Failure> {
     let (parts, body) = request.into_parts();
-    let bytes = to_bytes(body, MAX_FORM)
+    let is_long = matches!(parts.uri.path(), "/policies" | "/policies/check");
+    let most = if is_long { MAX_LONG_FORM } else { MAX_FORM };
+    let bytes = to_bytes(body, most)
         .await
         .map_err(|_| Failure::Form("The form is too long.".into()))?;
     let given = field(&bytes, "csrf").ok_or(Failure::Forged)?;

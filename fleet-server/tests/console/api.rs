@@ -28,6 +28,7 @@ async fn ask(
     body: Value,
 ) -> (StatusCode, Value, String) {
     let desk = api::Desk {
+        roots: world.desk.roots.clone(),
         store: world.desk.store.clone(),
         clock: world.desk.clock.clone(),
         bus: world.desk.bus.clone(),
@@ -124,6 +125,7 @@ async fn what_could_not_be_read_is_told_with_its_reason() {
 async fn console_and_api_stand_behind_one_door() {
     let world = world().await;
     let desk = api::Desk {
+        roots: world.desk.roots.clone(),
         store: world.desk.store.clone(),
         clock: world.desk.clock.clone(),
         bus: world.desk.bus.clone(),
@@ -259,4 +261,71 @@ async fn a_program_makes_a_claim_and_revokes_under_its_own_name() {
         .read(|tx| homeward_fleet::store::audit::list(tx, i64::MAX, 1))
         .await;
     assert_eq!(trail.expect("reads")[0].actor, "token:hw_ALL");
+}
+
+#[tokio::test]
+async fn programs_check_give_and_follow_policies_and_shut_boxes_off() {
+    let world = world().await;
+    let (status, listed) = get(&world, "/api/v1/policies").await;
+    assert_eq!(status, StatusCode::OK);
+    let seven = &listed["policies"][0];
+    assert_eq!(
+        (&seven["version"], &seven["author"]),
+        (&json!(7), &json!("Ann Smith"))
+    );
+    assert_eq!(seven["assigned_to"], json!(["group:ring-1"]));
+    assert_eq!(
+        (&seven["counts"]["refused"], &seven["counts"]["returned"]),
+        (&json!(1), &json!(1))
+    );
+
+    let post = |path: &'static str, body: Value| ask(&world, Method::POST, path, ALL, body);
+    let text = super::scenario::policies::document(8, "perhaps");
+    let (_, checked, _) = post("/api/v1/policies/check", json!({ "text": text })).await;
+    assert_eq!(
+        (&checked["ok"], &checked["findings"][0]["line"]),
+        (&json!(false), &json!(15))
+    );
+    let dry = json!({ "to": ["all"], "dry_run": true });
+    let (status, plan, _) = post("/api/v1/policies/7/assign", dry).await;
+    assert_eq!((status, &plan["already"]), (StatusCode::OK, &json!(2)));
+    let odd = json!({ "to": ["everybody"] });
+    assert_eq!(
+        post("/api/v1/policies/7/assign", odd).await.0,
+        StatusCode::UNPROCESSABLE_ENTITY
+    );
+    let none = json!({ "to": ["all"] });
+    assert_eq!(
+        post("/api/v1/policies/99/assign", none).await.0,
+        StatusCode::NOT_FOUND
+    );
+    let papers = json!({ "papers": "-----BEGIN HOMEWARD POLICY-----" });
+    assert_eq!(
+        post("/api/v1/policies", papers).await.0,
+        StatusCode::UNPROCESSABLE_ENTITY
+    );
+
+    let (_, rules) = get(&world, "/api/v1/rules?point=sshd/password-login").await;
+    assert_eq!(rules["boxes"][0]["gateway"], "gw-01aaaa");
+    assert_eq!(rules["boxes"][0]["standing"], "drifted");
+    let isolation = |gateway: &'static str| {
+        let world = &world;
+        async move { get(world, &format!("/api/v1/gateways/{gateway}/policy")).await.1["isolation"].clone() }
+    };
+    assert_eq!(isolation("gw-05aaaa").await, "holds");
+    let why = json!({ "reason": "calls home" });
+    assert_eq!(
+        post("/api/v1/gateways/gw-01aaaa/isolate", why.clone()).await.0,
+        StatusCode::NO_CONTENT
+    );
+    assert_eq!(isolation("gw-01aaaa").await, "ordered");
+    assert_eq!(
+        post("/api/v1/gateways/gw-05aaaa/release", why.clone()).await.0,
+        StatusCode::NO_CONTENT
+    );
+    assert_eq!(isolation("gw-05aaaa").await, "lifting");
+    assert_eq!(
+        post("/api/v1/gateways/gw-nobody/isolate", why).await.0,
+        StatusCode::NOT_FOUND
+    );
 }

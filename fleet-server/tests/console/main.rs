@@ -12,6 +12,7 @@ mod measured;
 mod nurse;
 mod pages;
 mod password;
+mod policies;
 mod sessions;
 mod sign_in;
 mod visit;

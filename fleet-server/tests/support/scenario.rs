@@ -1,5 +1,8 @@
 //! A small fleet with one of everything, at a fixed moment: two care teams, homes in each state, people, a trail.
 
+#[path = "policies.rs"]
+pub(crate) mod policies;
+
 use std::sync::Arc;
 
 use homeward_fleet::access::password::{Passwords, hash_now};
@@ -60,12 +63,17 @@ fn desk(store: Store) -> Desk {
 
 /// One of everything.
 pub(crate) async fn filled() -> World {
-    let world = empty();
+    let mut world = empty();
     let hash = hash_now(PASSWORD).expect("hashes");
+    let house = policies::House::new();
+    world.desk.roots = house.roots();
     world
         .desk
         .store
-        .write(move |tx| fill(tx, &hash))
+        .write(move |tx| {
+            fill(tx, &hash)?;
+            policies::fill(tx, &house)
+        })
         .await
         .expect("fills");
     world

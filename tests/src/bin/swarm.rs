@@ -25,6 +25,7 @@ use homeward_protocol::envelope::{Item, Lane};
 use homeward_protocol::id::Epoch;
 use homeward_tests::load::{self, LoadError};
 use homeward_tests::prepared::{Member, Prepared, reading};
+use homeward_tests::rollout;
 use rusqlite::{Connection, OpenFlags};
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
@@ -54,6 +55,9 @@ struct Cli {
     /// When all are connected, end the server with -9, start it again, and see how they come back.
     #[arg(long)]
     storm: bool,
+    /// Only measure how long a policy takes to reach every gateway, and to be reported back.
+    #[arg(long, conflicts_with_all = ["storm", "seconds", "every_ms"])]
+    policy: bool,
     /// Print the figures as JSON.
     #[arg(long)]
     json: bool,
@@ -90,6 +94,15 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(e) => return fail(&format!("no runtime: {e}")),
     };
+    if cli.policy {
+        return match runtime.block_on(rollout::measure(cli.gateways)) {
+            Ok(figures) => {
+                print_rollout(&figures, cli.json);
+                ExitCode::SUCCESS
+            }
+            Err(why) => fail(&why),
+        };
+    }
     match runtime.block_on(swarm(&cli)) {
         Ok(figures) => {
             print(&figures, cli.json);
@@ -106,6 +119,24 @@ fn main() -> ExitCode {
 fn fail(why: &str) -> ExitCode {
     eprintln!("swarm: {why}");
     ExitCode::FAILURE
+}
+
+fn print_rollout(figures: &rollout::Figures, as_json: bool) {
+    if as_json {
+        println!("{}", serde_json::to_string(figures).unwrap_or_default());
+        return;
+    }
+    let (gateways, bytes) = (figures.gateways, figures.offer_bytes);
+    println!("gateways / bytes of the offer     {gateways} / {bytes}");
+    println!(
+        "verified after, p50 / last        {:.0} / {:.0} ms",
+        figures.reached_p50_ms, figures.reached_last_ms
+    );
+    println!(
+        "reported back after, p50 / last   {:.0} / {:.0} ms",
+        figures.reported_p50_ms, figures.reported_last_ms
+    );
+    println!("processor time of the server      {:.1} s", figures.server_cpu_s);
 }
 
 fn print(figures: &Figures, as_json: bool) {

@@ -16,6 +16,7 @@ mod hostile_handshakes;
 mod moved_cable;
 mod nurse;
 mod on_postgres;
+mod policies;
 mod proved;
 mod put_back;
 mod quiet;
