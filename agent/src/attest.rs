@@ -60,6 +60,8 @@ pub enum Speech {
     Ask(&'static str),
     /// A bundle, for this connection and no other.
     Evidence(Vec<u8>, u64),
+    /// "What I told you of myself still holds".
+    Still(Vec<u8>),
 }
 
 /// The boots of this box, as they are kept.

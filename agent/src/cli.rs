@@ -126,6 +126,19 @@ pub enum Command {
     /// Measures the box as the running agent does. Sends nothing, and counts no boot.
     #[command(after_help = "Example:\n  homeward-agent --data DIR --json evidence")]
     Evidence,
+    /// Say what this box is: its system, accounts, sockets, firewall, updates, what is plugged in, fact by fact.
+    ///
+    /// What only root may read is asked of the helper `homeward-look`, unless root runs this. Sends nothing. Needs no
+    /// data folder; with one it also tells the buses that agent.toml names.
+    #[command(after_help = "Examples:\n  homeward-agent posture\n  homeward-agent --json posture --quick")]
+    Posture {
+        /// Leave out what takes long: updates, and the walk through all folders.
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Print the software of this box as an SBOM (CycloneDX 1.6, JSON).
+    #[command(after_help = "Example:\n  homeward-agent sbom > box.cdx.json")]
+    Sbom,
     /// Check agent.toml and the profiles, and say everything that is wrong with them.
     #[command(after_help = "Example:\n  homeward-agent --data DIR check")]
     Check,

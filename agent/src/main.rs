@@ -28,7 +28,7 @@ use homeward_agent::tpm::thread::Tpm;
 use homeward_agent::tpm::{Address, device};
 use homeward_agent::vault::disk::{self, DiskError};
 use homeward_agent::vault::{self, Vault, VaultError};
-use homeward_agent::{log, run, sense, status};
+use homeward_agent::{log, posture, run, sense, status};
 use homeward_devices::profile::Profile;
 use homeward_protocol::claim::{Endpoint, MAX_CLAIM, Pin};
 use homeward_protocol::id::SensorId;
@@ -94,6 +94,15 @@ fn act(cli: &Cli) -> Result<(), Failure> {
             let (verdict, now) = (verdict.as_ref(), clock.now());
             let text = show::text(&evidence, verdict, now);
             print(cli, &text, &show::json(&evidence, verdict, now));
+            Ok(())
+        }
+        Command::Posture { quick } => {
+            let facts = run::looking::facts(cli.data.as_deref(), *quick)?;
+            print(cli, &posture::show::text(&facts), &posture::show::json(&facts));
+            Ok(())
+        }
+        Command::Sbom => {
+            println!("{:#}", run::looking::sbom(cli.data.as_deref()));
             Ok(())
         }
         Command::Check => {

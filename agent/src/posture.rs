@@ -10,8 +10,14 @@ use homeward_protocol::posture::{Clock, Disk, MAX_SENSORS, PostureReport, Sensor
 use homeward_protocol::time::{Timestamp, Uptime};
 use homeward_protocol::trust::TrustMark;
 
+pub mod collect;
 pub mod facts;
+pub mod look;
 pub mod report;
+pub mod show;
+pub mod software;
+pub mod tell;
+pub mod telling;
 
 /// How often a report goes out when nothing changed, unless configured.
 pub const DEFAULT_INTERVAL: Duration = Duration::from_hours(24);

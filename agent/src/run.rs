@@ -35,7 +35,9 @@ use crate::identity::{LeafError, Life, read_leaf};
 use crate::outbox::keeper::{Keeper, Outbox, Place};
 use crate::outbox::sqlite::{Opened, OutboxError};
 use crate::outbox::{Ledger, intake};
+use crate::posture::collect::Bus;
 use crate::posture::report::Reporter;
+use crate::posture::tell::Teller;
 use crate::session::mqtt::{Credentials, Door, Link, Wish};
 use crate::session::{Moment, Session};
 use crate::status::file::Writer;
@@ -50,6 +52,7 @@ use wards::{Task, Wards};
 
 pub mod bluetooth;
 pub mod live;
+pub mod looking;
 pub mod proving;
 pub mod voice;
 pub mod wards;
@@ -142,6 +145,8 @@ pub struct Parts {
     pub outbox: Outbox,
     /// What the sensors bring.
     pub records: mpsc::Receiver<Vec<Item>>,
+    /// The buses that sensors are read over, once for each of them.
+    pub buses: Vec<Bus>,
     /// How the sensors stand.
     pub sensors: watch::Receiver<Vec<SensorHeard>>,
     /// Where status and new certificates are kept. Without it the agent writes no file and reports no posture.
@@ -179,6 +184,7 @@ impl Agent {
             clock,
             outbox,
             records,
+            buses,
             sensors,
             data,
             proof,
@@ -244,6 +250,17 @@ impl Agent {
         begin(&mut tasks, apart, renewing);
 
         if let Some(data) = data {
+            let teller = Teller {
+                data: data.clone(),
+                outbox: outbox.clone(),
+                clock: Arc::clone(&clock),
+                buses,
+                link: link.clone(),
+                says: ends.says,
+                adapters: || Box::pin(looking::adapters()),
+            };
+            let telling = teller.run(asks.facts, asks.software, stop.clone());
+            tasks.spawn(done("facts", telling));
             let reporter = Reporter {
                 data: data.clone(),
                 outbox,
@@ -464,6 +481,8 @@ struct Asked {
     renew: watch::Sender<u64>,
     tell: watch::Sender<u64>,
     follow: watch::Sender<u64>,
+    facts: watch::Sender<u64>,
+    software: watch::Sender<u64>,
 }
 
 /// The other end of [`Asked`].
@@ -471,16 +490,27 @@ struct Asks {
     renew: watch::Receiver<u64>,
     tell: watch::Receiver<u64>,
     follow: watch::Receiver<u64>,
+    facts: watch::Receiver<u64>,
+    software: watch::Receiver<u64>,
 }
 
 fn asking() -> (Asked, Asks) {
-    let [renew, tell, follow] = [(); 3].map(|()| watch::Sender::new(0));
+    let [renew, tell, follow, facts, software] = [(); 5].map(|()| watch::Sender::new(0));
     let asks = Asks {
         renew: renew.subscribe(),
         tell: tell.subscribe(),
         follow: follow.subscribe(),
+        facts: facts.subscribe(),
+        software: software.subscribe(),
     };
-    (Asked { renew, tell, follow }, asks)
+    let asked = Asked {
+        renew,
+        tell,
+        follow,
+        facts,
+        software,
+    };
+    (asked, asks)
 }
 
 async fn dispatch(mut wishes: mpsc::Receiver<Wish>, asked: Asked, stop: CancellationToken) {
@@ -489,6 +519,8 @@ async fn dispatch(mut wishes: mpsc::Receiver<Wish>, asked: Asked, stop: Cancella
             Wish::Renew => &asked.renew,
             Wish::TellPosture => &asked.tell,
             Wish::FetchTrust => &asked.follow,
+            Wish::TellFacts => &asked.facts,
+            Wish::SendSoftware => &asked.software,
         };
         to.send_modify(|count| *count += 1);
     }
@@ -553,6 +585,7 @@ async fn turn(ground: &Ground<'_>, main: &mut Option<Main>, asked: &mut [Signal]
     let before = before.map(|status| status.sensors).unwrap_or_default();
     let (records_tx, records) = mpsc::channel(RECORDS);
     let keys = Keys::at(config.bluetooth_keys.as_deref());
+    let buses = looking::buses(&sensors);
     let wards = Wards::resume(sensors, guards, &before, data, &outbox, clock, keys).await?;
     let (sensors_tx, sensors) = watch::channel(wards.heard());
     let key = Arc::new(identity.key);
@@ -574,6 +607,7 @@ async fn turn(ground: &Ground<'_>, main: &mut Option<Main>, asked: &mut [Signal]
         clock: Arc::clone(clock),
         outbox: outbox.clone(),
         records,
+        buses,
         sensors,
         data: Some(data.to_owned()),
         proof,

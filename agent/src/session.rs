@@ -161,6 +161,10 @@ pub enum Effect {
     Renew,
     /// Report the posture now.
     TellPosture,
+    /// Tell all facts now.
+    TellFacts,
+    /// Send the list of software now.
+    SendSoftware,
     /// Fetch the fleet's trust anchors: they changed.
     FetchTrust,
 }
@@ -391,6 +395,8 @@ impl Session {
             b"renew" => vec![Effect::Renew],
             b"posture" => vec![Effect::TellPosture],
             b"trust" => vec![Effect::FetchTrust],
+            b"facts" => vec![Effect::TellFacts],
+            b"software" => vec![Effect::SendSoftware],
             _ => {
                 self.surprises += 1;
                 Vec::new()

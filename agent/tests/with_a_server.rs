@@ -102,6 +102,7 @@ fn start(dir: &Path, outbox: Outbox) -> Running {
         clock: clock(),
         outbox,
         records: inbox,
+        buses: Vec::new(),
         sensors,
         data: Some(dir.to_owned()),
         key_status: None,

@@ -86,6 +86,8 @@ pub enum Spoken {
     Ask(Bytes),
     /// What answers a challenge, not yet looked at; at most 64 KiB.
     Evidence(Bytes),
+    /// "What I told you of myself still holds": not yet looked at.
+    Still(Bytes),
 }
 
 /// A connection began or ended.

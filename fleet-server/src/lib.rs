@@ -16,6 +16,7 @@ pub mod clock;
 pub mod config;
 pub mod device;
 pub mod enrol;
+pub mod facts;
 pub mod gate;
 pub mod https;
 pub mod ingest;

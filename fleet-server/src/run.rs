@@ -43,7 +43,7 @@ use crate::policy::roots as policy_roots;
 use crate::store::{Store, StoreError};
 use crate::tls::doors::Doors;
 use crate::web::Desk;
-use crate::{admin, api, gate, https, ingest, local, store, web};
+use crate::{admin, api, facts, gate, https, ingest, local, store, web};
 
 /// How long a claim that is made in the console can be used, days.
 const CLAIM_DAYS: i64 = 7;
@@ -241,6 +241,17 @@ impl Server {
             self.stop.clone(),
         );
         parts.start_sure("the ingest", consume);
+        let (to_judge, judging) = mpsc::channel(TESTIMONIES);
+        let (to_compare, comparing) = mpsc::channel(TESTIMONIES);
+        let sort = facts::serve::sort(testifying, to_judge, to_compare, self.stop.clone());
+        parts.start_sure("the sorting of what gateways say of themselves", sort);
+        let compare = facts::serve::serve(
+            self.store.clone(),
+            self.connections.clone(),
+            comparing,
+            self.stop.clone(),
+        );
+        parts.start_sure("the comparing of facts", compare);
         let attest = Attest {
             store: self.store.clone(),
             connections: self.connections.clone(),
@@ -249,7 +260,7 @@ impl Server {
         };
         parts.start_sure(
             "the judgement of gateways",
-            attest.run(testifying, self.stop.clone()),
+            attest.run(judging, self.stop.clone()),
         );
         let publish = Publish {
             store: self.store.clone(),

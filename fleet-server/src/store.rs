@@ -22,6 +22,7 @@ pub mod claims;
 pub mod connections;
 pub mod console;
 pub mod copy;
+pub mod facts;
 pub mod gateways;
 mod group;
 pub mod incidents;

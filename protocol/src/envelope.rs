@@ -22,6 +22,8 @@ use crate::guard::WriteAttempt;
 use crate::id::{Epoch, GatewayId, Seq};
 use crate::link::Outage;
 use crate::policy::state::{PolicyState, StoppedFlows};
+use crate::posture::facts::FactReport;
+use crate::posture::inventory::Piece;
 use crate::posture::{MAX_SENSORS, PostureReport};
 use crate::reading::Reading;
 use crate::signed::Message;
@@ -160,6 +162,10 @@ pub enum Item {
     Policy(Box<PolicyState>),
     /// Flows that the box stopped.
     Stopped(StoppedFlows),
+    /// What the box is, fact by fact.
+    Facts(FactReport),
+    /// A piece of the list of software.
+    Software(Piece),
 }
 
 impl Item {
@@ -173,7 +179,7 @@ impl Item {
             | Item::Policy(_)
             | Item::Stopped(_) => Lane::Urgent,
             Item::Reading(_) => Lane::Vital,
-            Item::Outage(_) | Item::Proof(_) => Lane::Routine,
+            Item::Outage(_) | Item::Proof(_) | Item::Facts(_) | Item::Software(_) => Lane::Routine,
         }
     }
 
@@ -192,6 +198,8 @@ impl Item {
             Item::Proof(bytes) if bytes.0.len() > crate::postures::MAX_SIGNED => {
                 Err(WireError::Rule("a link that is longer than any"))
             }
+            Item::Facts(report) => report.check().map(|()| item),
+            Item::Software(piece) => piece.check().map(|()| item),
             Item::Watch(report) if !report.is_within_limits() => {
                 Err(WireError::Rule("a watch report lists too much"))
             }

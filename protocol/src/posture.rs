@@ -6,6 +6,11 @@ use crate::id::{BootId, SensorId};
 use crate::time::{ClockTrust, Timestamp, Uptime};
 use crate::trust::TrustMark;
 
+pub mod fact;
+pub mod facts;
+pub mod inventory;
+pub mod value;
+
 /// Most sensors one report may list: a home has a handful, a small ward some dozens. With every text at its
 /// longest such a report still fits a record of [`crate::envelope::MAX_ITEM`] bytes.
 pub const MAX_SENSORS: usize = 112;

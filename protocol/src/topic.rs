@@ -5,6 +5,7 @@
 //! | `hw1/GATEWAY/up/LANE` | the gateway | a signed [`crate::envelope::Envelope`], `QoS` 1 |
 //! | `hw1/GATEWAY/up/evidence` | the gateway | a [`crate::evidence::bundle::Bundle`], `QoS` 1 |
 //! | `hw1/GATEWAY/up/ask` | the gateway | the word of a [`crate::attest::Ask`], `QoS` 1 |
+//! | `hw1/GATEWAY/up/still` | the gateway | a [`crate::posture::facts::Still`], `QoS` 1 |
 //! | `hw1/GATEWAY/down/ack` | the server | an [`crate::ack::Ack`], `QoS` 1 |
 //! | `hw1/GATEWAY/down/challenge` | the server | a [`crate::attest::Challenge`], `QoS` 1 |
 //! | `hw1/GATEWAY/down/verdict` | the server | a [`crate::attest::Notice`], `QoS` 1 |
@@ -34,6 +35,8 @@ pub enum Topic {
     Evidence(GatewayId),
     /// A gateway's wish to be challenged.
     Ask(GatewayId),
+    /// "What I told you of myself still holds".
+    Still(GatewayId),
     /// Acknowledgements to a gateway.
     Ack(GatewayId),
     /// A challenge to a gateway.
@@ -80,6 +83,7 @@ impl FromStr for Topic {
         let topic = match (levels.next(), levels.next()) {
             (Some("up"), Some("evidence")) => Topic::Evidence(gateway),
             (Some("up"), Some("ask")) => Topic::Ask(gateway),
+            (Some("up"), Some("still")) => Topic::Still(gateway),
             (Some("up"), Some(lane)) => Topic::Up(gateway, Lane::from_name(lane).ok_or(TopicError)?),
             (Some("down"), Some("ack")) => Topic::Ack(gateway),
             (Some("down"), Some("challenge")) => Topic::Challenge(gateway),
@@ -103,6 +107,7 @@ impl fmt::Display for Topic {
             Topic::Up(gateway, lane) => write!(f, "hw1/{gateway}/up/{lane}"),
             Topic::Evidence(gateway) => write!(f, "hw1/{gateway}/up/evidence"),
             Topic::Ask(gateway) => write!(f, "hw1/{gateway}/up/ask"),
+            Topic::Still(gateway) => write!(f, "hw1/{gateway}/up/still"),
             Topic::Ack(gateway) => write!(f, "hw1/{gateway}/down/ack"),
             Topic::Challenge(gateway) => write!(f, "hw1/{gateway}/down/challenge"),
             Topic::Verdict(gateway) => write!(f, "hw1/{gateway}/down/verdict"),
@@ -149,6 +154,7 @@ mod tests {
         let mut all = vec![
             Topic::Evidence(gw.clone()),
             Topic::Ask(gw.clone()),
+            Topic::Still(gw.clone()),
             Topic::Ack(gw.clone()),
             Topic::Challenge(gw.clone()),
             Topic::Verdict(gw.clone()),

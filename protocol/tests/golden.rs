@@ -38,6 +38,11 @@ use homeward_protocol::policy::state::{
     StoppedFlows,
 };
 use homeward_protocol::policy::{MAX_POLICY, Policy, PolicyVersion};
+use homeward_protocol::posture::fact::{self, Fact, FactId, Value as Fact1, What, Why as Unknown};
+use homeward_protocol::posture::facts::{FactReport, FactSet, Still};
+use homeward_protocol::posture::inventory::{
+    self, Component as Software, Inventory, Kind as SoftwareKind, Piece, Word,
+};
 use homeward_protocol::posture::{
     Clock, Disk, KeyFacts, KeyPlace, PostureReport, Sealing, SensorHeard, ShortText,
 };
@@ -520,6 +525,69 @@ fn new_key() -> Key {
     Key(EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, made.as_ref(), &rng).expect("a key"))
 }
 
+/// Every name, and every kind of value in turn.
+fn every_fact() -> FactSet {
+    let values = [
+        Fact1::Flag(true),
+        Fact1::Count(24),
+        fact::text("sshd"),
+        Fact1::list(["nosuid", "nodev"]),
+        Fact1::Bytes(8_589_934_592),
+        Fact1::Percent(42),
+        Fact1::MilliCelsius(-1500),
+        Fact1::Millis(-12),
+        Fact1::Moment(1_795_000_000_000),
+        Fact1::Unknown(Unknown::NotThere),
+        Fact1::Unknown(Unknown::NeedsRights),
+        Fact1::Unknown(Unknown::Failed),
+        Fact1::Unknown(Unknown::TimedOut),
+    ];
+    let fact = |(what, value): (&What, &Fact1)| {
+        let id = match what {
+            What::Listen => FactId::about(*what, "tcp/0.0.0.0:22"),
+            _ => FactId::of(*what),
+        };
+        Fact::new(id, value.clone(), "/etc/os-release", AT)
+    };
+    FactSet::new(What::ALL.iter().zip(values.iter().cycle()).map(fact))
+}
+
+fn facts_since() -> FactReport {
+    let base = every_fact();
+    let mut now: Vec<Fact> = base
+        .facts()
+        .filter(|f| f.id.what() != What::Swap)
+        .cloned()
+        .collect();
+    now[0].value = fact::text("Debian GNU/Linux 13 (trixie)");
+    FactSet::new(now).since(8, (7, &base), AT)
+}
+
+fn inventory_list() -> Inventory {
+    let word = |text: &str| text.parse::<Word>().expect("a word");
+    let component = |(kind, name): (SoftwareKind, &str)| Software {
+        kind,
+        name: word(name),
+        version: word("1:2.36-9+deb12u14"),
+        arch: Some(word("arm64")),
+        origin: Some((word("glibc"), word("2.36-9+deb12u14"))),
+    };
+    let all = [
+        (SoftwareKind::Deb, "libc6"),
+        (SoftwareKind::Rpm, "glibc"),
+        (SoftwareKind::Ipk, "libc"),
+        (SoftwareKind::Apk, "musl"),
+        (SoftwareKind::Program, "homeward-agent"),
+        (SoftwareKind::Crate, "ring"),
+    ];
+    Inventory::new((word("debian"), Some(word("12"))), all.map(component).to_vec())
+}
+
+fn software() -> Piece {
+    let bytes = inventory_list().encode().expect("a list encodes");
+    inventory::pieces(&bytes).remove(0)
+}
+
 fn items() -> Vec<(&'static str, Item)> {
     let floor = Timestamp {
         ms: 1_790_000_000_000,
@@ -547,6 +615,9 @@ fn items() -> Vec<(&'static str, Item)> {
         ("item-1-reading-all-reasons.cbor", all_reasons_and_marks()),
         ("item-1-reading-unproven.cbor", because(Reason::GatewayUnproven)),
         ("item-1-proof.cbor", Item::Proof(Bytes(vec![0xd2, 0x84]))),
+        ("item-1-facts-full.cbor", Item::Facts(every_fact().full(7, AT))),
+        ("item-1-facts-since.cbor", Item::Facts(facts_since())),
+        ("item-1-software.cbor", Item::Software(software())),
         ("item-1-posture.cbor", Item::Posture(posture())),
         (
             "item-1-posture-trust.cbor",
@@ -744,6 +815,7 @@ fn topics_keep_their_text() {
     for lane in Lane::ALL {
         text_holds(&format!("topic-1-up-{lane}.txt"), &Topic::Up(gateway(), lane));
     }
+    text_holds("topic-1-up-still.txt", &Topic::Still(gateway()));
     text_holds("topic-1-ack.txt", &Topic::Ack(gateway()));
     text_holds("topic-1-up-evidence.txt", &Topic::Evidence(gateway()));
     text_holds("topic-1-up-ask.txt", &Topic::Ask(gateway()));
@@ -756,6 +828,24 @@ fn topics_keep_their_text() {
     text_holds("filter-1-down.txt", &Filter::Down(gateway()));
     text_holds("filter-1-acks.txt", &Filter::Acks(gateway()));
     text_holds("filter-1-fleet.txt", &Filter::Fleet);
+}
+
+#[test]
+fn still_and_the_list_of_software_keep_their_bytes() {
+    let mark = every_fact().mark();
+    for (name, software) in [("still-1.cbor", Some(mark)), ("still-1-no-list.cbor", None)] {
+        let still = Still {
+            number: 8,
+            mark,
+            software,
+        };
+        let encode = |s: &Still| s.encode().expect("encodes");
+        holds(name, &still, encode, |b| Still::decode(b).expect("decodes"));
+    }
+    let encode = |list: &Inventory| list.encode().expect("encodes");
+    holds("inventory-1.cbor", &inventory_list(), encode, |b| {
+        Inventory::decode(b).expect("decodes")
+    });
 }
 
 #[test]

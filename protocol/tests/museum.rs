@@ -34,12 +34,14 @@ fn reads(name: &str, bytes: &[u8]) -> bool {
     }
 }
 
-const MESSAGES: [&str; 9] = [
+const MESSAGES: [&str; 11] = [
     "item-1-policy.cbor",
     "item-1-stopped.cbor",
     "ack-1-continue.cbor",
     "envelope-1.cbor",
     "item-1-alarm.cbor",
+    "item-1-facts-since.cbor",
+    "item-1-software.cbor",
     "item-1-outage.cbor",
     "item-1-posture.cbor",
     "item-1-reading-details.cbor",

@@ -18,9 +18,10 @@ use homeward_tests::shared;
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// The units, and how exposed systemd may find each: 0 (nothing) to 10 (everything).
-const UNITS: [(&str, &str, u32); 3] = [
+const UNITS: [(&str, &str, u32); 4] = [
     ("agent", "homeward-agent", 20),
     ("agent", "homeward-bond@", 8),
+    ("agent", "homeward-look@", 14),
     ("fleet", "homeward-fleet", 15),
 ];
 
@@ -150,6 +151,45 @@ fn only_the_helper_reads_keys_only_the_agent_asks_it_and_it_has_nothing_else() {
         "homeward-bond.socket",
         "homeward-bond@.service",
         "dbus.conf\", \"usr/share/dbus-1/system.d/",
+    ] {
+        assert!(package.contains(file), "the package lacks {file}");
+    }
+}
+
+#[test]
+fn only_the_helper_looks_where_root_looks_and_the_agent_gets_none_of_its_rights() {
+    let socket = read(&packaging("agent/homeward-look.socket"));
+    let path = homeward_agent::posture::look::SOCKET;
+    for line in [
+        &format!("ListenStream={path}"),
+        "SocketMode=0660",
+        "SocketGroup=homeward-agent",
+        "Accept=yes",
+    ] {
+        assert!(socket.lines().any(|l| l == line), "{line}");
+    }
+    let helper = read(&packaging("agent/homeward-look@.service"));
+    for line in [
+        "ExecStart=/usr/libexec/homeward/homeward-look",
+        "StandardInput=socket",
+        "User=homeward-look",
+        "CapabilityBoundingSet=CAP_DAC_READ_SEARCH CAP_SYS_PTRACE CAP_NET_ADMIN",
+        "NoNewPrivileges=yes",
+        "ProtectSystem=strict",
+        "IPAddressDeny=any",
+        "InaccessiblePaths=-/var/lib/homeward-agent",
+    ] {
+        assert!(helper.lines().any(|l| l == line), "{line}");
+    }
+    let agent = read(&packaging("agent/homeward-agent.service"));
+    assert!(agent.contains("CapabilityBoundingSet=\n") && agent.contains(" homeward-look.socket "));
+    let users = read(&packaging("agent/sysusers.conf"));
+    assert!(users.contains("\nu homeward-look ") && !users.contains("m homeward-agent homeward-look"));
+    let package = read(&shared::workspace().join("agent/Cargo.toml"));
+    for file in [
+        "homeward-look\", \"usr/libexec/homeward/",
+        "homeward-look.socket",
+        "homeward-look@.service",
     ] {
         assert!(package.contains(file), "the package lacks {file}");
     }

@@ -4,6 +4,24 @@
     reason = "shell: reads what the kernel and the system say"
 )]
 
+pub mod accounts;
+pub mod boot;
+pub mod disks;
+pub mod firewall;
+pub mod machine;
+pub mod os;
+pub mod own;
+pub mod packages;
+pub mod plugged;
+pub mod seen;
+pub mod setuid;
+pub mod sockets;
+pub mod sshd;
+pub mod sudo;
+pub mod support;
+pub mod timing;
+pub mod updates;
+
 use std::fs;
 use std::io::Read as _;
 use std::path::Path;

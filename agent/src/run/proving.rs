@@ -55,6 +55,8 @@ pub struct Ends {
     pub attest: mpsc::Sender<Heard>,
     /// What is to be said.
     pub speech: mpsc::Receiver<Speech>,
+    /// Where others put what is to be said.
+    pub says: mpsc::Sender<Speech>,
 }
 
 /// The tasks that answer for this box and keep its chain of postures, and the link's ends of them. Without a proof there
@@ -87,13 +89,13 @@ pub fn converse(
             proof,
             clock: Arc::clone(clock),
             heard,
-            says,
+            says: says.clone(),
             link: link.clone(),
             postures,
         };
         tasks.push(task("attest", answer.run(stop.clone())));
     }
-    (Ends { attest, speech }, tasks)
+    (Ends { attest, speech, says }, tasks)
 }
 
 /// The evidence of this box as it would be sent now, over a number of zeros, and what the server last said. Counts no

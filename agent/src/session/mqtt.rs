@@ -78,6 +78,10 @@ pub enum Wish {
     TellPosture,
     /// Fetch the fleet's trust anchors.
     FetchTrust,
+    /// Tell all facts.
+    TellFacts,
+    /// Send the list of software.
+    SendSoftware,
 }
 
 /// The link to the server.
@@ -234,6 +238,8 @@ impl Link {
             Effect::Renew => self.wish(Wish::Renew),
             Effect::TellPosture => self.wish(Wish::TellPosture),
             Effect::FetchTrust => self.wish(Wish::FetchTrust),
+            Effect::TellFacts => self.wish(Wish::TellFacts),
+            Effect::SendSoftware => self.wish(Wish::SendSoftware),
         }
     }
 
@@ -400,6 +406,7 @@ impl Link {
             Speech::Ask(word) => (Topic::Ask(gateway), word.as_bytes().to_vec()),
             Speech::Evidence(bytes, over) if over == self.connection => (Topic::Evidence(gateway), bytes),
             Speech::Evidence(..) => return,
+            Speech::Still(bytes) => (Topic::Still(gateway), bytes),
         };
         if let Some(wire) = wire {
             let _full = wire

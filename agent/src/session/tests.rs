@@ -162,6 +162,11 @@ fn hints_are_obeyed_and_unknown_words_counted() {
     assert_eq!(session.handle(hint(b"renew"), moment(2)), [Effect::Renew]);
     assert_eq!(session.handle(hint(b"posture"), moment(2)), [Effect::TellPosture]);
     assert_eq!(session.handle(hint(b"trust"), moment(2)), [Effect::FetchTrust]);
+    assert_eq!(session.handle(hint(b"facts"), moment(2)), [Effect::TellFacts]);
+    assert_eq!(
+        session.handle(hint(b"software"), moment(2)),
+        [Effect::SendSoftware]
+    );
     assert!(session.handle(hint(b"\xff"), moment(2)).is_empty());
     assert_eq!(session.surprises(), 1);
 }

@@ -21,6 +21,10 @@ pub struct Adapter {
     pub address: BleAddress,
     /// Whether it is on.
     pub powered: bool,
+    /// Whether everybody near can see it.
+    pub discoverable: bool,
+    /// Whether it takes new bonds.
+    pub pairable: bool,
 }
 
 /// A sensor that the stack knows.
@@ -152,6 +156,8 @@ fn adapter(path: &str, properties: &Properties) -> Option<Adapter> {
         path: path.to_owned(),
         address: text(properties, "Address")?.parse().ok()?,
         powered: flag(properties, "Powered"),
+        discoverable: flag(properties, "Discoverable"),
+        pairable: flag(properties, "Pairable"),
     })
 }
 

@@ -96,6 +96,8 @@ impl Attest {
                     let _ = one.done.send(()); // the connection may be gone
                 }
                 Spoken::Evidence(_) => evidence.push(one),
+                // Sorted out before it comes here.
+                Spoken::Still(_) => {}
             }
         }
         if evidence.is_empty() {

@@ -255,6 +255,10 @@ impl Session {
                 spoken: Spoken::Evidence(payload),
                 id,
             },
+            Ok(Topic::Still(gateway)) if gateway == self.gateway && !self.spare => Effect::Testify {
+                spoken: Spoken::Still(payload),
+                id,
+            },
             Ok(Topic::Ask(gateway)) if gateway == self.gateway && !self.spare => Effect::Testify {
                 spoken: Spoken::Ask(payload),
                 id,

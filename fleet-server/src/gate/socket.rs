@@ -213,6 +213,7 @@ impl Socket {
         let asked_at = self.door.now();
         let spoken = match spoken {
             Spoken::Ask(word) => Spoken::Ask(self.in_room(word).await?),
+            Spoken::Still(said) => Spoken::Still(self.in_room(said).await?),
             Spoken::Evidence(bundle) => Spoken::Evidence(self.in_room(bundle).await?),
         };
         let (done, stored) = oneshot::channel();

@@ -30,6 +30,7 @@ use homeward_protocol::ack::{Ack, Next};
 use homeward_protocol::envelope::Lane;
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::time::Timestamp;
+use homeward_protocol::topic::Topic;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -352,6 +353,10 @@ fn answer(
                     if let Stored::Taken(outcome) = outcome {
                         merge(acks.entry((sender.gateway.clone(), sender.lane)), outcome.ack);
                         stored.insert(sender.gateway.clone());
+                        for wish in &outcome.wishes {
+                            let topic = Topic::Hint(sender.gateway.clone());
+                            connections.send(&sender.gateway, topic, wish.word().to_vec());
+                        }
                     }
                 }
                 // The gate waits for the oldest of them: fired last, all are there when it wakes, and their PUBACKs

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use super::tend::Tend;
 use crate::bus::{Bus, Event};
+use crate::facts::{self, Wish};
 use crate::gate::{Connections, Passage, Revoked};
 use crate::store::signals::Kind;
 use crate::store::{self, Store, StoreError};
@@ -97,6 +98,10 @@ impl Look {
                     if let Ok(gateway) = signal.subject.parse() {
                         self.connections.kick(&gateway);
                     }
+                }
+                let wanted = signals.iter().filter(|s| s.kind == Kind::Facts);
+                for gateway in wanted.filter_map(|s| s.subject.parse().ok()) {
+                    facts::serve::ask(&self.connections, &gateway, Wish::Facts);
                 }
                 for gateway in signals.iter().filter_map(|s| s.subject.parse().ok()) {
                     self.bus.publish(Event::Changed(gateway));

@@ -35,6 +35,10 @@ pub(super) const SQLITE: &[(&str, &str)] = &[
         include_str!("../../migrations/sqlite/V8__postures.sql"),
     ),
     (
+        "V11__facts",
+        include_str!("../../migrations/sqlite/V11__facts.sql"),
+    ),
+    (
         "V12__spare",
         include_str!("../../migrations/sqlite/V12__spare.sql"),
     ),
@@ -75,6 +79,10 @@ const POSTGRES: &[(&str, &str)] = &[
     (
         "V8__postures",
         include_str!("../../migrations/postgres/V8__postures.sql"),
+    ),
+    (
+        "V11__facts",
+        include_str!("../../migrations/postgres/V11__facts.sql"),
     ),
     (
         "V12__spare",

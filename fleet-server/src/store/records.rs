@@ -18,9 +18,10 @@ use homeward_protocol::wire;
 use serde::Serialize;
 
 use super::streams::number;
-use super::{Row, StoreError, Tx, Value, attest, audit, care, policies, suspicions};
+use super::{Row, StoreError, Tx, Value, attest, audit, care, facts, policies, suspicions};
 use crate::attest::reliance::Reliance;
 use crate::device::attempt;
+use crate::facts::Wish;
 use crate::ingest::{Content, Place};
 
 /// Pieces of one gateway that are kept though they could not be read; older ones are only counted.
@@ -108,6 +109,10 @@ pub(super) fn keep<'a>(
                 quarantine(tx, at.gateway, &body.0, why, at.now)?;
                 unreadable += 1;
             }
+            Content::Record(Item::Facts(report)) => {
+                newest.wishes.extend(facts::take(tx, at, report)?);
+            }
+            Content::Record(Item::Software(piece)) => facts::take_piece(tx, at, piece)?,
             Content::Record(Item::Watch(report)) => suspicions::put(tx, at, report)?,
             Content::Record(Item::Proof(link)) => {
                 let gateway = at.gateway.parse().map_err(|_| unwritable("not a gateway's id"))?;
@@ -125,20 +130,24 @@ pub(super) fn keep<'a>(
 
 /// The newest reading of each sensor and kind among those that are being stored: written once, after all of them.
 #[derive(Default)]
-pub(super) struct Newest<'a>(BTreeMap<(&'a str, String), Columns>);
+pub(super) struct Newest<'a> {
+    readings: BTreeMap<(&'a str, String), Columns>,
+    /// What the gateway is to be asked for after the commit.
+    pub(super) wishes: BTreeSet<Wish>,
+}
 
 impl<'a> Newest<'a> {
     fn note(&mut self, reading: &'a Reading, columns: Columns) {
-        self.0
+        self.readings
             .insert((reading.sensor.as_str(), columns.kind.clone()), columns);
     }
 
     /// Writes them to `latest`, and to `sensors` when they were stored.
     pub(super) fn put(&self, tx: &mut dyn Tx, at: &Origin<'_>) -> Result<(), StoreError> {
-        for ((sensor, _), columns) in &self.0 {
+        for ((sensor, _), columns) in &self.readings {
             put_latest(tx, at, sensor, columns)?;
         }
-        let sensors: BTreeSet<&str> = self.0.keys().map(|(sensor, _)| *sensor).collect();
+        let sensors: BTreeSet<&str> = self.readings.keys().map(|(sensor, _)| *sensor).collect();
         for sensor in sensors {
             tx.execute(
                 "UPDATE sensors SET last_stored = $1 WHERE gateway = $2 AND sensor = $3",

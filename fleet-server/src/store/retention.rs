@@ -20,6 +20,8 @@ const CERTIFICATE_DAYS: u32 = 400;
 const EVIDENCE_DAYS: u32 = 90;
 /// A number that was answered may come again within a day; after that it is foreign, which is as bad.
 const CHALLENGE_DAYS: u32 = 2;
+/// Lists of software that no box has any more, and pieces whose rest did not come.
+const UNUSED_DAYS: u32 = 7;
 const DAY_MS: i64 = 86_400_000;
 
 /// How far a table grows.
@@ -50,6 +52,8 @@ pub enum Age {
     Evidence,
     /// [`CHALLENGE_DAYS`].
     Challenges,
+    /// [`UNUSED_DAYS`] after nothing needs them any more.
+    Unused,
     /// At their own end.
     Expired,
 }
@@ -72,15 +76,21 @@ pub const RULES: &[(&str, Keep)] = &[
     ("envelopes", Keep::Days(Age::Envelopes)),
     ("evidence", Keep::Days(Age::Evidence)),
     ("expected_chips", Keep::PerThing),
+    ("fact_changes", Keep::Days(Age::Readings)),
+    ("fact_states", Keep::PerThing),
+    ("facts", Keep::PerThing),
     ("findings", Keep::Days(Age::Readings)),
     ("gaps", Keep::Days(Age::Readings)),
     ("gateways", Keep::PerThing),
     ("group_members", Keep::PerThing),
     ("incidents", Keep::Always),
+    ("inventories", Keep::Days(Age::Unused)),
+    ("inventory_pieces", Keep::Days(Age::Unused)),
     ("isolations", Keep::PerThing),
     ("latest", Keep::PerThing),
     ("meta", Keep::PerThing),
     ("outages", Keep::Days(Age::Readings)),
+    ("packages", Keep::Days(Age::Unused)),
     ("placements", Keep::PerThing),
     ("policies", Keep::Always),
     ("policy_keyrings", Keep::Always),
@@ -123,6 +133,9 @@ pub fn step(
         (ATTEMPTS, readings_days),
         (OUTAGES, readings_days),
         (GAPS, readings_days),
+        (FACT_CHANGES, readings_days),
+        (PIECES, UNUSED_DAYS),
+        (INVENTORIES, UNUSED_DAYS),
         (FINDINGS, readings_days),
         (CONNECTIONS, readings_days),
         (RESULTS, readings_days),
@@ -140,6 +153,7 @@ pub fn step(
         let deleted = tx.execute(sql, &[before(days).into(), STEP.into()])?;
         more |= full(deleted);
     }
+    more |= full(tx.execute(PACKAGES, &[STEP.into()])?);
     let old = before(envelopes_days);
     let deleted = tx.execute(ENVELOPES, &[old.into(), (LAST - 1).into(), STEP.into()])?;
     Ok(more | full(deleted))
@@ -160,6 +174,17 @@ const OUTAGES: &str = "DELETE FROM outages WHERE (gateway, epoch, seq) IN
     (SELECT gateway, epoch, seq FROM outages WHERE received_at < $1 LIMIT $2)";
 const GAPS: &str = "DELETE FROM gaps WHERE (gateway, epoch, lane, from_seq, cause) IN
     (SELECT gateway, epoch, lane, from_seq, cause FROM gaps WHERE noted_at < $1 LIMIT $2)";
+const FACT_CHANGES: &str = "DELETE FROM fact_changes WHERE (gateway, received_at, fact) IN
+    (SELECT gateway, received_at, fact FROM fact_changes WHERE received_at < $1 ORDER BY received_at LIMIT $2)";
+const PIECES: &str = "DELETE FROM inventory_pieces WHERE (gateway, inventory, part) IN
+    (SELECT gateway, inventory, part FROM inventory_pieces WHERE received_at < $1 LIMIT $2)";
+/// Lists that no box has any more; what stands in them goes after them.
+const INVENTORIES: &str = "DELETE FROM inventories WHERE name IN
+    (SELECT name FROM inventories AS old WHERE kept_at < $1
+        AND NOT EXISTS (SELECT 1 FROM fact_states WHERE fact_states.inventory = old.name) LIMIT $2)";
+const PACKAGES: &str = "DELETE FROM packages WHERE (inventory, kind, name, version, arch) IN
+    (SELECT inventory, kind, name, version, arch FROM packages AS old
+        WHERE NOT EXISTS (SELECT 1 FROM inventories WHERE inventories.name = old.inventory) LIMIT $1)";
 /// Those that stand are kept.
 const FINDINGS: &str = "DELETE FROM findings WHERE (gateway, suspicion, sensor, address, raised_at) IN
     (SELECT gateway, suspicion, sensor, address, raised_at FROM findings WHERE raised_at < $1 AND cleared_at IS NOT NULL

@@ -20,15 +20,18 @@ pub enum Kind {
     Authority,
     /// One certificate was revoked; the subject is its gateway's id.
     Certificate,
+    /// Somebody wants all facts of a gateway; the subject is its id.
+    Facts,
 }
 
 impl Kind {
-    const ALL: [Kind; 5] = [
+    const ALL: [Kind; 6] = [
         Kind::Gateway,
         Kind::Claim,
         Kind::Policy,
         Kind::Authority,
         Kind::Certificate,
+        Kind::Facts,
     ];
 
     /// The name in the table.
@@ -39,6 +42,7 @@ impl Kind {
             Kind::Policy => "policy",
             Kind::Authority => "authority",
             Kind::Certificate => "certificate",
+            Kind::Facts => "facts",
         }
     }
 }

@@ -5,6 +5,8 @@
 //! of one stream in a row. Each gets a decision and rows of its own; what only the last of them leaves behind (how
 //! far the stream is stored, the newest value of each kind, when the gateway was heard) is written once.
 
+use std::collections::BTreeSet;
+
 use homeward_protocol::ack::Ack;
 use homeward_protocol::envelope::Lane;
 use homeward_protocol::id::{GatewayId, Seq};
@@ -14,6 +16,7 @@ use super::records::{self, Newest, Origin, Past};
 use super::streams::{self, Named};
 use super::{StoreError, Tx, attest};
 use crate::attest::reliance::Reliance;
+use crate::facts::Wish;
 use crate::ingest::{Accepted, Arrived, Decision, Known, Stream, decide};
 
 /// What was done with an envelope.
@@ -27,6 +30,8 @@ pub struct Outcome {
     pub readings: u64,
     /// Records stored raw because they could not be read.
     pub unreadable: u64,
+    /// What the gateway is to be asked for once this is committed.
+    pub wishes: BTreeSet<Wish>,
 }
 
 /// An envelope to be stored.
@@ -157,6 +162,7 @@ impl<'a> Taking<'a> {
             decision: decision.name(),
             readings,
             unreadable,
+            wishes: std::mem::take(&mut self.newest.wishes),
         })
     }
 

@@ -278,6 +278,7 @@ async fn start(
         clock: Arc::clone(clock),
         outbox,
         records: inbox,
+        buses: Vec::new(),
         sensors,
         data: None,
         key_status: None,
