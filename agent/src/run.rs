@@ -174,6 +174,10 @@ pub struct Agent {
 
 impl Agent {
     /// Starts one on the current runtime. It ends when `stop` is cancelled or one of its tasks ends.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "what an agent is made of is joined in one place"
+    )]
     pub fn start(parts: Parts, stop: CancellationToken) -> Result<Agent, RunError> {
         let Parts {
             server,

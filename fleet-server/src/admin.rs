@@ -11,6 +11,7 @@ pub mod ca;
 mod ca_status;
 pub mod claims;
 pub mod evidence;
+pub mod facts;
 pub mod gateways;
 pub mod keep;
 pub mod keys;
@@ -137,6 +138,7 @@ pub async fn run(cli: &Cli, clock: &Clock) -> Result<Said, AdminError> {
     match &cli.command {
         Command::Attest(command) => attest::run(&open(&place)?.1, command, clock).await,
         Command::Evidence(command) => evidence::run(command),
+        Command::Posture(command) => facts::run(&open(&place)?.1, command, clock).await,
         Command::Reference(command) => attest::reference(&open(&place)?.1, command, clock).await,
         Command::Reading(ReadingCommand::List(asked)) => readings::list(&place, asked).await,
         Command::Reading(ReadingCommand::Export(asked)) => readings::export(&place, asked, clock).await,

@@ -5,6 +5,7 @@
 
 pub mod attest;
 pub mod care;
+pub mod facts;
 pub mod fleet;
 pub mod guard;
 pub mod policies;
@@ -80,6 +81,11 @@ pub fn endpoints() -> Vec<Endpoint<Desk>> {
         change("/api/v1/policies/{version}/assign", policies::assign),
         change("/api/v1/policies/{version}/withdraw", policies::withdraw),
         look("/api/v1/rules", policies::rules),
+        look("/api/v1/gateways/{gateway}/facts", facts::one),
+        change("/api/v1/gateways/{gateway}/facts", facts::ask),
+        look("/api/v1/gateways/{gateway}/sbom", facts::sbom),
+        look("/api/v1/facts", facts::find),
+        look("/api/v1/software", facts::software),
         change("/api/v1/claims", fleet::claim),
         look("/api/v1/incidents", care::incidents),
         look("/api/v1/placements", care::placements),

@@ -17,6 +17,7 @@ pub use policy::{
     Assign, GroupCommand, Keygen, KeyringMake, Person, PolicyCommand, Review as PolicyReview,
     Sign as PolicySign, Status,
 };
+use homeward_protocol::posture::fact::What;
 pub use readings::{ReadingCommand, ReadingExport, ReadingList, ReadingVerify, Span};
 
 /// The telecare provider's server: enrols home gateways, stores what they report, and shows who needs help.
@@ -117,6 +118,9 @@ pub enum Command {
     /// Whether gateways can be believed: how they stand, and what a person decides.
     #[command(subcommand)]
     Attest(AttestCommand),
+    /// What boxes are: their facts, what changed, their software, and which boxes have something.
+    #[command(subcommand)]
+    Posture(PostureCommand),
     /// Check evidence and logs by themselves. Needs no server and no data folder.
     #[command(subcommand)]
     Evidence(EvidenceCommand),
@@ -154,6 +158,53 @@ pub enum Command {
         /// Say what would be done, and do nothing.
         #[arg(long)]
         dry_run: bool,
+    },
+}
+
+/// What boxes are.
+#[derive(Debug, Subcommand)]
+pub enum PostureCommand {
+    /// Show what a box is, fact by fact, each with where it was read and since when it is so.
+    #[command(after_help = "Example:\n  homeward-fleet --data DIR posture show gw-1")]
+    Show {
+        /// Which.
+        id: GatewayId,
+    },
+    /// Show what changed on a box, the newest first.
+    History {
+        /// Which.
+        id: GatewayId,
+    },
+    /// Print the software of a box as an SBOM (CycloneDX 1.6, JSON).
+    #[command(after_help = "Example:\n  homeward-fleet --data DIR posture sbom gw-1 > gw-1.cdx.json")]
+    Sbom {
+        /// Which.
+        id: GatewayId,
+    },
+    /// Ask a connected box to tell all its facts now.
+    Ask {
+        /// Which.
+        id: GatewayId,
+    },
+    /// Say which boxes have a fact or a package.
+    #[command(
+        after_help = "Examples:\n  homeward-fleet --data DIR posture find --fact net.listen --subject :22\n  \
+                            homeward-fleet --data DIR posture find --fact disk.encryption --value none\n  \
+                            homeward-fleet --data DIR posture find --package openssl"
+    )]
+    Find {
+        /// A fact, by its name without a subject.
+        #[arg(long, value_name = "NAME", conflicts_with = "package")]
+        fact: Option<What>,
+        /// A part of the fact's subject.
+        #[arg(long, value_name = "TEXT", requires = "fact", default_value = "")]
+        subject: String,
+        /// A part of what it says.
+        #[arg(long, value_name = "TEXT", requires = "fact", default_value = "")]
+        value: String,
+        /// A package, by its name or its source's.
+        #[arg(long, value_name = "NAME")]
+        package: Option<String>,
     },
 }
 

@@ -5,6 +5,7 @@
 //! whether it is still needed. A hint that is lost costs an hour, a message that is lost the same.
 
 pub mod serve;
+pub mod view;
 
 use homeward_protocol::posture::facts::{Change, FactReport, FactSet, Mark, Span, Still, changes};
 use homeward_protocol::time::Timestamp;

@@ -12,6 +12,7 @@ pub mod care;
 pub mod claims;
 pub mod error;
 pub mod events;
+pub mod facts;
 pub mod fleet;
 pub mod frame;
 pub mod gateway;
@@ -147,6 +148,8 @@ pub fn pages() -> Vec<Endpoint<Desk>> {
         change("/policies/{version}/assign", policies::one::assign),
         change("/policies/{version}/withdraw", policies::one::withdraw),
         look("/rules", policies::unmet::get),
+        change("/gateways/{gateway}/facts", facts::ask),
+        look("/posture", facts::find),
         look("/claims", claims::get),
         change("/claims", claims::post),
         look("/approvals", approvals::get),

@@ -73,7 +73,7 @@ const SPAWNS: [&str; 6] = [
 ];
 
 /// Who beside `run.rs` may start a task or a thread, and why.
-const MAY_SPAWN: [(&str, &str); 12] = [
+const MAY_SPAWN: [(&str, &str); 13] = [
     (
         "fleet-server/src/run/supervise.rs",
         "the set of long tasks that run.rs starts and stops as one",
@@ -115,6 +115,10 @@ const MAY_SPAWN: [(&str, &str); 12] = [
         "as run.rs, for a command that reads sensors where no agent runs",
     ),
     ("agent/src/outbox/keeper.rs", "SQLite has a thread of its own"),
+    (
+        "agent/src/posture/look/run.rs",
+        "a program of the system is started, and its output read beside the watch over its time; both are waited for",
+    ),
     ("agent/src/tpm/thread.rs", "a TPM is slow, and one thread owns it"),
 ];
 

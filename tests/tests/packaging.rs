@@ -21,7 +21,7 @@ const LIMIT: Duration = Duration::from_mins(1);
 const UNITS: [(&str, &str, u32); 4] = [
     ("agent", "homeward-agent", 20),
     ("agent", "homeward-bond@", 8),
-    ("agent", "homeward-look@", 14),
+    ("agent", "homeward-look@", 22),
     ("fleet", "homeward-fleet", 15),
 ];
 

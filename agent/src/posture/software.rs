@@ -18,7 +18,7 @@ use super::look::run::printed;
 /// The longest list that is read, bytes: a full desktop's has 6 MiB.
 const MAX_LIST: u64 = 64 * 1024 * 1024;
 /// How long `rpm` may take.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// The software of the box.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,11 +77,14 @@ fn unknown() -> Word {
     "linux".parse().expect("a constant of the right form")
 }
 
+/// Reads one kind of list.
+type Reader = fn(&str) -> Found;
+
 /// Everything that every package manager here says, and where it stands.
 fn all() -> (Found, Vec<String>) {
     let mut all = Found::default();
     let mut sources = Vec::new();
-    let files: [(&str, fn(&str) -> Found); 4] = [
+    let files: [(&str, Reader); 4] = [
         ("/var/lib/dpkg/status", |text| packages::dpkg(Kind::Deb, text)),
         ("/usr/lib/opkg/status", |text| packages::dpkg(Kind::Ipk, text)),
         ("/var/lib/opkg/status", |text| packages::dpkg(Kind::Ipk, text)),

@@ -20,7 +20,7 @@ use tracing::{debug, warn};
 
 use super::collect::{Bus, Collector};
 use super::look::ask::Looker;
-use super::look::files;
+use super::look::{SOCKET, files};
 use super::software::Software;
 use super::telling::{MAX_KEPT, Next, Told};
 use crate::attest::Speech;
@@ -86,6 +86,7 @@ impl Teller {
     ) {
         let mut told = Told::resume(&files::bytes(&path(&self.data), MAX_KEPT as u64).unwrap_or_default());
         let mut seen = Seen::default();
+        let mut look_at = self.clock.uptime().plus(FIRST);
         let mut wait = FIRST;
         loop {
             let mut asked = false;
@@ -98,34 +99,30 @@ impl Teller {
                     }
                     asked = true;
                 }
-                Ok(()) = software.changed() => {
-                    self.send_software(&mut seen).await;
-                    continue;
-                }
+                Ok(()) = software.changed() => self.send_software(&mut seen).await,
                 Ok(()) = self.link.changed() => {
-                    if self.link.borrow_and_update().connected_since.is_none() {
-                        continue;
-                    }
                     // A new connection: the server is told once that all is as it was.
-                    seen.still_said = None;
-                    seen.still_due = told.still().is_some();
-                    wait = AGAIN;
-                    if seen.at.is_none() {
-                        continue;
-                    }
+                    seen.still_due |= self.link.borrow_and_update().connected_since.is_some();
                 }
             }
-            if wait != AGAIN || asked {
+            if asked || self.clock.uptime() >= look_at {
                 self.look(&mut told, &mut seen, asked).await;
+                look_at = self.clock.uptime().plus(OFTEN);
             }
-            wait = self.say_still(&told, &mut seen);
+            let until = look_at.since(self.clock.uptime());
+            wait = if self.say_still(&told, &mut seen) {
+                until
+            } else {
+                until.min(AGAIN)
+            };
         }
     }
 
     /// Looks at the box and tells what is new.
     async fn look(&self, told: &mut Told, seen: &mut Seen, asked: bool) {
         let collector = Collector {
-            looker: Looker::of_this_process(),
+            // Also where it runs as root: what speaks with the network does not look into what is closed.
+            looker: Looker::Helper(SOCKET.into()),
             buses: self.buses.clone(),
             adapters: (self.adapters)().await,
         };
@@ -151,7 +148,7 @@ impl Teller {
         }
         facts.extend(seen.seldom.iter().cloned());
         match told.take(facts, asked, at) {
-            Next::Still => seen.still_due = seen.still_said.is_none_or(|last| up.since(last) >= STILL),
+            Next::Still => seen.still_due |= seen.still_said.is_none_or(|last| up.since(last) >= STILL),
             Next::Report(report) => {
                 self.keep(told);
                 debug!(
@@ -171,21 +168,22 @@ impl Teller {
         }
     }
 
-    /// Says "nothing changed" when it is due and everything that was told is stored; gives how long to wait now.
-    fn say_still(&self, told: &Told, seen: &mut Seen) -> Duration {
+    /// Says "nothing changed" when it is due and everything that was told is stored; false when it is due and has to
+    /// wait for that.
+    fn say_still(&self, told: &Told, seen: &mut Seen) -> bool {
         let connected = self.link.borrow().connected_since.is_some();
         let Some(still) = told.still().filter(|_| seen.still_due && connected) else {
-            return OFTEN;
+            return true;
         };
         if !self.outbox.ledger().borrow().lane(Lane::Routine).is_empty() {
-            return AGAIN;
+            return false;
         }
         if let Ok(bytes) = still.encode() {
             let _full = self.says.try_send(Speech::Still(bytes));
         }
         seen.still_said = Some(self.clock.uptime());
         seen.still_due = false;
-        OFTEN
+        true
     }
 
     async fn send_software(&self, seen: &mut Seen) {

@@ -1,5 +1,4 @@
 //! Shell: what the box is, for the command line, and what the collector of a running agent is given.
-#![expect(clippy::disallowed_methods, reason = "shell: a runtime for the bus")]
 
 use std::path::Path;
 

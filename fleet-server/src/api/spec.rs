@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{attest, care, fleet, policies, policy, readings};
+use super::{attest, care, facts, fleet, policies, policy, readings};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -28,6 +28,11 @@ use super::{attest, care, fleet, policies, policy, readings};
         policies::assign,
         policies::withdraw,
         policies::rules,
+        facts::one,
+        facts::ask,
+        facts::sbom,
+        facts::find,
+        facts::software,
         readings::latest,
         readings::range,
         care::placements,

@@ -95,3 +95,74 @@ pub fn ask(connections: &Connections, gateway: &GatewayId, wish: Wish) {
     let sent = connections.send(gateway, Topic::Hint(gateway.clone()), wish.word().to_vec());
     debug!(gateway.id = %gateway, "asked {gateway} for its {wish:?}: {sent:?}");
 }
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests: a file, and tasks")]
+mod tests {
+    use homeward_protocol::posture::facts::Mark;
+    use homeward_protocol::signed::PublicKey;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::store::promises::{Home, block};
+
+    /// All bytes of the database's files, but for the shared memory that readers use.
+    fn bytes(folder: &std::path::Path) -> Vec<(String, Vec<u8>)> {
+        let files = std::fs::read_dir(folder)
+            .expect("a folder")
+            .filter_map(Result::ok);
+        let kept = files.filter(|file| !file.file_name().to_string_lossy().ends_with("-shm"));
+        let mut all: Vec<_> = kept
+            .map(|file| {
+                let name = file.file_name().to_string_lossy().into_owned();
+                (name, std::fs::read(file.path()).expect("reads"))
+            })
+            .collect();
+        all.sort();
+        all
+    }
+
+    #[test]
+    fn a_thousand_boxes_that_say_nothing_changed_write_no_byte() {
+        let home = Home::embedded();
+        let store = home.open();
+        let still = Still {
+            number: 7,
+            mark: Mark([7; 16]),
+            software: None,
+        };
+        let payload = still.encode().expect("it fits");
+        let before = bytes(home.folder());
+        block(async {
+            let (says, heard) = mpsc::channel(16);
+            let stop = CancellationToken::new();
+            let serving = serve(store.clone(), Connections::new(1), heard, stop.clone());
+            let serving = tokio::task::spawn(serving);
+            for n in 0..1000 {
+                let (done, stored) = oneshot::channel();
+                let one = Testimony {
+                    gateway: format!("gw-{n}").parse().expect("an id"),
+                    key: PublicKey::from_point(&point()).expect("a key"),
+                    spoken: Spoken::Still(payload.clone().into()),
+                    done,
+                };
+                says.send(one).await.expect("it is taken");
+                stored.await.expect("it is acknowledged");
+            }
+            stop.cancel();
+            serving.await.expect("ends");
+        });
+        assert_eq!(bytes(home.folder()), before, "the database changed");
+    }
+
+    /// The generator of P-256. Source: SEC 2, 2.4.2.
+    fn point() -> [u8; 65] {
+        let hex = "046b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296\
+                   4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5";
+        let mut point = [0; 65];
+        for (byte, at) in point.iter_mut().zip((0..130).step_by(2)) {
+            *byte = u8::from_str_radix(&hex[at..at + 2], 16).expect("hex");
+        }
+        point
+    }
+}

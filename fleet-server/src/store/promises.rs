@@ -7,6 +7,7 @@
 
 mod attest;
 mod copies;
+mod facts;
 mod identity;
 pub(crate) mod kept;
 mod policies;
@@ -25,7 +26,7 @@ use crate::audit::Action;
 /// A database that can be opened again.
 pub(crate) struct Home {
     config: StoreConfig,
-    _dir: Option<tempfile::TempDir>,
+    dir: Option<tempfile::TempDir>,
 }
 
 impl Home {
@@ -34,8 +35,13 @@ impl Home {
         let config = StoreConfig::Sqlite(dir.path().join("homeward.db"));
         Home {
             config,
-            _dir: Some(dir),
+            dir: Some(dir),
         }
+    }
+
+    /// Where the embedded one lies.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.dir.as_ref().expect("an embedded one").path()
     }
 
     pub(crate) fn open(&self) -> Store {
@@ -81,6 +87,8 @@ promises![
     a_write_attempt_that_comes_again_is_told_once,
     whatever_disks_come_again_each_record_stands_once,
     a_report_with_a_sensor_twice_is_stored_like_any_other,
+    facts_are_folded_and_only_what_changed_is_history,
+    a_list_of_software_is_asked_for_once_and_shared_and_goes_when_nobody_has_it,
     suspicions_stand_until_a_report_leaves_them_out,
     a_device_that_two_gateways_have_is_found_at_both,
     suspicions_that_are_over_grow_old_and_those_that_stand_do_not,
@@ -118,7 +126,7 @@ fn the_postgres_engine_keeps_every_promise() {
     for (name, promise) in ALL {
         let home = Home {
             config: StoreConfig::Postgres(server.database(name)),
-            _dir: None,
+            dir: None,
         };
         if std::panic::catch_unwind(|| promise(&home)).is_err() {
             broken.push(*name);
@@ -243,6 +251,7 @@ mod promise {
     use super::*;
 
     pub(super) use super::attest::*;
+    pub(super) use super::facts::*;
     pub(super) use super::identity::*;
     pub(super) use super::kept::*;
     pub(super) use super::policies::*;

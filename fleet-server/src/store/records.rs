@@ -109,6 +109,8 @@ pub(super) fn keep<'a>(
                 quarantine(tx, at.gateway, &body.0, why, at.now)?;
                 unreadable += 1;
             }
+            // A spare key speaks for readings and alarms only; what the box is, its own key says.
+            Content::Record(Item::Facts(_) | Item::Software(_)) if at.spare => {}
             Content::Record(Item::Facts(report)) => {
                 newest.wishes.extend(facts::take(tx, at, report)?);
             }

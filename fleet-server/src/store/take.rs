@@ -121,6 +121,7 @@ fn refused(arrived: &Arrived) -> Outcome {
         decision: "other-key",
         readings: 0,
         unreadable: 0,
+        wishes: BTreeSet::new(),
     }
 }
 

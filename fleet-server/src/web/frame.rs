@@ -66,6 +66,7 @@ impl Frame {
             Some(Role::Nurse) => &[("/care", "My people")],
             Some(Role::Operator) => &[
                 ("/fleet", "Fleet"),
+                ("/posture", "Which boxes?"),
                 ("/care", "People"),
                 ("/claims", "Claims"),
                 ("/approvals", "Approvals"),

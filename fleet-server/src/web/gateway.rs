@@ -14,6 +14,7 @@ use serde::Deserialize;
 use super::Desk;
 use super::attest::{self, Belief};
 use super::error::Failure;
+use super::facts;
 use super::frame::{Frame, Shape, Sure, go, page};
 use super::guard::Visitor;
 use super::rules::{self, Rules};
@@ -50,6 +51,7 @@ struct Whole {
     certificates: Vec<Certificate>,
     homes: Vec<PlacementId>,
     belief: Belief,
+    known: facts::Known,
 }
 
 #[derive(Template)]
@@ -232,6 +234,7 @@ fn whole(tx: &mut dyn Tx, id: &GatewayId, now: Timestamp) -> Result<Option<Whole
         bonds: suspicions::bonds(tx, id)?,
         doubts: known.facts.doubts,
         belief: attest::belief(tx, id, now)?,
+        known: facts::known(tx, id, now)?,
         connections: console::connections(tx, id)?,
         outages: console::outages(tx, id)?,
         certificates: console::certificates(tx, id)?,

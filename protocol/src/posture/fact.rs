@@ -14,8 +14,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::ShortText;
 pub use super::value::{Value, Why};
-use super::{MAX_TEXT, ShortText};
 use crate::time::Timestamp;
 
 /// Longest subject of a fact, bytes: paths and addresses with room.
@@ -241,7 +241,6 @@ impl Fact {
 
 /// A text that fits, for values and sources: [`ShortText::cut`].
 pub fn text(text: &str) -> Value {
-    debug_assert!(MAX_TEXT > MAX_SUBJECT, "what a subject holds fits a value");
     Value::Text(ShortText::cut(text))
 }
 

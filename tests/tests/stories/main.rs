@@ -13,6 +13,7 @@ mod descriptors;
 mod full_disk;
 mod guarded;
 mod hostile_handshakes;
+mod known;
 mod moved_cable;
 mod nurse;
 mod on_postgres;

@@ -1,6 +1,6 @@
 //! Who can sign in: passwords, SSH keys, and accounts that are root by another name.
 //!
-//! Sources: passwd(5), shadow(5), sshd(8) "AUTHORIZED_KEYS FILE FORMAT". Of a password only its state is told; of keys,
+//! Sources: passwd(5), shadow(5), sshd(8) (`AUTHORIZED_KEYS FILE FORMAT`). Of a password only its state is told; of keys,
 //! how many there are.
 
 use homeward_protocol::posture::fact::{Fact, Value, What, text};

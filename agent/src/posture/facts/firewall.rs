@@ -3,6 +3,8 @@
 //! Source: libnftables-json(5). Counters and handles move or differ by chance; they are left out of the fingerprint, so
 //! that it changes only when somebody changed a rule.
 
+use std::fmt::Write as _;
+
 use homeward_protocol::posture::fact::{Fact, Value, What, Why, text};
 use ring::digest::{SHA256, digest};
 use serde_json::Value as Json;
@@ -22,8 +24,8 @@ pub fn nftables(seen: &Seen, printed: &str) -> Option<Vec<Fact>> {
         .iter()
         .filter(|chain| chain.get("hook").and_then(Json::as_str) == Some("input"))
         .collect();
-    let policy = |chain: &&&Json| chain.get("policy").and_then(Json::as_str) == Some("drop");
-    let input = match (inputs.is_empty(), inputs.iter().any(|chain| policy(&chain))) {
+    let policy = |chain: &&Json| chain.get("policy").and_then(Json::as_str) == Some("drop");
+    let input = match (inputs.is_empty(), inputs.iter().any(|chain| policy(chain))) {
         (true, _) => "let in: there is no chain for it",
         (false, true) => "dropped",
         (false, false) => "let in",
@@ -69,7 +71,10 @@ pub fn without_nft(seen: &Seen, tables: Option<&str>) -> Vec<Fact> {
 
 /// Lower case hex.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _always_fits = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]

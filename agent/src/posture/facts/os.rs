@@ -80,7 +80,7 @@ pub fn machine(seen: &Seen, maker: Option<&str>, product: Option<&str>, tree: Op
             .to_owned()
     };
     let firmware: Vec<String> = [maker, product].into_iter().flatten().map(plain).collect();
-    let named = tree.map(plain).unwrap_or_else(|| firmware.join(" "));
+    let named = tree.map_or_else(|| firmware.join(" "), plain);
     let value = if named.is_empty() {
         Value::Unknown(Why::NotThere)
     } else {

@@ -1,6 +1,6 @@
 //! The settings of the SSH server that are in force: what `sshd -T` prints.
 //!
-//! Source: sshd(8), "-T: extended test mode", and sshd_config(5).
+//! Source: sshd(8), "-T: extended test mode", and `sshd_config(5)`.
 
 use std::collections::BTreeMap;
 

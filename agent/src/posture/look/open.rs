@@ -26,7 +26,7 @@ use crate::posture::facts::{firewall, plugged, sockets, sshd, sudo, timing, upda
 /// How long a program that only prints settings may take.
 const SHORT: Duration = Duration::from_secs(10);
 /// How long the package manager may take on a slow card.
-const LONG: Duration = Duration::from_secs(120);
+const LONG: Duration = Duration::from_mins(2);
 /// Most programs whose open files are looked at.
 const MAX_PROGRAMS: usize = 4096;
 /// Most accounts whose keys are counted.
