@@ -148,6 +148,9 @@ pub enum Command {
         after_help = "Example:\n  homeward-agent --data DIR update status && sudo reboot"
     )]
     Update(UpdateCommand),
+    /// Look at the policy of this box.
+    #[command(subcommand, after_help = "Example:\n  homeward-agent --data DIR policy show")]
+    Policy(PolicyCommand),
     /// Ask sensors.
     #[command(
         subcommand,
@@ -304,6 +307,23 @@ pub enum SensorCommand {
     Forget {
         /// Which sensor, as `sensor list` names it.
         sensor: SensorId,
+    },
+}
+
+/// Look at the policy of this box. Nothing here changes it: policies come signed, from the server.
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Say which policy holds, and how each point stands: wanted, applied, observed.
+    #[command(after_help = "Example:\n  homeward-agent --data DIR --json policy show")]
+    Show,
+    /// Say what a policy document would change on this box. Changes nothing.
+    #[command(after_help = "Example:\n  homeward-agent --data DIR policy plan homes.toml --dry-run")]
+    Plan {
+        /// The document, a TOML file.
+        file: PathBuf,
+        /// Accepted for symmetry with the server's command: a plan is always only shown.
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 

@@ -32,6 +32,8 @@ struct Raw {
     #[serde(default)]
     bluetooth: RawBluetooth,
     #[serde(default)]
+    policy: RawPolicy,
+    #[serde(default)]
     sensor: Vec<SensorConfig>,
     #[serde(default)]
     guard: Vec<GuardConfig>,
@@ -75,6 +77,14 @@ struct RawBluetooth {
     keys: Option<PathBuf>,
 }
 
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPolicy {
+    /// The socket of the helper that sets what a policy says and the agent has no right to. Default:
+    /// /run/homeward-apply.sock.
+    helper: Option<PathBuf>,
+}
+
 /// The configuration, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -90,6 +100,8 @@ pub struct Config {
     pub posture_interval: Duration,
     /// Where it is learnt how the key of a bond came about, when not where it usually is.
     pub bluetooth_keys: Option<PathBuf>,
+    /// The socket of the helper with rights, when not where it usually is.
+    pub policy_helper: Option<PathBuf>,
     /// The sensors as configured; [`Config::sensors`] joins them with their profiles.
     pub sensor: Vec<SensorConfig>,
     /// The guards as configured; [`Config::guards`] joins them with the sensors.
@@ -180,6 +192,12 @@ impl Config {
             "bluetooth.keys",
             "an absolute path: a folder or a socket",
         );
+        let helper = raw.policy.helper.as_deref();
+        check(
+            helper.is_none_or(Path::is_absolute),
+            "policy.helper",
+            "an absolute path: a socket",
+        );
         check(
             (60..=7 * 86_400).contains(&posture_interval.as_secs()),
             "posture.interval_s",
@@ -199,6 +217,7 @@ impl Config {
             },
             posture_interval,
             bluetooth_keys: raw.bluetooth.keys,
+            policy_helper: raw.policy.helper,
             sensor: raw.sensor,
             guard: raw.guard,
         })

@@ -14,6 +14,7 @@ pub mod identity;
 pub mod interlock;
 pub mod log;
 pub mod outbox;
+pub mod policy;
 pub mod posture;
 pub mod run;
 pub mod sense;

@@ -13,7 +13,9 @@ use clap::Parser as _;
 use homeward_agent::associate::pair;
 use homeward_agent::attest::show;
 use homeward_agent::care::{Gateway, Identity};
-use homeward_agent::cli::{Cli, Command, ProfileCommand, SensorCommand, TpmChoice, UpdateCommand, Which};
+use homeward_agent::cli::{
+    Cli, Command, PolicyCommand, ProfileCommand, SensorCommand, TpmChoice, UpdateCommand, Which,
+};
 use homeward_agent::clock::Clock;
 use homeward_agent::config::load;
 use homeward_agent::enrol::est::{Progress, enrol, enrol_by_tpm};
@@ -28,10 +30,11 @@ use homeward_agent::tpm::thread::Tpm;
 use homeward_agent::tpm::{Address, device};
 use homeward_agent::vault::disk::{self, DiskError};
 use homeward_agent::vault::{self, Vault, VaultError};
-use homeward_agent::{log, posture, run, sense, status};
+use homeward_agent::{log, policy, posture, run, sense, status};
 use homeward_devices::profile::Profile;
 use homeward_protocol::claim::{Endpoint, MAX_CLAIM, Pin};
 use homeward_protocol::id::SensorId;
+use homeward_protocol::policy::check::check;
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::time::Timestamp;
 use tokio::runtime::{Builder, Runtime};
@@ -112,6 +115,7 @@ fn act(cli: &Cli) -> Result<(), Failure> {
             Ok(())
         }
         Command::Update(command) => update(cli, command),
+        Command::Policy(command) => rules(cli, command),
         Command::Sensor(command) => runtime()?.block_on(sensor(cli, command)),
         Command::Profile(ProfileCommand::Check { file }) => {
             let profile = load::profile(file)?;
@@ -463,6 +467,38 @@ fn bluetooth_profile(name: &str) -> Result<Profile, Failure> {
 fn clock(cli: &Cli) -> Result<Arc<Clock>, Failure> {
     let floor = Folder::within(cli.data()?).floor();
     Ok(Arc::new(Clock::with_floor(floor)))
+}
+
+fn rules(cli: &Cli, command: &PolicyCommand) -> Result<(), Failure> {
+    let data = cli.data()?;
+    let told = policy::keep::told(data);
+    match command {
+        PolicyCommand::Show => {
+            let state =
+                told.ok_or("nothing was told of a policy yet: has the agent run with this data folder?")?;
+            print(
+                cli,
+                policy::show::show(&state).trim_end(),
+                &serde_json::to_value(&state)?,
+            );
+        }
+        PolicyCommand::Plan { file, .. } => {
+            let checked = check(&run::policing::document(file)?);
+            let clock = clock(cli)?;
+            let now = run::policing::now(data, &clock)?;
+            let text = policy::show::plan(now.as_ref(), &checked, told.as_ref());
+            let usable = checked.policy.is_some();
+            print(
+                cli,
+                text.trim_end(),
+                &serde_json::json!({ "usable": usable, "plan": text }),
+            );
+            if !usable {
+                return Err("the document has errors".into());
+            }
+        }
+    }
+    Ok(())
 }
 
 fn show_status(cli: &Cli) -> Result<(), Failure> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use homeward_devices::bluez::keys::Keys;
 use homeward_protocol::envelope::{Item, Lane};
 use homeward_protocol::id::{Epoch, SensorId, Seq};
-use homeward_protocol::posture::{KeyPlace, SensorHeard};
+use homeward_protocol::posture::{KeyFacts, KeyPlace, SensorHeard};
 use homeward_protocol::time::Timestamp;
 use rustls::pki_types::CertificateDer;
 use sd_notify::NotifyState;
@@ -53,6 +53,7 @@ use wards::{Task, Wards};
 pub mod bluetooth;
 pub mod live;
 pub mod looking;
+pub mod policing;
 pub mod proving;
 pub mod voice;
 pub mod wards;
@@ -155,6 +156,8 @@ pub struct Parts {
     pub key_status: Option<KeyStatus>,
     /// What it proves itself with. Without it the agent answers no challenge.
     pub proof: Option<Proof>,
+    /// The policies of the box. Without them it takes none.
+    pub policy: Option<policing::Start>,
     /// The last moment that an earlier run is known to have been alive.
     pub last_alive: Option<Timestamp>,
 }
@@ -193,6 +196,7 @@ impl Agent {
             data,
             proof,
             key_status,
+            policy,
             last_alive,
         } = parts;
         let facts = key_status.as_ref().map(|status| status.facts);
@@ -206,6 +210,7 @@ impl Agent {
         let (certificate_tx, certificate) = watch::channel(certificate(life));
         let (link_tx, link) = watch::channel(LinkStatus::default());
         let (wishes_tx, wishes) = mpsc::channel(WISHES);
+        let policing = policing::keep(policy.zip(data.clone()), &outbox, &clock, (&link, &trust), &stop);
         let (asked, asks) = asking();
         let (ends, answering) = proving::converse(proof, &outbox, (&clock, &link), &stop);
         let ledger = outbox.ledger();
@@ -221,6 +226,7 @@ impl Agent {
             clock: Arc::clone(&clock),
             wishes: wishes_tx,
             attest: ends.attest,
+            policy: policing.heard,
             speech: ends.speech,
             connection: 0,
             status: link_tx,
@@ -229,12 +235,13 @@ impl Agent {
         // A key in a TPM is slow, and TLS waits for it on the thread that it runs on.
         let apart = key.chip().is_some();
         begin(&mut tasks, apart, done("link", wire.run(session, stop.clone())));
-        for task in answering {
+        for task in answering.into_iter().chain(policing.task) {
             begin(&mut tasks, apart, task);
         }
         let change = Change {
             held: held.clone(),
             trust: trust.clone(),
+            again: policing.again,
             key: Arc::clone(&key),
             clock: Arc::clone(&clock),
             to: credentials_tx,
@@ -265,15 +272,8 @@ impl Agent {
             };
             let telling = teller.run(asks.facts, asks.software, stop.clone());
             tasks.spawn(done("facts", telling));
-            let reporter = Reporter {
-                data: data.clone(),
-                outbox,
-                clock: Arc::clone(&clock),
-                sensors: sensors.clone(),
-                trust,
-                key: facts,
-                interval: config.posture_interval,
-            };
+            let heard = (&sensors, trust, facts);
+            let reporter = reporter(&data, outbox, &clock, heard, config.posture_interval);
             tasks.spawn(done("posture", reporter.run(asks.tell, stop.clone())));
             let writer = Writer {
                 data,
@@ -439,6 +439,28 @@ fn follower(
     }
 }
 
+fn reporter(
+    data: &Path,
+    outbox: Outbox,
+    clock: &Arc<Clock>,
+    (sensors, trust, key): (
+        &watch::Receiver<Vec<SensorHeard>>,
+        watch::Receiver<Vec<CertificateDer<'static>>>,
+        Option<KeyFacts>,
+    ),
+    interval: Duration,
+) -> Reporter {
+    Reporter {
+        data: data.to_owned(),
+        outbox,
+        clock: Arc::clone(clock),
+        sensors: sensors.clone(),
+        trust,
+        key,
+        interval,
+    }
+}
+
 fn certificate(life: Life) -> CertificateStatus {
     CertificateStatus {
         not_before_ms: life.not_before_ms,
@@ -450,6 +472,8 @@ fn certificate(life: Life) -> CertificateStatus {
 struct Change {
     held: watch::Receiver<Held>,
     trust: watch::Receiver<Vec<CertificateDer<'static>>>,
+    /// Told when the link is to connect anew, with what it has.
+    again: watch::Receiver<u64>,
     key: Arc<DeviceKey>,
     clock: Arc<Clock>,
     to: watch::Sender<Credentials>,
@@ -475,6 +499,7 @@ impl Change {
             held = self.held.changed() => held.is_ok(),
             // A box that follows nobody has its anchors for good.
             Ok(()) = self.trust.changed() => true,
+            Ok(()) = self.again.changed() => true,
             else => false,
         }
     }
@@ -572,8 +597,8 @@ enum Turn {
 async fn turn(ground: &Ground<'_>, main: &mut Option<Main>, asked: &mut [Signal]) -> Result<Turn, RunError> {
     let (data, clock) = (ground.data, ground.clock);
     let Loaded {
-        config,
-        sensors,
+        mut config,
+        mut sensors,
         guards,
     } = load(data, clock)?;
     let ids: Vec<SensorId> = sensors.iter().map(|sensor| sensor.id.clone()).collect();
@@ -584,6 +609,7 @@ async fn turn(ground: &Ground<'_>, main: &mut Option<Main>, asked: &mut [Signal]
         outbox,
         status,
     } = voice;
+    let policy = policing::resume(data, &identity, (&mut config, &mut sensors), clock);
     let before = file::read(data).ok();
     let last_alive = before.as_ref().map(|status| status.as_of);
     let before = before.map(|status| status.sensors).unwrap_or_default();
@@ -616,6 +642,7 @@ async fn turn(ground: &Ground<'_>, main: &mut Option<Main>, asked: &mut [Signal]
         data: Some(data.to_owned()),
         proof,
         key_status: Some(status),
+        policy: Some(policy),
         last_alive,
     };
     let mut agent = Agent::start(parts, stop.clone())?;

@@ -7,6 +7,8 @@ mod authority;
 mod est;
 #[path = "with_a_server/gate.rs"]
 mod gate;
+#[path = "with_a_server/policies.rs"]
+mod policies;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -21,7 +23,7 @@ use homeward_agent::enrol::Refusal;
 use homeward_agent::enrol::est::{EstError, Progress, enrol};
 use homeward_agent::identity::keys::{Folder, Server};
 use homeward_agent::outbox::keeper::{Keeper, Outbox, Place};
-use homeward_agent::run::{Agent, Parts};
+use homeward_agent::run::{Agent, Parts, policing};
 use homeward_agent::vault::Vault;
 use homeward_protocol::claim::{Claim, Code};
 use homeward_protocol::envelope::Item;
@@ -86,9 +88,18 @@ struct Running {
 }
 
 fn start(dir: &Path, outbox: Outbox) -> Running {
+    start_with(dir, outbox, "")
+}
+
+/// With the policies of the box, when `helper` says where their helper listens.
+fn start_with(dir: &Path, outbox: Outbox, helper: &str) -> Running {
     let identity = Folder::within(dir).load().expect("an identity");
     let text = "[server]\nretry_min_ms = 20\nretry_max_ms = 200\n";
     let mut config = Config::parse(text).expect("a configuration");
+    config.policy_helper = (!helper.is_empty()).then(|| helper.into());
+    let sensors = &mut Vec::new();
+    let policy =
+        (!helper.is_empty()).then(|| policing::resume(dir, &identity, (&mut config, sensors), &clock()));
     config.limits.ack = Duration::from_secs(2);
     let (records, inbox) = mpsc::channel(64);
     let (_, sensors) = watch::channel(Vec::new());
@@ -107,6 +118,7 @@ fn start(dir: &Path, outbox: Outbox) -> Running {
         data: Some(dir.to_owned()),
         key_status: None,
         proof: None,
+        policy,
         last_alive: None,
     };
     let agent = Agent::start(parts, stop.clone()).expect("starts");

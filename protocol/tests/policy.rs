@@ -290,6 +290,9 @@ fn two_people_of_the_keyring_are_believed_and_nobody_else_is() {
     let good = house.offer(&policy());
     let mark = house.answer(&good).expect("is taken");
     assert_eq!(mark.version, PolicyVersion(7));
+    let json = serde_json::to_string(&mark).expect("writes");
+    assert!(json.contains(&mark.digest.to_string()), "{json}");
+    assert_eq!(serde_json::from_str::<PolicyMark>(&json).expect("reads"), mark);
     let with = |author: &Key, reviewer: Option<&Key>| {
         house.answer(&offer(
             &house.keyring(1),

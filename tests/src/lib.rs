@@ -10,6 +10,7 @@ pub mod fake_bluez;
 pub mod homes;
 pub mod limbo;
 pub mod load;
+pub mod netns;
 pub mod peers;
 pub mod prepared;
 pub mod programs;

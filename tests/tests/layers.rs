@@ -73,7 +73,7 @@ const SPAWNS: [&str; 6] = [
 ];
 
 /// Who beside `run.rs` may start a task or a thread, and why.
-const MAY_SPAWN: [(&str, &str); 13] = [
+const MAY_SPAWN: [(&str, &str); 14] = [
     (
         "fleet-server/src/run/supervise.rs",
         "the set of long tasks that run.rs starts and stops as one",
@@ -118,6 +118,10 @@ const MAY_SPAWN: [(&str, &str); 13] = [
     (
         "agent/src/posture/look/run.rs",
         "a program of the system is started, and its output read beside the watch over its time; both are waited for",
+    ),
+    (
+        "agent/src/policy/apply.rs",
+        "the helper runs nft and sshd, and reads both their outputs while it waits for their end",
     ),
     ("agent/src/tpm/thread.rs", "a TPM is slow, and one thread owns it"),
 ];

@@ -18,9 +18,10 @@ use homeward_tests::shared;
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// The units, and how exposed systemd may find each: 0 (nothing) to 10 (everything).
-const UNITS: [(&str, &str, u32); 4] = [
+const UNITS: [(&str, &str, u32); 5] = [
     ("agent", "homeward-agent", 20),
     ("agent", "homeward-bond@", 8),
+    ("agent", "homeward-apply@", 20),
     ("agent", "homeward-look@", 22),
     ("fleet", "homeward-fleet", 15),
 ];
@@ -151,6 +152,41 @@ fn only_the_helper_reads_keys_only_the_agent_asks_it_and_it_has_nothing_else() {
         "homeward-bond.socket",
         "homeward-bond@.service",
         "dbus.conf\", \"usr/share/dbus-1/system.d/",
+    ] {
+        assert!(package.contains(file), "the package lacks {file}");
+    }
+}
+
+#[test]
+fn what_a_policy_sets_is_set_by_a_helper_with_one_right_and_goes_with_the_package() {
+    let socket = read(&packaging("agent/homeward-apply.socket"));
+    for line in [
+        &format!("ListenStream={}", homeward_agent::policy::helper::SOCKET),
+        "SocketMode=0660",
+        "SocketGroup=homeward-agent",
+        "Accept=yes",
+    ] {
+        assert!(socket.lines().any(|l| l == line), "{line}");
+    }
+    let helper = read(&packaging("agent/homeward-apply@.service"));
+    for line in [
+        "ExecStart=/usr/libexec/homeward/homeward-apply",
+        "CapabilityBoundingSet=CAP_NET_ADMIN",
+        "NoNewPrivileges=yes",
+        "ProtectSystem=strict",
+        "ReadWritePaths=-/etc/ssh/sshd_config.d",
+        "RestrictAddressFamilies=AF_NETLINK AF_UNIX",
+    ] {
+        assert!(helper.lines().any(|l| l == line), "{line}");
+    }
+    let gone = read(&packaging("agent/debian/postrm"));
+    assert!(gone.contains("nft delete table inet homeward") && gone.contains("00-homeward.conf"));
+    assert!(!gone.contains("flush"), "other tables are not ours");
+    let package = read(&shared::workspace().join("agent/Cargo.toml"));
+    for file in [
+        "homeward-apply\", \"usr/libexec/homeward/",
+        "homeward-apply.socket",
+        "homeward-apply@.service",
     ] {
         assert!(package.contains(file), "the package lacks {file}");
     }

@@ -181,6 +181,11 @@ impl Folder {
         serde_json::from_str(&text).map_err(|error| malformed(&path, &error.to_string()))
     }
 
+    /// The trust anchors.
+    pub fn trust(&self) -> Result<Vec<CertificateDer<'static>>, KeyError> {
+        self.certificates("trust.pem")
+    }
+
     /// The life of the certificate, when there is one that can be read.
     pub fn life(&self) -> Option<Life> {
         let chain = self.certificates("certificate.pem").ok()?;
@@ -204,7 +209,7 @@ impl Folder {
             server,
             key,
             chain: self.certificates("certificate.pem")?,
-            trust: self.certificates("trust.pem")?,
+            trust: self.trust()?,
         })
     }
 

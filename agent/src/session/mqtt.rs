@@ -15,6 +15,8 @@ use homeward_protocol::attest::{Challenge, Notice};
 use homeward_protocol::envelope::{Envelope, Item, Lane};
 use homeward_protocol::id::{Epoch, GatewayId, Seq};
 use homeward_protocol::link::Cause;
+use homeward_protocol::policy::isolation::IsolationOrder;
+use homeward_protocol::policy::sign::Offer;
 use homeward_protocol::signed::{Signed, Signer};
 use homeward_protocol::topic::{Filter, Topic};
 use rumqttc::{
@@ -30,6 +32,7 @@ use crate::attest::{Heard, Speech};
 use crate::clock::Clock;
 use crate::outbox::Settled;
 use crate::outbox::keeper::Outbox;
+use crate::policy;
 use crate::status::{LinkStatus, words};
 
 /// Largest packet either way: the gate's limit.
@@ -98,6 +101,8 @@ pub struct Link {
     pub wishes: mpsc::Sender<Wish>,
     /// Where challenges and judgements go.
     pub attest: mpsc::Sender<Heard>,
+    /// Where policies and orders of isolation go.
+    pub policy: mpsc::Sender<policy::Heard>,
     /// What is to be said about trust.
     pub speech: mpsc::Receiver<Speech>,
     /// How many connections there were: an answer belongs to its challenge's.
@@ -372,6 +377,8 @@ impl Link {
             }
             Topic::Challenge(gateway) if gateway == self.door.gateway => self.challenged(&publish.payload),
             Topic::Verdict(gateway) if gateway == self.door.gateway => self.judged(&publish.payload),
+            Topic::Policy(gateway) if gateway == self.door.gateway => self.offered(&publish.payload),
+            Topic::Isolation(gateway) if gateway == self.door.gateway => self.ordered(&publish.payload),
             Topic::Hint(gateway) if gateway == self.door.gateway => hint(publish),
             Topic::FleetNotice => hint(publish),
             _ => None,
@@ -395,6 +402,23 @@ impl Link {
                 let _full = self.attest.try_send(Heard::Verdict(notice, payload.to_vec()));
             }
             Err(error) => tracing::warn!(error = %chain(&error), "a judgement could not be read"),
+        }
+        None
+    }
+
+    /// What is no offer is told as one that cannot be read. A full inbox drops it, and the server offers again.
+    fn offered(&self, payload: &[u8]) -> Option<Input> {
+        let offer = Offer::decode(payload).ok().map(Box::new);
+        let _full = self.policy.try_send(policy::Heard::Offer(offer));
+        None
+    }
+
+    fn ordered(&self, payload: &[u8]) -> Option<Input> {
+        match IsolationOrder::decode(payload) {
+            Ok(order) => {
+                let _full = self.policy.try_send(policy::Heard::Order(order));
+            }
+            Err(error) => tracing::warn!(error = %chain(&error), "an order of isolation could not be read"),
         }
         None
     }

@@ -41,6 +41,11 @@ impl Authority {
         self.root.to_vec()
     }
 
+    /// The root's private key, PKCS#8: in a fleet it is in a safe.
+    pub(crate) fn root_key(&self) -> Vec<u8> {
+        self.key.serialize_der()
+    }
+
     pub(crate) fn pin(&self) -> Pin {
         Pin::of_spki(&rcgen::PublicKeyData::subject_public_key_info(&self.key))
     }

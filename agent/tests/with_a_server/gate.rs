@@ -8,6 +8,7 @@ use homeward_protocol::ack::{Ack, Next};
 use homeward_protocol::claim::Endpoint;
 use homeward_protocol::envelope::{ChainHash, Entry, Envelope, Item, Lane};
 use homeward_protocol::id::Seq;
+use homeward_protocol::policy::state::PolicyState;
 use homeward_protocol::reading::Value;
 use homeward_protocol::signed::{PublicKey, Signed};
 use homeward_protocol::topic::Topic;
@@ -25,7 +26,7 @@ use crate::authority::Authority;
 pub(crate) struct Gate {
     state: Arc<Mutex<State>>,
     endpoint: Endpoint,
-    hints: broadcast::Sender<String>,
+    hints: broadcast::Sender<(Topic, Vec<u8>)>,
 }
 
 #[derive(Default)]
@@ -39,6 +40,8 @@ struct State {
     publishes: usize,
     cut_each: usize,
     lose_acks: usize,
+    shut: bool,
+    policies: Vec<PolicyState>,
 }
 
 impl Gate {
@@ -85,7 +88,25 @@ impl Gate {
     }
 
     pub(crate) fn hint(&self, word: &str) {
-        let _nobody = self.hints.send(word.to_owned());
+        self.send(
+            Topic::Hint("gw-test".parse().expect("an id")),
+            word.as_bytes().to_vec(),
+        );
+    }
+
+    /// Sends something down to whoever is connected now.
+    pub(crate) fn send(&self, topic: Topic, payload: Vec<u8>) {
+        let _nobody = self.hints.send((topic, payload));
+    }
+
+    /// No new connection gets through from now on, or does again: as rules that cut the server off would do it.
+    pub(crate) fn shut(&self, shut: bool) {
+        self.with(|state| state.shut = shut);
+    }
+
+    /// The newest that the box said of its policy.
+    pub(crate) fn policy(&self) -> Option<PolicyState> {
+        self.with(|state| state.policies.last().cloned())
     }
 
     /// As if the store had been lost.
@@ -121,8 +142,11 @@ async fn serve(
     tcp: TcpStream,
     acceptor: TlsAcceptor,
     state: Arc<Mutex<State>>,
-    mut hints: broadcast::Receiver<String>,
+    mut hints: broadcast::Receiver<(Topic, Vec<u8>)>,
 ) {
+    if state.lock().expect("not poisoned").shut {
+        return;
+    }
     let Ok(mut tls) = acceptor.accept(tcp).await else {
         return;
     };
@@ -152,9 +176,8 @@ async fn serve(
         out.clear();
         tokio::select! {
             got = tls.read_buf(&mut buffer) => if got.unwrap_or(0) == 0 { return },
-            Ok(word) = hints.recv() => {
-                let topic = Topic::Hint("gw-test".parse().expect("an id")).to_string();
-                Publish::new(topic, QoS::AtMostOnce, word).write(&mut out).expect("fits");
+            Ok((topic, payload)) = hints.recv() => {
+                Publish::new(topic.to_string(), QoS::AtMostOnce, payload).write(&mut out).expect("fits");
             }
         }
     }
@@ -246,11 +269,15 @@ impl State {
             }
             stream.insert(at, head);
             ack.up_to = Seq(at);
-            if let Entry::Item(body) = entry
-                && let Ok(Item::Reading(reading)) = Item::decode(body)
-                && let Value::Number(number) = reading.value
-            {
-                self.readings.push(number.mantissa());
+            let Entry::Item(body) = entry else { continue };
+            match Item::decode(body) {
+                Ok(Item::Reading(reading)) => {
+                    if let Value::Number(number) = reading.value {
+                        self.readings.push(number.mantissa());
+                    }
+                }
+                Ok(Item::Policy(state)) => self.policies.push(*state),
+                _ => {}
             }
         }
         Some(ack)

@@ -38,9 +38,8 @@ pub const MAX_KEYS: usize = 16;
 /// Most groups that a box is counted to.
 pub const MAX_GROUPS: usize = 16;
 
-/// SHA-256 over something signed, as it travels.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "Bytes", into = "Bytes")]
+/// SHA-256 over something signed, as it travels. A byte string in CBOR, hex in JSON.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PolicyDigest(pub [u8; 32]);
 
 impl PolicyDigest {
@@ -50,20 +49,45 @@ impl PolicyDigest {
     }
 }
 
-impl TryFrom<Bytes> for PolicyDigest {
-    type Error = &'static str;
-    fn try_from(bytes: Bytes) -> Result<Self, Self::Error> {
-        bytes
-            .0
-            .try_into()
-            .map(PolicyDigest)
-            .map_err(|_| "a digest is 32 bytes")
+impl Serialize for PolicyDigest {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        if to.is_human_readable() {
+            to.collect_str(self)
+        } else {
+            to.serialize_bytes(&self.0)
+        }
     }
 }
 
-impl From<PolicyDigest> for Bytes {
-    fn from(digest: PolicyDigest) -> Bytes {
-        Bytes(digest.0.to_vec())
+impl<'de> Deserialize<'de> for PolicyDigest {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        use serde::de::Error as _;
+        if from.is_human_readable() {
+            let text = String::deserialize(from)?;
+            return text.parse().map_err(D::Error::custom);
+        }
+        let bytes = Bytes::deserialize(from)?.0;
+        let bytes = bytes
+            .try_into()
+            .map_err(|_| D::Error::custom("a digest is 32 bytes"))?;
+        Ok(PolicyDigest(bytes))
+    }
+}
+
+impl std::str::FromStr for PolicyDigest {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = "a digest is 64 lower case hex digits";
+        let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if text.len() != 64 || !text.bytes().all(digit) {
+            return Err(wrong);
+        }
+        let mut digest = [0; 32];
+        for (byte, pair) in digest.iter_mut().zip(text.as_bytes().chunks(2)) {
+            let pair = std::str::from_utf8(pair).map_err(|_| wrong)?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong)?;
+        }
+        Ok(PolicyDigest(digest))
     }
 }
 

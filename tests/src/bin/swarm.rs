@@ -283,6 +283,7 @@ async fn start(
         data: None,
         key_status: None,
         proof: None,
+        policy: None,
         last_alive: None,
     };
     let agent = Agent::start(parts, stop.clone()).map_err(|e| e.to_string())?;

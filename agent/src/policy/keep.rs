@@ -1,0 +1,291 @@
+//! Shell: keeps the policies of a box, sets what they say through the helper, and tells the server how it stands.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `policy.cbor` | what was taken, what is on trial, and the newest order ([`Saved`]) |
+//! | `policy-state.json` | what was last told, for the command line |
+#![expect(clippy::disallowed_methods, reason = "shell: files, and waiting")]
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use homeward_protocol::envelope::Item;
+use homeward_protocol::policy::state::PolicyState;
+use homeward_protocol::signed::PublicKey;
+use homeward_protocol::time::{ClockTrust, Timestamp};
+use rustls::pki_types::CertificateDer;
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use x509_parser::asn1_rs::FromDer as _;
+use x509_parser::certificate::X509Certificate;
+
+use super::ask::{Answer, Request};
+use super::helper::Helper;
+use super::standing::{Facts, Observed, Part};
+use super::stopped::Told;
+use super::{Effect, Heard, Input, Moment, Policies, Saved, Step, look};
+use crate::clock::Clock;
+use crate::outbox::keeper::Outbox;
+use crate::status::LinkStatus;
+
+/// Longest file that is read, bytes: three policies at their longest.
+const MAX_FILE: u64 = 512 * 1024;
+const FILE: &str = "policy.cbor";
+const STATE: &str = "policy-state.json";
+
+/// What is kept in a data folder. Nothing kept is an empty one; `None` is what cannot be read.
+pub fn load(data: &Path) -> Option<Saved> {
+    match read(&data.join(FILE)) {
+        Ok(bytes) => serde_cbor::from_slice(&bytes).ok(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(Saved::default()),
+        Err(_) => None,
+    }
+}
+
+/// What was last told.
+pub fn told(data: &Path) -> Option<PolicyState> {
+    serde_json::from_slice(&read(&data.join(STATE)).ok()?).ok()
+}
+
+/// The keys of these roots; what is no P-256 certificate is left out.
+pub fn roots(trust: &[CertificateDer<'_>]) -> Vec<PublicKey> {
+    let key = |der: &CertificateDer<'_>| {
+        let (_, cert) = X509Certificate::from_der(der).ok()?;
+        PublicKey::from_spki(cert.public_key().raw)
+    };
+    trust.iter().filter_map(key).collect()
+}
+
+/// Keeps the policies of one box.
+pub struct Keeping {
+    /// Where they are kept.
+    pub data: PathBuf,
+    /// What was decided so far, and what is to be done first.
+    pub start: (Policies, Vec<Effect>),
+    /// What the agent runs with.
+    pub facts: Facts,
+    /// Who sets what the agent may not.
+    pub helper: Helper,
+    /// Where reports go.
+    pub outbox: Outbox,
+    /// The clocks.
+    pub clock: Arc<Clock>,
+    /// What the server sends.
+    pub heard: mpsc::Receiver<Heard>,
+    /// The state of the link.
+    pub link: watch::Receiver<LinkStatus>,
+    /// The roots that are trusted.
+    pub trust: watch::Receiver<Vec<CertificateDer<'static>>>,
+    /// Whoever is told here connects anew.
+    pub reconnect: watch::Sender<u64>,
+}
+
+impl Keeping {
+    /// Keeps them for ever.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let (policies, effects) = self.start.clone();
+        let mut state = Running {
+            policies,
+            stops: Told::default(),
+            last: None,
+            // The connection that stood before the last change counts for nothing.
+            before: self.link.borrow().connected_since,
+        };
+        self.act(&mut state, effects).await;
+        loop {
+            let wait = state
+                .policies
+                .deadline()
+                .since(self.clock.uptime())
+                .max(Duration::from_millis(10));
+            let input = tokio::select! {
+                () = stop.cancelled() => return,
+                () = sleep(wait) => Input::Tick,
+                heard = self.heard.recv() => match heard {
+                    Some(Heard::Offer(offer)) => Input::Offered(offer),
+                    Some(Heard::Order(order)) => Input::Ordered(order),
+                    None => return,
+                },
+                Ok(()) = self.link.changed() => match self.reached(&mut state) {
+                    Some(input) => input,
+                    None => continue,
+                },
+                Ok(()) = self.trust.changed() => Input::Roots(roots(&self.trust.borrow_and_update())),
+            };
+            self.step(&mut state, input).await;
+        }
+    }
+
+    /// A connection that was made since the last change.
+    fn reached(&mut self, state: &mut Running) -> Option<Input> {
+        let since = self.link.borrow_and_update().connected_since;
+        let new = since.is_some() && since != state.before;
+        if new {
+            state.before = since;
+        }
+        new.then(|| Input::Reached(self.clock.uptime()))
+    }
+
+    async fn step(&mut self, state: &mut Running, input: Input) {
+        let effects = state.policies.handle(input, self.moment());
+        self.act(state, effects).await;
+    }
+
+    /// Does effects in order, and what follows from them; the rest of a row is left when one fails.
+    async fn act(&mut self, state: &mut Running, effects: Vec<Effect>) {
+        let mut row: VecDeque<Effect> = effects.into();
+        let mut idle = row.is_empty();
+        loop {
+            self.tell(state).await;
+            let Some(effect) = row.pop_front() else {
+                if idle {
+                    return;
+                }
+                idle = true;
+                row = state.policies.handle(Input::Done, self.moment()).into();
+                continue;
+            };
+            idle = false;
+            let Some(input) = self.perform(state, effect).await else {
+                continue;
+            };
+            let fails = matches!(input, Input::Failed(..) | Input::Set(_, Answer::Failed(_)));
+            let next = state.policies.handle(input, self.moment());
+            if fails {
+                row = next.into();
+                idle = row.is_empty();
+            } else {
+                row.extend(next);
+            }
+        }
+    }
+
+    async fn perform(&mut self, state: &mut Running, effect: Effect) -> Option<Input> {
+        match effect {
+            Effect::Save(saved) => {
+                let written = serde_cbor::to_vec(&*saved)
+                    .map_err(io::Error::other)
+                    .and_then(|bytes| replace(&self.data.join(FILE), &bytes));
+                let error = written.err()?;
+                tracing::error!(error = %error, "the policy could not be kept: {error}");
+                Some(Input::Failed(
+                    Step::Save,
+                    format!("it could not be kept: {error}"),
+                ))
+            }
+            Effect::Ask(step, request) => {
+                let answer = match self.helper.ask(&request).await {
+                    Ok(answer) => answer,
+                    Err(error) => Answer::NotHere(format!("no helper with rights: {error}")),
+                };
+                if let Answer::Failed(why) = &answer {
+                    tracing::error!(policy.step = ?step, "a part of the policy could not be set: {why}");
+                }
+                Some(Input::Set(step, answer))
+            }
+            Effect::Reconnect => {
+                state.before = self.link.borrow().connected_since;
+                self.reconnect.send_modify(|count| *count += 1);
+                None
+            }
+            Effect::Look => Some(Input::Seen(Box::new(self.look(state).await))),
+        }
+    }
+
+    async fn look(&mut self, state: &mut Running) -> Observed {
+        let now = self.clock.now();
+        let mut facts = self.facts.clone();
+        look::look(&mut facts, now.trust == ClockTrust::Synced);
+        if !state.policies.asks_helper() {
+            return Observed {
+                facts,
+                ..Observed::default()
+            };
+        }
+        let network = self.ask(&Request::SeeNetwork).await;
+        if let Part::Said(Answer::Network(table)) = &network {
+            let policy = state.policies.effective(now).1;
+            let devices = policy.as_ref().and_then(|policy| policy.devices.as_ref());
+            for record in state.stops.news(&table.stopped, devices, now) {
+                self.push(Item::Stopped(record), now).await;
+            }
+        }
+        let sshd = self.ask(&Request::SeeSshd).await;
+        Observed { network, sshd, facts }
+    }
+
+    async fn ask(&self, request: &Request) -> Part {
+        match self.helper.ask(request).await {
+            Ok(answer) => Part::Said(answer),
+            Err(error) => Part::NoHelper(error.to_string()),
+        }
+    }
+
+    /// Tells how it stands when that changed.
+    async fn tell(&mut self, state: &mut Running) {
+        let now = self.clock.now();
+        let report = state.policies.report(now);
+        let same = |last: &PolicyState| {
+            PolicyState {
+                taken_at: last.taken_at,
+                ..report.clone()
+            } == *last
+        };
+        if state.last.as_ref().is_some_and(same) {
+            return;
+        }
+        if self.push(Item::Policy(Box::new(report.clone())), now).await {
+            let shown = serde_json::to_vec_pretty(&report).map_err(io::Error::other);
+            if let Err(error) = shown.and_then(|bytes| replace(&self.data.join(STATE), &bytes)) {
+                tracing::warn!(error = %error, "the policy's state could not be written for the command line");
+            }
+            state.last = Some(report);
+        }
+    }
+
+    async fn push(&self, item: Item, now: Timestamp) -> bool {
+        let kept = self.outbox.push(vec![item], now).await;
+        if let Err(error) = &kept {
+            tracing::warn!(error = %error, "could not keep a report of the policy");
+        }
+        kept.is_ok()
+    }
+
+    fn moment(&self) -> Moment {
+        Moment {
+            uptime: self.clock.uptime(),
+            at: self.clock.now(),
+        }
+    }
+}
+
+struct Running {
+    policies: Policies,
+    stops: Told,
+    last: Option<PolicyState>,
+    before: Option<Timestamp>,
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(MAX_FILE).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The file as a whole or the one before it, also after a power cut.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let next = path.with_extension("new");
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(&next)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&next, path)?;
+    fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}

@@ -1,0 +1,320 @@
+//! How each point of a policy stands: what is wanted, against what this box set and what it sees.
+
+use std::collections::BTreeMap;
+
+use homeward_protocol::id::SensorId;
+use homeward_protocol::policy::Policy;
+use homeward_protocol::policy::network::Protocol;
+use homeward_protocol::policy::points::{Point, Rule};
+use homeward_protocol::policy::rules::{May, UsbClass};
+use homeward_protocol::policy::state::Standing;
+use homeward_protocol::posture::ShortText;
+
+use super::ask::Answer;
+use super::sshd;
+
+/// A part of the box that the helper rules.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Part {
+    /// Nobody has asked it.
+    #[default]
+    Unknown,
+    /// It answered.
+    Said(Answer),
+    /// The helper could not be asked, and why.
+    NoHelper(String),
+}
+
+/// What this box is like where policies rule it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Observed {
+    /// Our nftables table.
+    pub network: Part,
+    /// Its sshd.
+    pub sshd: Part,
+    /// What the agent sees by itself.
+    pub facts: Facts,
+}
+
+/// What the agent sees of its box without rights.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// Classes of USB interfaces that are plugged in; none when this box has no USB.
+    pub usb: Option<Vec<u8>>,
+    /// Sockets that listen beyond the loopback; none when it cannot be seen.
+    pub listening: Option<Vec<(Protocol, u16)>>,
+    /// Whether a time source disciplines the clock.
+    pub clock_synced: bool,
+    /// The sensors that the agent reads: where they are, how often it asks (ms), and after how many minutes without a
+    /// value they are silent.
+    pub sensors: BTreeMap<SensorId, Read>,
+    /// Most that waiting records may take, KiB.
+    pub outbox_kib: u64,
+    /// How often the box reports itself when nothing changes, seconds.
+    pub posture_s: u64,
+}
+
+/// How a sensor is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read {
+    /// Where it is.
+    pub address: String,
+    /// How often it is asked, milliseconds.
+    pub interval_ms: u64,
+    /// Without a value for so long it is silent, minutes.
+    pub silent_min: u64,
+}
+
+/// One point's middle columns and how it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// What this box last set.
+    pub applied: Option<ShortText>,
+    /// What it sees.
+    pub observed: Option<ShortText>,
+    /// How that stands.
+    pub standing: Standing,
+}
+
+impl Found {
+    fn seen(observed: &str, holds: bool) -> Found {
+        Found {
+            applied: None,
+            observed: Some(ShortText::cut(observed)),
+            standing: if holds { Standing::Holds } else { Standing::Drifted },
+        }
+    }
+
+    fn set(mut self, point: &Point) -> Found {
+        self.applied = Some(point.shown());
+        self
+    }
+
+    fn not_here(why: &str) -> Found {
+        Found {
+            applied: None,
+            observed: None,
+            standing: Standing::NotEnforceableHere(ShortText::cut(why)),
+        }
+    }
+
+    fn failed(why: &str) -> Found {
+        Found {
+            applied: None,
+            observed: None,
+            standing: Standing::Failed(ShortText::cut(why)),
+        }
+    }
+}
+
+/// How `point` of `policy` stands. `applied` holds what the network's table was when it was set: each point's digest.
+pub fn find(
+    point: &Point,
+    policy: &Policy,
+    applied: Option<&BTreeMap<String, String>>,
+    observed: &Observed,
+) -> Found {
+    let facts = &observed.facts;
+    match point.id.rule() {
+        Rule::Outbound | Rule::Inbound | Rule::Devices => network(point, applied, &observed.network),
+        Rule::Sshd => policy.sshd.as_ref().map_or_else(
+            || Found::not_here("no rule"),
+            |rule| match &observed.sshd {
+                Part::Said(Answer::Sshd(seen)) => {
+                    let (said, holds) = sshd::observed(rule, point.id.item(), seen);
+                    Found::seen(&said, holds).set(point)
+                }
+                other => without(other),
+            },
+        ),
+        Rule::Usb => usb(policy, facts),
+        Rule::Listening => listening(policy, facts),
+        Rule::Time => time(point, facts),
+        Rule::Sensors => sensor(point, policy, facts),
+        Rule::Polling => polling(point, policy, facts),
+        Rule::Thresholds => threshold(point, policy, facts),
+        Rule::Retention => {
+            let most = policy.retention.as_ref().map_or(u64::MAX, |rule| rule.outbox_kib);
+            Found::seen(
+                &format!("at most {} KiB", facts.outbox_kib),
+                facts.outbox_kib <= most,
+            )
+        }
+        Rule::Intervals => interval(point, policy, facts),
+        Rule::Support if policy.support.as_ref().is_some_and(|rule| rule.tunnel == May::No) => {
+            Found::seen("this agent opens no tunnel", true)
+        }
+        Rule::Support => Found::not_here("this agent opens no tunnel"),
+        Rule::Maintenance => Found::not_here("nothing on this box asks for a window yet"),
+        Rule::Accounts => Found::not_here("this agent may not read who can sign in"),
+        Rule::Bluetooth => Found::not_here("this agent does not rule the radio yet"),
+        Rule::ModbusWrites => Found::not_here("the guards follow agent.toml only"),
+    }
+}
+
+fn without(part: &Part) -> Found {
+    match part {
+        Part::Said(Answer::NotHere(why)) => Found::not_here(why),
+        Part::Said(Answer::Failed(why)) => Found::failed(why),
+        Part::NoHelper(why) => Found::not_here(&format!("no helper with rights: {why}")),
+        Part::Said(_) => Found::failed("the helper answered another question"),
+        Part::Unknown => Found::failed("not looked at yet"),
+    }
+}
+
+fn network(point: &Point, applied: Option<&BTreeMap<String, String>>, part: &Part) -> Found {
+    let Part::Said(Answer::Network(table)) = part else {
+        return without(part);
+    };
+    let Some(applied) = applied else {
+        return Found::failed("not applied yet");
+    };
+    let name = point.id.to_string();
+    // A point without rules of its own is part of what its rule's others are held against.
+    let rules = if applied.contains_key(&name) {
+        name
+    } else {
+        format!("{}/others", point.id.rule().name())
+    };
+    let said = match (applied.get(&rules), table.points.get(&rules)) {
+        (Some(was), Some(is)) if was == is => return Found::seen(&point.wanted, true).set(point),
+        (_, Some(_)) => "its rules were changed by hand",
+        (_, None) if table.points.is_empty() => "the table is gone",
+        (_, None) => "its rules are gone",
+    };
+    Found::seen(said, false).set(point)
+}
+
+fn usb(policy: &Policy, facts: &Facts) -> Found {
+    let Some(classes) = &facts.usb else {
+        return Found::not_here("this box shows no USB devices");
+    };
+    let allowed = policy
+        .usb
+        .as_ref()
+        .map(|rule| rule.allow.as_slice())
+        .unwrap_or_default();
+    let others: Vec<String> = classes
+        .iter()
+        .filter(|code| UsbClass::of(**code).is_none_or(|class| !allowed.contains(&class)))
+        .map(|code| {
+            UsbClass::of(*code).map_or_else(|| format!("class {code:02x}"), |class| class.name().to_owned())
+        })
+        .collect();
+    let said = if others.is_empty() {
+        "nothing else".to_owned()
+    } else {
+        format!("also {}", others.join(", "))
+    };
+    Found::seen(&said, others.is_empty())
+}
+
+fn listening(policy: &Policy, facts: &Facts) -> Found {
+    let Some(sockets) = &facts.listening else {
+        return Found::not_here("listening sockets cannot be seen");
+    };
+    let allowed = policy
+        .listening
+        .as_ref()
+        .map(|rule| rule.allow.as_slice())
+        .unwrap_or_default();
+    let may = |(protocol, port): &(Protocol, u16)| {
+        allowed
+            .iter()
+            .any(|one| one.protocol == *protocol && one.ports.holds(*port))
+    };
+    let others: Vec<String> = sockets
+        .iter()
+        .filter(|socket| !may(socket))
+        .map(|(protocol, port)| format!("{} {port}", protocol.name()))
+        .collect();
+    let said = if others.is_empty() {
+        "nothing else".to_owned()
+    } else {
+        format!("also {}", others.join(", "))
+    };
+    Found::seen(&said, others.is_empty())
+}
+
+fn time(point: &Point, facts: &Facts) -> Found {
+    match point.id.item() {
+        "error" if !facts.clock_synced => Found::seen("the clock is not synchronised", false),
+        "error" => Found::not_here("the kernel's estimate of the clock's error cannot be read here"),
+        _ => Found::not_here("this agent cannot tell which sources are asked"),
+    }
+}
+
+fn sensor(point: &Point, policy: &Policy, facts: &Facts) -> Found {
+    let allowed = policy
+        .sensors
+        .as_ref()
+        .map(|rule| rule.allow.as_slice())
+        .unwrap_or_default();
+    if point.id.item() == "others" {
+        let named = |sensor: &&SensorId| !allowed.iter().any(|one| one.sensor == **sensor);
+        let others: Vec<&str> = facts.sensors.keys().filter(named).map(SensorId::as_str).collect();
+        let said = if others.is_empty() {
+            "none".to_owned()
+        } else {
+            format!("also read: {}", others.join(", "))
+        };
+        return Found::seen(&said, others.is_empty());
+    }
+    let Some(rule) = allowed.iter().find(|one| one.sensor.as_str() == point.id.item()) else {
+        return Found::not_here("no such sensor");
+    };
+    match facts.sensors.get(&rule.sensor) {
+        None => Found::seen("this box has no such sensor", false),
+        Some(read) => {
+            let there = rule
+                .address
+                .as_ref()
+                .is_none_or(|address| address.as_str() == read.address);
+            Found::seen(&format!("at {}", read.address), there)
+        }
+    }
+}
+
+fn polling(point: &Point, policy: &Policy, facts: &Facts) -> Found {
+    let rule = policy
+        .polling
+        .as_ref()
+        .map(|rule| rule.every.as_slice())
+        .unwrap_or_default();
+    let found = rule.iter().find_map(|one| {
+        let wanted = (one.sensor.as_str() == point.id.item()).then_some(u64::from(one.interval_ms))?;
+        Some((wanted, facts.sensors.get(&one.sensor)?.interval_ms))
+    });
+    match found {
+        None => Found::not_here("this box has no such sensor"),
+        Some((wanted, is)) => Found::seen(&format!("every {is} ms"), is == wanted).set(point),
+    }
+}
+
+fn threshold(point: &Point, policy: &Policy, facts: &Facts) -> Found {
+    let rule = policy
+        .thresholds
+        .as_ref()
+        .map(|rule| rule.silent.as_slice())
+        .unwrap_or_default();
+    let found = rule.iter().find_map(|one| {
+        let wanted = (one.sensor.as_str() == point.id.item()).then_some(u64::from(one.minutes))?;
+        Some((wanted, facts.sensors.get(&one.sensor)?.silent_min))
+    });
+    match found {
+        None => Found::not_here("this box has no such sensor"),
+        Some((wanted, is)) => Found::seen(&format!("silent after {is} minutes"), is == wanted).set(point),
+    }
+}
+
+fn interval(point: &Point, policy: &Policy, facts: &Facts) -> Found {
+    let wanted = policy.intervals.as_ref().and_then(|rule| rule.posture_s);
+    match (point.id.item(), wanted) {
+        ("posture", Some(wanted)) => Found::seen(
+            &format!("every {} s", facts.posture_s),
+            facts.posture_s <= u64::from(wanted),
+        )
+        .set(point),
+        _ => Found::not_here("this agent keeps an interval of its own"),
+    }
+}

@@ -1,0 +1,572 @@
+//! Sequences of policies, orders, restarts, power cuts at every effect, failures and clock jumps.
+
+use homeward_protocol::policy::check::check;
+use homeward_protocol::policy::sign::{Keyring, PolicyDigest, Refusal, Review, SecondPerson, SigningKey};
+use homeward_protocol::policy::{Audience, PolicyVersion};
+use homeward_protocol::signed::{Signed, Signer};
+use homeward_protocol::wire::Bytes;
+use proptest::prelude::*;
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use std::sync::LazyLock;
+
+use super::ask::Table;
+use super::rules::Network;
+use super::*;
+
+const START: i64 = 1_795_000_000_000;
+const MINUTE: u64 = 60_000;
+
+struct Key(EcdsaKeyPair);
+
+impl Key {
+    #[expect(clippy::disallowed_methods, reason = "tests: randomness")]
+    fn new() -> Key {
+        let rng = SystemRandom::new();
+        let made = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &rng).expect("a key");
+        Key(EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, made.as_ref(), &rng).expect("a key"))
+    }
+
+    fn public(&self) -> PublicKey {
+        PublicKey::from_point(self.0.public_key().as_ref()).expect("a point")
+    }
+}
+
+impl Signer for Key {
+    #[expect(clippy::disallowed_methods, reason = "tests: randomness")]
+    fn sign(&self, message: &[u8]) -> Result<[u8; 64], String> {
+        let signature = self
+            .0
+            .sign(&SystemRandom::new(), message)
+            .map_err(|e| e.to_string())?;
+        signature
+            .as_ref()
+            .try_into()
+            .map_err(|_| "not 64 bytes".to_owned())
+    }
+}
+
+static HOUSE: LazyLock<[Key; 3]> = LazyLock::new(|| [Key::new(), Key::new(), Key::new()]);
+
+fn policy(version: u64) -> Policy {
+    let text = include_str!("../../../protocol/tests/policies/every-rule.toml");
+    let mut policy = check(text).policy.expect("a policy");
+    policy.version = PolicyVersion(version);
+    policy.audience = Audience::All;
+    // So that each version is another target.
+    policy.sshd.as_mut().expect("ruled").max_auth_tries = Some(u8::try_from(version % 9).unwrap_or(0) + 1);
+    policy
+}
+
+fn offer(policy: &Policy) -> Offer {
+    let [root, ann, ben] = &*HOUSE;
+    let key = |key: &Key, name: &str| SigningKey {
+        name: ShortText::cut(name),
+        key: key.public(),
+    };
+    let keyring = Keyring {
+        version: 1,
+        issued: policy.issued,
+        expires: policy.expires,
+        authors: vec![key(ann, "ann")],
+        reviewers: vec![key(ben, "ben")],
+        second_person: SecondPerson::Required,
+    };
+    let signed = Signed::seal(policy, ann).expect("seals");
+    let review = Review {
+        policy: PolicyDigest::of(&signed),
+        version: policy.version,
+        at: policy.issued,
+    };
+    Offer {
+        keyring: Bytes(Signed::seal(&keyring, root).expect("seals")),
+        policy: Bytes(signed),
+        review: Some(Bytes(Signed::seal(&review, ben).expect("seals"))),
+        groups: Vec::new(),
+    }
+}
+
+fn order(number: u64, ordered: Ordered) -> IsolationOrder {
+    IsolationOrder {
+        order: number,
+        ordered,
+        reason: ShortText::cut("a test"),
+        at: Timestamp::synced(START),
+    }
+}
+
+fn me() -> Me {
+    Me {
+        gateway: "gw-1".parse().expect("an id"),
+        roots: vec![HOUSE[0].public()],
+        needs: Needs {
+            agent: 999,
+            server_ports: vec![8883],
+            vital: vec![rules::Vital {
+                peer: Some("192.0.2.7".parse().expect("a network")),
+                port: 502,
+            }],
+        },
+    }
+}
+
+/// A box: what is on its disk and what is set on it, which outlast the agent.
+struct Home {
+    disk: Option<Saved>,
+    set: Target,
+    /// Whether a policy of this version lets the server be reached.
+    cuts_off: u64,
+    breaks: Option<Step>,
+    policies: Policies,
+    uptime: u64,
+    clock_ms: i64,
+    connected_at: u64,
+    /// Effects until the power is cut.
+    fuse: Option<usize>,
+    reconnects: u32,
+    /// Somebody changed the network since the box set it.
+    by_hand: bool,
+}
+
+impl Home {
+    fn new() -> Home {
+        let now = Moment {
+            uptime: Uptime(0),
+            at: Timestamp::synced(START),
+        };
+        let (policies, effects) = Policies::resume(Some(Saved::default()), me(), now);
+        assert_eq!(
+            effects,
+            [Effect::Look],
+            "a box that never had a policy is left alone"
+        );
+        Home {
+            disk: Some(Saved::default()),
+            set: Target::default(),
+            cuts_off: 0,
+            breaks: None,
+            policies,
+            uptime: 0,
+            clock_ms: START,
+            connected_at: 0,
+            fuse: None,
+            reconnects: 0,
+            by_hand: false,
+        }
+    }
+
+    fn now(&self) -> Moment {
+        Moment {
+            uptime: Uptime(self.uptime),
+            at: Timestamp::synced(self.clock_ms),
+        }
+    }
+
+    fn input(&mut self, input: Input) {
+        let effects = self.policies.handle(input, self.now());
+        self.act(effects);
+    }
+
+    fn restart(&mut self) {
+        let (policies, effects) = Policies::resume(self.disk.clone(), me(), self.now());
+        self.policies = policies;
+        self.act(effects);
+    }
+
+    /// As the shell does it.
+    fn act(&mut self, effects: Vec<Effect>) {
+        let mut row: std::collections::VecDeque<Effect> = effects.into();
+        let mut idle = row.is_empty();
+        loop {
+            self.promises();
+            let Some(effect) = row.pop_front() else {
+                if idle {
+                    return;
+                }
+                idle = true;
+                row = self.policies.handle(Input::Done, self.now()).into();
+                continue;
+            };
+            idle = false;
+            if let Some(left) = &mut self.fuse {
+                if *left == 0 {
+                    self.fuse = None;
+                    return self.restart();
+                }
+                *left -= 1;
+            }
+            let Some(input) = self.perform(effect) else {
+                continue;
+            };
+            let fails = matches!(input, Input::Failed(..) | Input::Set(_, Answer::Failed(_)));
+            let next = self.policies.handle(input, self.now());
+            if fails {
+                row = next.into();
+                idle = row.is_empty();
+            } else {
+                row.extend(next);
+            }
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) -> Option<Input> {
+        match effect {
+            Effect::Save(_) if self.breaks == Some(Step::Save) => {
+                Some(Input::Failed(Step::Save, "no space left on device".into()))
+            }
+            Effect::Save(saved) => {
+                self.disk = Some(*saved);
+                None
+            }
+            Effect::Ask(step, _) if self.breaks == Some(step) => {
+                Some(Input::Set(step, Answer::Failed("nft failed half-way".into())))
+            }
+            Effect::Ask(step, Request::SetNetwork(rules)) => {
+                self.set.network = rules.map(|rules| *rules);
+                self.by_hand = false;
+                Some(Input::Set(step, self.network()))
+            }
+            Effect::Ask(step, Request::SetSshd(rule)) => {
+                self.set.sshd = rule;
+                Some(Input::Set(step, self.sshd()))
+            }
+            Effect::Ask(..) => None,
+            Effect::Reconnect => {
+                self.reconnects += 1;
+                None
+            }
+            Effect::Look => {
+                let observed = Observed {
+                    network: Part::Said(self.network()),
+                    sshd: Part::Said(self.sshd()),
+                    ..Observed::default()
+                };
+                Some(Input::Seen(Box::new(observed)))
+            }
+        }
+    }
+
+    fn network(&self) -> Answer {
+        let text = serde_json::to_string(&self.set.network).expect("writes");
+        let points = self
+            .set
+            .network
+            .as_ref()
+            .map(nftables::points_of)
+            .unwrap_or_default();
+        Answer::Network(Table {
+            mark: None,
+            points: points.into_iter().map(|point| (point, text.clone())).collect(),
+            stopped: Vec::new(),
+        })
+    }
+
+    fn sshd(&self) -> Answer {
+        Answer::Sshd(
+            self.set
+                .sshd
+                .as_ref()
+                .map(|rule| sshd::read(&sshd::file(rule)))
+                .unwrap_or_default(),
+        )
+    }
+
+    /// Whether the rules that are set now let the agent reach its server.
+    fn reachable(&self) -> bool {
+        let tries = self.set.sshd.as_ref().and_then(|rule| rule.max_auth_tries);
+        let cut = u8::try_from(self.cuts_off % 9).unwrap_or(0) + 1;
+        self.cuts_off == 0 || tries != Some(cut)
+    }
+
+    fn wait(&mut self, ms: u64) {
+        let end = self.uptime + ms;
+        while self.uptime < end {
+            let next = self.policies.deadline().0.clamp(self.uptime + 1, end);
+            self.clock_ms += i64::try_from(next - self.uptime).expect("short");
+            self.uptime = next;
+            if self.reachable() {
+                self.connected_at = self.uptime;
+                self.input(Input::Reached(Uptime(self.connected_at)));
+            }
+            self.input(Input::Tick);
+        }
+    }
+
+    /// What must hold at every moment.
+    fn promises(&mut self) {
+        let now = self.now().at;
+        let report = self.policies.clone().report(now);
+        // Reported as settled: then all of it is set.
+        if report.phase == Phase::Settled && self.policies.saved.touched && !self.by_hand {
+            assert_eq!(
+                self.policies.applied.as_ref(),
+                Some(&self.set),
+                "settled, and something else is set"
+            );
+        }
+        let isolated = report
+            .isolation
+            .is_some_and(|isolation| isolation.since.is_some());
+        if isolated && !self.by_hand {
+            let rules = self.set.network.as_ref();
+            assert!(rules.is_some_and(only_vital), "isolated, and the network is open");
+        }
+        // Whatever is set keeps the vital flow.
+        if let Some(network) = &self.set.network {
+            assert_eq!(network.needs, me().needs);
+        }
+    }
+}
+
+fn only_vital(rules: &Network) -> bool {
+    rules.outbound.as_ref().is_some_and(|rule| rule.flow.is_empty())
+        && rules.inbound.as_ref().is_some_and(|rule| rule.flow.is_empty())
+        && rules.devices.as_ref().is_some_and(|rule| rule.device.is_empty())
+}
+
+fn taken(home: &Home) -> Option<u64> {
+    home.policies
+        .good
+        .as_ref()
+        .map(|held| held.accepted.mark.version.0)
+}
+
+#[test]
+fn a_policy_is_applied_confirmed_and_holds() {
+    let mut home = Home::new();
+    home.input(Input::Offered(Some(Box::new(offer(&policy(7))))));
+    let report = home.policies.report(home.now().at);
+    assert_eq!(
+        (report.phase, taken(&home)),
+        (Phase::Confirming, None),
+        "applied is not confirmed"
+    );
+    assert_eq!(home.reconnects, 1, "what is confirmed is a new connection");
+    home.wait(MINUTE);
+    let report = home.policies.report(home.now().at);
+    assert_eq!((report.phase, taken(&home)), (Phase::Settled, Some(7)));
+    assert_eq!(home.set, Target::of(Some(&policy(7)), &me().needs));
+    let network = |point: &&PointState| point.point.to_string().starts_with("outbound");
+    assert!(
+        report
+            .points
+            .iter()
+            .filter(network)
+            .all(|point| point.standing == Standing::Holds),
+        "{report:#?}"
+    );
+    // Twice, and out of order.
+    home.input(Input::Offered(Some(Box::new(offer(&policy(6))))));
+    assert_eq!(
+        home.policies
+            .report(home.now().at)
+            .refused
+            .map(|refused| refused.why),
+        Some(Refusal::Older)
+    );
+    let same = home
+        .disk
+        .as_ref()
+        .and_then(|saved| saved.good.clone())
+        .expect("kept");
+    home.input(Input::Offered(Some(Box::new(same))));
+    assert_eq!(home.policies.report(home.now().at).refused, None);
+    assert_eq!(home.reconnects, 1, "the same policy is not applied again");
+}
+
+#[test]
+fn a_policy_that_cuts_the_server_off_is_left_in_its_time_and_tried_again_later() {
+    let mut home = Home::new();
+    home.input(Input::Offered(Some(Box::new(offer(&policy(7))))));
+    home.wait(MINUTE);
+    home.cuts_off = 8;
+    let bad = offer(&policy(8));
+    home.input(Input::Offered(Some(Box::new(bad.clone()))));
+    home.wait(239_000);
+    assert!(!home.reachable(), "on trial");
+    home.wait(2_000);
+    assert_eq!((home.reachable(), taken(&home)), (true, Some(7)));
+    let returned = home.policies.report(home.now().at).returned.expect("told");
+    assert_eq!(
+        (returned.from.version.0, returned.cause),
+        (8, ReturnCause::ServerNotReached)
+    );
+    home.input(Input::Offered(Some(Box::new(bad.clone()))));
+    assert!(home.reachable(), "not at once again");
+    home.wait(61 * MINUTE);
+    // The operator mended the network, not the policy.
+    home.cuts_off = 0;
+    home.input(Input::Offered(Some(Box::new(bad))));
+    home.wait(MINUTE);
+    assert_eq!(taken(&home), Some(8));
+    assert_eq!(home.policies.report(home.now().at).returned, None);
+}
+
+#[test]
+fn a_part_that_cannot_be_set_leaves_what_held_before_and_says_why() {
+    for step in [Step::Network, Step::Sshd, Step::Save] {
+        let mut home = Home::new();
+        home.input(Input::Offered(Some(Box::new(offer(&policy(7))))));
+        home.wait(MINUTE);
+        let before = home.set.clone();
+        home.breaks = Some(step);
+        home.input(Input::Offered(Some(Box::new(offer(&policy(8))))));
+        home.wait(MINUTE);
+        home.breaks = None;
+        home.wait(5 * MINUTE);
+        assert_eq!((home.set.clone(), taken(&home)), (before, Some(7)), "{step:?}");
+        let returned = home.policies.report(home.now().at).returned.expect("told");
+        assert!(matches!(returned.cause, ReturnCause::StepFailed(_)), "{step:?}");
+        home.restart();
+        home.wait(MINUTE);
+        assert_eq!(taken(&home), Some(7), "{step:?}");
+    }
+}
+
+#[test]
+fn an_order_isolates_at_once_outlasts_restarts_and_a_full_disk_and_is_lifted() {
+    let mut home = Home::new();
+    home.input(Input::Offered(Some(Box::new(offer(&policy(7))))));
+    home.wait(MINUTE);
+    home.input(Input::Ordered(order(1, Ordered::Isolate)));
+    assert!(home.set.network.as_ref().is_some_and(only_vital));
+    assert!(
+        home.policies
+            .report(home.now().at)
+            .isolation
+            .is_some_and(|one| one.since.is_some())
+    );
+    home.restart();
+    home.wait(MINUTE);
+    assert!(home.set.network.as_ref().is_some_and(only_vital));
+    home.input(Input::Ordered(order(2, Ordered::Lift)));
+    assert_eq!(home.set, Target::of(Some(&policy(7)), &me().needs));
+    home.breaks = Some(Step::Save);
+    home.input(Input::Ordered(order(3, Ordered::Isolate)));
+    assert!(
+        home.set.network.as_ref().is_some_and(only_vital),
+        "a full disk keeps no box open"
+    );
+    // A box without any policy, too.
+    let mut bare = Home::new();
+    bare.input(Input::Ordered(order(1, Ordered::Isolate)));
+    assert!(bare.set.network.as_ref().is_some_and(only_vital));
+    bare.input(Input::Ordered(order(2, Ordered::Lift)));
+    assert_eq!(bare.set, Target::default());
+}
+
+#[test]
+fn the_end_of_a_policy_and_what_cannot_be_read_lead_to_the_strict_one() {
+    let mut home = Home::new();
+    home.input(Input::Offered(Some(Box::new(offer(&policy(7))))));
+    home.wait(MINUTE);
+    home.clock_ms = policy(7).expires.ms() + 1;
+    home.wait(2 * MINUTE);
+    assert_eq!(
+        home.policies.report(home.now().at).basis,
+        Basis::StrictAfterExpiry
+    );
+    assert!(home.set.network.as_ref().is_some_and(only_vital));
+    // The clock was wrong.
+    home.clock_ms = START + 600_000;
+    home.wait(2 * MINUTE);
+    assert_eq!(home.set, Target::of(Some(&policy(7)), &me().needs));
+    home.disk = None;
+    home.restart();
+    assert_eq!(home.policies.report(home.now().at).basis, Basis::StrictUnreadable);
+    assert!(home.set.network.as_ref().is_some_and(only_vital));
+}
+
+#[test]
+fn a_change_by_hand_is_found_within_a_minute_and_put_back() {
+    let mut home = Home::new();
+    home.input(Input::Offered(Some(Box::new(offer(&policy(7))))));
+    home.wait(2 * MINUTE);
+    home.set.network = None;
+    home.set.sshd = None;
+    home.by_hand = true;
+    home.wait(MINUTE);
+    assert_eq!(home.set, Target::of(Some(&policy(7)), &me().needs));
+}
+
+#[derive(Debug, Clone)]
+enum Move {
+    Offer(u64),
+    CutsOff(u64),
+    Order(u64, bool),
+    Wait(u64),
+    Restart,
+    PowerCut(usize),
+    Breaks(Option<Step>),
+    ClockJump(i64),
+    ByHand,
+}
+
+fn moves() -> impl Strategy<Value = Move> {
+    prop_oneof![
+        (1..9u64).prop_map(Move::Offer),
+        (0..9u64).prop_map(Move::CutsOff),
+        (1..5u64, any::<bool>()).prop_map(|(number, isolate)| Move::Order(number, isolate)),
+        (1..600_000u64).prop_map(Move::Wait),
+        Just(Move::Restart),
+        (0..9usize).prop_map(Move::PowerCut),
+        prop_oneof![
+            Just(None),
+            Just(Some(Step::Save)),
+            Just(Some(Step::Network)),
+            Just(Some(Step::Sshd))
+        ]
+        .prop_map(Move::Breaks),
+        prop_oneof![Just(-START), Just(0), Just(3_600_000), Just(400 * 86_400_000i64)]
+            .prop_map(Move::ClockJump),
+        Just(Move::ByHand),
+    ]
+}
+
+static OFFERS: LazyLock<Vec<Offer>> = LazyLock::new(|| (0..9).map(|v| offer(&policy(v.max(1)))).collect());
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 120, ..ProptestConfig::default() })]
+
+    /// The promises hold at each effect ([`Home::promises`]), and in the end, with the world mended, the box is settled
+    /// on what it should be, and its server is reached.
+    #[test]
+    fn no_sequence_leaves_a_half_applied_set_or_a_box_without_its_server(
+        moves in proptest::collection::vec(moves(), 1..24),
+    ) {
+        let mut home = Home::new();
+        for one in moves {
+            match one {
+                Move::Offer(version) => {
+                    let offer = OFFERS[usize::try_from(version).expect("small")].clone();
+                    home.input(Input::Offered(Some(Box::new(offer))));
+                }
+                Move::CutsOff(version) => home.cuts_off = version,
+                Move::Order(number, true) => home.input(Input::Ordered(order(number, Ordered::Isolate))),
+                Move::Order(number, false) => home.input(Input::Ordered(order(number, Ordered::Lift))),
+                Move::Wait(ms) => home.wait(ms),
+                Move::Restart => home.restart(),
+                Move::PowerCut(after) => home.fuse = Some(after),
+                Move::Breaks(step) => home.breaks = step,
+                Move::ClockJump(ms) => home.clock_ms = (START + ms).max(0),
+                Move::ByHand => {
+                    home.set.network = None;
+                    home.by_hand = true;
+                }
+            }
+            // A power cut needs an effect to cut at: the next one.
+            prop_assert!(home.policies.deadline().0 <= home.uptime + 3_600_000);
+        }
+        home.breaks = None;
+        home.fuse = None;
+        home.clock_ms = START + 1000;
+        home.wait(20 * MINUTE);
+        let report = home.policies.report(home.now().at);
+        prop_assert_eq!(report.phase, Phase::Settled);
+        prop_assert_eq!(&home.set, &home.policies.target(home.now().at));
+        // A policy that was good when it was confirmed may cut the server off later: that is no fault of applying.
+        if taken(&home) != Some(home.cuts_off) {
+            prop_assert!(home.reachable());
+        }
+    }
+}

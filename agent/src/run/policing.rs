@@ -1,0 +1,139 @@
+//! Shell: what the policies of a box start with, as it starts and for the command line.
+#![expect(clippy::disallowed_methods, reason = "shell: a file")]
+
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use homeward_protocol::policy::{MAX_POLICY, Policy};
+use rustls::pki_types::CertificateDer;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::WISHES;
+use super::wards::{Task, task};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::identity::keys::{Folder, Identity, KeyError, Server};
+use crate::outbox::keeper::Outbox;
+use crate::policy::helper::{Helper, SOCKET};
+use crate::policy::keep::{Keeping, load, roots};
+use crate::policy::overlay::{facts, overlay, vital};
+use crate::policy::rules::Needs;
+use crate::policy::standing::Facts;
+use crate::policy::{Effect, Heard, Me, Moment, Policies};
+use crate::sense::Sensor;
+use crate::status::LinkStatus;
+
+/// What the policies of a box start with.
+pub struct Start {
+    /// What was decided before, and what is to be done first.
+    pub policies: (Policies, Vec<Effect>),
+    /// What the agent runs with.
+    pub facts: Facts,
+    /// The socket of the helper with rights.
+    pub helper: PathBuf,
+}
+
+/// The ends of the task that keeps the policies.
+pub struct Ends {
+    /// Where offers and orders go.
+    pub heard: mpsc::Sender<Heard>,
+    /// Told when the link is to connect anew.
+    pub again: watch::Receiver<u64>,
+    /// The task; none for a box that takes no policies.
+    pub task: Option<Task>,
+}
+
+/// The task that keeps the policies in a data folder, and its ends.
+pub fn keep(
+    start: Option<(Start, PathBuf)>,
+    outbox: &Outbox,
+    clock: &Arc<Clock>,
+    (link, trust): (
+        &watch::Receiver<LinkStatus>,
+        &watch::Receiver<Vec<CertificateDer<'static>>>,
+    ),
+    stop: &CancellationToken,
+) -> Ends {
+    let (heard_tx, heard) = mpsc::channel(WISHES);
+    let (reconnect, again) = watch::channel(0);
+    let keeping = start.map(|(start, data)| Keeping {
+        data,
+        start: start.policies,
+        facts: start.facts,
+        helper: Helper { socket: start.helper },
+        outbox: outbox.clone(),
+        clock: Arc::clone(clock),
+        heard,
+        link: link.clone(),
+        trust: trust.clone(),
+        reconnect,
+    });
+    Ends {
+        heard: heard_tx,
+        again,
+        task: keeping.map(|keeping| task("policy", keeping.run(stop.clone()))),
+    }
+}
+
+/// Goes on with what is kept, and lays the policy over what agent.toml says.
+pub fn resume(
+    data: &Path,
+    identity: &Identity,
+    (config, sensors): (&mut Config, &mut Vec<Sensor>),
+    clock: &Clock,
+) -> Start {
+    let me = me(&identity.server, &identity.trust, config, sensors);
+    let policies = Policies::resume(load(data), me, moment(clock));
+    if let Some(policy) = policies.0.effective(clock.now()).1 {
+        overlay(&policy, config, sensors);
+    }
+    let helper = config.policy_helper.clone().unwrap_or_else(|| SOCKET.into());
+    Start {
+        policies,
+        facts: facts(config, sensors),
+        helper,
+    }
+}
+
+fn me(server: &Server, trust: &[CertificateDer<'_>], config: &Config, sensors: &[Sensor]) -> Me {
+    let doors = &server.doors;
+    let mut ports = vec![doors.gate.port, doors.renewal.port, server.enrolment.port];
+    ports.extend(config.gate.as_ref().map(|gate| gate.port));
+    ports.sort_unstable();
+    ports.dedup();
+    Me {
+        gateway: server.gateway.clone(),
+        roots: roots(trust),
+        needs: Needs {
+            agent: rustix::process::getuid().as_raw(),
+            server_ports: ports,
+            vital: vital(sensors),
+        },
+    }
+}
+
+fn moment(clock: &Clock) -> Moment {
+    Moment {
+        uptime: clock.uptime(),
+        at: clock.now(),
+    }
+}
+
+/// The policy that rules the box of a data folder now, isolation and its end considered; none for none.
+pub fn now(data: &Path, clock: &Clock) -> Result<Option<Policy>, KeyError> {
+    let folder = Folder::within(data);
+    let config = Config::parse("").map_err(|_| KeyError::NotEnrolled(data.to_owned()))?;
+    let me = me(&folder.server()?, &folder.trust()?, &config, &[]);
+    let (policies, _) = Policies::resume(load(data), me, moment(clock));
+    Ok(policies.effective(clock.now()).1)
+}
+
+/// The text of a policy document.
+pub fn document(file: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let most = u64::try_from(MAX_POLICY).unwrap_or(u64::MAX).saturating_add(1);
+    std::fs::File::open(file)?.take(most).read_to_string(&mut text)?;
+    Ok(text)
+}

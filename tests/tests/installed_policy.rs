@@ -1,0 +1,513 @@
+//! What a policy sets, for real: nftables in network namespaces, sshd as Debian has it, by the helper as it is installed.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "shell: tests start programs and write files"
+)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use homeward_agent::policy::ask::{Answer, Request, Table, Way};
+use homeward_agent::policy::rules::{Needs, Network, Vital};
+use homeward_agent::policy::tighten::tightened;
+use homeward_agent::policy::{nftables, sshd};
+use homeward_protocol::policy::Policy;
+use homeward_protocol::policy::check::check;
+use homeward_protocol::policy::rules::Sshd;
+use homeward_tests::netns::{Netns, Place, Running};
+use homeward_tests::programs::{binary, finish};
+use homeward_tests::shared;
+
+const LIMIT: Duration = Duration::from_mins(1);
+/// The user that the agent is here.
+const AGENT: u32 = 12345;
+
+const DOCUMENT: &str = r#"
+name = "a home in namespaces"
+version = 1
+issued = "2026-11-18T08:00:00Z"
+expires = "2027-05-18T08:00:00Z"
+on_expiry = "strict"
+confirm_s = 240
+audience = "all"
+hazards = { h-1 = "Something speaks to the world through the box." }
+
+[outbound]
+hazard = "h-1"
+fleet = ["203.0.113.1"]
+flow = [{ name = "ntp", peer = "203.0.113.1", protocol = "udp", ports = ["123"] }]
+
+[inbound]
+hazard = "h-1"
+flow = [{ name = "ssh", peer = "192.168.7.0/24", protocol = "tcp", ports = ["22"] }]
+
+[devices]
+hazard = "h-1"
+apart_from = ["192.168.0.0/16"]
+
+[[devices.device]]
+name = "monitor"
+address = "10.20.0.7"
+flow = [
+  { name = "clinic", peer = "198.51.100.9", protocol = "tcp", ports = ["5000"] },
+  { name = "anywhere", peer = "0.0.0.0/0", protocol = "tcp", ports = ["7777"] },
+]
+"#;
+
+fn policy() -> Policy {
+    let checked = check(DOCUMENT);
+    checked
+        .policy
+        .unwrap_or_else(|| panic!("{:#?}", checked.findings))
+}
+
+fn rules(policy: &Policy) -> Network {
+    let needs = Needs {
+        agent: AGENT,
+        server_ports: vec![8883],
+        vital: vec![Vital {
+            peer: Some("10.20.0.7".parse().expect("a network")),
+            port: 502,
+        }],
+    };
+    Network::of(policy, &needs).expect("it rules the network")
+}
+
+fn set(home: &Netns, rules: Option<Network>) -> Table {
+    match home.ask(&Request::SetNetwork(rules.map(Box::new)), &[]) {
+        Answer::Network(table) => table,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn seen(home: &Netns) -> Table {
+    match home.ask(&Request::SeeNetwork, &[]) {
+        Answer::Network(table) => table,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Counts the lines that come to a TCP port, and says how many there were once `wanted` have come.
+const COUNT: &str = "
+import socket, sys
+s = socket.create_server((sys.argv[1], int(sys.argv[2])))
+print('ready', flush=True)
+wanted, count = int(sys.argv[3]), 0
+while count < wanted:
+    c, _ = s.accept()
+    with c:
+        data = c.makefile('rb')
+        for line in data:
+            count += 1
+        c.close()
+print(count, flush=True)
+";
+
+/// Sends so many readings, a hundred a connection.
+const SEND: &str = "
+import socket, sys
+left = int(sys.argv[3])
+while left:
+    n = min(100, left)
+    with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=20) as c:
+        c.sendall(b'reading\\n' * n)
+    left -= n
+";
+
+/// Tries so many flows to random addresses and ports, half TCP and half UDP, and prints each.
+const STRAY: &str = "
+import random, socket, sys
+random.seed(int(sys.argv[2]))
+seen = set()
+while len(seen) < int(sys.argv[1]):
+    a = '%d.%d.%d.%d' % (random.randint(1, 126), random.randint(0, 255), random.randint(0, 255), random.randint(1, 254))
+    if a.startswith('10.20.0.'):
+        continue
+    port = random.choice([p for p in (random.randint(1, 65535), 80, 443, 53, 5000) if p != 7777])
+    udp = random.random() < 0.5
+    if (a, port, udp) in seen:
+        continue
+    seen.add((a, port, udp))
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM)
+    s.setblocking(False)
+    try:
+        if udp: s.sendto(b'x', (a, port))
+        else: s.connect((a, port))
+    except OSError:
+        pass
+    s.close()
+    print(17 if udp else 6, a, port)
+";
+
+/// Whether a TCP connection can be made.
+const REACH: &str = "
+import os, socket, sys
+'x'.encode('idna')
+if len(sys.argv) > 3: os.setuid(int(sys.argv[3]))
+try:
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3).close()
+    print('yes')
+except OSError:
+    print('no')
+";
+
+/// Takes connections on ports for ever.
+const LISTEN: &str = "
+import selectors, socket, sys
+sel = selectors.DefaultSelector()
+for port in sys.argv[1:]:
+    s = socket.create_server(('', int(port)))
+    sel.register(s, selectors.EVENT_READ)
+print('ready', flush=True)
+while True:
+    for key, _ in sel.select():
+        c, _ = key.fileobj.accept()
+        c.close()
+";
+
+fn python(home: &Netns, place: Place, script: &str, args: &[&str]) -> String {
+    home.run(place, "python3", &[&["-c", script], args].concat())
+}
+
+/// Starts one that says that it is ready.
+fn ready(
+    home: &Netns,
+    place: Place,
+    script: &str,
+    args: &[&str],
+) -> (Running, BufReader<std::process::ChildStdout>) {
+    let mut running = home.start(place, "python3", &[&["-c", script], args].concat());
+    let mut lines = BufReader::new(running.0.stdout.take().expect("it was piped"));
+    let mut line = String::new();
+    lines.read_line(&mut line).expect("it speaks");
+    assert_eq!(line, "ready\n");
+    (running, lines)
+}
+
+fn reaches(home: &Netns, place: Place, address: &str, port: &str, user: Option<&str>) -> bool {
+    let args: Vec<&str> = [address, port].into_iter().chain(user).collect();
+    python(home, place, REACH, &args).trim() == "yes"
+}
+
+#[test]
+fn a_thousand_forbidden_flows_are_stopped_and_told_and_of_ten_thousand_readings_none_is_lost() {
+    let Some(home) = Netns::new("flows") else { return };
+    set(&home, Some(rules(&policy())));
+    let (_clinic, mut counted) = ready(&home, Place::World, COUNT, &["198.51.100.9", "5000", "10000"]);
+    let sending = home.start(
+        Place::Device,
+        "python3",
+        &["-c", SEND, "198.51.100.9", "5000", "10000"],
+    );
+    let tried = python(&home, Place::Device, STRAY, &["1000", "7"]);
+    let tried: BTreeSet<String> = tried.lines().map(str::to_owned).collect();
+    assert_eq!(tried.len(), 1000);
+    let told: BTreeSet<String> = seen(&home)
+        .stopped
+        .into_iter()
+        .filter(|stop| stop.way == Way::Through)
+        .map(|stop| {
+            assert_eq!(stop.from, Some("10.20.0.7".parse().expect("an address")));
+            let to = stop.to.expect("a destination");
+            format!("{} {to} {}", stop.protocol.unwrap_or(0), stop.port)
+        })
+        .collect();
+    assert_eq!(told, tried, "each is told at its first packet");
+    let mut count = String::new();
+    counted.read_line(&mut count).expect("it speaks");
+    assert_eq!(count, "10000\n");
+    drop(sending);
+}
+
+#[test]
+fn the_household_stays_apart_and_each_reaches_only_what_is_listed() {
+    let Some(home) = Netns::new("apart") else { return };
+    let (_world, _said) = ready(&home, Place::World, LISTEN, &["5000", "7777", "8883", "80"]);
+    let (_house, _said) = ready(&home, Place::Household, LISTEN, &["7777", "80"]);
+    let (_box, _said) = ready(&home, Place::Box, LISTEN, &["22", "80"]);
+    let (_sensor, _said) = ready(&home, Place::Device, LISTEN, &["502", "80"]);
+    let agent = AGENT.to_string();
+    let me = Some(agent.as_str());
+    assert!(
+        reaches(&home, Place::Device, "192.168.7.1", "80", None),
+        "before, all is open"
+    );
+    set(&home, Some(rules(&policy())));
+    let table = [
+        (Place::Device, "198.51.100.9", "5000", None, true),
+        (Place::Device, "203.0.113.1", "7777", None, true),
+        (Place::Device, "192.168.7.1", "7777", None, false),
+        (Place::Device, "192.168.7.1", "80", None, false),
+        (Place::Device, "203.0.113.1", "80", None, false),
+        (Place::Household, "10.20.0.7", "80", None, false),
+        (Place::World, "10.20.0.7", "80", None, false),
+        (Place::Household, "192.168.7.2", "22", None, true),
+        (Place::Household, "192.168.7.2", "80", None, false),
+        (Place::World, "203.0.113.2", "22", None, false),
+        (Place::Box, "203.0.113.1", "8883", me, true),
+        (Place::Box, "203.0.113.1", "8883", None, false),
+        (Place::Box, "203.0.113.1", "80", me, false),
+        (Place::Box, "10.20.0.7", "502", me, true),
+        (Place::Box, "10.20.0.7", "502", None, false),
+    ];
+    for (place, address, port, user, may) in table {
+        assert_eq!(
+            reaches(&home, place, address, port, user),
+            may,
+            "{place:?} -> {address}:{port} as {user:?}"
+        );
+    }
+    let stopped = seen(&home).stopped;
+    let users: BTreeSet<Option<u32>> = stopped
+        .iter()
+        .filter(|stop| stop.way == Way::Out)
+        .map(|stop| stop.user)
+        .collect();
+    assert_eq!(
+        users,
+        [Some(0), Some(AGENT)].into(),
+        "a program of the box is told by its user"
+    );
+    // Isolated: what is vital stays, everything else ends.
+    set(&home, Some(rules(&tightened(Some(&policy())))));
+    for (place, address, port, user, may) in [
+        (Place::Box, "203.0.113.1", "8883", me, true),
+        (Place::Box, "10.20.0.7", "502", me, true),
+        (Place::Device, "198.51.100.9", "5000", None, false),
+        (Place::Household, "192.168.7.2", "22", None, false),
+    ] {
+        assert_eq!(
+            reaches(&home, place, address, port, user),
+            may,
+            "isolated: {address}:{port}"
+        );
+    }
+    set(&home, None);
+    assert!(
+        reaches(&home, Place::World, "203.0.113.2", "22", None),
+        "taken away, all is as before"
+    );
+}
+
+#[test]
+fn a_change_by_hand_is_seen_by_its_point_and_other_tables_are_left_alone() {
+    let Some(home) = Netns::new("drift") else { return };
+    home.run(
+        Place::Box,
+        "nft",
+        &["add table inet filter { chain mine { type filter hook input priority 0 ; } ; }"],
+    );
+    let before = set(&home, Some(rules(&policy())));
+    assert_eq!(seen(&home).points, before.points);
+    for point in nftables::points_of(&rules(&policy())) {
+        assert!(before.points.contains_key(&point), "{point}");
+    }
+    home.run(
+        Place::Box,
+        "nft",
+        &["insert rule inet homeward through ip daddr 198.51.100.1 accept"],
+    );
+    let after = seen(&home);
+    assert_ne!(
+        after.points.get("others"),
+        before.points.get("others"),
+        "a rule that is nobody's"
+    );
+    set(&home, Some(rules(&policy())));
+    assert_eq!(seen(&home).points, before.points, "put back");
+    home.run(Place::Box, "nft", &["flush chain inet homeward out"]);
+    assert!(!seen(&home).points.contains_key("outbound/fleet"));
+    home.run(Place::Box, "nft", &["delete table inet homeward"]);
+    assert_eq!(seen(&home), Table::default());
+    assert!(
+        home.run(Place::Box, "nft", &["list tables"])
+            .contains("inet filter")
+    );
+    // What uninstalling does.
+    set(&home, Some(rules(&policy())));
+    let postrm = shared::workspace().join("packaging/agent/debian/postrm");
+    let postrm = postrm.to_string_lossy().into_owned();
+    if !Path::new("/etc/ssh/sshd_config.d/00-homeward.conf").exists() {
+        home.run(Place::Box, "sh", &[&postrm, "remove"]);
+        assert_eq!(seen(&home), Table::default());
+        assert!(
+            home.run(Place::Box, "nft", &["list tables"])
+                .contains("inet filter")
+        );
+    }
+}
+
+#[test]
+fn rules_that_nft_refuses_leave_those_before_and_a_box_without_nft_says_so() {
+    let Some(home) = Netns::new("half") else { return };
+    let before = set(&home, Some(rules(&policy())));
+    let folder = tempfile::tempdir().expect("a folder");
+    // An nft that fails half-way: it is given the first half of its input.
+    let half = folder.path().join("nft");
+    let script = "#!/bin/sh\nif [ \"$2\" = list ]; then exec /usr/sbin/nft \"$@\"; fi\n/usr/bin/head -c 3000 | /usr/sbin/nft -j -f -\n";
+    fs::write(&half, script).expect("our own folder");
+    Command::new("chmod")
+        .arg("755")
+        .arg(&half)
+        .status()
+        .expect("chmod");
+    let other = Request::SetNetwork(Some(Box::new(rules(&tightened(None)))));
+    let answer = home.ask(&other, &["--nft", &half.to_string_lossy()]);
+    assert!(matches!(answer, Answer::Failed(_)), "{answer:?}");
+    assert_eq!(seen(&home).points, before.points, "all or nothing");
+    // One that does nothing, and says that all is well.
+    let script = "#!/bin/sh\nif [ \"$2\" = list ]; then exec /usr/sbin/nft \"$@\"; fi\n";
+    fs::write(&half, script).expect("our own folder");
+    let answer = home.ask(&other, &["--nft", &half.to_string_lossy()]);
+    assert!(matches!(answer, Answer::Failed(_)), "{answer:?}");
+    let answer = home.ask(&other, &["--nft", "/nonexistent/nft"]);
+    assert!(
+        matches!(&answer, Answer::NotHere(why) if why.contains("nft")),
+        "{answer:?}"
+    );
+    let answer = home.ask(&Request::SetNetwork(None), &["--nft", "/nonexistent/nft"]);
+    assert!(
+        matches!(answer, Answer::Network(_)),
+        "nothing to take away: {answer:?}"
+    );
+}
+
+/// A folder with an sshd's files, and the helper's arguments for it.
+fn sshd_of(folder: &Path, main: &str) -> Vec<String> {
+    let drop_ins = folder.join("sshd_config.d");
+    fs::create_dir_all(&drop_ins).expect("our own folder");
+    let key = folder.join("key");
+    if !key.exists() {
+        let made = Command::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+            .arg(&key)
+            .status();
+        assert!(made.expect("ssh-keygen").success());
+    }
+    let config = folder.join("sshd_config");
+    let include = format!(
+        "Include {}/*.conf\nHostKey {}\n{main}\n",
+        drop_ins.display(),
+        key.display()
+    );
+    fs::write(&config, include).expect("our own folder");
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    vec![
+        "--sshd-config".into(),
+        text(&config),
+        "--sshd-folder".into(),
+        text(&drop_ins),
+        "--sshd-pid".into(),
+        text(&folder.join("no-pid")),
+    ]
+}
+
+fn ask_here(request: &Request, args: &[String]) -> Answer {
+    use std::io::{Read as _, Write as _};
+    let (mut ours, its) = std::os::unix::net::UnixStream::pair().expect("a pair");
+    let mut command = Command::new(binary("homeward-apply"));
+    command.args(args).stdin(std::os::fd::OwnedFd::from(its));
+    let mut child = command.spawn().expect("it starts");
+    drop(command);
+    let mut line = serde_json::to_vec(request).expect("a request");
+    line.push(b'\n');
+    ours.write_all(&line).expect("it listens");
+    let mut answer = String::new();
+    ours.read_to_string(&mut answer).expect("it answers");
+    child.wait().expect("it ends");
+    serde_json::from_str(&answer).unwrap_or_else(|e| panic!("{e}: {answer}"))
+}
+
+fn sshd_rule() -> Sshd {
+    let text = include_str!("../../protocol/tests/policies/every-rule.toml");
+    check(text).policy.and_then(|policy| policy.sshd).expect("ruled")
+}
+
+#[test]
+fn sshd_is_set_read_back_and_a_setting_that_it_refuses_leaves_the_file_before() {
+    let Some(_) = shared::debian("sshd", "openssh-server") else {
+        return;
+    };
+    if !rustix::process::geteuid().is_root() {
+        return shared::missing("root", "sshd -T reads its host keys as root");
+    }
+    let _there = fs::create_dir_all("/run/sshd");
+    let folder = tempfile::tempdir().expect("a folder");
+    let args = sshd_of(folder.path(), "PasswordAuthentication yes");
+    let rule = sshd_rule();
+    let Answer::Sshd(seen) = ask_here(&Request::SetSshd(Some(rule.clone())), &args) else {
+        panic!("not set")
+    };
+    for (_, item) in sshd::SETTINGS {
+        let (said, holds) = sshd::observed(&rule, item, &seen);
+        assert!(holds, "{item}: {said}");
+    }
+    let file = folder.path().join("sshd_config.d/00-homeward.conf");
+    let before = fs::read_to_string(&file).expect("our file");
+    // A main file that sshd refuses: what is written makes no difference, and what was there stands again.
+    let broken = sshd_of(folder.path(), "NoSuchSetting yes");
+    let other = Sshd {
+        max_auth_tries: Some(9),
+        ..rule.clone()
+    };
+    let answer = ask_here(&Request::SetSshd(Some(other)), &broken);
+    assert!(
+        matches!(&answer, Answer::Failed(why) if why.contains("sshd refuses")),
+        "{answer:?}"
+    );
+    assert_eq!(fs::read_to_string(&file).expect("our file"), before);
+    // Somebody's own file that comes first: seen as drift.
+    let args = sshd_of(folder.path(), "");
+    fs::write(
+        folder.path().join("sshd_config.d/00-a.conf"),
+        "PasswordAuthentication yes\n",
+    )
+    .expect("written");
+    let Answer::Sshd(seen) = ask_here(&Request::SeeSshd, &args) else {
+        panic!("not seen")
+    };
+    assert!(!sshd::observed(&rule, "password-login", &seen).1);
+    let answer = ask_here(&Request::SetSshd(None), &args);
+    assert!(matches!(answer, Answer::Sshd(_)) && !file.exists(), "{answer:?}");
+    let none: Vec<String> = [&args[..], &["--sshd".into(), "/nonexistent".into()]].concat();
+    let answer = ask_here(&Request::SetSshd(Some(rule)), &none);
+    assert!(
+        matches!(&answer, Answer::NotHere(why) if why.contains("sshd")),
+        "{answer:?}"
+    );
+}
+
+#[test]
+fn what_is_no_request_is_not_answered_and_nothing_is_waited_for_long() {
+    use std::io::{Read as _, Write as _};
+    for bytes in [
+        &b"\n"[..],
+        b"{}\n",
+        b"{\"set-network\":{\"table\":\"filter\"}}\n",
+        &[0xff; 64],
+    ] {
+        let (mut ours, its) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        let mut command = Command::new(binary("homeward-apply"));
+        command
+            .stdin(std::os::fd::OwnedFd::from(its))
+            .stderr(std::process::Stdio::null());
+        let mut child = command.spawn().expect("it starts");
+        drop(command);
+        let begun = Instant::now();
+        let _ = ours.write_all(bytes);
+        let mut answer = Vec::new();
+        let _ = ours.read_to_end(&mut answer);
+        assert!(answer.is_empty() && !child.wait().expect("it ends").success());
+        assert!(begun.elapsed() < LIMIT);
+    }
+    let help = finish(
+        Command::new(binary("homeward-agent")).args(["policy", "--help"]),
+        b"",
+        LIMIT,
+    );
+    assert!(help.stdout.contains("plan") && help.stdout.contains("show"));
+}
