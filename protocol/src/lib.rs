@@ -31,6 +31,7 @@ pub mod time;
 pub mod topic;
 pub mod tpm;
 pub mod trust;
+pub mod tuf;
 pub mod unit;
 pub mod watch;
 pub mod wire;

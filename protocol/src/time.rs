@@ -36,6 +36,31 @@ impl Timestamp {
         }
     }
 
+    /// Reads `2026-11-25T06:30:00Z`: UTC to the second and nothing else, of the years 1970 to 9999; as a moment that
+    /// somebody vouched for.
+    ///
+    /// Source: RFC 3339, section 5.6; Howard Hinnant, as at [`Timestamp::civil`], `days_from_civil`.
+    pub fn from_utc(text: &str) -> Option<Self> {
+        let bytes = text.as_bytes();
+        if bytes.len() != 20 {
+            return None;
+        }
+        let part = |from: usize, to: usize| {
+            let digits = bytes.get(from..to)?;
+            let add = |sum: i64, b: &u8| b.is_ascii_digit().then(|| sum * 10 + i64::from(b - b'0'));
+            digits.iter().try_fold(0, add)
+        };
+        let [year, month, day] = [part(0, 4)?, part(5, 7)?, part(8, 10)?];
+        let [hour, minute, second] = [part(11, 13)?, part(14, 16)?, part(17, 19)?];
+        let shifted = if month <= 2 { year - 1 } else { year };
+        let (era, yoe) = (shifted.div_euclid(400), shifted.rem_euclid(400));
+        let doy = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+        let days = era * 146_097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719_468;
+        let moment = Timestamp::synced((days * 86_400 + hour * 3600 + minute * 60 + second) * 1000);
+        // Whatever is out of range, as the 30th of February or 24 o'clock, prints as another moment.
+        (year >= 1970 && moment.to_string() == text).then_some(moment)
+    }
+
     /// How long before `later` this was; zero when it was not before.
     pub fn age(self, later: Timestamp) -> Duration {
         Duration::from_millis(u64::try_from(later.ms.saturating_sub(self.ms)).unwrap_or(0))
@@ -135,6 +160,31 @@ mod tests {
             trust: ClockTrust::Unsynced,
         };
         assert_eq!(doubtful.to_string(), "~2026-11-18T11:06:40Z");
+    }
+
+    #[test]
+    fn reads_only_what_it_prints() {
+        for ms in [0, 951_782_400_000, 1_795_000_000_000, 253_402_300_799_000] {
+            let moment = Timestamp::synced(ms);
+            assert_eq!(Timestamp::from_utc(&moment.to_string()), Some(moment));
+        }
+        for odd in [
+            "",
+            "2026-02-30T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-01-01T24:00:00Z",
+            "2026-01-01T00:00:60Z",
+            "2026-01-01 00:00:00Z",
+            "2026-01-01T00:00:00+0",
+            "2026-01-01T00:00:00.0Z",
+            "1969-12-31T23:59:59Z",
+            "2026-00-10T00:00:00Z",
+            "+026-01-01T00:00:00Z",
+            "2026-01-01T00:00:00z",
+            "２2026-01-01T00:00:0Z",
+        ] {
+            assert_eq!(Timestamp::from_utc(odd), None, "{odd}");
+        }
     }
 
     #[test]
