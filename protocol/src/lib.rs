@@ -26,6 +26,7 @@ pub mod posture;
 pub mod postures;
 pub mod reading;
 pub mod reference;
+pub mod release;
 pub mod signed;
 pub mod time;
 pub mod topic;
