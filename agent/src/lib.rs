@@ -21,5 +21,6 @@ pub mod sense;
 pub mod session;
 pub mod status;
 pub mod tpm;
+pub mod update;
 pub mod vault;
 pub mod watch;

@@ -20,4 +20,5 @@ pub mod shared;
 pub mod swtpm;
 pub mod tally;
 pub mod testimony;
+pub mod tuf;
 pub mod wall;

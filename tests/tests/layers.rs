@@ -136,7 +136,12 @@ const FRONTS: [(&str, &str); 1] = [(
 )];
 
 /// Shells that know another noun's shell, and why. (importing noun, imported noun, reason)
-const MAY_KNOW: [(&str, &str, &str); 5] = [
+const MAY_KNOW: [(&str, &str, &str); 6] = [
+    (
+        "update",
+        "identity",
+        "a look at a repository goes over the TLS that identity sets up",
+    ),
     (
         "enrol",
         "identity",

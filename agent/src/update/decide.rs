@@ -1,0 +1,222 @@
+//! Whether this box installs what it was assigned.
+//!
+//! Only what both name: the director (by a signed [`Assignment`]) and the repository (by metadata that the offline keys
+//! signed), with the same hash; for this box, its hardware and an installer that it has; from the version that runs; and
+//! never below the floor that an earlier release set.
+
+use homeward_protocol::id::GatewayId;
+use homeward_protocol::release::assignment::Assignment;
+use homeward_protocol::release::{Custom, DIRECTOR_KEY, Disruption, Installer, Version};
+use homeward_protocol::signed::Verified;
+use homeward_protocol::time::Timestamp;
+use homeward_protocol::tuf::client::Found;
+use serde::{Deserialize, Serialize};
+
+/// What this box is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Own {
+    /// Its name.
+    pub gateway: GatewayId,
+    /// Its hardware: `x86_64`, `aarch64`.
+    pub hw: String,
+    /// Installers that work here, each with the version that it put in place.
+    pub installers: Vec<(Installer, Version)>,
+}
+
+/// What outlasts restarts, so that nothing old comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Floor {
+    /// Nothing below is installed: the highest floor that any release set which ran here.
+    pub version: Version,
+    /// The newest assignment that was accepted.
+    pub counter: u64,
+}
+
+impl Floor {
+    /// Of a box that has installed nothing yet.
+    pub const NEW: Floor = Floor {
+        version: Version::ZERO,
+        counter: 0,
+    };
+
+    /// After `plan` was accepted: its assignment is the newest. To be kept before anything is staged.
+    #[must_use]
+    pub const fn accepted(self, plan: &Plan) -> Floor {
+        Floor {
+            counter: plan.counter,
+            ..self
+        }
+    }
+
+    /// After what `plan` installed was confirmed. To be kept with the confirmation.
+    #[must_use]
+    pub fn confirmed(self, plan: &Plan) -> Floor {
+        Floor {
+            version: self.version.max(plan.custom.security_floor),
+            ..self
+        }
+    }
+}
+
+/// What is to be installed, by both their words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The target.
+    pub found: Found,
+    /// What it is.
+    pub custom: Custom,
+    /// Not to be activated before this.
+    pub not_before: Timestamp,
+    /// By when it should be done.
+    pub deadline: Timestamp,
+    /// The wave of its campaign.
+    pub wave: u16,
+    /// Which assignment this is.
+    pub counter: u64,
+}
+
+impl Plan {
+    /// What activating it interrupts.
+    pub const fn disruption(&self) -> Disruption {
+        self.custom.disruption
+    }
+}
+
+/// What came of an assignment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// To be staged, and activated when the interlock lets it.
+    Install(Box<Plan>),
+    /// It runs already.
+    Runs,
+}
+
+/// Why an assignment is not carried out. Each is a reason for the server to show, and none stops the agent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It is another box's.
+    #[error("the assignment is for {0}")]
+    OtherBox(GatewayId),
+    /// A newer one was accepted.
+    #[error("assignment {got} is older than {known}, which was accepted")]
+    Replayed {
+        /// Its number.
+        got: u64,
+        /// The newest that was accepted.
+        known: u64,
+    },
+    /// The repository does not name it.
+    #[error("the repository does not name {0}")]
+    NotInRepository(String),
+    /// The repository names another file under that path.
+    #[error("the repository names another file as {0}")]
+    OtherFile(String),
+    /// The repository does not say what it is.
+    #[error("{path}: {why}")]
+    Undescribed {
+        /// Which target.
+        path: String,
+        /// What is wrong with what it says.
+        why: &'static str,
+    },
+    /// It is for other hardware.
+    #[error("it is for {for_hw}, and this box is {own}")]
+    OtherHardware {
+        /// What it is for.
+        for_hw: String,
+        /// What this box is.
+        own: String,
+    },
+    /// No such installer here.
+    #[error("this box has no installer `{}`", .0.name())]
+    NoInstaller(Installer),
+    /// Below the floor.
+    #[error("version {version} lies below {floor}, below which nothing is installed here any more")]
+    BelowFloor {
+        /// Its version.
+        version: Version,
+        /// The floor.
+        floor: Version,
+    },
+    /// Another version must run first.
+    #[error("it needs {needs} before it, and {runs} runs")]
+    TooFar {
+        /// What must run.
+        needs: Version,
+        /// What runs.
+        runs: Version,
+    },
+}
+
+/// Decides on an assignment whose signature holds. `found` is what the repository says of its path.
+pub fn decide(
+    assigned: &Verified<Assignment>,
+    found: Option<&Found>,
+    own: &Own,
+    floor: Floor,
+) -> Result<Decision, Refusal> {
+    let assigned = assigned.get();
+    if assigned.device != own.gateway {
+        return Err(Refusal::OtherBox(assigned.device.clone()));
+    }
+    if assigned.counter < floor.counter {
+        return Err(Refusal::Replayed {
+            got: assigned.counter,
+            known: floor.counter,
+        });
+    }
+    let path = assigned.path().map(|path| path.to_string()).unwrap_or_default();
+    let found = found.filter(|found| Some(&found.path) == assigned.path().as_ref());
+    let found = found.ok_or_else(|| Refusal::NotInRepository(path.clone()))?;
+    if found.target.hashes.get_sha256() != Some(assigned.sha256()) {
+        return Err(Refusal::OtherFile(path));
+    }
+    let custom = described(found, &path)?;
+    let runs = suits(&custom, own)?;
+    if custom.version < floor.version {
+        return Err(Refusal::BelowFloor {
+            version: custom.version,
+            floor: floor.version,
+        });
+    }
+    if custom.version == runs {
+        return Ok(Decision::Runs);
+    }
+    if let Some(needs) = custom.min_version.filter(|needs| *needs > runs) {
+        return Err(Refusal::TooFar { needs, runs });
+    }
+    Ok(Decision::Install(Box::new(Plan {
+        found: found.clone(),
+        custom,
+        not_before: assigned.not_before,
+        deadline: assigned.deadline,
+        wave: assigned.wave,
+        counter: assigned.counter,
+    })))
+}
+
+fn described(found: &Found, path: &str) -> Result<Custom, Refusal> {
+    let undescribed = |why| Refusal::Undescribed {
+        path: path.to_owned(),
+        why,
+    };
+    if path == DIRECTOR_KEY {
+        return Err(undescribed("it is the director's key, and no software"));
+    }
+    Custom::read(found.target.custom.as_ref()).map_err(undescribed)
+}
+
+/// Whether the target is for this box; gives the version that its installer put in place before.
+fn suits(custom: &Custom, own: &Own) -> Result<Version, Refusal> {
+    if !custom.hw.contains(&own.hw) {
+        return Err(Refusal::OtherHardware {
+            for_hw: custom.hw.join(", "),
+            own: own.hw.clone(),
+        });
+    }
+    let installer = own.installers.iter().find(|(one, _)| *one == custom.installer);
+    installer
+        .map(|(_, runs)| *runs)
+        .ok_or(Refusal::NoInstaller(custom.installer))
+}

@@ -1,0 +1,234 @@
+//! Shell: walks the TUF client through a refresh: fetches what it asks for, keeps what it says before going on.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "shell: files, and waiting for the network"
+)]
+
+use std::fs;
+use std::future::Future;
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::Path;
+
+use homeward_protocol::time::Timestamp;
+use homeward_protocol::tuf::TufError;
+use homeward_protocol::tuf::client::{Answer, Ask, Client, Found, Step};
+use homeward_protocol::tuf::metadata::targets::{Target, TargetPath};
+use homeward_protocol::tuf::role::Role;
+
+use super::keep;
+
+/// Bytes that are read from the disk at once.
+const CHUNK: usize = 64 * 1024;
+
+/// Where files come from: a server, a mirror, a stick. Nothing that it says is believed.
+pub trait Fetch {
+    /// Gives the bytes of `file` from `from` on, in pieces, to `take`; at most up to `max` bytes of the whole file.
+    ///
+    /// `take` is told where each piece begins; a server that cannot begin in the middle begins at 0 again.
+    fn get(
+        &self,
+        file: &str,
+        from: u64,
+        max: u64,
+        take: &mut (dyn FnMut(u64, &[u8]) -> io::Result<()> + Send),
+    ) -> impl Future<Output = Result<(), FetchError>> + Send;
+}
+
+/// Where what is believed lies.
+pub trait Store {
+    /// At most `max` bytes of what was kept under `name`; `None` when nothing was.
+    fn load(&self, name: &str, max: u64) -> io::Result<Option<Vec<u8>>>;
+    /// Keeps `bytes` under `name`, durably, whole or not at all.
+    fn save(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
+}
+
+/// Why a file did not come.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The server says that there is no such file.
+    #[error("the server does not have it")]
+    Absent,
+    /// It is longer than it may be.
+    #[error("it is longer than {0} bytes")]
+    TooLong(u64),
+    /// The network, the server, time.
+    #[error("{0}")]
+    Failed(String),
+    /// What came could not be kept.
+    #[error("could not keep it")]
+    Keep(#[source] io::Error),
+}
+
+/// Why a refresh, a search or a download failed. What was believed before still is.
+#[derive(Debug, thiserror::Error)]
+pub enum UpdateError {
+    /// There is no root to begin with.
+    #[error("there is no trusted root: bring one with `update trust`")]
+    NoRoot,
+    /// The repository is not believed.
+    #[error(transparent)]
+    Tuf(#[from] TufError),
+    /// The disk.
+    #[error("could not read or keep {name}")]
+    Disk {
+        /// Which file.
+        name: String,
+        /// What the disk said.
+        source: io::Error,
+    },
+    /// A target did not come.
+    #[error("could not get {path}")]
+    Target {
+        /// Which.
+        path: String,
+        /// Why.
+        source: FetchError,
+    },
+    /// A target came, and is not what was promised.
+    #[error("{0} is not what the repository promised: its length or a hash differs")]
+    NotAsPromised(String),
+}
+
+/// Takes `root` as the one that the box begins with; it must vouch for itself.
+pub fn trust(store: &impl Store, root: &[u8], now: Timestamp) -> Result<(), UpdateError> {
+    Client::begin(root, now)?;
+    let name = Role::Root.kept_as();
+    store.save(&name, root).map_err(disk(&name))
+}
+
+/// Brings what is believed up to date. `now` is the floored clock.
+pub async fn refresh(fetch: &impl Fetch, store: &impl Store, now: Timestamp) -> Result<Client, UpdateError> {
+    let name = Role::Root.kept_as();
+    let kept = store.load(&name, Role::Root.max_bytes()).map_err(disk(&name))?;
+    let (mut client, step) = Client::begin(&kept.ok_or(UpdateError::NoRoot)?, now)?;
+    walk(&mut client, step, fetch, store).await?;
+    Ok(client)
+}
+
+/// Looks for a target after a refresh.
+pub async fn find(
+    client: &mut Client,
+    path: TargetPath,
+    fetch: &impl Fetch,
+    store: &impl Store,
+) -> Result<Option<Found>, UpdateError> {
+    let step = client.find(path)?;
+    walk(client, step, fetch, store).await?;
+    Ok(client.found().cloned())
+}
+
+async fn walk(
+    client: &mut Client,
+    first: Step,
+    fetch: &impl Fetch,
+    store: &impl Store,
+) -> Result<(), UpdateError> {
+    let mut step = first;
+    loop {
+        if let Some(save) = &step.save {
+            store.save(&save.name, &save.bytes).map_err(disk(&save.name))?;
+        }
+        let answer = match step.ask {
+            Ask::Nothing => return Ok(()),
+            // What cannot be read was not kept: it is fetched again.
+            Ask::Load { name, max } => Answer::Loaded(store.load(&name, max).unwrap_or_default()),
+            Ask::Fetch { file, max } => answer(fetch, &file, max).await,
+        };
+        step = client.handle(answer)?;
+    }
+}
+
+async fn answer(fetch: &impl Fetch, file: &str, max: u64) -> Answer {
+    let mut bytes = Vec::new();
+    let mut take = |_, piece: &[u8]| {
+        bytes.extend_from_slice(piece);
+        Ok(())
+    };
+    match fetch.get(file, 0, max, &mut take).await {
+        Ok(()) => Answer::Fetched(bytes),
+        Err(FetchError::Absent) => Answer::Absent,
+        Err(FetchError::TooLong(_)) => Answer::TooLong,
+        Err(error) => Answer::Failed(error.to_string()),
+    }
+}
+
+/// Brings a target to `place`, going on where an earlier try stopped. What is there already and matches stays.
+///
+/// Until all of it matches it lies beside, as `NAME.part`.
+pub async fn download(found: &Found, fetch: &impl Fetch, place: &Path) -> Result<(), UpdateError> {
+    let name = place.display().to_string();
+    if matches(&found.target, place).map_err(disk(&name))? {
+        return Ok(());
+    }
+    if let Some(folder) = place.parent() {
+        fs::create_dir_all(folder).map_err(disk(&name))?;
+    }
+    let part = place.with_added_extension("part");
+    let mut options = fs::OpenOptions::new();
+    let mut file = options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&part)
+        .map_err(disk(&name))?;
+    let have = file.metadata().map_err(disk(&name))?.len();
+    let from = if have < found.target.length { have } else { 0 };
+    let mut take = |at, piece: &[u8]| {
+        file.seek(io::SeekFrom::Start(at))?;
+        file.write_all(piece)
+    };
+    let fetched = fetch.get(&found.file, from, found.target.length, &mut take).await;
+    if let Err(source) = fetched {
+        if !matches!(source, FetchError::Failed(_)) {
+            // Nothing to go on with.
+            let _ = fs::remove_file(&part);
+        }
+        return Err(UpdateError::Target {
+            path: found.path.to_string(),
+            source,
+        });
+    }
+    // What an earlier try left behind the end.
+    file.set_len(
+        found
+            .target
+            .length
+            .min(file.metadata().map_err(disk(&name))?.len()),
+    )
+    .and_then(|()| file.sync_all())
+    .map_err(disk(&name))?;
+    if !matches(&found.target, &part).map_err(disk(&name))? {
+        let _ = fs::remove_file(&part);
+        return Err(UpdateError::NotAsPromised(found.path.to_string()));
+    }
+    keep::put(&part, place).map_err(disk(&name))
+}
+
+/// Whether the file at `place` is the target, by length and by all hashes.
+pub fn matches(target: &Target, place: &Path) -> io::Result<bool> {
+    let mut file = match fs::File::open(place) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    if file.metadata()?.len() != target.length {
+        return Ok(false);
+    }
+    let mut check = target.hashes.check();
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(check.finish()),
+            read => check.update(buffer.get(..read).unwrap_or_default()),
+        }
+    }
+}
+
+fn disk(name: &str) -> impl Fn(io::Error) -> UpdateError {
+    let name = name.to_owned();
+    move |source| UpdateError::Disk {
+        name: name.clone(),
+        source,
+    }
+}

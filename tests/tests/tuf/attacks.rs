@@ -1,0 +1,441 @@
+//! What an attacker gets who holds the server, its database and its online keys, or the network: no software.
+//!
+//! Each attack begins from the same healthy fleet; the box then judges as the product does: refresh, find the director's
+//! key and the assigned target, verify the assignment, decide, download.
+
+use std::time::Duration;
+
+use homeward_agent::update::decide::{Decision, Floor, Own, Plan, decide};
+use homeward_agent::update::tuf::download;
+use homeward_protocol::release::assignment::Assignment;
+use homeward_protocol::release::{DIRECTOR_KEY, Installer, Version};
+use homeward_protocol::signed::{PublicKey, Signer};
+use homeward_protocol::time::Timestamp;
+use homeward_protocol::tuf::client::Found;
+use homeward_tests::tuf::forge::Ours;
+use homeward_tests::tuf::house::{DAY, House, START};
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use serde_json::{Value, json};
+
+/// A director's key.
+struct Director(EcdsaKeyPair);
+
+impl Director {
+    fn new() -> Director {
+        let random = SystemRandom::new();
+        let made = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).expect("a key");
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, made.as_ref(), &random);
+        Director(pair.expect("a key"))
+    }
+
+    fn pem(&self) -> Vec<u8> {
+        use base64::Engine as _;
+        let public = PublicKey::from_point(self.0.public_key().as_ref()).expect("a point");
+        let text = base64::engine::general_purpose::STANDARD.encode(public.spki());
+        format!("-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----\n").into_bytes()
+    }
+}
+
+impl Signer for Director {
+    fn sign(&self, message: &[u8]) -> Result<[u8; 64], String> {
+        let signed = self
+            .0
+            .sign(&SystemRandom::new(), message)
+            .map_err(|e| e.to_string())?;
+        signed.as_ref().try_into().map_err(|_| "not 64 bytes".to_owned())
+    }
+}
+
+/// A fleet, and one box in it.
+struct Fleet {
+    house: House,
+    director: Director,
+    own: Own,
+    floor: Floor,
+}
+
+const AGENT: &str = "agent/x86_64";
+
+fn says(version: &str, floor: &str) -> Value {
+    json!({
+        "installer": "agent-slot", "hw": ["x86_64"], "version": version, "disruption": "agent-restart",
+        "security_floor": floor,
+    })
+}
+
+fn version(text: &str) -> Version {
+    text.parse().expect("a version")
+}
+
+impl Fleet {
+    /// A box that runs 1.3.0; 1.4.0 is released for it, and for another hardware and another installer.
+    fn healthy() -> Fleet {
+        let director = Director::new();
+        let mut house = House::new(Box::new(Ours));
+        house.promises = true;
+        house.new_keys("root", 3, 2);
+        house.new_keys("targets", 2, 2);
+        let first: Vec<_> = house.docs["root"]["roles"]["root"]["keyids"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect();
+        assert_eq!(first.len(), 3);
+        // The new holders, and the one before them.
+        let mut all = house.signers["root"].clone();
+        all.push(house.by(100, "ed25519"));
+        house.signers.insert("root".into(), all);
+        house.publish("root");
+        house.add_target("targets", DIRECTOR_KEY, &director.pem());
+        for (path, content, custom) in [
+            (AGENT, "agent 1.4.0", says("1.4.0", "1.2.0")),
+            ("agent/old", "agent 1.1.0", says("1.1.0", "1.0.0")),
+            ("agent/aarch64", "agent for another box", says("1.4.0", "1.2.0")),
+            ("firmware/pump", "firmware", says("2.0.0", "1.0.0")),
+        ] {
+            house.add_target("targets", path, content.as_bytes());
+            house.doc("targets")["targets"][path]["custom"] = custom;
+        }
+        house.doc("targets")["targets"]["agent/aarch64"]["custom"]["hw"] = json!(["aarch64"]);
+        house.doc("targets")["targets"]["firmware/pump"]["custom"]["installer"] = "dossier".into();
+        house.publish_all(&["targets", "snapshot", "timestamp"]);
+        house.refresh().expect("the fleet is healthy");
+        Fleet {
+            house,
+            director,
+            own: Own {
+                gateway: "gw-7f3k".parse().expect("an id"),
+                hw: "x86_64".into(),
+                installers: vec![(Installer::AgentSlot, version("1.3.0"))],
+            },
+            floor: Floor {
+                version: version("1.2.0"),
+                counter: 10,
+            },
+        }
+    }
+
+    /// The director's word on the file with this content.
+    fn assigned(&self, path: &str, content: &[u8], counter: u64) -> Vec<u8> {
+        self.assigned_to("gw-7f3k", path, content, counter)
+            .seal(&self.director)
+            .expect("signs")
+    }
+
+    fn assigned_to(&self, device: &str, path: &str, content: &[u8], counter: u64) -> Assignment {
+        let digest = ring::digest::digest(&ring::digest::SHA256, content);
+        let path = path.parse().expect("a path");
+        let hash = digest.as_ref().try_into().expect("32 bytes");
+        let times = (START, START.plus_ms(DAY));
+        Assignment::new(device.parse().expect("an id"), (&path, hash), times, 0, counter)
+    }
+
+    /// What the box does with what it was sent; `Ok` is the software that it would stage.
+    fn judge(&self, assignment: &[u8]) -> Result<Vec<u8>, String> {
+        let said = |error: &dyn std::error::Error| error.to_string();
+        let pem = self.house.get(DIRECTOR_KEY)?;
+        let director = spki(&pem).ok_or("the director's key is none")?;
+        let assigned = Assignment::verify(assignment, &director).map_err(|e| said(&e))?;
+        let path = assigned.get().path().ok_or("no path")?;
+        let found = self.found(path.as_str())?;
+        match decide(&assigned, found.as_ref(), &self.own, self.floor).map_err(|e| said(&e))? {
+            Decision::Runs => Err("it runs already".to_owned()),
+            Decision::Install(plan) => self.staged(&plan),
+        }
+    }
+
+    fn found(&self, path: &str) -> Result<Option<Found>, String> {
+        let mut client = self.house.refresh().map_err(|e| e.to_string())?;
+        let path = path.parse()?;
+        let found = wait(homeward_agent::update::tuf::find(
+            &mut client,
+            path,
+            &&self.house.metadata,
+            &self.house.disk,
+        ));
+        found.map_err(|e| e.to_string())
+    }
+
+    fn staged(&self, plan: &Plan) -> Result<Vec<u8>, String> {
+        let place = self.house.folder.path().join("staged");
+        wait(download(&plan.found, &&self.house.targets, &place)).map_err(|e| e.to_string())?;
+        std::fs::read(place).map_err(|e| e.to_string())
+    }
+
+    fn refused(&self, assignment: &[u8], why: &str) {
+        match self.judge(assignment) {
+            Ok(software) => panic!("{why}: the box took {:?}", String::from_utf8_lossy(&software)),
+            Err(said) => assert!(said.contains(why), "{why}: {said}"),
+        }
+    }
+}
+
+fn spki(pem: &[u8]) -> Option<PublicKey> {
+    use rustls::pki_types::pem::PemObject as _;
+    let der = rustls::pki_types::SubjectPublicKeyInfoDer::from_pem_slice(pem).ok()?;
+    PublicKey::from_spki(&der)
+}
+
+fn wait<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        tokio::time::timeout(Duration::from_secs(60), work)
+            .await
+            .expect("in time")
+    })
+}
+
+const GOOD: &[u8] = b"agent 1.4.0";
+const EVIL: &[u8] = b"malware";
+
+#[test]
+fn what_both_name_is_staged() {
+    let fleet = Fleet::healthy();
+    assert_eq!(fleet.judge(&fleet.assigned(AGENT, GOOD, 11)).as_deref(), Ok(GOOD));
+    assert_eq!(
+        fleet.judge(&fleet.assigned(AGENT, GOOD, 10)).as_deref(),
+        Ok(GOOD),
+        "the same again, after a restart"
+    );
+}
+
+#[test]
+fn the_director_alone_makes_no_software() {
+    let fleet = Fleet::healthy();
+    fleet.house.offer_target("agent/evil", &hash(EVIL), EVIL);
+    fleet.refused(&fleet.assigned("agent/evil", EVIL, 11), "does not name");
+    fleet.refused(&fleet.assigned(AGENT, EVIL, 11), "another file");
+}
+
+#[test]
+fn the_image_repository_alone_installs_nothing() {
+    // Both targets' keys are stolen, the director's is not: software is signed, and nobody assigns it.
+    let mut fleet = Fleet::healthy();
+    fleet.house.add_target("targets", AGENT, EVIL);
+    fleet.house.doc("targets")["targets"][AGENT]["custom"] = says("1.5.0", "1.2.0");
+    fleet.house.publish_all(&["targets", "snapshot", "timestamp"]);
+    fleet.refused(&fleet.assigned(AGENT, GOOD, 11), "another file");
+    let stranger = Director::new();
+    let forged = fleet
+        .assigned_to("gw-7f3k", AGENT, EVIL, 11)
+        .seal(&stranger)
+        .expect("signs");
+    fleet.refused(&forged, "signature does not match");
+}
+
+#[test]
+fn the_online_keys_alone_make_no_software() {
+    // Timestamp and snapshot keys: they can point at nothing that targets' holders did not sign.
+    let mut fleet = Fleet::healthy();
+    let holders = fleet.house.signers["targets"].clone();
+    let online = fleet.house.signers["timestamp"].clone();
+    fleet.house.signers.insert("targets".into(), online);
+    fleet.house.add_target("targets", AGENT, EVIL);
+    fleet.house.publish_all(&["targets", "snapshot", "timestamp"]);
+    fleet.refused(
+        &fleet.assigned(AGENT, EVIL, 11),
+        "signed by 0 of its keys, and needs 2",
+    );
+    fleet.house.signers.insert("targets".into(), holders);
+}
+
+#[test]
+fn the_server_and_all_but_one_of_the_holders_make_no_software() {
+    let mut fleet = Fleet::healthy();
+    fleet.house.add_target("targets", AGENT, EVIL);
+    let one = fleet.house.signers["targets"][..1].to_vec();
+    fleet.house.signers.insert("targets".into(), one);
+    fleet.house.publish_all(&["targets", "snapshot", "timestamp"]);
+    fleet.refused(
+        &fleet.assigned(AGENT, EVIL, 11),
+        "signed by 1 of its keys, and needs 2",
+    );
+}
+
+#[test]
+fn the_server_and_one_holder_of_the_root_replace_nobody() {
+    let mut fleet = Fleet::healthy();
+    let one = fleet.house.signers["root"][..1].to_vec();
+    fleet.house.new_keys("targets", 1, 1);
+    fleet.house.signers.insert("root".into(), one);
+    fleet.house.add_target("targets", AGENT, EVIL);
+    fleet
+        .house
+        .publish_all(&["root", "targets", "snapshot", "timestamp"]);
+    fleet.refused(
+        &fleet.assigned(AGENT, EVIL, 11),
+        "root version 3 is signed by 1 of its keys, and needs 2",
+    );
+}
+
+#[test]
+fn an_assignment_is_not_replayed() {
+    let fleet = Fleet::healthy();
+    fleet.refused(&fleet.assigned(AGENT, GOOD, 9), "older than 10");
+    let other = fleet
+        .assigned_to("gw-other", AGENT, GOOD, 11)
+        .seal(&fleet.director)
+        .expect("signs");
+    fleet.refused(&other, "for gw-other");
+    let mut cut = fleet.assigned(AGENT, GOOD, 11);
+    let last = cut.len() - 1;
+    cut[last] ^= 1;
+    fleet.refused(&cut, "signature does not match");
+}
+
+#[test]
+fn metadata_is_not_replayed() {
+    let mut fleet = Fleet::healthy();
+    let old = fleet.house.metadata.get("timestamp.json").expect("a timestamp");
+    fleet.house.add_target("targets", AGENT, b"agent 1.4.1");
+    fleet.house.doc("targets")["targets"][AGENT]["custom"] = says("1.4.1", "1.4.1");
+    fleet.house.publish_all(&["targets", "snapshot", "timestamp"]);
+    fleet.house.refresh().expect("the box has seen it");
+    fleet.house.metadata.put("timestamp.json", old);
+    fleet.refused(&fleet.assigned(AGENT, GOOD, 11), "went back");
+}
+
+#[test]
+fn a_freeze_ends_after_a_week() {
+    let mut fleet = Fleet::healthy();
+    fleet.house.doc("timestamp")["expires"] = START.plus_ms(7 * DAY).to_string().into();
+    fleet.house.publish("timestamp");
+    fleet
+        .judge(&fleet.assigned(AGENT, GOOD, 11))
+        .expect("within the week");
+    fleet.house.now = START.plus_ms(8 * DAY);
+    fleet.refused(&fleet.assigned(AGENT, GOOD, 11), "timestamp version 3 expired");
+}
+
+#[test]
+fn a_fast_forward_is_undone_by_new_keys() {
+    // The stolen online keys move the versions far ahead; new ones, by the root, make that worthless.
+    let mut fleet = Fleet::healthy();
+    for role in ["snapshot", "timestamp"] {
+        fleet.house.doc(role)["version"] = (u64::MAX - 1).into();
+        fleet.house.publish_as_it_is(role);
+    }
+    fleet.house.refresh().expect("signed well, if evil");
+    for role in ["snapshot", "timestamp"] {
+        fleet.house.new_keys(role, 1, 1);
+        fleet.house.doc(role)["version"] = 2.into();
+    }
+    fleet.house.publish("root");
+    fleet.house.publish_rest();
+    assert_eq!(fleet.judge(&fleet.assigned(AGENT, GOOD, 11)).as_deref(), Ok(GOOD));
+}
+
+#[test]
+fn old_and_new_files_are_not_mixed() {
+    let mut fleet = Fleet::healthy();
+    let old = fleet.house.metadata.get("2.targets.json").expect("targets");
+    fleet.house.publish_all(&["targets", "snapshot", "timestamp"]);
+    fleet.house.offer("targets", 3, old);
+    fleet.refused(&fleet.assigned(AGENT, GOOD, 11), "length or the hash");
+}
+
+#[test]
+fn an_arbitrary_file_in_the_place_of_software_is_not_staged() {
+    let fleet = Fleet::healthy();
+    for evil in [
+        EVIL.to_vec(),
+        b"AGENT 1.4.0".to_vec(),
+        b"agent 1.4.0\0".to_vec(),
+        Vec::new(),
+    ] {
+        fleet.house.offer_target(AGENT, &hash(GOOD), &evil);
+        assert!(fleet.judge(&fleet.assigned(AGENT, GOOD, 11)).is_err());
+    }
+}
+
+#[test]
+fn endless_data_is_cut() {
+    let fleet = Fleet::healthy();
+    fleet
+        .house
+        .offer_target(AGENT, &hash(GOOD), &[GOOD, &vec![b'x'; 50_000_000]].concat());
+    fleet.refused(&fleet.assigned(AGENT, GOOD, 11), "could not get");
+    assert!(
+        !fleet.house.folder.path().join("staged.part").exists(),
+        "nothing of it stays on the disk"
+    );
+    fleet.house.metadata.put("timestamp.json", vec![b' '; 600_000]);
+    fleet.refused(&fleet.assigned(AGENT, GOOD, 11), "longer than 512000 bytes");
+}
+
+#[test]
+fn a_good_target_of_another_box_is_not_installed() {
+    let fleet = Fleet::healthy();
+    fleet.refused(
+        &fleet.assigned("agent/aarch64", b"agent for another box", 11),
+        "this box is x86_64",
+    );
+}
+
+#[test]
+fn a_target_for_an_installer_that_this_box_lacks_is_not_installed() {
+    let fleet = Fleet::healthy();
+    fleet.refused(
+        &fleet.assigned("firmware/pump", b"firmware", 11),
+        "no installer `dossier`",
+    );
+    fleet.refused(
+        &fleet.assigned(DIRECTOR_KEY, &fleet.director.pem(), 11),
+        "no software",
+    );
+}
+
+#[test]
+fn a_release_below_the_floor_is_not_installed() {
+    // It was signed once, and is still in the repository: a stolen server may not pick it.
+    let mut fleet = Fleet::healthy();
+    fleet.refused(&fleet.assigned("agent/old", b"agent 1.1.0", 11), "below 1.2.0");
+    // The way back is a new release that says so.
+    fleet
+        .house
+        .add_target("targets", "agent/back", b"agent 1.1.0 again");
+    fleet.house.doc("targets")["targets"]["agent/back"]["custom"] = says("1.4.2", "1.2.0");
+    fleet.house.publish_all(&["targets", "snapshot", "timestamp"]);
+    assert!(
+        fleet
+            .judge(&fleet.assigned("agent/back", b"agent 1.1.0 again", 11))
+            .is_ok()
+    );
+}
+
+#[test]
+fn a_floor_and_a_counter_only_rise() {
+    let fleet = Fleet::healthy();
+    let path = AGENT.parse().expect("a path");
+    let sealed = fleet.assigned(AGENT, GOOD, 12);
+    let director = spki(&fleet.director.pem()).expect("a key");
+    let assigned = Assignment::verify(&sealed, &director).expect("the director's");
+    let found = fleet.found(AGENT).expect("refreshes");
+    assert_eq!(found.as_ref().map(|found| &found.path), Some(&path));
+    let Ok(Decision::Install(plan)) = decide(&assigned, found.as_ref(), &fleet.own, Floor::NEW) else {
+        panic!("it installs");
+    };
+    let after = Floor::NEW.accepted(&plan).confirmed(&plan);
+    assert_eq!(
+        after,
+        Floor {
+            version: version("1.2.0"),
+            counter: 12
+        }
+    );
+    let high = Floor {
+        version: version("9.0.0"),
+        counter: 12,
+    };
+    assert_eq!(high.confirmed(&plan).version, version("9.0.0"));
+    assert_eq!(Timestamp::synced(plan.deadline.ms), START.plus_ms(DAY));
+}
+
+fn hash(content: &[u8]) -> String {
+    homeward_protocol::tuf::read::to_hex(ring::digest::digest(&ring::digest::SHA256, content).as_ref())
+}

@@ -1,0 +1,358 @@
+//! `homeward-fleet release`: three holders of the root, two of the targets, each alone, and a box that believes the end.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use homeward_agent::update::keep::Folder;
+use homeward_agent::update::tuf::{Fetch, FetchError, find, refresh, trust};
+use homeward_protocol::release::{Custom, Installer};
+use homeward_protocol::time::Timestamp;
+use homeward_tests::programs::binary;
+use homeward_tests::tuf::forge::Python;
+
+struct Desk {
+    dir: tempfile::TempDir,
+}
+
+impl Desk {
+    fn new() -> Desk {
+        let desk = Desk {
+            dir: tempfile::tempdir().expect("a folder"),
+        };
+        std::fs::write(desk.path("pass"), "correct horse battery\n").expect("a file");
+        for name in ["alice", "bob", "carol", "dave", "erin", "online"] {
+            desk.ok(&[
+                "release",
+                "keygen",
+                "--out",
+                &desk.at(name),
+                "--passphrase-file",
+                &desk.at("pass"),
+            ]);
+        }
+        desk
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn at(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+
+    /// Runs the real program without any network configuration or data folder; gives what it said, or why it did not.
+    fn run(&self, words: &[&str]) -> Result<String, String> {
+        let mut command = Command::new(binary("homeward-fleet"));
+        let done = command
+            .args(words)
+            .env_clear()
+            .current_dir(self.dir.path())
+            .output()
+            .expect("it runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if done.status.success() {
+            Ok(text(&done.stdout))
+        } else {
+            Err(text(&done.stderr))
+        }
+    }
+
+    fn ok(&self, words: &[&str]) -> String {
+        self.run(words).unwrap_or_else(|why| panic!("{words:?}: {why}"))
+    }
+
+    fn root(&self) -> String {
+        let public = |name: &str| format!("{}.pub", self.at(name));
+        self.ok(&[
+            "release",
+            "root",
+            "rel",
+            "--root",
+            &public("alice"),
+            "--root",
+            &public("bob"),
+            "--root",
+            &public("carol"),
+            "--targets",
+            &public("dave"),
+            "--targets",
+            &public("erin"),
+            "--online",
+            &public("online"),
+        ])
+    }
+
+    fn sign(&self, folder: &str, who: &str) -> Result<String, String> {
+        self.run(&[
+            "release",
+            "sign",
+            folder,
+            "--key",
+            &self.at(who),
+            "--passphrase-file",
+            &self.at("pass"),
+        ])
+    }
+
+    fn publish(&self) -> Result<String, String> {
+        self.run(&[
+            "release",
+            "publish",
+            "rel",
+            "--key",
+            &self.at("online"),
+            "--passphrase-file",
+            &self.at("pass"),
+        ])
+    }
+
+    fn add(&self, version: &str, content: &str) -> String {
+        std::fs::write(self.path("agent.bin"), content).expect("a file");
+        self.ok(&[
+            "release",
+            "add",
+            "rel",
+            "agent.bin",
+            "--path",
+            "agent/x86_64",
+            "--installer",
+            "agent-slot",
+            "--hw",
+            "x86_64",
+            "--version",
+            version,
+            "--min-version",
+            "1.0.0",
+            "--disruption",
+            "agent-restart",
+            "--security-floor",
+            "1.0.0",
+        ])
+    }
+}
+
+struct Served(PathBuf);
+
+impl Fetch for Served {
+    async fn get(
+        &self,
+        file: &str,
+        _: u64,
+        _: u64,
+        take: &mut (dyn FnMut(u64, &[u8]) -> std::io::Result<()> + Send),
+    ) -> Result<(), FetchError> {
+        let bytes = std::fs::read(self.0.join(file)).map_err(|_| FetchError::Absent)?;
+        take(0, &bytes).map_err(FetchError::Keep)
+    }
+}
+
+fn wait<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime")
+        .block_on(work)
+}
+
+fn now() -> Timestamp {
+    homeward_agent::clock::Clock::with_floor(0).now()
+}
+
+/// What a box finds under the agent's path.
+fn custom(desk: &Desk, store: &Path) -> Option<Custom> {
+    let (served, store) = (Served(desk.path("rel/repository/metadata")), Folder::at(store));
+    let mut client = wait(refresh(&served, &store, now())).expect("refreshes");
+    let path = "agent/x86_64".parse().expect("a path");
+    let found = wait(find(&mut client, path, &served, &store)).expect("searches")?;
+    assert!(
+        desk.path("rel/repository/targets").join(&found.file).exists(),
+        "{}",
+        found.file
+    );
+    Some(Custom::read(found.target.custom.as_ref()).expect("it says what it is"))
+}
+
+#[test]
+fn holders_sign_alone_and_a_box_believes_the_end() {
+    let desk = Desk::new();
+    let said = desk.root();
+    assert!(said.contains("root: 2 of 3 keys must sign"), "{said}");
+    assert!(said.contains("targets: 2 of 2 keys must sign"), "{said}");
+    let said = desk.add("1.4.0", "agent 1.4.0");
+    for words in [
+        "agent-slot 1.4.0 for x86_64",
+        "restarts the agent",
+        "only where 1.0.0",
+        "signed by 0 of the 2",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    // Nobody has signed enough yet.
+    desk.sign("rel", "alice").expect("alice signs the root");
+    let why = desk.publish().expect_err("one of two");
+    assert!(
+        why.contains("root version 1 is signed by 1 of its keys, and needs 2"),
+        "{why}"
+    );
+    assert!(
+        !desk.path("rel/repository").exists(),
+        "nothing is published halfway"
+    );
+    // Carol signs a copy on another machine; so do both holders of targets.
+    for who in ["carol", "dave", "erin"] {
+        let copy = desk.path(&format!("copy-{who}/draft"));
+        std::fs::create_dir_all(&copy).expect("a folder");
+        for name in ["root.json", "targets.json"] {
+            std::fs::copy(desk.path("rel/draft").join(name), copy.join(name)).expect("a copy");
+        }
+        desk.sign(&format!("copy-{who}"), who).expect("signs");
+    }
+    desk.ok(&["release", "merge", "rel", "copy-carol", "copy-dave"]);
+    let why = desk.publish().expect_err("one of two");
+    assert!(why.contains("targets version 1 is signed by 1"), "{why}");
+    let said = desk.ok(&["release", "merge", "rel", "copy-erin"]);
+    assert!(said.contains("signed by 2 of the 2"), "{said}");
+    let why = desk
+        .sign("rel", "online")
+        .expect_err("the online key makes no software");
+    assert!(why.contains("may sign none"), "{why}");
+    desk.publish().expect("now it is whole");
+    let store = desk.path("box");
+    let root = std::fs::read(desk.path("rel/repository/metadata/1.root.json")).expect("the root");
+    trust(&Folder::at(&store), &root, now()).expect("it vouches for itself");
+    let what = custom(&desk, &store).expect("the agent");
+    assert_eq!(
+        (what.installer, what.version),
+        (Installer::AgentSlot, "1.4.0".parse().expect("a version"))
+    );
+    // The daily renewal needs the online key alone.
+    desk.publish().expect("renews");
+    // A key is lost: bob and the others make a new root, and targets go on.
+    desk.ok(&[
+        "release",
+        "keygen",
+        "--out",
+        &desk.at("frank"),
+        "--passphrase-file",
+        &desk.at("pass"),
+    ]);
+    let public = |name: &str| format!("{}.pub", desk.at(name));
+    let said = desk.ok(&[
+        "release",
+        "root",
+        "rel",
+        "--root",
+        &public("alice"),
+        "--root",
+        &public("bob"),
+        "--root",
+        &public("frank"),
+        "--targets",
+        &public("dave"),
+        "--targets",
+        &public("frank"),
+        "--online",
+        &public("online"),
+    ]);
+    assert!(said.contains("no key more") && said.contains("new key"), "{said}");
+    desk.add("1.5.0", "agent 1.5.0");
+    for who in ["alice", "frank", "dave"] {
+        desk.sign("rel", who).expect("signs");
+    }
+    let why = desk.publish().expect_err("alice alone of the old holders");
+    assert!(why.contains("root version 2 is signed by 1"), "{why}");
+    desk.sign("rel", "carol").expect("an old holder");
+    desk.publish().expect("published");
+    assert_eq!(
+        custom(&desk, &store)
+            .map(|what| what.version.to_string())
+            .as_deref(),
+        Some("1.5.0")
+    );
+    python_agrees(&desk);
+}
+
+/// python-tuf's own client takes the same repository.
+fn python_agrees(desk: &Desk) {
+    let Some(mut python) = Python::start() else { return };
+    let mut files = std::collections::BTreeMap::new();
+    for folder in ["metadata", "targets/agent"] {
+        for entry in std::fs::read_dir(desk.path("rel/repository").join(folder)).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let name = format!("{folder}/{}", path.file_name().expect("a name").to_string_lossy());
+            files.insert(name, std::fs::read(&path).expect("a file"));
+        }
+    }
+    let root = files["metadata/1.root.json"].clone();
+    assert_eq!(
+        python.check(&root, &files, "agent/x86_64").as_deref(),
+        Ok(b"agent 1.5.0".as_slice())
+    );
+}
+
+#[test]
+fn keys_are_sealed_and_never_written_over() {
+    let desk = Desk::new();
+    let key = std::fs::read_to_string(desk.path("alice")).expect("the key");
+    assert!(key.contains("ENCRYPTED PRIVATE KEY"), "{key}");
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(desk.path("alice"))
+            .expect("the key")
+            .permissions(),
+    );
+    assert_eq!(mode & 0o077, 0);
+    let why = desk.run(&[
+        "release",
+        "keygen",
+        "--out",
+        &desk.at("alice"),
+        "--passphrase-file",
+        &desk.at("pass"),
+    ]);
+    assert!(why.expect_err("it exists").contains("never written over"));
+    desk.root();
+    std::fs::write(desk.path("other"), "another passphrase\n").expect("a file");
+    let why = desk.run(&[
+        "release",
+        "sign",
+        "rel",
+        "--key",
+        &desk.at("alice"),
+        "--passphrase-file",
+        &desk.at("other"),
+    ]);
+    assert!(why.expect_err("closed").contains("passphrase is another one"));
+    std::fs::write(desk.path("short"), "short\n").expect("a file");
+    assert!(
+        desk.run(&[
+            "release",
+            "keygen",
+            "--out",
+            &desk.at("x"),
+            "--passphrase-file",
+            &desk.at("short")
+        ])
+        .is_err()
+    );
+    // The online key may make no software.
+    let public = |name: &str| format!("{}.pub", desk.at(name));
+    let why = desk.run(&[
+        "release",
+        "root",
+        "rel",
+        "--root",
+        &public("alice"),
+        "--root",
+        &public("bob"),
+        "--targets",
+        &public("dave"),
+        "--targets",
+        &public("online"),
+        "--online",
+        &public("online"),
+    ]);
+    assert!(
+        why.expect_err("refused")
+            .contains("a stolen server would make software")
+    );
+}
