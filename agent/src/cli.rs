@@ -10,6 +10,7 @@ use homeward_protocol::id::SensorId;
 
 use crate::interlock::hold::HoldId;
 use crate::tpm::{Address, AddressError};
+use crate::update::fetch::Base;
 
 /// The agent on a home gateway: reads the home's devices, and keeps every value until the server has it.
 #[derive(Debug, Parser)]
@@ -142,7 +143,7 @@ pub enum Command {
     /// Check agent.toml and the profiles, and say everything that is wrong with them.
     #[command(after_help = "Example:\n  homeward-agent --data DIR check")]
     Check,
-    /// Say whether this box may be restarted or changed now, and ask for quiet.
+    /// Say whether this box may be restarted or changed now, ask for quiet, and see what is released.
     #[command(
         subcommand,
         after_help = "Example:\n  homeward-agent --data DIR update status && sudo reboot"
@@ -196,6 +197,26 @@ pub enum UpdateCommand {
         /// End the one of this name.
         #[arg(long, value_name = "NAME", conflicts_with = "reason")]
         lift: Option<HoldId>,
+    },
+    /// Trust the first root of a repository, brought by hand: who may say what software is. No network.
+    #[command(
+        after_help = "Example:\n  homeward-agent --data DIR update trust 1.root.json\n\nThe file lies in the repository \
+                      that `homeward-fleet release publish` makes. A box that trusts a root keeps it, and follows its \
+                      successors by itself."
+    )]
+    Trust {
+        /// The file.
+        root: PathBuf,
+    },
+    /// Fetch what is new and show what is released for this box. Installs nothing.
+    #[command(
+        after_help = "Example:\n  homeward-agent --data DIR update check --from https://fleet.example/repository/\n\nAny \
+                      server, mirror or peer will do: only signatures are believed."
+    )]
+    Check {
+        /// The address of the repository: the folder that holds `metadata` and `targets`.
+        #[arg(long, value_name = "URL")]
+        from: Base,
     },
 }
 

@@ -28,6 +28,7 @@ use homeward_agent::sense::{Sensor, SensorConfig};
 use homeward_agent::tpm::chip::Chip;
 use homeward_agent::tpm::thread::Tpm;
 use homeward_agent::tpm::{Address, device};
+use homeward_agent::update::look as releases;
 use homeward_agent::vault::disk::{self, DiskError};
 use homeward_agent::vault::{self, Vault, VaultError};
 use homeward_agent::{log, policy, posture, run, sense, status};
@@ -138,6 +139,16 @@ fn update(cli: &Cli, command: &UpdateCommand) -> Result<(), Failure> {
             let (may, said) = Quiet::tell(quiet.as_ref(), now);
             print(cli, &said, &serde_json::json!({ "may": may, "quiet": quiet }));
             if may { Ok(()) } else { Err(NotNow.into()) }
+        }
+        UpdateCommand::Trust { root } => {
+            let (text, json) = releases::trust(data, root, now)?;
+            print(cli, &text, &json);
+            Ok(())
+        }
+        UpdateCommand::Check { from } => {
+            let (text, json) = runtime()?.block_on(releases::check(data, from, &clock(cli)?))?;
+            print(cli, &text, &json);
+            Ok(())
         }
         UpdateCommand::Hold { list: true, .. } => {
             let holds = file::all(data, now)?;

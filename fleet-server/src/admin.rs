@@ -17,6 +17,7 @@ pub mod keep;
 pub mod keys;
 pub mod policy;
 pub mod readings;
+pub mod release;
 pub mod verify;
 
 use std::io::{IsTerminal, Read};
@@ -134,11 +135,15 @@ pub async fn run(cli: &Cli, clock: &Clock) -> Result<Said, AdminError> {
     {
         return said;
     }
+    if let Command::Release(command) = &cli.command {
+        return release::run(command, clock);
+    }
     let place = place(cli)?;
     match &cli.command {
         Command::Attest(command) => attest::run(&open(&place)?.1, command, clock).await,
         Command::Evidence(command) => evidence::run(command),
         Command::Posture(command) => facts::run(&open(&place)?.1, command, clock).await,
+        Command::Release(command) => release::run(command, clock),
         Command::Reference(command) => attest::reference(&open(&place)?.1, command, clock).await,
         Command::Reading(ReadingCommand::List(asked)) => readings::list(&place, asked).await,
         Command::Reading(ReadingCommand::Export(asked)) => readings::export(&place, asked, clock).await,

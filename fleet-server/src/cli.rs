@@ -4,6 +4,7 @@ mod attest;
 mod ca;
 mod policy;
 mod readings;
+pub mod release;
 
 use std::path::PathBuf;
 
@@ -133,6 +134,9 @@ pub enum Command {
     /// Groups of gateways, to which policies go one after another.
     #[command(subcommand)]
     Group(GroupCommand),
+    /// Make, sign and publish releases: what software boxes may run. Needs no server, no data folder and no network.
+    #[command(subcommand)]
+    Release(release::ReleaseCommand),
     /// Check the configuration, the database and the audit trail; change nothing.
     Check,
     /// Write a consistent copy of the database and the keys into a new folder, also while the server runs.

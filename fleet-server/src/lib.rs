@@ -24,6 +24,7 @@ pub mod local;
 pub mod log;
 pub mod place;
 pub mod policy;
+pub mod release;
 pub mod routes;
 pub mod run;
 pub mod stamp;

@@ -1,0 +1,176 @@
+//! What `homeward-fleet release` can be asked.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use homeward_protocol::release::{Disruption, Installer, Version};
+
+/// Making and signing releases. Needs no server, no data folder and no network.
+#[derive(Debug, Subcommand)]
+pub enum ReleaseCommand {
+    /// Make a key: sealed by a passphrase in one file, its public half beside it.
+    #[command(
+        after_help = "Example:\n  homeward-fleet release keygen --out /media/stick/alice.key --passphrase-file \
+                            /media/stick/passphrase\n\nThe public half, alice.key.pub, goes to whoever makes the root."
+    )]
+    Keygen {
+        /// The file of the key; it must not exist.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// The file whose first line is the passphrase, 12 characters or more.
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: PathBuf,
+    },
+    /// Draft the next root: whose keys count. The holders sign it then.
+    #[command(
+        after_help = "Example:\n  homeward-fleet release root REL --root alice.pub --root bob.pub --root carol.pub \
+                      --targets dave.pub --targets erin.pub --online server.pub\n\nA new root needs as many signatures of \
+                      the old keys as the old root demands, and of the new ones as it demands itself."
+    )]
+    Root(RootDraft),
+    /// Put a file into the draft of the targets.
+    #[command(
+        after_help = "Examples:\n  homeward-fleet release add REL homeward-agent --path agent/1.4.0/x86_64 --installer \
+                      agent-slot --hw x86_64 --version 1.4.0 --disruption agent-restart --security-floor 1.3.0\n  \
+                      homeward-fleet release add REL director.pem --director"
+    )]
+    Add(Add),
+    /// Take a file out of the draft of the targets.
+    Remove {
+        /// The release folder.
+        folder: PathBuf,
+        /// The target's path.
+        #[arg(long, value_name = "PATH")]
+        path: String,
+    },
+    /// Hand a part of the targets to somebody else's key, for example to the maker of a device.
+    #[command(
+        after_help = "Example:\n  homeward-fleet release delegate REL --name pump-maker --key maker.pub --pattern \
+                            'pump-maker/*'"
+    )]
+    Delegate {
+        /// The release folder.
+        folder: PathBuf,
+        /// The name of the role.
+        #[arg(long)]
+        name: String,
+        /// A public key of its holders; may repeat.
+        #[arg(long = "key", value_name = "FILE", required = true)]
+        keys: Vec<PathBuf>,
+        /// How many of them must sign; all, when it is not said.
+        #[arg(long)]
+        threshold: Option<usize>,
+        /// Paths that it may speak of, with `*` and `?`; may repeat.
+        #[arg(long = "pattern", value_name = "PATTERN", required = true)]
+        patterns: Vec<String>,
+    },
+    /// Say what the drafts change, in plain words, and who has signed. Changes nothing.
+    Show {
+        /// The release folder.
+        folder: PathBuf,
+    },
+    /// Sign the drafts that a key may sign. Says what they change first.
+    #[command(
+        after_help = "Example:\n  homeward-fleet release sign REL --key /media/stick/alice.key --passphrase-file \
+                      /media/stick/passphrase\n\nEach holder signs alone, on a copy of the folder if need be: `release \
+                      merge` puts the signatures together."
+    )]
+    Sign {
+        /// The release folder.
+        folder: PathBuf,
+        /// The key and what opens it.
+        #[command(flatten)]
+        key: HolderKey,
+        /// Only say what would be signed.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Take over signatures from copies of the folder that others signed.
+    Merge {
+        /// The release folder.
+        folder: PathBuf,
+        /// A copy with the same drafts.
+        #[arg(required = true)]
+        copies: Vec<PathBuf>,
+    },
+    /// Make the drafts the repository that boxes fetch: signs snapshot and timestamp with the online key, and checks
+    /// everything as a box would. Without drafts it renews the timestamp: do that daily.
+    #[command(
+        after_help = "Example:\n  homeward-fleet release publish REL --key /etc/homeward/online.key --passphrase-file \
+                      /etc/homeward/online.pass\n\nServe REL/repository by any HTTP server, mirror or stick. A timestamp is \
+                      good for 7 days."
+    )]
+    Publish {
+        /// The release folder.
+        folder: PathBuf,
+        /// The online key and what opens it.
+        #[command(flatten)]
+        key: HolderKey,
+    },
+}
+
+/// A key and what opens it.
+#[derive(Debug, Args)]
+pub struct HolderKey {
+    /// The file of the key.
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+    /// The file with its passphrase.
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: PathBuf,
+}
+
+/// Whose keys count.
+#[derive(Debug, Args)]
+pub struct RootDraft {
+    /// The release folder; made if need be.
+    pub folder: PathBuf,
+    /// A public key of root; three, held in different places.
+    #[arg(long = "root", value_name = "FILE", required = true)]
+    pub root: Vec<PathBuf>,
+    /// How many of them must sign.
+    #[arg(long, default_value_t = 2)]
+    pub root_threshold: usize,
+    /// A public key of targets; two.
+    #[arg(long = "targets", value_name = "FILE", required = true)]
+    pub targets: Vec<PathBuf>,
+    /// How many of them must sign.
+    #[arg(long, default_value_t = 2)]
+    pub targets_threshold: usize,
+    /// The public key of the server, which signs timestamp and snapshot daily.
+    #[arg(long, value_name = "FILE")]
+    pub online: PathBuf,
+}
+
+/// A file of a release.
+#[derive(Debug, Args)]
+pub struct Add {
+    /// The release folder.
+    pub folder: PathBuf,
+    /// The file.
+    pub file: PathBuf,
+    /// The file is the public key (P-256, PEM) of the director: whoever holds it says which box gets what.
+    #[arg(long, conflicts_with_all = ["path", "installer", "hw", "version", "disruption"])]
+    pub director: bool,
+    /// The target's path: what it is, for people.
+    #[arg(long, value_name = "PATH", required_unless_present = "director")]
+    pub path: Option<String>,
+    /// What puts it in place: agent-slot, apt, rauc or dossier.
+    #[arg(long, required_unless_present = "director")]
+    pub installer: Option<Installer>,
+    /// Hardware that it is for, for example `x86_64` or `aarch64`; may repeat.
+    #[arg(long, required_unless_present = "director")]
+    pub hw: Vec<String>,
+    /// What it is then, for example 1.4.0.
+    #[arg(long, required_unless_present = "director")]
+    pub version: Option<Version>,
+    /// What must run before.
+    #[arg(long)]
+    pub min_version: Option<Version>,
+    /// What it interrupts: none, agent-restart, service-restart or reboot.
+    #[arg(long, required_unless_present = "director")]
+    pub disruption: Option<Disruption>,
+    /// Once it ran, nothing below this version is installed any more.
+    #[arg(long, default_value = "0.0.0")]
+    pub security_floor: Version,
+}
