@@ -197,7 +197,8 @@ impl Http {
         let mut talk = std::pin::pin!(talk);
         tokio::select! {
             done = &mut talk => return done,
-            ended = &mut connection => ended.map_err(http)?,
+            // What was wrong with it, the exchange says, once it has taken all that came.
+            _ = &mut connection => {}
         }
         talk.await
     }

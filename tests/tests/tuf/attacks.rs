@@ -119,12 +119,12 @@ impl Fleet {
 
     /// The director's word on the file with this content.
     fn assigned(&self, path: &str, content: &[u8], counter: u64) -> Vec<u8> {
-        self.assigned_to("gw-7f3k", path, content, counter)
+        Self::assigned_to("gw-7f3k", path, content, counter)
             .seal(&self.director)
             .expect("signs")
     }
 
-    fn assigned_to(&self, device: &str, path: &str, content: &[u8], counter: u64) -> Assignment {
+    fn assigned_to(device: &str, path: &str, content: &[u8], counter: u64) -> Assignment {
         let digest = ring::digest::digest(&ring::digest::SHA256, content);
         let path = path.parse().expect("a path");
         let hash = digest.as_ref().try_into().expect("32 bytes");
@@ -184,7 +184,7 @@ fn wait<T>(work: impl Future<Output = T>) -> T {
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        tokio::time::timeout(Duration::from_secs(60), work)
+        tokio::time::timeout(Duration::from_mins(1), work)
             .await
             .expect("in time")
     })
@@ -221,8 +221,7 @@ fn the_image_repository_alone_installs_nothing() {
     fleet.house.publish_all(&["targets", "snapshot", "timestamp"]);
     fleet.refused(&fleet.assigned(AGENT, GOOD, 11), "another file");
     let stranger = Director::new();
-    let forged = fleet
-        .assigned_to("gw-7f3k", AGENT, EVIL, 11)
+    let forged = Fleet::assigned_to("gw-7f3k", AGENT, EVIL, 11)
         .seal(&stranger)
         .expect("signs");
     fleet.refused(&forged, "signature does not match");
@@ -277,8 +276,7 @@ fn the_server_and_one_holder_of_the_root_replace_nobody() {
 fn an_assignment_is_not_replayed() {
     let fleet = Fleet::healthy();
     fleet.refused(&fleet.assigned(AGENT, GOOD, 9), "older than 10");
-    let other = fleet
-        .assigned_to("gw-other", AGENT, GOOD, 11)
+    let other = Fleet::assigned_to("gw-other", AGENT, GOOD, 11)
         .seal(&fleet.director)
         .expect("signs");
     fleet.refused(&other, "for gw-other");

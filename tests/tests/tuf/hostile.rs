@@ -32,11 +32,11 @@ impl Server {
                 }
                 let asked = request(&stream);
                 let mut stream = stream;
-                let mut send = |bytes: &[u8]| {
+                let mut push = |bytes: &[u8]| {
                     count.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                     !ended.load(Ordering::Relaxed) && stream.write_all(bytes).is_ok()
                 };
-                answer(&asked, &mut send);
+                answer(&asked, &mut push);
             }
         });
         Server { port, stop, sent }
@@ -132,7 +132,7 @@ fn a_server_that_goes_silent_or_drips_holds_nobody_for_ever() {
     let mut take = |_: u64, _: &[u8]| Ok(());
     let dripped = wait(http.get("file", 0, 1_000_000, &mut take));
     assert!(matches!(dripped, Err(FetchError::Failed(_))), "{dripped:?}");
-    assert!(began.elapsed() < Duration::from_secs(60));
+    assert!(began.elapsed() < Duration::from_mins(1));
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn a_download_goes_on_where_it_was_cut() {
         .expect("there");
     let place = house.folder.path().join("agent");
     let before = server.sent.load(Ordering::Relaxed);
-    let tries = (1..)
+    let tries = (1..100)
         .find(|_| wait(download(&found, &http, &place)).is_ok())
         .expect("it comes");
     assert_eq!(tries, cuts + 1);
@@ -248,5 +248,5 @@ fn ten_thousand_roots_are_taken_in_bounded_steps() {
         assert!(house.metadata.asked().len() <= 2 + MAX_ROOT_STEPS as usize);
     }
     assert_eq!((house.believes("root"), refreshes), (Some(10_000), 39));
-    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_mins(1), "{:?}", began.elapsed());
 }

@@ -119,8 +119,10 @@ fn test_duplicate_sig_keyids(forge: Box<dyn Forge>) {
 }
 
 fn test_keytype_and_scheme(forge: Box<dyn Forge>) {
-    for kind in forge.kinds() {
-        let mut house = House::new(match forge.kinds().len() {
+    let kinds = forge.kinds();
+    drop(forge);
+    for kind in kinds {
+        let mut house = House::new(match kinds.len() {
             1 => Box::new(Ours) as Box<dyn Forge>,
             _ => Box::new(Python::start().expect("it was there a moment ago")),
         });
@@ -206,7 +208,7 @@ fn one_pem_key_in_two_spellings_counts_once() {
     let public = |key: &Value| key["keyval"]["public"].as_str().unwrap_or_default().to_owned();
     for kind in ["ecdsa-sha2-nistp256", "rsassa-pss-sha256"] {
         one_key_twice(&mut house, kind, |key| {
-            key["keyval"]["public"] = public(key).replace('\n', "\r\n").into()
+            key["keyval"]["public"] = public(key).replace('\n', "\r\n").into();
         });
         refused(&house, "other line breaks");
         one_key_twice(&mut house, kind, |key| {
@@ -229,7 +231,7 @@ fn one_pem_key_in_two_spellings_counts_once() {
     }
     // The same RSA key for two schemes.
     one_key_twice(&mut house, "rsassa-pss-sha256", |key| {
-        key["scheme"] = "rsa-pkcs1v15-sha256".into()
+        key["scheme"] = "rsa-pkcs1v15-sha256".into();
     });
     refused(&house, "two schemes");
 }
