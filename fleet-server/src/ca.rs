@@ -332,15 +332,7 @@ impl Authority {
     ) -> Result<Issued, CaError> {
         let lists = self.lists_of(&self.gateways)?;
         let named = profile::Named { gateway, rank };
-        profile::gateway(
-            &self.domain,
-            key,
-            named,
-            serial,
-            now,
-            &lists,
-            &self.gateways.issuer,
-        )
+        profile::gateway(&self.domain, key, named, serial, now, &lists, &self.gateways)
     }
 
     /// A certificate for a server over `key`, with the chain that leads to the root.

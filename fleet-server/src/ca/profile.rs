@@ -7,16 +7,16 @@ use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::Timestamp;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CrlDistributionPoint,
-    CrlIssuingDistributionPoint, CrlScope, CustomExtension, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
-    PublicKeyData, RevocationReason, RevokedCertParams, SanType, SerialNumber, SignatureAlgorithm,
-    date_time_ymd,
+    CrlIssuingDistributionPoint, CrlScope, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, RevocationReason,
+    RevokedCertParams, SanType, SerialNumber, SignatureAlgorithm, date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, IpAddr, ServerName};
 
 use super::rank::{self, Rank};
 use super::{
-    CRL_DAYS, CaError, DAY_MS, GATEWAY_DAYS, Issued, Revoked, SERVER_DAYS, SPARE_DAYS, Serial, TrustDomain,
+    CRL_DAYS, CaError, DAY_MS, GATEWAY_DAYS, Issued, Issuing, Revoked, SERVER_DAYS, SPARE_DAYS, Serial,
+    TrustDomain,
 };
 
 /// How far before its making a certificate begins, for peers whose clock is a little behind.
@@ -125,14 +125,14 @@ pub struct Named<'a> {
 }
 
 /// A gateway's certificate: one name, one use, [`GATEWAY_DAYS`]; over a spare key [`SPARE_DAYS`].
-pub fn gateway(
+pub(super) fn gateway(
     domain: &TrustDomain,
     key: &PublicKey,
     named_as: Named<'_>,
     serial: Serial,
     now: Timestamp,
     lists: &ListsAt,
-    issuer: &Issuer<'_, KeyPair>,
+    issuing: &Issuing,
 ) -> Result<Issued, CaError> {
     let Named { gateway, rank } = named_as;
     let what = "a gateway's certificate";
@@ -147,15 +147,22 @@ pub fn gateway(
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     params.crl_distribution_points = vec![lists.point(domain)];
-    params.custom_extensions = vec![CustomExtension::from_oid_content(&rank::OID, rank.der())];
-    let cert = params.signed_by(&Point(key), issuer).map_err(making(what))?;
+    params.custom_extensions = vec![rank::extension(rank)];
+    let signer = rank::Placing(issuing.issuer.key());
+    let issuer = Issuer::from_ca_cert_der(&issuing.cert, signer).map_err(making(what))?;
+    let cert = params.signed_by(&Point(key), &issuer).map_err(making(what))?;
+    // Signed as it is from here on.
+    let der = rank::placed(cert.der()).ok_or(CaError::Make {
+        what,
+        source: rcgen::Error::InvalidNameType,
+    })?;
     Ok(Issued {
         serial,
         key: key.clone(),
         rank,
         not_before: whole(begin(now)),
         not_after: whole(now.plus_ms(days * DAY_MS)),
-        der: cert.into(),
+        der: der.into(),
     })
 }
 
