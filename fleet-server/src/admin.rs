@@ -13,6 +13,7 @@ pub mod claims;
 pub mod evidence;
 pub mod facts;
 pub mod gateways;
+mod judged;
 pub mod keep;
 pub mod keys;
 pub mod policy;
@@ -137,6 +138,9 @@ pub async fn run(cli: &Cli, clock: &Clock) -> Result<Said, AdminError> {
     }
     if let Command::Release(command) = &cli.command {
         return release::run(command, clock);
+    }
+    if let Command::Reference(ReferenceCommand::Show { file, signer }) = &cli.command {
+        return evidence::show(file, signer);
     }
     let place = place(cli)?;
     match &cli.command {

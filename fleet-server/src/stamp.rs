@@ -15,6 +15,7 @@
 //! - What a gateway signed and nobody can read, or what contradicts itself, is refused by itself; the readings beside
 //!   it hold. A wrong signature, certificate or chain refuses the whole envelope.
 
+pub mod judged;
 pub mod papers;
 pub mod sequence;
 

@@ -25,6 +25,7 @@ use homeward_protocol::unit::Decimal;
 use homeward_protocol::watch::{DeviceFacts, WatchReport};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use rustls::pki_types::ServerName;
 
 const NOW: Timestamp = Timestamp::synced(1_795_013_350_000);
 const EPOCH: Epoch = Epoch(7);
@@ -245,6 +246,56 @@ async fn an_export_holds_by_itself_and_not_with_one_bit_changed() {
         1,
         "nothing to rely on"
     );
+}
+
+/// The fleet's own judgements travel with the readings, and are believed by its roots alone.
+#[tokio::test]
+async fn an_export_says_how_the_fleet_judged_the_box_and_signs_it() {
+    let world = World::new().await;
+    let folder = world.export("before", &[]).await;
+    let said = verify(&folder, &folder.join("roots.pem")).await.expect("checked");
+    assert!(
+        said.json()["judged"].is_null(),
+        "a server that never ran signs nothing"
+    );
+    let ca = world.data().join("ca");
+    let authority = Authority::open(&ca).expect("made by init");
+    let names = [ServerName::try_from("fleet.example").expect("a name")];
+    authority
+        .server_identity(&ca, &names, NOW)
+        .expect("a server's certificate");
+    let (from, until) = (NOW.plus_ms(-2 * DAY_MS).ms, NOW.plus_ms(2 * DAY_MS).ms);
+    let store = world.store();
+    let judged = store.write(move |tx| {
+        let sql = "INSERT INTO results (gateway, issued_at, evidence, expires_at, status, tier, vector, said, state)
+                   VALUES ($1, $2, $3, $4, 'affirming', 'tpm-chip', '2,0,0,0,2,0,2,0', 'in order', 'trusted')";
+        let evidence: &[u8] = &[];
+        tx.execute(sql, &[GATEWAY.into(), from.into(), evidence.into(), until.into()])
+    });
+    judged.await.expect("judged");
+    let folder = world.export("after", &[]).await;
+    let roots = folder.join("roots.pem");
+    let said = verify(&folder, &roots).await.expect("checked");
+    assert_eq!(said.code(), 0);
+    let judged: Vec<u64> = serde_json::from_value(said.json()["judged"].clone()).expect("counted");
+    assert_eq!(
+        (judged[0], judged.iter().sum::<u64>()),
+        (40, 40),
+        "all were taken while it was trusted"
+    );
+    let file = folder.join("judgements.cose");
+    let good = fs::read(&file).expect("signed judgements");
+    for at in (0..good.len()).step_by(7) {
+        let mut changed = good.clone();
+        changed[at] ^= 1;
+        fs::write(&file, &changed).expect("written");
+        let said = verify(&folder, &roots).await;
+        let same = said.is_ok_and(|said| said.json()["judged"] == serde_json::json!(judged));
+        assert!(!same, "byte {at} may be changed");
+    }
+    fs::write(&file, &good).expect("written");
+    let other = World::new().await.export("evidence", &[]).await.join("roots.pem");
+    assert!(verify(&folder, &other).await.is_err(), "another fleet's roots");
 }
 
 #[tokio::test]

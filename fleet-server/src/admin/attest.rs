@@ -31,6 +31,7 @@ pub async fn run(store: &Store, command: &AttestCommand, clock: &Clock) -> Resul
 pub async fn reference(store: &Store, command: &ReferenceCommand, clock: &Clock) -> Result<Said, AdminError> {
     match command {
         ReferenceCommand::Make(asked) => make(asked),
+        ReferenceCommand::Show { file, signer } => evidence::show(file, signer),
         ReferenceCommand::Load { file, signer } => {
             let signer = keys::public_key(signer)?;
             let (release, bytes) = evidence::signed_release(file, &signer)?;

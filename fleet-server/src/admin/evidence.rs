@@ -194,6 +194,33 @@ pub fn signed_release(file: &Path, signer: &PublicKey) -> Result<(Release, Vec<u
     Ok((release.into_inner(), bytes))
 }
 
+/// What signed values say.
+pub fn show(file: &Path, signer: &Path) -> Result<Said, AdminError> {
+    let signer = public_key(signer)?;
+    let (release, _) = signed_release(file, &signer)?;
+    let name = |what: Measurand| match what {
+        Measurand::Component(component) => component.name().to_owned(),
+        Measurand::Register(register) => format!("register {register}"),
+    };
+    let mut text = format!(
+        "Release {}, {} values, signed by {}\n",
+        release.name.as_str(),
+        release.values.len(),
+        signer.fingerprint()
+    );
+    let mut rows = Vec::new();
+    for good in &release.values {
+        let version = good.version.as_ref().map_or("-", |v| v.as_str());
+        let (what, sha256) = (name(good.what), hex(&good.sha256));
+        text.push_str(&format!("{what:<12} {version:<22} {sha256}\n"));
+        rows.push(
+            json!({ "of": what, "version": good.version.as_ref().map(ShortText::as_str), "sha256": sha256 }),
+        );
+    }
+    let json = json!({ "release": release.name.as_str(), "signer": signer.fingerprint(), "values": rows });
+    Ok(Said::new(text, &json))
+}
+
 fn release(file: &Path, signer: Option<&Path>) -> Result<Release, AdminError> {
     let signer = signer.ok_or_else(|| {
         AdminError::Asked("whose reference values are they? Give the signer's key: --signer FILE".into())

@@ -14,7 +14,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{AdminError, BY, Said};
+use super::{AdminError, BY, Said, judged};
 use crate::api::shape::ReadingShape;
 use crate::audit::Action;
 use crate::ca::signer::{former_roots, gateway_issuers, pem, published};
@@ -108,6 +108,7 @@ pub async fn export(place: &Place, asked: &ReadingExport, clock: &Clock) -> Resu
     let made = DirBuilder::new().mode(0o700).create(&asked.to);
     made.map_err(|e| failed("make", &asked.to, &e))?;
     papers(place, &store, &gateway, &asked.to).await?;
+    let judged = judged::write(place, &store, &gateway, &asked.to, clock.now()).await?;
     let mut file = BufWriter::new(create(&asked.to.join(ENVELOPES))?);
     let mut envelopes = 0;
     for run in &runs {
@@ -125,7 +126,9 @@ pub async fn export(place: &Place, asked: &ReadingExport, clock: &Clock) -> Resu
          against the fleet's roots, as they were published to them:\n  homeward-fleet reading verify {to} \
          --roots ROOTS.pem"
     );
-    let json = json!({ "folder": asked.to, "readings": readings, "envelopes": envelopes });
+    let json = json!({
+        "folder": asked.to, "readings": readings, "envelopes": envelopes, "judgements": judged,
+    });
     Ok(Said::new(text, &json))
 }
 
@@ -208,7 +211,7 @@ async fn note(store: &Store, asked: &ReadingExport, readings: i64, now: Timestam
     Ok(noted.await?)
 }
 
-fn create(path: &Path) -> Result<File, AdminError> {
+pub(super) fn create(path: &Path) -> Result<File, AdminError> {
     let opened = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -217,7 +220,7 @@ fn create(path: &Path) -> Result<File, AdminError> {
     opened.map_err(|e| failed("make", path, &e))
 }
 
-fn failed(step: &str, path: &Path, error: &std::io::Error) -> AdminError {
+pub(super) fn failed(step: &str, path: &Path, error: &std::io::Error) -> AdminError {
     AdminError::Found(format!("could not {step} {}: {error}", path.display()))
 }
 

@@ -6,14 +6,16 @@
 
 use std::path::{Path, PathBuf};
 
+use homeward_protocol::grade::Reason;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use serde::Serialize;
 
 use super::readings::{CERTIFICATES, ENVELOPES};
-use super::{AdminError, Said};
+use super::{AdminError, Said, judged};
 use crate::care::reading as said;
 use crate::cli::ReadingVerify;
+use crate::stamp::judged::Judged;
 use crate::stamp::papers::Papers;
 use crate::stamp::{Checked, Link, Verifier, sequence};
 
@@ -33,6 +35,9 @@ struct Account {
     unverified: u64,
     /// Verified readings for which the files also hold their gateway's report of the bond.
     bond_reported: u64,
+    /// Readings by how the fleet judged their gateway when they were taken, where the files hold that: trusted, with a
+    /// warning, not relied on, not judged yet.
+    judged: Option<[u64; 4]>,
     /// Records that are between the envelopes and not here, as far as that can be counted.
     not_here: u64,
     /// Envelopes and readings that are refused.
@@ -53,8 +58,9 @@ struct Refused {
 }
 
 impl Account {
-    fn take(&mut self, checked: &Checked, file: &Path, envelope: usize) {
+    fn take(&mut self, checked: &Checked, file: &Path, envelope: usize, judged: &[Judged]) {
         use homeward_protocol::grade::Grade;
+        let judged: Vec<&Judged> = judged.iter().filter(|j| j.gateway == checked.gateway).collect();
         self.envelopes += 1;
         if let Link::Apart(Some(missing)) = checked.link {
             self.not_here += missing;
@@ -64,6 +70,18 @@ impl Account {
                 Grade::Verified => self.verified += 1,
                 Grade::Associated => self.associated += 1,
                 Grade::Unverified => self.unverified += 1,
+            }
+            let said = judged.iter().find_map(|j| j.against(stamp.reading.taken_at));
+            if let Some(said) = said {
+                let place = match said {
+                    Ok(()) => 0,
+                    Err(Reason::GatewayUnproven) => 1,
+                    Err(Reason::GatewayUnjudged) => 3,
+                    Err(_) => 2,
+                };
+                if let Some(count) = self.judged.get_or_insert_default().get_mut(place) {
+                    *count += 1;
+                }
             }
             let reported = stamp.reading.grade == Grade::Verified && stamp.bond.is_some();
             self.bond_reported += u64::from(reported);
@@ -109,7 +127,12 @@ impl Account {
                 self.bond_reported
             ));
         }
-        if self.verified > 0 {
+        if let Some([trusted, warned, doubted, unjudged]) = self.judged {
+            text.push_str(&format!(
+                "Their fleet, which signed that, judged their gateways then: trusted {trusted}, with a warning \
+                 {warned}, not relied on {doubted}, not judged yet {unjudged}\n"
+            ));
+        } else if self.verified > 0 {
             text.push_str(
                 "How their fleet judged the gateways then is not in these files: ask it (`attest show`)\n",
             );
@@ -145,13 +168,18 @@ pub fn verify(asked: &ReadingVerify) -> Result<Said, AdminError> {
     let papers = papers(asked)?;
     let mut verifier = Verifier::new(papers);
     let mut account = Account::default();
+    let roots = pem(&asked.roots)?;
+    let mut judged = Vec::new();
+    for folder in asked.paths.iter().filter(|path| path.is_dir()) {
+        judged.extend(judged::read(folder, &roots)?);
+    }
     for path in &asked.paths {
         let file = if path.is_dir() {
             path.join(ENVELOPES)
         } else {
             path.clone()
         };
-        check(&file, &mut verifier, &mut account)?;
+        check(&file, &mut verifier, &mut account, &judged)?;
     }
     let readings = account.verified + account.associated + account.unverified;
     account.ok = account.refused == 0 && readings > 0;
@@ -159,7 +187,12 @@ pub fn verify(asked: &ReadingVerify) -> Result<Said, AdminError> {
     Ok(if account.ok { said } else { said.failed() })
 }
 
-fn check(file: &Path, verifier: &mut Verifier, account: &mut Account) -> Result<(), AdminError> {
+fn check(
+    file: &Path,
+    verifier: &mut Verifier,
+    account: &mut Account,
+    judged: &[Judged],
+) -> Result<(), AdminError> {
     let bytes = read(file)?;
     let mut rest = bytes.as_slice();
     for envelope in 1.. {
@@ -169,7 +202,7 @@ fn check(file: &Path, verifier: &mut Verifier, account: &mut Account) -> Result<
         // Where the next one begins cannot be known when this one is none.
         let (one, after) = sequence::split(rest).unwrap_or((rest, &[]));
         match verifier.check(one) {
-            Ok(checked) => account.take(&checked, file, envelope),
+            Ok(checked) => account.take(&checked, file, envelope, judged),
             Err(fault) => account.refuse(Refused {
                 file: file.display().to_string(),
                 envelope,
@@ -206,7 +239,7 @@ fn papers(asked: &ReadingVerify) -> Result<Papers, AdminError> {
         .map_err(|e| AdminError::Asked(e.to_string()))
 }
 
-fn pem(file: &Path) -> Result<Vec<CertificateDer<'static>>, AdminError> {
+pub(super) fn pem(file: &Path) -> Result<Vec<CertificateDer<'static>>, AdminError> {
     let text = read(file)?;
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     match all {
@@ -229,6 +262,6 @@ fn lists(file: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, Admi
         .unwrap_or_else(|| vec![CertificateRevocationListDer::from(bytes)]))
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, AdminError> {
+pub(super) fn read(file: &Path) -> Result<Vec<u8>, AdminError> {
     std::fs::read(file).map_err(|e| AdminError::Asked(format!("could not read {}: {e}", file.display())))
 }

@@ -122,6 +122,15 @@ pub enum ReferenceCommand {
         #[arg(long, value_name = "FILE")]
         signer: PathBuf,
     },
+    /// Show what signed values say, once their signature holds. Needs no data folder.
+    #[command(after_help = "Example:\n  homeward-fleet reference show 0.1.0.rim --signer maker.pem")]
+    Show {
+        /// The signed values.
+        file: PathBuf,
+        /// The key that signed them (PEM), from a source that you trust.
+        #[arg(long, value_name = "FILE")]
+        signer: PathBuf,
+    },
     /// List what is loaded.
     List,
     /// Take the values of a release out.
