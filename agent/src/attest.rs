@@ -25,6 +25,7 @@ pub mod answer;
 pub mod chain;
 pub mod file;
 pub mod keep;
+pub mod logs;
 pub mod measure;
 pub mod quote;
 pub mod show;

@@ -15,6 +15,7 @@
 //! Source: EAT (RFC 9711), the shape of the result from EAR and AR4SI (IETF drafts of the RATS working group).
 
 pub mod baseline;
+pub mod logs;
 pub mod postures;
 pub mod quoted;
 pub mod record;
@@ -64,6 +65,8 @@ pub struct TpmFacts {
     pub registers: BTreeMap<u8, [u8; 32]>,
     /// Whether the firmware's log replays to them.
     pub log: Log,
+    /// Whether the kernel's does.
+    pub ima: Ima,
 }
 
 /// Whose TPM it is.
@@ -103,6 +106,21 @@ pub enum Log {
     None,
 }
 
+/// Whether the kernel's log of what it ran (IMA) fits its register.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ima {
+    /// It replays to it.
+    Replays,
+    /// It does, and so many files could not be measured as they ran.
+    Violations(u32),
+    /// It does not.
+    Differs,
+    /// More of it is to come.
+    Incomplete,
+    /// There is none.
+    None,
+}
+
 /// Why a judgement is what it is, in the order in which it is said. Closed: the names are in the database for ever.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Why {
@@ -133,6 +151,8 @@ pub enum Why {
     QuoteFails(Quote),
     /// The firmware's log does not fit what the TPM measured.
     LogDiffers,
+    /// The kernel's log of what it ran does not fit what the TPM measured.
+    RunLogDiffers,
     /// A program or file is not the one of its release.
     Tampered(Component),
     /// What the box started is not what its release says.
@@ -147,6 +167,8 @@ pub enum Why {
     FirmwareChanged,
     /// A version that no loaded release describes.
     UnknownRelease(Component),
+    /// Files changed while they ran, so the kernel could not measure them: so many.
+    Unmeasured(u32),
     /// The chain of postures since it was last heard has a hole.
     Unproven,
     /// Only its own word stands behind it.
@@ -389,6 +411,12 @@ impl Findings {
             Log::Differs => self.note(Claim::Executables, 96, Why::LogDiffers),
             Log::Incomplete => self.note(Claim::Executables, 0, Why::LogIncomplete),
             Log::Replays | Log::None => {}
+        }
+        match tpm.ima {
+            Ima::Differs => self.note(Claim::Files, 96, Why::RunLogDiffers),
+            Ima::Violations(count) => self.note(Claim::Files, 32, Why::Unmeasured(count)),
+            Ima::Incomplete => self.note(Claim::Files, 0, Why::LogIncomplete),
+            Ima::Replays | Ima::None => {}
         }
         match given.baseline.compare(&tpm.registers) {
             Firmware::AsBefore | Firmware::First => {}

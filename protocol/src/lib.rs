@@ -20,6 +20,7 @@ pub mod evidence;
 pub mod grade;
 pub mod guard;
 pub mod id;
+pub mod ima;
 pub mod link;
 pub mod policy;
 pub mod posture;

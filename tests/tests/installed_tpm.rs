@@ -5,9 +5,18 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
+use homeward_agent::attest::Quoting as _;
+use homeward_agent::attest::logs::Places;
+use homeward_agent::attest::quote::Quoter;
 use homeward_agent::tpm::TpmError;
 use homeward_agent::tpm::chip::{Chip, Stated};
+use homeward_agent::tpm::thread::Tpm;
+use homeward_fleet::attest::Log;
+use homeward_fleet::attest::logs::Logs;
 use homeward_fleet::enrol::credential;
+use homeward_protocol::attest::Nonce;
+use homeward_protocol::event_log::{Bank, EventLog};
+use homeward_protocol::evidence::bundle::MAX_TAIL;
 use homeward_protocol::tpm::template::Endorsement;
 use homeward_protocol::tpm::{AttestationKey, EndorsementKey, Public, certify, quote};
 use homeward_tests::swtpm::{self, Maker, Vouched};
@@ -203,6 +212,66 @@ fn a_maker_s_certificate_is_found_where_it_lies() {
     let (rest, certificate) = x509_parser::parse_x509_certificate(&der).expect("reads");
     assert!(rest.is_empty());
     assert_eq!(certificate.public_key().raw, endorsed.key.public().spki());
+}
+
+/// A real firmware's log in a real TPM stack, in parts of 40 KiB and then as what is new.
+#[test]
+fn a_firmware_s_log_goes_up_in_parts_and_replays_to_the_quote() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let Some(maker) = Maker::new(dir.path()) else {
+        return;
+    };
+    let machine = maker.make(&dir.path().join("a"), Vouched::No);
+    let mut chip = chip(&machine);
+    let Some(log) = homeward_tests::shared::data("eventlogs/ubuntu-2104-no-dbx.bin") else {
+        return;
+    };
+    // Its events twice: longer than one answer. The first event, which says what the others look like, stays one.
+    let log = fs::read(log).expect("reads");
+    let header = 32 + usize::try_from(u32::from_le_bytes(log[28..32].try_into().expect("4"))).expect("short");
+    let log = [log.as_slice(), &log[header..]].concat();
+    let parsed = EventLog::parse(&log).expect("reads");
+    assert!(
+        log.len() > MAX_TAIL && parsed.locality.is_none(),
+        "{} bytes",
+        log.len()
+    );
+    for event in parsed.events.iter().filter(|event| event.kind != 3) {
+        let digest = event.digests.iter().find(|(bank, _)| *bank == Bank::SHA256);
+        let digest: [u8; 32] = digest.expect("of the bank").1.try_into().expect("32 bytes");
+        let register = u8::try_from(event.pcr).expect("a register");
+        chip.extend(register, &digest).expect("measures");
+    }
+    let list = dir.path().join("firmware");
+    fs::write(&list, &log).expect("our own folder");
+    let places = Places {
+        firmware: list,
+        kernel: dir.path().join("none"),
+    };
+    let key = attestation(&mut chip);
+    drop(chip);
+    let tpm = Tpm::start(machine.address().parse().expect("an address")).expect("a thread");
+    let quoter = Quoter::beside(tpm, UNIQUE, places);
+    let boot = Nonce([7; 32]);
+    let (mut logs, mut found, mut sizes) = (None::<Logs>, Vec::new(), Vec::new());
+    for _ in 0..4 {
+        let held = logs.as_ref().map(Logs::held);
+        let part = quoter.quote([3; 32], boot, held.as_ref()).expect("quotes");
+        let registers: quote::Registers = part
+            .registers
+            .iter()
+            .map(|r| (r.index, r.value.0.as_slice().try_into().expect("32 bytes")))
+            .collect();
+        quote::check(&key, &part.attest.0, &part.signature.0, &[3; 32], &registers).expect("holds");
+        let (log, _, next) = Logs::take(logs.as_ref(), boot, &part, &registers);
+        found.push(log);
+        sizes.push(part.log.map_or(0, |tail| tail.bytes.0.len()));
+        logs = Some(next);
+    }
+    println!("{} bytes of log, sent as {sizes:?}: {found:?}", log.len());
+    assert_eq!(found.last(), Some(&Log::Replays));
+    assert_eq!(sizes.last(), Some(&0), "nothing comes twice");
+    assert!(sizes.iter().all(|size| *size <= MAX_TAIL));
 }
 
 /// tpm2-tools reads what we made, and makes what we read.

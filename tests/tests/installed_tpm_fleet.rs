@@ -124,7 +124,28 @@ async fn a_box_with_a_tpm_enrols_sends_and_renews_and_its_key_is_nowhere_else() 
         (number(&database, "SELECT count(*) FROM readings") >= 20).then_some(())
     });
     home.agent.stop();
+    // Older than an hour, so that the same answer does not come again.
+    let hours = "UPDATE certificates SET issued_at = issued_at - 7200000";
+    rusqlite::Connection::open(&database)
+        .and_then(|db| {
+            db.busy_timeout(LIMIT)?;
+            db.execute(hours, ())
+        })
+        .expect("the server's database");
+    let before = leaf(&dir);
     renews(&dir, &chip).await;
+    let after = leaf(&dir);
+    assert_ne!(after, before, "another certificate");
+    let key = |der: &CertificateDer<'_>| {
+        let (_, parsed) = x509_parser::parse_x509_certificate(der).expect("reads");
+        parsed.public_key().raw.to_vec()
+    };
+    assert_eq!(
+        key(&after),
+        key(&before),
+        "over the same key, which is still in the TPM"
+    );
+
     home.run();
     let before = number(&database, "SELECT count(*) FROM readings");
     wait_for("readings after the renewal", LIMIT, || {
@@ -151,6 +172,7 @@ async fn renews(dir: &Path, chip: &Chip) {
     let folder = Folder::within(dir).on(Some(tpm));
     let identity = folder.load().expect("an identity");
     let before = identity.chain.clone();
+    let spare_before = fs::read(dir.join("identity/spare.pem")).expect("a spare one");
     let public = identity.key.public().expect("a key");
     let life = read_leaf(&before[0], &identity.server.gateway, &public).expect("ours");
     let renewal = Renewal {
@@ -165,12 +187,20 @@ async fn renews(dir: &Path, chip: &Chip) {
     let (ask, asked) = watch::channel(0);
     let stop = CancellationToken::new();
     let running = tokio::spawn(renewal.run(held, asked, stop.clone()));
-    // The same answer comes again within the hour, so a lost reply costs nothing; what counts is that it comes.
     ask.send_replace(1);
     tokio::time::timeout(LIMIT, told.changed())
         .await
         .expect("renewed in time")
         .expect("told");
+    // The spare key's follows.
+    let spare = || fs::read(dir.join("identity/spare.pem")).expect("a spare one");
+    tokio::time::timeout(LIMIT, async {
+        while spare() == spare_before {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await
+    .expect("renewed in time");
     stop.cancel();
     running.await.expect("ends");
     assert_eq!(
@@ -227,6 +257,54 @@ async fn a_box_whose_tpm_quotes_what_it_did_before_is_trusted_and_a_changed_regi
     stands(&stage, &home, "trusted");
 
     home.agent.stop();
+}
+
+/// The image of a disk whose box has a TPM: no key, no record.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_on_a_box_with_a_tpm_stands_nowhere_in_the_clear() {
+    let Some(stage) = Stage::new() else { return };
+    let chip = stage.chip("chip", Vouched::Yes);
+    let plan = Plan {
+        placement: "mill-road-12",
+        team: "north",
+        profile: "comet-tx5xx",
+        interval_ms: 200,
+        seed: 7,
+    };
+    let tpm = surroundings(&chip.address());
+    let mut home = Home::settle_in(&stage.fleet, stage.folder.path(), plan, &tpm).await;
+    home.set_link(Link::Down);
+    home.run();
+    wait_for("readings to be kept", LIMIT, || {
+        (home.waiting() >= 20).then_some(())
+    });
+    home.agent.stop();
+    let told = home.agent.command_ended(&["status"]).ok();
+    assert!(told.contains("sealed by this box's TPM"), "{told}");
+    let image = image(home.agent.dir());
+    for canary in [
+        &b"PRIVATE KEY"[..],
+        b"air-temperature",
+        b"relative-humidity",
+        b"mantissa",
+    ] {
+        let holds = image.windows(canary.len()).any(|w| w == canary);
+        assert!(!holds, "{} stands in the clear", String::from_utf8_lossy(canary));
+    }
+}
+
+/// Every byte of a folder.
+fn image(of: &Path) -> Vec<u8> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(of).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        all.extend(if path.is_dir() {
+            image(&path)
+        } else {
+            fs::read(&path).unwrap_or_default()
+        });
+    }
+    all
 }
 
 /// What the server holds of readings, by grade.

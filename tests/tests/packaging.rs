@@ -152,6 +152,7 @@ fn only_the_helper_reads_keys_only_the_agent_asks_it_and_it_has_nothing_else() {
         "homeward-bond.socket",
         "homeward-bond@.service",
         "dbus.conf\", \"usr/share/dbus-1/system.d/",
+        "tmpfiles.conf\", \"usr/lib/tmpfiles.d/homeward-agent.conf",
     ] {
         assert!(package.contains(file), "the package lacks {file}");
     }

@@ -21,7 +21,7 @@ use super::{
     schedule, words,
 };
 use crate::audit::Action;
-use crate::store::attest::{self, Answer, Kept, firmware, postures};
+use crate::store::attest::{self, Answer, Kept, firmware, measured, postures};
 use crate::store::chips;
 use crate::store::incidents::{self, Kind};
 use crate::store::{StoreError, Tx, audit, certificates, records};
@@ -87,7 +87,7 @@ pub fn take(tx: &mut dyn Tx, came: &Came<'_>, with: &With<'_>) -> Result<Taken, 
         Answer::Judge(nonce) => nonce,
     };
     let chain = postures::judge(tx, came.gateway, &evidence, with.now)?;
-    let tpm = tpm_facts(tx, came, &bundle, &evidence)?;
+    let tpm = tpm_facts(tx, came, (&bundle, &evidence), with.now)?;
     let baseline = firmware::baseline(tx, came.gateway)?;
     let given = Circumstances {
         key: thumbprint(came.key),
@@ -120,14 +120,22 @@ fn open(came: &Came<'_>) -> Result<(Bundle, Evidence), Why> {
 fn tpm_facts(
     tx: &mut dyn Tx,
     came: &Came<'_>,
-    bundle: &Bundle,
-    evidence: &Evidence,
+    (bundle, evidence): (&Bundle, &Evidence),
+    now: Timestamp,
 ) -> Result<Option<TpmFacts>, StoreError> {
     let Some(part) = &bundle.tpm else {
         return Ok(None);
     };
     let enrolled = chips::of_key(tx, came.key)?.filter(|chip| chip.gateway == *came.gateway);
-    Ok(enrolled.map(|chip| quoted::facts(part, evidence, &chip)))
+    let Some(chip) = enrolled else {
+        return Ok(None);
+    };
+    let before = measured::kept(tx, came.gateway)?;
+    let (facts, logs) = quoted::facts(part, evidence, &chip, before.as_ref());
+    if let Some(logs) = logs.filter(|logs| before.as_ref() != Some(logs)) {
+        measured::put(tx, came.gateway, &logs, now)?;
+    }
+    Ok(Some(facts))
 }
 
 /// Firmware is learned when it is first seen, and noted when it changed; only a person makes a change stand.

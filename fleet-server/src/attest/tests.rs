@@ -49,6 +49,7 @@ fn tpm() -> TpmFacts {
         quote: Quote::Holds,
         registers: registers(4),
         log: Log::Replays,
+        ima: Ima::Replays,
     }
 }
 
@@ -395,6 +396,27 @@ fn each_line_of_the_table_has_its_judgement() {
             Some(Why::FirmwareChanged),
         ),
         (
+            "the kernel's log does not fit",
+            |l| with_tpm(l, |t| t.ima = Ima::Differs),
+            Contraindicated,
+            Tier::MeasuredBoot,
+            Some(Why::RunLogDiffers),
+        ),
+        (
+            "files changed while they ran",
+            |l| with_tpm(l, |t| t.ima = Ima::Violations(3)),
+            Warning,
+            Tier::MeasuredBoot,
+            Some(Why::Unmeasured(3)),
+        ),
+        (
+            "the kernel measures nothing",
+            |l| with_tpm(l, |t| t.ima = Ima::None),
+            Affirming,
+            Tier::MeasuredBoot,
+            Some(Why::InOrder),
+        ),
+        (
             "our releases are gone",
             |l| l.reference = Reference::default(),
             Nothing,
@@ -698,6 +720,8 @@ fn a_fleet_that_comes_back_together_is_asked_in_turn() {
 enum Event {
     Evidence(Status),
     BadSignature,
+    /// It comes in with its spare key.
+    Spare,
     Opened,
     Retiered,
     /// The server stops and reads the record again.
@@ -711,6 +735,7 @@ fn event() -> impl Strategy<Value = Event> {
         3 => prop::sample::select(vec![Status::None, Status::Affirming, Status::Warning, Status::Contraindicated])
             .prop_map(Event::Evidence),
         1 => Just(Event::BadSignature),
+        1 => Just(Event::Spare),
         1 => Just(Event::Opened),
         1 => Just(Event::Retiered),
         2 => Just(Event::Restart),
@@ -740,6 +765,13 @@ proptest! {
                     newest = newest.ms.max(now.ms).pipe(Timestamp::synced);
                     good_at = None;
                     shut = true;
+                }
+                Event::Spare => {
+                    let failures = known.failures;
+                    known = known.after(&spare(now), None, "spare");
+                    newest = newest.ms.max(now.ms).pipe(Timestamp::synced);
+                    prop_assert_eq!(known.failures, failures);
+                    good_at = None;
                 }
                 Event::Opened => {
                     known = known.opened();

@@ -56,6 +56,7 @@ pub fn why(why: &Why) -> String {
         Why::QuoteFails(Quote::OtherNonce) => "the TPM's statement is about other evidence".into(),
         Why::QuoteFails(_) => "the TPM's statement does not hold".into(),
         Why::LogDiffers => "the firmware's log does not fit what the TPM measured".into(),
+        Why::RunLogDiffers => "the kernel's log of what it ran does not fit what the TPM measured".into(),
         Why::Tampered(what) => format!("{} is not the one of its release", component(*what)),
         Why::OtherBoot(register) => {
             format!("the box started something else than its release (register {register})")
@@ -74,12 +75,15 @@ pub fn why(why: &Why) -> String {
             "{} is of a version that no loaded release describes",
             component(*what)
         ),
+        Why::Unmeasured(count) => {
+            format!("{count} files changed while they were in use, so the kernel could not measure them")
+        }
         Why::Unproven => "what the box did while it was away is not proved without a gap".into(),
         Why::SoftwareOnly => {
             "only the box's own word stands behind it: it has no TPM, or does not use it".into()
         }
         Why::UnknownChip => "nobody vouches for the maker of the box's TPM".into(),
-        Why::LogIncomplete => "the firmware's log has not come whole yet".into(),
+        Why::LogIncomplete => "its logs of measurements have not come whole yet".into(),
         Why::NoReference => "no loaded release describes what the box should start".into(),
     }
 }

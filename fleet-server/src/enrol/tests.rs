@@ -128,7 +128,6 @@ const GOOD: Standing = Standing {
 /// A stolen spare key does not become a gateway, nor last longer than it was given.
 #[test]
 fn a_spare_certificate_brings_no_other_and_only_a_key_in_a_tpm_brings_a_spare_one() {
-    use crate::ca::Rank;
     let of = |rank| Leaf { rank, ..leaf() };
     let spare_leaf = of(Rank::Spare);
     for door in [Door::Enrolment, Door::Renewal] {
@@ -174,6 +173,54 @@ fn late_renewals_are_taken_at_their_own_door_for_180_days() {
         renew(GOOD, &leaf(), Door::Renewal, early),
         Err(Refusal::NotCurrent)
     );
+}
+
+/// The state of the gateway, whether the certificate was revoked, what it says of its key, at which door, on which day of
+/// its life; and the answer.
+type Line = (Option<State>, bool, Rank, Door, i64, Result<Timing, Refusal>);
+
+const OWN: Rank = Rank::Own(Tier::Software);
+const CHIP: Rank = Rank::Own(Tier::TpmChip);
+const HERE: Option<State> = Some(State::Enrolled);
+const GONE: Option<State> = Some(State::Revoked);
+
+/// The table of certificates: what may follow which.
+#[rustfmt::skip]
+const CERTIFICATES: [Line; 17] = [
+    (None, false, OWN, Door::Enrolment, 1, Err(Refusal::Unknown)),
+    (None, false, Rank::Spare, Door::Renewal, 1, Err(Refusal::Unknown)),
+    (Some(State::Expected), false, OWN, Door::Enrolment, 1, Ok(Timing::InTime)),
+    (Some(State::Waiting), false, OWN, Door::Enrolment, 1, Ok(Timing::InTime)),
+    (HERE, false, OWN, Door::Enrolment, 1, Ok(Timing::InTime)),
+    (HERE, false, CHIP, Door::Enrolment, 10, Ok(Timing::InTime)),
+    (HERE, false, OWN, Door::Renewal, 10, Ok(Timing::InTime)),
+    (HERE, false, OWN, Door::Enrolment, 15, Err(Refusal::NotCurrent)),
+    (HERE, false, OWN, Door::Renewal, 15, Ok(Timing::Late)),
+    (HERE, false, CHIP, Door::Renewal, 194, Ok(Timing::Late)),
+    (HERE, false, CHIP, Door::Renewal, 195, Err(Refusal::NotCurrent)),
+    (HERE, false, OWN, Door::Renewal, -1, Err(Refusal::NotCurrent)),
+    (HERE, true, OWN, Door::Enrolment, 1, Err(Refusal::Revoked)),
+    (HERE, true, Rank::Spare, Door::Renewal, 1, Err(Refusal::Spare)),
+    (HERE, false, Rank::Spare, Door::Enrolment, 1, Err(Refusal::Spare)),
+    (HERE, false, Rank::Spare, Door::Renewal, 100, Err(Refusal::Spare)),
+    (GONE, false, CHIP, Door::Renewal, 15, Err(Refusal::Revoked)),
+];
+
+#[test]
+fn each_line_of_the_table_of_certificates_has_its_answer() {
+    for (state, certificate_revoked, rank, door, day, said) in CERTIFICATES {
+        let standing = Standing {
+            state,
+            certificate_revoked,
+            issued_today: 0,
+        };
+        let leaf = Leaf { rank, ..leaf() };
+        let found = renew(standing, &leaf, door, NOW.plus_ms(day * DAY_MS));
+        assert_eq!(
+            found, said,
+            "{state:?} {certificate_revoked} {rank} {door:?} day {day}"
+        );
+    }
 }
 
 #[test]

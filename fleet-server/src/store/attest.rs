@@ -16,6 +16,7 @@ use crate::attest::schedule::{Asked, Occasion};
 use crate::attest::{Nonce, Status, Vector, Verdict};
 
 pub mod firmware;
+pub mod measured;
 pub mod postures;
 pub mod releases;
 
