@@ -27,7 +27,7 @@ use homeward_protocol::policy::state::{Basis, Phase, PointState, PolicyState, St
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::signed::{PublicKey, Signed, Signer};
 use homeward_protocol::time::Timestamp;
-use homeward_protocol::topic::Topic;
+use homeward_protocol::topic::{Filter, Topic};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use rumqttc::mqttbytes::QoS;
@@ -229,7 +229,7 @@ async fn open(target: &Target, member: &Member) -> Result<Connection, LoadError>
     let key = member.key.for_tls().map_err(|e| e.to_string())?;
     let tls = target.tls(&member.chain, key)?;
     let mut connection = Connection::open(target, tls, member.id.as_str()).await?;
-    let mut subscribe = Subscribe::new(format!("hw1/{}/down/+", member.id), QoS::AtLeastOnce);
+    let mut subscribe = Subscribe::new(Filter::Down(member.id.clone()).to_string(), QoS::AtLeastOnce);
     subscribe.pkid = 1;
     let mut out = BytesMut::new();
     subscribe.write(&mut out).map_err(|e| e.to_string())?;
