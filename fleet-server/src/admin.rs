@@ -120,27 +120,23 @@ impl Said {
     }
 }
 
+/// What needs no data folder: it runs wherever papers, evidence or releases are looked at.
+fn away(command: &Command, clock: &Clock) -> Option<Result<Said, AdminError>> {
+    match command {
+        Command::Reading(ReadingCommand::Verify(asked)) => Some(verify::verify(asked)),
+        Command::Evidence(asked) => Some(evidence::run(asked)),
+        Command::Reference(ReferenceCommand::Make(asked)) => Some(attest::make(asked)),
+        Command::Reference(ReferenceCommand::Show { file, signer }) => Some(evidence::show(file, signer)),
+        Command::Release(command) => Some(release::run(command, clock)),
+        Command::Policy(asked) => policy::papers::run(asked, clock.now()),
+        _ => None,
+    }
+}
+
 /// Runs one command that is not `serve`.
 pub async fn run(cli: &Cli, clock: &Clock) -> Result<Said, AdminError> {
-    if let Command::Reading(ReadingCommand::Verify(asked)) = &cli.command {
-        return verify::verify(asked);
-    }
-    if let Command::Evidence(asked) = &cli.command {
-        return evidence::run(asked);
-    }
-    if let Command::Reference(ReferenceCommand::Make(asked)) = &cli.command {
-        return attest::make(asked);
-    }
-    if let Command::Policy(asked) = &cli.command
-        && let Some(said) = policy::papers::run(asked, clock.now())
-    {
+    if let Some(said) = away(&cli.command, clock) {
         return said;
-    }
-    if let Command::Release(command) = &cli.command {
-        return release::run(command, clock);
-    }
-    if let Command::Reference(ReferenceCommand::Show { file, signer }) = &cli.command {
-        return evidence::show(file, signer);
     }
     let place = place(cli)?;
     match &cli.command {

@@ -14,11 +14,11 @@ pub use attest::{
 pub use ca::{CaCommand, RootKey, RotateCommand};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use homeward_protocol::id::{GatewayId, PlacementId, TeamId};
+use homeward_protocol::posture::fact::What;
 pub use policy::{
     Assign, GroupCommand, Keygen, KeyringMake, Person, PolicyCommand, Review as PolicyReview,
     Sign as PolicySign, Status,
 };
-use homeward_protocol::posture::fact::What;
 pub use readings::{ReadingCommand, ReadingExport, ReadingList, ReadingVerify, Span};
 
 /// The telecare provider's server: enrols home gateways, stores what they report, and shows who needs help.

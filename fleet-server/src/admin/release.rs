@@ -10,7 +10,7 @@ use homeward_protocol::tuf::role::Role;
 use homeward_protocol::tuf::sign::{Holders, SigningKey, Unsigned};
 use serde_json::{Value, json};
 
-use super::{AdminError, Said, ca, evidence};
+use super::{AdminError, Said, ca, keys};
 use crate::ca::passphrase;
 use crate::cli::release::{Add, HolderKey, ReleaseCommand, RootDraft};
 use crate::clock::Clock;
@@ -208,7 +208,7 @@ fn add(asked: &Add, now: Timestamp) -> Result<Said, AdminError> {
     let wrong = |why: &str| AdminError::Asked(why.to_owned());
     let (path, custom) = if asked.director {
         // Only a key that boxes can use becomes the director's.
-        evidence::public_key(&asked.file)?;
+        keys::public_key(&asked.file)?;
         (DIRECTOR_KEY.to_owned(), None)
     } else {
         let missing = || wrong("give --path, --installer, --hw, --version and --disruption");

@@ -6,6 +6,9 @@ use serde_json::json;
 
 use crate::scenarios;
 
+/// A round of publishing, and what the client holds after it.
+type Round<'a> = (&'a str, &'a [(&'a str, u64)], &'a [&'a str], [u64; 4]);
+
 scenarios!(
     test_basic_refresh_requests,
     test_basic_refresh_trusted_data,
@@ -133,7 +136,6 @@ fn test_unsigned_metadata(mut forge: Box<dyn Forge>) {
     let mut house = House::new(forge);
     house.refresh().expect("refreshes");
     let usual = house.signers.clone();
-    type Round<'a> = (&'a str, &'a [(&'a str, u64)], &'a [&'a str], [u64; 4]);
     let rounds: [Round<'_>; 4] = [
         (
             "targets",
