@@ -10,7 +10,7 @@ use homeward_protocol::id::SensorId;
 
 use crate::interlock::hold::HoldId;
 use crate::tpm::{Address, AddressError};
-use crate::update::fetch::Base;
+use crate::update::base::Base;
 
 /// The agent on a home gateway: reads the home's devices, and keeps every value until the server has it.
 #[derive(Debug, Parser)]

@@ -3,6 +3,7 @@
 //! [`tuf`] brings the repository's metadata up to date by the rules of `homeward_protocol::tuf`; [`fetch`] gets files
 //! from a server or a mirror, [`keep`] keeps them. Whoever carries the files is not believed: only signatures count.
 
+pub mod base;
 pub mod decide;
 pub mod fetch;
 pub mod keep;

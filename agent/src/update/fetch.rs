@@ -2,14 +2,13 @@
 #![expect(clippy::disallowed_methods, reason = "shell: the network, and waiting")]
 
 use std::io;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
-use hyper::{Request, Response, StatusCode, Uri, header};
+use hyper::{Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -18,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use super::base::Base;
 use super::tuf::{Fetch, FetchError};
 
 /// How long a server may be silent: while it is reached, and between two pieces.
@@ -28,73 +28,6 @@ const GRACE: Duration = Duration::from_mins(1);
 const SLOWEST: u64 = 4 * 1024;
 
 type Piece<'a> = &'a mut (dyn FnMut(u64, &[u8]) -> io::Result<()> + Send);
-
-/// The address of a folder on a server: `https://HOST[:PORT]/PATH/`. By `http` too: what comes is verified anyway.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Base {
-    secure: bool,
-    host: String,
-    port: u16,
-    /// Begins and ends with `/`.
-    path: String,
-}
-
-impl FromStr for Base {
-    type Err = &'static str;
-    fn from_str(text: &str) -> Result<Base, Self::Err> {
-        let uri: Uri = text
-            .parse()
-            .map_err(|_| "it is no address of the form https://HOST/PATH/")?;
-        let secure = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") => false,
-            _ => return Err("an address begins with https:// or http://"),
-        };
-        if uri.query().is_some() {
-            return Err("an address of a folder has no `?`");
-        }
-        let authority = uri.authority().ok_or("an address has a host")?;
-        if authority.as_str().contains('@') {
-            return Err("an address holds no user name");
-        }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        let mut path = uri.path().to_owned();
-        if !path.ends_with('/') {
-            path.push('/');
-        }
-        Ok(Base {
-            secure,
-            host: host.to_owned(),
-            port: authority.port_u16().unwrap_or(if secure { 443 } else { 80 }),
-            path,
-        })
-    }
-}
-
-impl Base {
-    /// A folder within it.
-    #[must_use]
-    pub fn join(&self, name: &str) -> Base {
-        Base {
-            path: format!("{}{name}/", self.path),
-            ..self.clone()
-        }
-    }
-
-    /// Whether the connection is encrypted.
-    pub const fn is_secure(&self) -> bool {
-        self.secure
-    }
-
-    fn host_header(&self) -> String {
-        let host = if self.host.contains(':') {
-            format!("[{}]", self.host)
-        } else {
-            self.host.clone()
-        };
-        format!("{host}:{}", self.port)
-    }
-}
 
 /// A folder on a server.
 #[derive(Clone)]

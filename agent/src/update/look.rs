@@ -11,7 +11,8 @@ use homeward_protocol::tuf::client::Client;
 use homeward_protocol::tuf::role::Role;
 use serde_json::{Value, json};
 
-use super::fetch::{Base, Http};
+use super::base::Base;
+use super::fetch::Http;
 use super::keep::Folder;
 use super::tuf::{Store as _, UpdateError, refresh, trust as take};
 use crate::clock::Clock;

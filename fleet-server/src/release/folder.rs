@@ -17,7 +17,6 @@ use ring::signature::Ed25519KeyPair;
 use serde_json::Value;
 
 use super::Files;
-use crate::ca::passphrase::Passphrase;
 use crate::ca::sealed::{self, SealError};
 
 /// Largest file of metadata or of a key, bytes.
@@ -187,7 +186,7 @@ pub fn public_key(path: &Path) -> Result<Key, FolderError> {
 }
 
 /// Makes a key, sealed; gives its id. The public half goes beside it.
-pub fn keygen(path: &Path, passphrase: &Passphrase) -> Result<String, FolderError> {
+pub fn keygen(path: &Path, passphrase: &str) -> Result<String, FolderError> {
     if path.exists() {
         return Err(odd(path, "it exists already: a key is never written over"));
     }
@@ -215,7 +214,7 @@ pub fn public_half(path: &Path) -> PathBuf {
 }
 
 /// Opens a sealed key.
-pub fn open_key(path: &Path, passphrase: &Passphrase) -> Result<SigningKey, FolderError> {
+pub fn open_key(path: &Path, passphrase: &str) -> Result<SigningKey, FolderError> {
     let bytes = Zeroizing::new(read(path)?.ok_or_else(|| odd(path, "there is no such file"))?);
     let text = std::str::from_utf8(&bytes).map_err(|_| odd(path, "it is no key"))?;
     let der = sealed::open(text, passphrase).map_err(|why| match why {
