@@ -223,7 +223,7 @@ fn a_firmware_s_log_goes_up_in_parts_and_replays_to_the_quote() {
     };
     let machine = maker.make(&dir.path().join("a"), Vouched::No);
     let mut chip = chip(&machine);
-    let Some(log) = homeward_tests::shared::data("eventlogs/ubuntu-2104-no-dbx.bin") else {
+    let Some(log) = homeward_tests::shared::data("data/eventlogs/ubuntu-2104-no-dbx.bin") else {
         return;
     };
     // Its events twice: longer than one answer. The first event, which says what the others look like, stays one.

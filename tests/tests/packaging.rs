@@ -139,7 +139,7 @@ fn only_the_helper_reads_keys_only_the_agent_asks_it_and_it_has_nothing_else() {
         assert!(helper.lines().any(|l| l == line), "{line}");
     }
     let agent = read(&packaging("agent/homeward-agent.service"));
-    assert!(agent.contains("CapabilityBoundingSet=\n") && agent.contains(" homeward-bond.socket\n"));
+    assert!(agent.contains("CapabilityBoundingSet=\n") && agent.contains(" homeward-bond.socket "));
     let users = read(&packaging("agent/sysusers.conf"));
     assert!(users.contains("\nu homeward-bond "));
     assert!(
@@ -312,10 +312,11 @@ fn the_agents_example_says_every_key_and_its_default() {
             guard: Vec::new(),
             gate: None,
             bluetooth_keys: None,
+            policy_helper: None,
             ..on
         },
         default,
-        "what the example shows is the default, but for the devices, the way to the gate and the place of keys"
+        "what the example shows is the default, but for the devices, the way to the gate, the place of keys and the helper"
     );
     says_every_key(&text, &["agent/src/config.rs", "agent/src/sense/config.rs"]);
 }

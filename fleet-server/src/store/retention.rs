@@ -88,6 +88,7 @@ pub const RULES: &[(&str, Keep)] = &[
     ("inventory_pieces", Keep::Days(Age::Unused)),
     ("isolations", Keep::PerThing),
     ("latest", Keep::PerThing),
+    ("measured", Keep::PerThing),
     ("meta", Keep::PerThing),
     ("outages", Keep::Days(Age::Readings)),
     ("packages", Keep::Days(Age::Unused)),

@@ -17,6 +17,7 @@ mod known;
 mod moved_cable;
 mod nurse;
 mod on_postgres;
+mod policed;
 mod policies;
 mod proved;
 mod put_back;
