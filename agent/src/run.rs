@@ -47,7 +47,7 @@ use crate::vault::chip::ChipError;
 
 use crate::tpm::TpmError;
 use crate::tpm::thread::Tpm;
-use voice::{Ground, Main, Voice};
+use voice::{Ground, Known, Main, Voice};
 use wards::{Task, Wards};
 
 pub mod bluetooth;
@@ -568,14 +568,18 @@ pub async fn run(data: &Path, tpm: Option<Tpm>) -> Result<(), RunError> {
         data,
         folder: &folder,
         clock: &clock,
+        alive: &|| notify(NotifyState::Watchdog),
     };
     load(data, &clock)?;
     let _lock = lock(data)?;
-    let mut main = None;
+    let (mut main, mut known) = (None, Known::Nothing);
     let result = loop {
-        match turn(&ground, &mut main, &mut asked).await {
+        match turn(&ground, known, &mut main, &mut asked).await {
             Ok(Turn::Asked) => break Ok(()),
-            Ok(Turn::OtherKey) => tracing::info!("beginning anew with another key"),
+            Ok(Turn::OtherKey(then)) => {
+                tracing::info!("beginning anew with another key");
+                known = then;
+            }
             Err(error) => break Err(error),
         }
     };
@@ -590,11 +594,16 @@ enum Turn {
     /// It was asked to.
     Asked,
     /// Its TPM died or came back: it goes on with the other key.
-    OtherKey,
+    OtherKey(Known),
 }
 
 /// Runs the agent with one key.
-async fn turn(ground: &Ground<'_>, main: &mut Option<Main>, asked: &mut [Signal]) -> Result<Turn, RunError> {
+async fn turn(
+    ground: &Ground<'_>,
+    known: Known,
+    main: &mut Option<Main>,
+    asked: &mut [Signal],
+) -> Result<Turn, RunError> {
     let (data, clock) = (ground.data, ground.clock);
     let Loaded {
         mut config,
@@ -602,7 +611,7 @@ async fn turn(ground: &Ground<'_>, main: &mut Option<Main>, asked: &mut [Signal]
         guards,
     } = load(data, clock)?;
     let ids: Vec<SensorId> = sensors.iter().map(|sensor| sensor.id.clone()).collect();
-    let voice = voice::choose(ground, config.quota, &ids, main).await?;
+    let voice = voice::choose(ground, config.quota, &ids, known, main).await?;
     let is_spare = voice.is_spare();
     let Voice {
         identity,
@@ -654,9 +663,9 @@ async fn turn(ground: &Ground<'_>, main: &mut Option<Main>, asked: &mut [Signal]
         ended = agent.ended() => ended.map(|()| Turn::Asked),
         () = any(asked) => Ok(Turn::Asked),
         () = watchdog(&outbox, clock) => Ok(Turn::Asked),
-        () = voice::changes(ground, &key, is_spare, link) => Ok(Turn::OtherKey),
+        () = voice::changes(ground, &key, is_spare, link) => Ok(Turn::OtherKey(if is_spare { Known::Nothing } else { Known::Dead })),
     };
-    if !matches!(result, Ok(Turn::OtherKey)) {
+    if !matches!(result, Ok(Turn::OtherKey(_))) {
         notify(NotifyState::Stopping);
     }
     tracing::info!("stopping");
@@ -722,7 +731,6 @@ async fn watchdog(outbox: &Outbox, clock: &Clock) {
         return std::future::pending().await;
     };
     loop {
-        tokio::time::sleep(limit / 3).await;
         let beyond = Seq(u64::MAX);
         let answer = outbox.batch(Lane::Routine, beyond, clock.now());
         if timeout(limit / 3, answer)
@@ -733,6 +741,7 @@ async fn watchdog(outbox: &Outbox, clock: &Clock) {
         } else {
             tracing::error!("the outbox does not answer: the disk may hang");
         }
+        tokio::time::sleep(limit / 3).await;
     }
 }
 

@@ -401,32 +401,36 @@ impl Folder {
         }
     }
 
-    /// A file of the owner's alone: written beside, flushed, put in place, and the folder flushed.
     pub(super) fn replace(&self, name: &str, text: &str) -> Result<(), KeyError> {
-        let path = self.path(name);
-        let io = |source| KeyError::Io {
-            path: path.clone(),
-            source,
-        };
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.path)
-            .map_err(io)?;
-        let next = self.path(&format!("{name}.new"));
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&next)
-            .map_err(io)?;
-        file.write_all(text.as_bytes())
-            .and_then(|()| file.sync_all())
-            .and_then(|()| fs::rename(&next, &path))
-            .and_then(|()| fs::File::open(&self.path)?.sync_all())
-            .map_err(io)
+        replace(&self.path, name, text)
     }
+}
+
+/// A file of the owner's alone: written beside, flushed, put in place, and the folder flushed.
+pub(super) fn replace(folder: &Path, name: &str, text: &str) -> Result<(), KeyError> {
+    let path = folder.join(name);
+    let io = |source| KeyError::Io {
+        path: path.clone(),
+        source,
+    };
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(io)?;
+    let next = folder.join(format!("{name}.new"));
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&next)
+        .map_err(io)?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&next, &path))
+        .and_then(|()| fs::File::open(folder)?.sync_all())
+        .map_err(io)
 }
 
 pub(super) fn malformed(path: &Path, why: &str) -> KeyError {

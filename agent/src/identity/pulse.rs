@@ -24,6 +24,11 @@ pub struct Pulse {
 }
 
 impl Pulse {
+    /// One that was found dead just now, for another that looks.
+    pub fn last_try() -> Pulse {
+        Pulse { failures: TRIES - 1 }
+    }
+
     /// It answered.
     pub fn answered(&mut self) {
         self.failures = 0;
@@ -64,6 +69,7 @@ mod tests {
             pulse.answered();
         }
         assert_eq!((pulse.pause(true), pulse.pause(false)), (WELL, APART));
+        assert!(Pulse::last_try().failed());
         assert_eq!(
             (0..TRIES).map(|_| pulse.failed()).collect::<Vec<_>>(),
             [false, false, true]

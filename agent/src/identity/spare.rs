@@ -16,7 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::CertificateDer;
 
 use super::device_key::{DeviceKey, Kept};
-use super::keys::{Folder, Identity, KeyError, malformed, pems};
+use super::keys::{Folder, Identity, KeyError, malformed, pems, replace};
 use super::{Life, life_of};
 use crate::vault::Vault;
 use crate::vault::disk::{self, DiskError, random};
@@ -58,15 +58,15 @@ pub fn in_use_since(data: &Path) -> Option<i64> {
 /// # Errors
 /// When the file system refuses.
 pub fn mark(data: &Path, since: Option<i64>) -> Result<(), KeyError> {
-    let path = folder(data).join(MARK);
-    let done = match since {
-        Some(since) => fs::write(&path, format!("{since}\n")),
-        None => match fs::remove_file(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            other => other,
-        },
-    };
-    done.map_err(|source| KeyError::Io { path, source })
+    let folder = folder(data);
+    if let Some(since) = since {
+        return replace(&folder, MARK, &format!("{since}\n"));
+    }
+    let path = folder.join(MARK);
+    match fs::remove_file(&path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(KeyError::Io { path, source }),
+        _ => Ok(()),
+    }
 }
 
 impl Folder {
@@ -163,6 +163,11 @@ mod tests {
         assert_eq!(in_use_since(dir.path()), None);
         mark(dir.path(), Some(7)).expect("keeps");
         assert_eq!(in_use_since(dir.path()), Some(7));
+        // A power cut while it was written again: the whole one before stands.
+        fs::create_dir(folder(dir.path()).join("since.new")).expect("in the way of the next one");
+        assert!(mark(dir.path(), Some(8)).is_err());
+        assert_eq!(in_use_since(dir.path()), Some(7));
+        fs::remove_dir(folder(dir.path()).join("since.new")).expect("out of the way");
         mark(dir.path(), None).expect("removes");
         mark(dir.path(), None).expect("is gone already");
         assert_eq!(in_use_since(dir.path()), None);

@@ -12,10 +12,9 @@ use std::path::PathBuf;
 use std::thread;
 
 use homeward_protocol::ack::Ack;
-use homeward_protocol::envelope::{Item, Lane};
+use homeward_protocol::envelope::{Entry, Item, Lane};
 use homeward_protocol::id::{Epoch, Seq};
 use homeward_protocol::time::Timestamp;
-use homeward_protocol::wire::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::sqlite::{Db, Opened, OutboxError};
@@ -72,7 +71,7 @@ enum Call {
 #[derive(Debug)]
 enum Task {
     Push {
-        bodies: Vec<(Lane, Bytes)>,
+        entries: Vec<(Lane, Entry)>,
         progress: Option<Progress>,
         now: Timestamp,
         reply: Reply<()>,
@@ -144,11 +143,21 @@ impl Outbox {
         progress: Option<Progress>,
         now: Timestamp,
     ) -> Result<(), OutboxError> {
-        let encode = |item: Item| item.encode().map(|body| (item.lane(), body));
-        let bodies: Result<Vec<_>, _> = items.into_iter().map(encode).collect();
-        let bodies = bodies.map_err(OutboxError::Encode)?;
+        let encode = |item: Item| item.encode().map(|body| (item.lane(), Entry::Item(body)));
+        let entries: Result<Vec<_>, _> = items.into_iter().map(encode).collect();
+        let entries = entries.map_err(OutboxError::Encode)?;
+        self.take(entries, progress, now).await
+    }
+
+    /// As [`Outbox::keep`], for entries as another outbox held them: what that one stated as lost is lost here too.
+    pub(super) async fn take(
+        &self,
+        entries: Vec<(Lane, Entry)>,
+        progress: Option<Progress>,
+        now: Timestamp,
+    ) -> Result<(), OutboxError> {
         let push = |reply| Task::Push {
-            bodies,
+            entries,
             progress,
             now,
             reply,
@@ -218,7 +227,7 @@ struct Open {
 }
 
 struct Waiting {
-    bodies: Vec<(Lane, Bytes)>,
+    entries: Vec<(Lane, Entry)>,
     progress: Option<Progress>,
     now: Timestamp,
     reply: Reply<()>,
@@ -231,27 +240,27 @@ impl Open {
         let Some(now) = waiting.last().map(|last| last.now) else {
             return;
         };
-        let together: Vec<_> = waiting.iter().flat_map(|w| w.bodies.iter().cloned()).collect();
+        let together: Vec<_> = waiting.iter().flat_map(|w| w.entries.iter().cloned()).collect();
         let progress: Vec<_> = waiting.iter().filter_map(|w| w.progress.clone()).collect();
         let result = self.db.keep(&together, &progress, now);
         let mut answers = Vec::with_capacity(waiting.len());
         for w in waiting {
-            let count = w.bodies.len();
+            let count = w.entries.len();
             let answer = match &result {
                 Ok(()) => Ok(()),
                 Err(OutboxError::DiskRefused { .. }) => Err(OutboxError::DiskRefused { count }),
                 // Nothing was kept. By itself each gets its own answer.
-                Err(_) => self.db.keep(&w.bodies, w.progress.as_slice(), w.now),
+                Err(_) => self.db.keep(&w.entries, w.progress.as_slice(), w.now),
             };
             answers.push((w.reply, answer));
         }
-        // First: whoever hears that its records are kept finds them in the ledger.
         self.tell();
         for (reply, answer) in answers {
             let _nobody = reply.send(answer);
         }
     }
 
+    /// Before whoever asked is answered: what it was told stands in the ledger.
     fn tell(&self) {
         let ledger = *self.db.ledger();
         self.ledger.send_if_modified(|seen| {
@@ -310,13 +319,13 @@ fn take(open: &mut HashMap<u64, Open>, next_id: &mut u64, call: Call) -> Option<
     let outbox = open.get_mut(&id)?;
     match call {
         Task::Push {
-            bodies,
+            entries,
             progress,
             now,
             reply,
         } => {
             outbox.waiting.push(Waiting {
-                bodies,
+                entries,
                 progress,
                 now,
                 reply,
@@ -334,7 +343,9 @@ fn take(open: &mut HashMap<u64, Open>, next_id: &mut u64, call: Call) -> Option<
             reply,
         } => {
             outbox.flush();
-            let _nobody = reply.send(outbox.db.batch(lane, from, now));
+            let answer = outbox.db.batch(lane, from, now);
+            outbox.tell();
+            let _nobody = reply.send(answer);
         }
         Task::Settle {
             ack,
@@ -343,10 +354,11 @@ fn take(open: &mut HashMap<u64, Open>, next_id: &mut u64, call: Call) -> Option<
             reply,
         } => {
             outbox.flush();
-            let _nobody = reply.send(outbox.db.settle(&ack, epoch, now));
+            let answer = outbox.db.settle(&ack, epoch, now);
+            outbox.tell();
+            let _nobody = reply.send(answer);
         }
     }
-    outbox.tell();
     None
 }
 

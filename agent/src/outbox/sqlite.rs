@@ -231,25 +231,26 @@ impl Db {
 
     /// Keeps `bodies`, all or none, giving up older and less important records when there is no room.
     pub fn push(&mut self, bodies: &[(Lane, Bytes)], now: Timestamp) -> Result<(), OutboxError> {
-        self.keep(bodies, &[], now)
+        let item = |(lane, body): &(Lane, Bytes)| (*lane, Entry::Item(body.clone()));
+        self.keep(&bodies.iter().map(item).collect::<Vec<_>>(), &[], now)
     }
 
-    /// As [`Db::push`], and how far sensors' memories were taken, in the same transaction.
+    /// As [`Db::push`], for entries, and how far sensors' memories were taken, in the same transaction.
     pub fn keep(
         &mut self,
-        bodies: &[(Lane, Bytes)],
+        entries: &[(Lane, Entry)],
         progress: &[Progress],
         now: Timestamp,
     ) -> Result<(), OutboxError> {
-        match self.try_push(bodies, progress, now) {
+        match self.try_push(entries, progress, now) {
             Err(OutboxError::Write(error)) if refused(&error) => {}
             other => return other,
         }
         self.make_room(now);
-        match self.try_push(bodies, progress, now) {
+        match self.try_push(entries, progress, now) {
             Err(OutboxError::Write(error)) if refused(&error) => {
-                self.count_refused(bodies, now);
-                Err(OutboxError::DiskRefused { count: bodies.len() })
+                self.count_refused(entries, now);
+                Err(OutboxError::DiskRefused { count: entries.len() })
             }
             other => other,
         }
@@ -262,7 +263,7 @@ impl Db {
 
     fn try_push(
         &mut self,
-        bodies: &[(Lane, Bytes)],
+        entries: &[(Lane, Entry)],
         progress: &[Progress],
         now: Timestamp,
     ) -> Result<(), OutboxError> {
@@ -273,8 +274,15 @@ impl Db {
                 rows::state_loss(&tx, &mut ledger, lane, lost).map_err(OutboxError::Write)?;
             }
         }
-        for (lane, body) in bodies {
-            rows::add(&tx, &self.vault, &mut ledger, *lane, body).map_err(OutboxError::Write)?;
+        for (lane, entry) in entries {
+            match entry {
+                Entry::Item(body) => rows::add(&tx, &self.vault, &mut ledger, *lane, body),
+                Entry::Lost(lost) => {
+                    let head = after(ledger.lane(*lane).head, entry);
+                    rows::state_loss(&tx, &mut ledger, *lane, &Lost { head, ..lost.clone() })
+                }
+            }
+            .map_err(OutboxError::Write)?;
         }
         for one in progress {
             progress::save(&tx, &self.vault, one).map_err(OutboxError::Write)?;
@@ -319,8 +327,8 @@ impl Db {
         Ok(())
     }
 
-    fn count_refused(&mut self, bodies: &[(Lane, Bytes)], now: Timestamp) {
-        for (lane, body) in bodies {
+    fn count_refused(&mut self, entries: &[(Lane, Entry)], now: Timestamp) {
+        for (lane, entry) in entries {
             let head = self.ledger.lane(*lane).head;
             let lost = self.refused[*lane as usize].get_or_insert(Lost {
                 count: 0,
@@ -328,8 +336,8 @@ impl Db {
                 head,
                 at: now,
             });
-            lost.count += 1;
-            lost.head = lost.head.then(&body.0);
+            lost.count += entry.span();
+            lost.head = after(lost.head, entry);
         }
     }
 
@@ -461,6 +469,14 @@ impl Db {
     #[cfg(test)]
     pub(super) fn connection(&self) -> &Connection {
         &self.conn
+    }
+}
+
+/// The chain after an entry that is added. A loss is stated with a hash of another chain: it counts as its content.
+fn after(head: ChainHash, entry: &Entry) -> ChainHash {
+    match entry {
+        Entry::Item(body) => head.then(&body.0),
+        Entry::Lost(lost) => head.then(&lost.head.0),
     }
 }
 

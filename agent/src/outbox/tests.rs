@@ -339,7 +339,8 @@ fn no_record_and_no_name_of_a_sensor_stands_in_the_file() {
     };
     for n in 0..200u8 {
         let body = Bytes([canary.as_slice(), &[n]].concat());
-        db.keep(&[(Lane::Vital, body)], std::slice::from_ref(&progress), NOW)
+        let entry = (Lane::Vital, Entry::Item(body));
+        db.keep(&[entry], std::slice::from_ref(&progress), NOW)
             .expect("kept");
     }
     let holds = |image: &[u8]| image.windows(canary.len()).any(|w| w == canary);

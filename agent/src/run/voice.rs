@@ -29,6 +29,7 @@ use crate::identity::spare;
 use crate::outbox::carry::carry;
 use crate::outbox::keeper::Outbox;
 use crate::outbox::sqlite::waiting;
+use crate::session::mqtt::chain;
 use crate::status::{KeyStatus, LinkStatus};
 use crate::tpm::TpmError;
 use crate::vault::chip::ChipError;
@@ -47,6 +48,17 @@ pub struct Ground<'a> {
     pub folder: &'a Folder,
     /// The clocks.
     pub clock: &'a Arc<Clock>,
+    /// Tells whoever watches over the program that it lives. A TPM that hangs is waited for longer than that one waits.
+    pub alive: &'a (dyn Fn() + Sync),
+}
+
+/// What is known of the TPM before it is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// Nothing.
+    Nothing,
+    /// It was found dead just now: one more failure is enough.
+    Dead,
 }
 
 /// The main outbox, once it was opened.
@@ -74,7 +86,7 @@ impl Voice {
 }
 
 /// The box's own voice, or, when its TPM does not answer, its spare one. `main` is the main outbox when it is open
-/// already, and afterwards when it was opened.
+/// already, and afterwards when it was opened. Each question to the TPM is followed by a sign of life.
 ///
 /// # Errors
 /// When there is neither; a TPM that is another one is an error, never a reason for the spare key.
@@ -82,13 +94,20 @@ pub async fn choose(
     ground: &Ground<'_>,
     quota: u64,
     sensors: &[SensorId],
+    known: Known,
     main: &mut Option<Main>,
 ) -> Result<Voice, RunError> {
-    let mut pulse = Pulse::default();
+    let mut pulse = match known {
+        Known::Nothing => Pulse::default(),
+        Known::Dead => Pulse::last_try(),
+    };
     loop {
-        let error = match own(ground, quota, main).await {
+        (ground.alive)();
+        let tried = own(ground, quota, main).await;
+        (ground.alive)();
+        let error = match tried {
             Ok(voice) => {
-                come_back(ground, quota, sensors, &voice.outbox).await?;
+                come_back(ground, quota, sensors, &voice.outbox).await;
                 return Ok(voice);
             }
             Err(error) => error,
@@ -195,10 +214,13 @@ async fn by_spare(
         "this box's TPM cannot be used ({why}): it speaks with its spare key, at the lowest grade. {locked_in} records \
          wait in an outbox that only the TPM opens. Have the TPM looked at"
     );
-    if spare::in_use_since(ground.data).is_none() {
-        let now = ground.clock.now();
-        outbox.push(vec![alarm(true, ground.clock)], now).await?;
-        spare::mark(ground.data, Some(now.ms))?;
+    if spare::in_use_since(ground.data).is_none()
+        && let Err(error) = say(ground, &outbox, true).await
+    {
+        tracing::error!(
+            "it is not kept that this box speaks with its spare key: {}",
+            chain(&error)
+        );
     }
     let status = KeyStatus {
         facts: KeyFacts {
@@ -224,37 +246,51 @@ fn alarm(active: bool, clock: &Clock) -> Item {
     })
 }
 
-/// The box speaks with its own key: what was kept beside the main outbox meanwhile goes into it.
-async fn come_back(
+/// Says, and keeps, that the spare key is in use, or that it is not any more.
+async fn say(ground: &Ground<'_>, outbox: &Outbox, spare: bool) -> Result<(), RunError> {
+    let now = ground.clock.now();
+    outbox.push(vec![alarm(spare, ground.clock)], now).await?;
+    Ok(spare::mark(ground.data, spare.then_some(now.ms))?)
+}
+
+/// The box speaks with its own key: what was kept beside the main outbox meanwhile goes into it. A box that cannot do
+/// that is healthy all the same: it goes on, and tries again at its next start.
+async fn come_back(ground: &Ground<'_>, quota: u64, sensors: &[SensorId], to: &Outbox) {
+    let file = spare::folder(ground.data).join("outbox.db");
+    if file.exists()
+        && let Err(error) = bring_over(ground, quota, sensors, to, &file).await
+    {
+        tracing::error!(
+            "what was kept while the spare key was in use stays in {} until the next start: {}",
+            file.display(),
+            chain(&error)
+        );
+    }
+    if spare::in_use_since(ground.data).is_some() {
+        match say(ground, to, false).await {
+            Ok(()) => tracing::info!("this box's TPM answers again, and it speaks with its own key"),
+            Err(error) => tracing::error!("it is not kept that the TPM answers again: {}", chain(&error)),
+        }
+    }
+}
+
+async fn bring_over(
     ground: &Ground<'_>,
     quota: u64,
     sensors: &[SensorId],
     to: &Outbox,
+    file: &Path,
 ) -> Result<(), RunError> {
-    let beside = spare::folder(ground.data);
-    let file = beside.join("outbox.db");
-    if file.exists() {
-        let vault = spare::vault(ground.data).map_err(ChipError::from)?;
-        let from = open_outbox(&beside, &vault, quota, ground.clock).await?;
-        let (moved, lost) = carry(&from, to, ground.clock.now()).await?;
-        for sensor in sensors {
-            if let Some(progress) = from.progress(sensor.as_str()).await? {
-                to.keep(Vec::new(), Some(progress), ground.clock.now()).await?;
-            }
-        }
-        from.close().await;
-        remove(&file);
-        tracing::info!(
-            outbox.items = moved,
-            "{moved} records from the time of the spare key are in the outbox now; {lost} had to be given up then"
-        );
-    }
-    if spare::in_use_since(ground.data).is_some() {
-        to.push(vec![alarm(false, ground.clock)], ground.clock.now())
-            .await?;
-        spare::mark(ground.data, None)?;
-        tracing::info!("this box's TPM answers again, and it speaks with its own key");
-    }
+    let vault = spare::vault(ground.data).map_err(ChipError::from)?;
+    let from = open_outbox(&spare::folder(ground.data), &vault, quota, ground.clock).await?;
+    let carried = carry(&from, to, sensors, ground.clock.now()).await;
+    from.close().await;
+    let (moved, lost) = carried?;
+    remove(file);
+    tracing::info!(
+        outbox.items = moved,
+        "{moved} records from the time of the spare key are in the outbox now; {lost} had to be given up then"
+    );
     Ok(())
 }
 
@@ -314,3 +350,6 @@ async fn comes_back(ground: &Ground<'_>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 
 use homeward_protocol::bond::{Bond, KeyClass};
-use homeward_protocol::envelope::Lane;
+use homeward_protocol::envelope::{Entry, Lane};
 use homeward_protocol::grade::{Grade, Reason};
 use homeward_protocol::id::Epoch;
 use homeward_protocol::reading::{Mark, Reading, Value};
@@ -327,9 +327,9 @@ impl Dice {
 fn commit(db: &mut Db, effects: &[Effect], kept: &mut Vec<i64>, up: Uptime) {
     for effect in effects {
         let Effect::Keep(keep) = effect else { continue };
-        let body = |item: &Item| (Lane::Vital, item.encode().expect("encodes"));
-        let bodies: Vec<_> = keep.heard.items.iter().map(body).collect();
-        db.keep(&bodies, keep.progress.as_slice(), stamp(up))
+        let entry = |item: &Item| (Lane::Vital, Entry::Item(item.encode().expect("encodes")));
+        let entries: Vec<_> = keep.heard.items.iter().map(entry).collect();
+        db.keep(&entries, keep.progress.as_slice(), stamp(up))
             .expect("is kept");
         for reading in readings(std::slice::from_ref(effect)) {
             let Value::Number(life) = reading.value else {
