@@ -68,9 +68,12 @@ pub enum Folded {
 }
 
 /// What a report says beyond what is known. Within one outbox what comes later is newer, whatever the box's clock did;
-/// between outboxes the clock decides.
-pub fn fold(known: Option<&Known>, report: &FactReport, epoch: &str) -> Folded {
-    let newer = |known: &Known| known.epoch == epoch || known.latest().taken_at.ms <= report.taken_at.ms;
+/// between outboxes the clock decides, and nothing counts as taken after it arrived.
+pub fn fold(known: Option<&Known>, report: &FactReport, (epoch, now): (&str, Timestamp)) -> Folded {
+    let newer = |known: &Known| {
+        let before = known.latest().taken_at.ms.min(known.received_at.ms);
+        known.epoch == epoch || before <= report.taken_at.ms.min(now.ms)
+    };
     if !known.is_none_or(newer) {
         return Folded::Older;
     }
@@ -119,7 +122,7 @@ mod tests {
             base,
             newest: None,
             epoch: "1".into(),
-            received_at: at(0),
+            received_at: at(50),
         }
     }
 
@@ -128,18 +131,18 @@ mod tests {
         let (one, two) = (ports(&[22]), ports(&[22, 80]));
         let base = one.full(5, at(10));
         let change = two.since(6, (5, &one), at(20));
-        assert_eq!(fold(None, &change, "1"), Folded::Unknown);
+        assert_eq!(fold(None, &change, ("1", at(100))), Folded::Unknown);
         let held = known(base.clone());
-        let Folded::New(changes, state) = fold(Some(&held), &change, "1") else {
+        let Folded::New(changes, state) = fold(Some(&held), &change, ("1", at(100))) else {
             panic!("it is taken");
         };
         assert_eq!((changes.len(), state), (1, two.clone()));
         let other = known(ports(&[23]).full(5, at(10)));
-        assert_eq!(fold(Some(&other), &change, "1"), Folded::Unknown);
+        assert_eq!(fold(Some(&other), &change, ("1", at(100))), Folded::Unknown);
         let held = known(one.full(4, at(10)));
-        assert_eq!(fold(Some(&held), &change, "1"), Folded::Unknown);
+        assert_eq!(fold(Some(&held), &change, ("1", at(100))), Folded::Unknown);
         assert!(matches!(
-            fold(Some(&held), &two.full(9, at(1)), "1"),
+            fold(Some(&held), &two.full(9, at(1)), ("1", at(100))),
             Folded::New(..)
         ));
     }
@@ -148,11 +151,25 @@ mod tests {
     fn a_disk_that_was_put_back_does_not_bring_back_what_was() {
         let held = known(ports(&[22]).full(5, at(10)));
         assert_eq!(
-            fold(Some(&held), &ports(&[80]).full(3, at(9)), "2"),
+            fold(Some(&held), &ports(&[80]).full(3, at(9)), ("2", at(100))),
             Folded::Older
         );
         assert!(matches!(
-            fold(Some(&held), &ports(&[80]).full(3, at(11)), "2"),
+            fold(Some(&held), &ports(&[80]).full(3, at(11)), ("2", at(100))),
+            Folded::New(..)
+        ));
+    }
+
+    #[test]
+    fn a_clock_that_ran_ahead_once_stops_no_later_report() {
+        let held = known(ports(&[22]).full(5, at(9_000)));
+        let now = |ms| ("2", at(ms));
+        assert_eq!(
+            fold(Some(&held), &ports(&[80]).full(3, at(49)), now(60)),
+            Folded::Older
+        );
+        assert!(matches!(
+            fold(Some(&held), &ports(&[80]).full(3, at(60)), now(60)),
             Folded::New(..)
         ));
     }

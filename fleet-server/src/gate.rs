@@ -97,6 +97,8 @@ pub enum Passage {
     Connected {
         /// Who.
         gateway: GatewayId,
+        /// Whether with its spare key.
+        spare: bool,
         /// From where: address and port.
         address: String,
         /// When.

@@ -3,10 +3,11 @@
 
 ALTER TABLE certificates ADD COLUMN spare BIGINT NOT NULL DEFAULT 0;    -- 1 over a spare key
 ALTER TABLE streams ADD COLUMN spare BIGINT NOT NULL DEFAULT 0;         -- 1 when a spare key began it: no other goes on with it
+ALTER TABLE gateways ADD COLUMN by_spare BIGINT NOT NULL DEFAULT 0;     -- 1 when its newest connection is by its spare key
+CREATE INDEX certificates_by_point ON certificates (point);
 
 -- What is held of the logs of measurements of each gateway's boot.
 CREATE TABLE measured (
   gateway TEXT PRIMARY KEY,
-  held BYTEA NOT NULL,                            -- CBOR: the firmware's log while it is not whole, else what both replay to
-  noted_at BIGINT NOT NULL
+  held BYTEA NOT NULL                             -- CBOR: the firmware's log while it is not whole, else what both replay to
 );

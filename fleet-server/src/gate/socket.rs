@@ -134,6 +134,7 @@ impl Socket {
     async fn work(&mut self, place: &Place, address: SocketAddr, at: Timestamp) -> Why {
         let connected = Passage::Connected {
             gateway: self.session.gateway().clone(),
+            spare: self.session.is_spare(),
             address: address.to_string(),
             at,
         };

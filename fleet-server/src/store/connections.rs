@@ -26,9 +26,9 @@ pub struct Connection {
 /// comes and goes in a storm costs half.
 pub fn note(tx: &mut dyn Tx, passages: &[Passage]) -> Result<(), StoreError> {
     for note in notes(passages) {
-        let (gateway, began, address) = (note.gateway, note.began, note.address);
-        match (address, note.end) {
-            (Some(address), end) => came(tx, gateway, address, began, end)?,
+        let (gateway, began) = (note.gateway, note.began);
+        match (note.came, note.end) {
+            (Some(how), end) => came(tx, gateway, how, began, end)?,
             (None, Some((at, why))) => ended(tx, gateway, began, at, why)?,
             (None, None) => {}
         }
@@ -40,8 +40,8 @@ pub fn note(tx: &mut dyn Tx, passages: &[Passage]) -> Result<(), StoreError> {
 struct Note<'a> {
     gateway: &'a GatewayId,
     began: Timestamp,
-    /// From where it came, when it came now.
-    address: Option<&'a str>,
+    /// From where it came, and whether by its spare key, when it came now.
+    came: Option<(&'a str, bool)>,
     /// When it ended and why, when it ended now.
     end: Option<(Timestamp, &'static str)>,
 }
@@ -51,12 +51,17 @@ fn notes(passages: &[Passage]) -> Vec<Note<'_>> {
     let mut open = HashMap::new();
     for passage in passages {
         match passage {
-            Passage::Connected { gateway, address, at } => {
+            Passage::Connected {
+                gateway,
+                spare,
+                address,
+                at,
+            } => {
                 open.insert((gateway, at.ms), notes.len());
                 notes.push(Note {
                     gateway,
                     began: *at,
-                    address: Some(address),
+                    came: Some((address, *spare)),
                     end: None,
                 });
             }
@@ -73,7 +78,7 @@ fn notes(passages: &[Passage]) -> Vec<Note<'_>> {
                     None => notes.push(Note {
                         gateway,
                         began: *connected_at,
-                        address: None,
+                        came: None,
                         end,
                     }),
                 }
@@ -87,7 +92,7 @@ fn notes(passages: &[Passage]) -> Vec<Note<'_>> {
 fn came(
     tx: &mut dyn Tx,
     gateway: &GatewayId,
-    address: &str,
+    (address, spare): (&str, bool),
     at: Timestamp,
     end: Option<(Timestamp, &'static str)>,
 ) -> Result<(), StoreError> {
@@ -105,10 +110,11 @@ fn came(
         ],
     )?;
     tx.execute(
-        "UPDATE gateways SET connected_at = $1, address = $2 WHERE id = $3",
+        "UPDATE gateways SET connected_at = $1, address = $2, by_spare = $3 WHERE id = $4",
         &[
             end.is_none().then_some(at.ms).into(),
             address.into(),
+            i64::from(spare).into(),
             gateway.as_str().into(),
         ],
     )?;

@@ -205,6 +205,7 @@ mod tests {
 
     #[test]
     fn both_engines_have_one_schema_text_but_for_the_column_that_numbers_itself() {
+        assert_eq!(SQLITE.len(), POSTGRES.len());
         for ((name, embedded), (same, server)) in SQLITE.iter().zip(POSTGRES) {
             assert_eq!(name, same);
             let server = server.replace(
@@ -220,6 +221,62 @@ mod tests {
                 lines
             };
             assert_eq!(statements(embedded), statements(&server), "{name} differs");
+        }
+    }
+
+    #[test]
+    fn a_filled_database_of_an_older_release_keeps_its_rows() {
+        let mut db = Connection::open_in_memory().expect("memory");
+        let older: Vec<(&str, &str)> = SQLITE
+            .iter()
+            .copied()
+            .filter(|(name, _)| !["V11", "V12", "V14"].contains(&name.split("__").next().unwrap_or("")))
+            .collect();
+        assert_eq!(older.last().map(|(name, _)| *name), Some("V8__postures"));
+        run(&older, &mut Embedded(&mut db)).expect("as it was");
+        db.execute_batch(
+            "INSERT INTO gateways (id, state, created_at, connected_at) VALUES ('gw-1', 'enrolled', 1, 2);
+             INSERT INTO certificates (serial, gateway, point, not_before, not_after, issued_at, der)
+                 VALUES ('aa', 'gw-1', x'04', 1, 9, 1, x'30');
+             INSERT INTO streams (gateway, epoch, lane, up_to, head, started_at, updated_at)
+                 VALUES ('gw-1', '01', 'vital', 7, x'00', 1, 2);",
+        )
+        .expect("filled");
+        sqlite(&mut db).expect("brought up");
+        let kept: (i64, i64, i64, i64) = db
+            .query_row(
+                "SELECT g.by_spare, c.spare, s.spare, s.up_to FROM gateways g
+                 JOIN certificates c ON c.gateway = g.id JOIN streams s ON s.gateway = g.id",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+            )
+            .expect("one of each");
+        assert_eq!(kept, (0, 0, 0, 7));
+        sqlite(&mut db).expect("again");
+    }
+
+    /// What is asked in the writer, and grows with the fleet.
+    #[test]
+    fn questions_in_the_writer_have_an_index() {
+        let mut db = Connection::open_in_memory().expect("memory");
+        sqlite(&mut db).expect("migrates");
+        for (question, index) in [
+            (
+                "SELECT 1 FROM certificates WHERE point = x'04' AND spare = 0 LIMIT 1",
+                "certificates_by_point",
+            ),
+            (
+                "DELETE FROM packages WHERE inventory = 'a'",
+                "sqlite_autoindex_packages_1",
+            ),
+            (
+                "SELECT noted_at FROM drifts WHERE gateway = 'a' ORDER BY noted_at DESC LIMIT 1 OFFSET 9",
+                "drifts_by_gateway",
+            ),
+        ] {
+            let plan = format!("EXPLAIN QUERY PLAN {question}");
+            let plan: String = db.query_row(&plan, [], |row| row.get(3)).expect("a plan");
+            assert!(plan.contains(index), "{question}: {plan}");
         }
     }
 

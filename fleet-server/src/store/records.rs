@@ -42,6 +42,17 @@ pub struct Origin<'a> {
     pub now: Timestamp,
 }
 
+impl Origin<'_> {
+    /// When something was taken, and never after it arrived: else a clock that ran ahead once would make old news the
+    /// newest for years.
+    pub fn no_later(&self, taken_at: Timestamp) -> Timestamp {
+        Timestamp {
+            ms: taken_at.ms.min(self.now.ms),
+            ..taken_at
+        }
+    }
+}
+
 /// The name of a variant, as on the wire.
 pub fn word(value: &impl Serialize) -> String {
     let quoted = serde_json::to_string(value).unwrap_or_default();
@@ -101,30 +112,30 @@ pub(super) fn keep<'a>(
                 newest.note(reading, columns);
                 readings += 1;
             }
-            Content::Record(Item::Posture(report)) => put_posture(tx, at, report)?,
             Content::Record(Item::Alarm(alarm)) => put_alarm(tx, at, *seq, alarm, past)?,
-            Content::Record(Item::Write(write)) => put_write(tx, at, *seq, write, past)?,
             Content::Record(Item::Outage(outage)) => put_outage(tx, at, *seq, outage, past)?,
             Content::Unreadable { body, why } => {
                 quarantine(tx, at.gateway, &body.0, why, at.now)?;
                 unreadable += 1;
             }
-            // A spare key speaks for readings and alarms only; what the box is, its own key says.
-            Content::Record(Item::Facts(_) | Item::Software(_)) if at.spare => {}
+            // Signed by itself, whoever brings it.
+            Content::Record(Item::Proof(link)) => {
+                let gateway = at.gateway.parse().map_err(|_| unwritable("not a gateway's id"))?;
+                attest::postures::take(tx, &gateway, link, (at.spare, at.now))?;
+            }
+            // Kept, signed, in its envelope.
+            Content::Lost(_) => {}
+            // What the box is and has, its own key says: the spare one speaks for its sensors alone.
+            Content::Record(_) if at.spare => {}
+            Content::Record(Item::Posture(report)) => put_posture(tx, at, report)?,
+            Content::Record(Item::Write(write)) => put_write(tx, at, *seq, write, past)?,
             Content::Record(Item::Facts(report)) => {
                 newest.wishes.extend(facts::take(tx, at, report)?);
             }
             Content::Record(Item::Software(piece)) => facts::take_piece(tx, at, piece)?,
             Content::Record(Item::Watch(report)) => suspicions::put(tx, at, report)?,
-            Content::Record(Item::Proof(link)) => {
-                let gateway = at.gateway.parse().map_err(|_| unwritable("not a gateway's id"))?;
-                attest::postures::take(tx, &gateway, link, at.now)?;
-            }
-            // Kept, signed, in its envelope.
-            // A spare key speaks for readings and alarms only.
-            Content::Record(Item::Policy(state)) if !at.spare => policies::states::put(tx, at, state)?,
+            Content::Record(Item::Policy(state)) => policies::states::put(tx, at, state)?,
             Content::Record(Item::Stopped(flows)) => policies::stopped::put(tx, at, flows)?,
-            Content::Record(Item::Policy(_)) | Content::Lost(_) => {}
         }
     }
     Ok((readings, unreadable))
@@ -304,7 +315,8 @@ fn put_reading(
     Ok(())
 }
 
-/// Within one outbox what comes later is newer, whatever the box's clock did; between outboxes the clock decides.
+/// Within one outbox what comes later is newer, whatever the box's clock did; between outboxes the clock decides, and
+/// nothing counts as taken after it arrived.
 fn put_latest(tx: &mut dyn Tx, at: &Origin<'_>, sensor: &str, columns: &Columns) -> Result<(), StoreError> {
     let [
         kind,
@@ -325,7 +337,9 @@ fn put_latest(tx: &mut dyn Tx, at: &Origin<'_>, sensor: &str, columns: &Columns)
              exponent = excluded.exponent, state = excluded.state, quality = excluded.quality,
              grade = excluded.grade, taken_at = excluded.taken_at, clock = excluded.clock,
              received_at = excluded.received_at, details = excluded.details
-         WHERE latest.epoch = excluded.epoch OR latest.taken_at <= excluded.taken_at",
+         WHERE latest.epoch = excluded.epoch
+            OR CASE WHEN latest.taken_at < latest.received_at THEN latest.taken_at ELSE latest.received_at END
+            <= CASE WHEN excluded.taken_at < excluded.received_at THEN excluded.taken_at ELSE excluded.received_at END",
         &[
             at.gateway.into(),
             sensor.into(),
@@ -428,7 +442,7 @@ fn put_posture(tx: &mut dyn Tx, at: &Origin<'_>, report: &PostureReport) -> Resu
          WHERE postures.epoch = excluded.epoch OR postures.taken_at <= excluded.taken_at",
         &[
             at.gateway.into(),
-            report.taken_at.ms.into(),
+            at.no_later(report.taken_at).ms.into(),
             at.now.ms.into(),
             at.epoch.into(),
             bytes.as_slice().into(),

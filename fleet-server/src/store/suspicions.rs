@@ -27,7 +27,7 @@ pub(super) fn put(tx: &mut dyn Tx, at: &Origin<'_>, report: &WatchReport) -> Res
         &[
             at.gateway.into(),
             at.epoch.into(),
-            report.taken_at.ms.into(),
+            at.no_later(report.taken_at).ms.into(),
             at.now.ms.into(),
             i64::from(report.more).into(),
         ],

@@ -41,7 +41,7 @@ pub fn holders(
 pub fn behind(tx: &mut dyn Tx, mark: TrustMark, limit: i64) -> Result<Vec<GatewayId>, StoreError> {
     let rows = tx.rows(
         "SELECT g.id FROM gateways g JOIN postures p ON p.gateway = g.id
-         WHERE g.connected_at IS NOT NULL AND p.trust <> $1 ORDER BY g.id LIMIT $2",
+         WHERE g.connected_at IS NOT NULL AND g.by_spare = 0 AND p.trust <> $1 ORDER BY g.id LIMIT $2",
         &[(&mark.to_string()).into(), limit.into()],
     )?;
     rows.iter().map(|row| row.parse(0)).collect()

@@ -78,6 +78,8 @@ fn with_a_spare_key_records_go_up_acknowledgements_come_down_and_nothing_else() 
         Topic::Challenge(gateway()),
         Topic::Verdict(gateway()),
         Topic::Hint(gateway()),
+        Topic::Policy(gateway()),
+        Topic::Isolation(gateway()),
         Topic::FleetNotice,
     ] {
         assert_eq!(session.handle(mail(topic), NOW), []);
@@ -88,7 +90,11 @@ fn with_a_spare_key_records_go_up_acknowledgements_come_down_and_nothing_else() 
         let effects = say(&mut session, Packet::Publish(records));
         assert!(matches!(effects[..], [Effect::Deliver { .. }]), "{effects:?}");
     }
-    for topic in [Topic::Evidence(gateway()), Topic::Ask(gateway())] {
+    for topic in [
+        Topic::Evidence(gateway()),
+        Topic::Ask(gateway()),
+        Topic::Still(gateway()),
+    ] {
         let words = publish(&topic.to_string(), QoS::AtLeastOnce, 4);
         assert_eq!(
             say(&mut spare(), Packet::Publish(words)),

@@ -91,10 +91,19 @@ pub fn newest(tx: &mut dyn Tx, gateway: &GatewayId) -> Result<Option<Newest>, St
     row.map(read).transpose()
 }
 
-/// Takes one link, as it was signed: checks it, and writes down what it proves.
-pub fn take(tx: &mut dyn Tx, gateway: &GatewayId, bytes: &Bytes, now: Timestamp) -> Result<(), StoreError> {
+/// Takes one link, as it was signed: checks it, and writes down what it proves. What a spare key brings and the
+/// gateway's own did not sign breaks nothing.
+pub fn take(
+    tx: &mut dyn Tx,
+    gateway: &GatewayId,
+    bytes: &Bytes,
+    (spare, now): (bool, Timestamp),
+) -> Result<(), StoreError> {
     let before = newest(tx, gateway)?;
     let Some(link) = verified(tx, gateway, bytes)? else {
+        if spare {
+            return Ok(());
+        }
         let seq = before.map_or(0, |newest| newest.seq);
         let at = before.map_or(now, |newest| newest.at);
         return note(tx, gateway, (seq, seq), (at, now), Some(Unproven::Refused), now);

@@ -17,7 +17,7 @@ const MOST: i64 = 1_000_000;
 /// Every gateway in service, by id.
 pub fn lines(tx: &mut dyn Tx, book: &Book, now: Timestamp) -> Result<Vec<Line>, StoreError> {
     let rows = tx.rows(
-        "SELECT id, connected_at FROM gateways WHERE state = 'enrolled' ORDER BY id LIMIT $1",
+        "SELECT id, connected_at, by_spare FROM gateways WHERE state = 'enrolled' ORDER BY id LIMIT $1",
         &[MOST.into()],
     )?;
     let held = quarantined(tx)?;
@@ -26,7 +26,7 @@ pub fn lines(tx: &mut dyn Tx, book: &Book, now: Timestamp) -> Result<Vec<Line>, 
     let one = |row: &Row| {
         let gateway: GatewayId = row.parse(0)?;
         let present = Present {
-            connected: row.opt_int(1)?.is_some(),
+            connected: row.opt_int(1)?.is_some() && row.int(2)? == 0,
             held: held.contains(row.text(0)?),
         };
         let tally = tallies.get(&gateway).copied().unwrap_or_default();
@@ -43,24 +43,19 @@ pub fn line(
     now: Timestamp,
 ) -> Result<Option<Line>, StoreError> {
     let row = tx.row(
-        "SELECT g.connected_at, a.quarantined_at FROM gateways g LEFT JOIN attestation a ON a.gateway = g.id
+        "SELECT g.connected_at, g.by_spare, a.quarantined_at FROM gateways g LEFT JOIN attestation a ON a.gateway = g.id
          WHERE g.id = $1",
         &[id.as_str().into()],
     )?;
     let Some(row) = row else { return Ok(None) };
     let present = Present {
-        connected: row.opt_int(0)?.is_some(),
-        held: row.opt_int(1)?.is_some(),
+        connected: row.opt_int(0)?.is_some() && row.int(1)? == 0,
+        held: row.opt_int(2)?.is_some(),
     };
     let said = states::get(tx, id)?;
     let mut tally = Tally::default();
     for point in states::points(tx, id)? {
-        match states::standing(&point.standing).0 {
-            "drifted" => tally.drifted += 1,
-            "failed" => tally.failed += 1,
-            "not-enforceable-here" => tally.not_enforceable += 1,
-            _ => tally.holds += 1,
-        }
+        tally.add(states::standing(&point.standing).0, 1);
     }
     Ok(Some(of(book, said.as_ref(), (present, tally), id.clone(), now)))
 }

@@ -31,6 +31,11 @@ impl Signer for NoKey {
     }
 }
 
+/// 64 characters that nothing compresses.
+pub(super) fn digest_of(n: u64) -> String {
+    crate::store::hex(ring::digest::digest(&ring::digest::SHA256, &n.to_le_bytes()).as_ref())
+}
+
 pub(crate) fn gateway() -> GatewayId {
     "gw-1".parse().expect("an id")
 }
@@ -69,7 +74,7 @@ pub(crate) fn store_at(store: &Store, envelope: Envelope, now: Timestamp) -> Out
     speak_at(store, false, envelope, now)
 }
 
-fn speak_at(store: &Store, spare: bool, envelope: Envelope, now: Timestamp) -> Outcome {
+pub(super) fn speak_at(store: &Store, spare: bool, envelope: Envelope, now: Timestamp) -> Outcome {
     let signed = Signed::seal(&envelope, &NoKey).expect("seals");
     let mut arrived = Arrived::new(envelope);
     arrived.spare = spare;
@@ -332,7 +337,7 @@ pub(super) fn a_write_attempt_that_comes_again_is_told_once(home: &Home) {
     assert_eq!(trail, (4, Ok(4)));
 }
 
-fn attempt(at_ms: i64) -> Item {
+pub(super) fn attempt(at_ms: i64) -> Item {
     Item::Write(WriteAttempt {
         sensor: "ups".parse().expect("an id"),
         at: Timestamp::synced(at_ms),
@@ -367,7 +372,7 @@ pub(super) fn what_cannot_be_read_is_kept_up_to_a_bound_and_counted(home: &Home)
     assert_eq!(kept, (records::MAX_QUARANTINED, 41, NOW.ms + 9));
 }
 
-fn report(sensors: &[&str]) -> Item {
+pub(super) fn report(sensors: &[&str]) -> Item {
     let heard = |name: &&str| SensorHeard {
         sensor: name.parse::<SensorId>().expect("an id"),
         profile: ShortText::cut("room"),
@@ -518,6 +523,7 @@ fn left(connected_at: i64, at: i64) -> Passage {
 fn connected(at_ms: i64) -> Passage {
     Passage::Connected {
         gateway: gateway(),
+        spare: false,
         address: format!("192.0.2.7:{at_ms}"),
         at: Timestamp::synced(at_ms),
     }
