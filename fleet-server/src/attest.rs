@@ -35,6 +35,7 @@ use std::collections::BTreeMap;
 use homeward_protocol::attest::{Tier, VERDICT_MS};
 use homeward_protocol::evidence::{Component, Evidence, Profile};
 use homeward_protocol::time::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use baseline::{Baseline, Firmware};
 use record::{Boot, Known};
@@ -94,7 +95,8 @@ pub enum Quote {
 }
 
 /// Whether a firmware log fits its registers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Log {
     /// It replays to them.
     Replays,
@@ -107,7 +109,8 @@ pub enum Log {
 }
 
 /// Whether the kernel's log of what it ran (IMA) fits its register.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Ima {
     /// It replays to it.
     Replays,

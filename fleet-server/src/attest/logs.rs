@@ -30,6 +30,8 @@ pub struct Logs {
     boot: Nonce,
     firmware: Firmware,
     ima: Replay,
+    /// How they stood in its newest answer.
+    found: (Log, Ima),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +49,7 @@ impl Logs {
             boot,
             firmware: Firmware::Partly(Bytes(Vec::new())),
             ima: Replay::default(),
+            found: (Log::None, Ima::None),
         }
     }
 
@@ -60,7 +63,7 @@ impl Logs {
     }
 
     /// Takes what came beside a quote that holds over these registers; says how the firmware's log and the kernel's
-    /// stand to them, and what is held now.
+    /// stand to them, and what is held now. What was found in a boot is not undone by leaving a log out, or some of it.
     pub fn take(
         before: Option<&Logs>,
         boot: Nonce,
@@ -69,8 +72,20 @@ impl Logs {
     ) -> (Log, Ima, Logs) {
         let held = before.filter(|logs| logs.boot == boot).cloned();
         let mut logs = held.unwrap_or_else(|| Logs::begin(boot));
-        let log = logs.firmware.take(part.log.as_ref(), registers);
-        let ima = take_ima(&mut logs.ima, part.ima.as_ref(), registers);
+        let log = match (logs.found.0, logs.firmware.take(part.log.as_ref(), registers)) {
+            (Log::Differs, Log::None | Log::Incomplete) => Log::Differs,
+            (Log::Replays | Log::Incomplete, Log::None) => Log::Incomplete,
+            (_, now) => now,
+        };
+        let ima = match (
+            logs.found.1,
+            take_ima(&mut logs.ima, part.ima.as_ref(), registers),
+        ) {
+            (bad @ (Ima::Differs | Ima::Violations(_)), Ima::None | Ima::Incomplete) => bad,
+            (Ima::Replays | Ima::Incomplete, Ima::None) => Ima::Incomplete,
+            (_, now) => now,
+        };
+        logs.found = (log, ima);
         (log, ima, logs)
     }
 }
@@ -298,10 +313,38 @@ mod tests {
         assert_eq!((found, other.held().log_bytes), (Log::Incomplete, 0));
         let grown = part(Some(tail(log.len(), log.len() + 9, &[0; 9])), None);
         assert_eq!(Logs::take(Some(&logs), BOOT, &grown, &registers).0, Log::Differs);
-        assert_eq!(
-            Logs::take(Some(&logs), BOOT, &part(None, None), &registers).0,
-            Log::None
-        );
+        assert_eq!(Logs::take(None, BOOT, &part(None, None), &registers).0, Log::None);
+    }
+
+    #[test]
+    fn what_was_found_in_a_boot_is_not_undone_by_leaving_it_out() {
+        let (log, registers) = firmware(10);
+        let mut violated = Vec::new();
+        Entry::Violation.write(&mut violated);
+        let value = ring::digest::digest(&ring::digest::SHA256, &[[0u8; 32], [0xff; 32]].concat());
+        let mut registers = registers;
+        registers.insert(REGISTER, value.as_ref().try_into().expect("32"));
+        let whole = part(Some(tail(0, log.len(), &log)), Some(tail(0, 1, &violated)));
+        let (good, bad, logs) = Logs::take(None, BOOT, &whole, &registers);
+        assert_eq!((good, bad), (Log::Replays, Ima::Violations(1)));
+        let nothing = part(None, None);
+        let (left_out, still, after) = Logs::take(Some(&logs), BOOT, &nothing, &registers);
+        assert_eq!((left_out, still), (Log::Incomplete, Ima::Violations(1)));
+        let (_, still, _) = Logs::take(Some(&after), BOOT, &nothing, &registers);
+        assert_eq!(still, Ima::Violations(1));
+
+        let (_, others) = firmware(9);
+        let (differs, _, logs) = Logs::take(None, BOOT, &whole, &others);
+        assert_eq!(differs, Log::Differs);
+        let hole = part(Some(tail(5, log.len(), &log[5..])), None);
+        for less in [&nothing, &hole] {
+            let (still, _, kept) = Logs::take(Some(&logs), BOOT, less, &others);
+            assert_eq!((still, kept.held().log_bytes), (Log::Differs, 0));
+        }
+        // All of it again decides, and another boot is another story.
+        assert_eq!(Logs::take(Some(&logs), BOOT, &whole, &registers).0, Log::Replays);
+        let other = Logs::take(Some(&logs), Nonce([2; 32]), &nothing, &others);
+        assert_eq!(other.0, Log::None);
     }
 
     #[test]

@@ -87,7 +87,7 @@ pub fn take(tx: &mut dyn Tx, came: &Came<'_>, with: &With<'_>) -> Result<Taken, 
         Answer::Judge(nonce) => nonce,
     };
     let chain = postures::judge(tx, came.gateway, &evidence, with.now)?;
-    let tpm = tpm_facts(tx, came, (&bundle, &evidence), with.now)?;
+    let tpm = tpm_facts(tx, came, (&bundle, &evidence))?;
     let baseline = firmware::baseline(tx, came.gateway)?;
     let given = Circumstances {
         key: thumbprint(came.key),
@@ -121,7 +121,6 @@ fn tpm_facts(
     tx: &mut dyn Tx,
     came: &Came<'_>,
     (bundle, evidence): (&Bundle, &Evidence),
-    now: Timestamp,
 ) -> Result<Option<TpmFacts>, StoreError> {
     let Some(part) = &bundle.tpm else {
         return Ok(None);
@@ -133,7 +132,7 @@ fn tpm_facts(
     let before = measured::kept(tx, came.gateway)?;
     let (facts, logs) = quoted::facts(part, evidence, &chip, before.as_ref());
     if let Some(logs) = logs.filter(|logs| before.as_ref() != Some(logs)) {
-        measured::put(tx, came.gateway, &logs, now)?;
+        measured::put(tx, came.gateway, &logs)?;
     }
     Ok(Some(facts))
 }

@@ -1,7 +1,6 @@
 //! What is held of gateways' logs of measurements, between their answers.
 
 use homeward_protocol::id::GatewayId;
-use homeward_protocol::time::Timestamp;
 use homeward_protocol::wire;
 
 use crate::attest::logs::{Logs, MAX_LOGS};
@@ -18,15 +17,15 @@ pub fn kept(tx: &mut dyn Tx, gateway: &GatewayId) -> Result<Option<Logs>, StoreE
 }
 
 /// Keeps it, and what the next challenge says of it.
-pub fn put(tx: &mut dyn Tx, gateway: &GatewayId, logs: &Logs, now: Timestamp) -> Result<(), StoreError> {
+pub fn put(tx: &mut dyn Tx, gateway: &GatewayId, logs: &Logs) -> Result<(), StoreError> {
     let bytes = wire::encode(logs, MAX_LOGS).map_err(|e| StoreError::Unavailable {
         step: "writing what is held of a log",
         why: e.to_string(),
     })?;
     tx.execute(
-        "INSERT INTO measured (gateway, held, noted_at) VALUES ($1, $2, $3)
-         ON CONFLICT (gateway) DO UPDATE SET held = excluded.held, noted_at = excluded.noted_at",
-        &[gateway.as_str().into(), bytes.as_slice().into(), now.ms.into()],
+        "INSERT INTO measured (gateway, held) VALUES ($1, $2)
+         ON CONFLICT (gateway) DO UPDATE SET held = excluded.held",
+        &[gateway.as_str().into(), bytes.as_slice().into()],
     )?;
     super::hold(tx, gateway, &logs.held())
 }
