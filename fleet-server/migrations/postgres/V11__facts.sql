@@ -23,7 +23,7 @@ CREATE TABLE facts (
   since BIGINT NOT NULL,                          -- by the gateway's clock where that is trusted
   PRIMARY KEY (gateway, fact)
 );
-CREATE INDEX facts_by_name ON facts (name, value);
+CREATE INDEX facts_by_name ON facts (name);                       -- values may be longer than an index takes
 
 -- What changed, and when.
 CREATE TABLE fact_changes (

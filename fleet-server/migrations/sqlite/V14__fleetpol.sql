@@ -59,8 +59,6 @@ CREATE TABLE policy_states (
   epoch TEXT NOT NULL,                            -- of the outbox that it came from
   taken_at BIGINT NOT NULL,
   received_at BIGINT NOT NULL,
-  version BIGINT,                                 -- of the policy that holds
-  isolation BIGINT,                               -- number of the newest order that it heard
   returned_heard BIGINT,                          -- when the server first heard of the return that it names
   state BYTEA NOT NULL                            -- CBOR as the protocol has it, without its points
 );
@@ -93,6 +91,7 @@ CREATE TABLE drifts (
   PRIMARY KEY (gateway, point, noted_at)
 );
 CREATE INDEX drifts_by_age ON drifts (noted_at);
+CREATE INDEX drifts_by_gateway ON drifts (gateway, noted_at);
 
 -- Flows that gateways stopped, each with how often it was told: once an hour at most.
 CREATE TABLE stopped_flows (

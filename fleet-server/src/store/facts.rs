@@ -29,7 +29,7 @@ pub(super) fn take(
 ) -> Result<Option<Wish>, StoreError> {
     let gateway: GatewayId = at.gateway.parse().map_err(|_| unwritable("not a gateway's id"))?;
     let known = known(tx, &gateway)?;
-    let (changes, state) = match fold(known.as_ref(), report, at.epoch) {
+    let (changes, state) = match fold(known.as_ref(), report, (at.epoch, at.now)) {
         Folded::New(changes, state) => (changes, state),
         Folded::Older => return Ok(None),
         Folded::Unknown => return Ok(Some(Wish::Facts)),
@@ -277,13 +277,17 @@ pub fn history(tx: &mut dyn Tx, gateway: &GatewayId) -> Result<Vec<Changed>, Sto
     rows.iter().map(changed).collect()
 }
 
-/// Takes a piece of a list of software. When all are there and their hash is right, the list is kept, once for all boxes
+/// Takes a piece of the list of software that the gateway's facts name; no other is kept. When all are there and their hash is right, the list is kept, once for all boxes
 /// that have it, and the pieces go.
 pub(super) fn take_piece(tx: &mut dyn Tx, at: &Origin<'_>, piece: &Piece) -> Result<(), StoreError> {
-    if has_list(tx, piece.of)? {
+    let name = piece.of.to_string();
+    let named = tx.row(
+        "SELECT 1 FROM fact_states WHERE gateway = $1 AND inventory = $2",
+        &[at.gateway.into(), (&name).into()],
+    )?;
+    if named.is_none() || has_list(tx, piece.of)? {
         return Ok(());
     }
-    let name = piece.of.to_string();
     // One list of a box at a time: what another one left unfinished goes.
     tx.execute(
         "DELETE FROM inventory_pieces WHERE gateway = $1 AND (inventory <> $2 OR parts <> $3)",

@@ -9,6 +9,8 @@ use super::{StoreError, Tx};
 
 /// Rows that one step deletes from one table at most: a fraction of a second for the writer.
 const STEP: i64 = 2000;
+/// Lists of software that one step drops, each with a thousand packages or two.
+const LISTS: i64 = 4;
 /// The newest envelopes of each stream that stay whatever their age: as many as a gateway may have sent without
 /// having heard the acknowledgement, so that each one that comes again can be compared.
 const LAST: i64 = 64;
@@ -136,7 +138,6 @@ pub fn step(
         (GAPS, readings_days),
         (FACT_CHANGES, readings_days),
         (PIECES, UNUSED_DAYS),
-        (INVENTORIES, UNUSED_DAYS),
         (FINDINGS, readings_days),
         (CONNECTIONS, readings_days),
         (RESULTS, readings_days),
@@ -154,10 +155,25 @@ pub fn step(
         let deleted = tx.execute(sql, &[before(days).into(), STEP.into()])?;
         more |= full(deleted);
     }
-    more |= full(tx.execute(PACKAGES, &[STEP.into()])?);
+    more |= drop_lists(tx, before(UNUSED_DAYS))?;
     let old = before(envelopes_days);
     let deleted = tx.execute(ENVELOPES, &[old.into(), (LAST - 1).into(), STEP.into()])?;
     Ok(more | full(deleted))
+}
+
+/// Lists that no box has any more, with what stands in them: a few at a time.
+fn drop_lists(tx: &mut dyn Tx, before: i64) -> Result<bool, StoreError> {
+    let unused = tx.rows(
+        "SELECT name FROM inventories AS old WHERE kept_at < $1
+           AND NOT EXISTS (SELECT 1 FROM fact_states WHERE fact_states.inventory = old.name) LIMIT $2",
+        &[before.into(), LISTS.into()],
+    )?;
+    for list in &unused {
+        let name = list.text(0)?;
+        tx.execute("DELETE FROM packages WHERE inventory = $1", &[name.into()])?;
+        tx.execute("DELETE FROM inventories WHERE name = $1", &[name.into()])?;
+    }
+    Ok(i64::try_from(unused.len()).unwrap_or(LISTS) >= LISTS)
 }
 
 fn full(deleted: u64) -> bool {
@@ -179,13 +195,6 @@ const FACT_CHANGES: &str = "DELETE FROM fact_changes WHERE (gateway, received_at
     (SELECT gateway, received_at, fact FROM fact_changes WHERE received_at < $1 ORDER BY received_at LIMIT $2)";
 const PIECES: &str = "DELETE FROM inventory_pieces WHERE (gateway, inventory, part) IN
     (SELECT gateway, inventory, part FROM inventory_pieces WHERE received_at < $1 LIMIT $2)";
-/// Lists that no box has any more; what stands in them goes after them.
-const INVENTORIES: &str = "DELETE FROM inventories WHERE name IN
-    (SELECT name FROM inventories AS old WHERE kept_at < $1
-        AND NOT EXISTS (SELECT 1 FROM fact_states WHERE fact_states.inventory = old.name) LIMIT $2)";
-const PACKAGES: &str = "DELETE FROM packages WHERE (inventory, kind, name, version, arch) IN
-    (SELECT inventory, kind, name, version, arch FROM packages AS old
-        WHERE NOT EXISTS (SELECT 1 FROM inventories WHERE inventories.name = old.inventory) LIMIT $1)";
 /// Those that stand are kept.
 const FINDINGS: &str = "DELETE FROM findings WHERE (gateway, suspicion, sensor, address, raised_at) IN
     (SELECT gateway, suspicion, sensor, address, raised_at FROM findings WHERE raised_at < $1 AND cleared_at IS NOT NULL

@@ -11,12 +11,17 @@ use homeward_protocol::posture::ShortText;
 use homeward_protocol::time::{ClockTrust, Timestamp};
 use homeward_protocol::wire;
 
-use super::signed_number;
 use crate::store::records::Origin;
 use crate::store::{Row, StoreError, Tx, Value};
 
 /// Most bytes of a state without its points.
 const MAX_STATE: usize = 8 * 1024;
+/// Most spells of one gateway that are kept, whatever their age; those that go on are kept beside them.
+const MAX_SPELLS: i64 = 5_000;
+/// Most points of one gateway that are kept, with those that its newest word left out.
+const MOST_POINTS: usize = 1_000;
+/// The name of a standing.
+const HOLDS: &str = "holds";
 /// Rows of a history that a page shows.
 const NEWEST: i64 = 50;
 /// Gateways that a list about one point names.
@@ -41,7 +46,7 @@ pub fn put(tx: &mut dyn Tx, at: &Origin<'_>, state: &PolicyState) -> Result<(), 
     )?;
     let mut heard = state.returned.is_some().then_some(at.now);
     if let Some(row) = &before {
-        if row.text(3)? != at.epoch && row.int(4)? > state.taken_at.ms {
+        if row.text(3)? != at.epoch && row.int(4)? > at.no_later(state.taken_at).ms {
             return Ok(());
         }
         let said = said(row)?;
@@ -68,18 +73,15 @@ fn put_state(
         why: e.to_string(),
     })?;
     tx.execute(
-        "INSERT INTO policy_states (gateway, epoch, taken_at, received_at, version, isolation, returned_heard, state)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        "INSERT INTO policy_states (gateway, epoch, taken_at, received_at, returned_heard, state)
+         VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (gateway) DO UPDATE SET epoch = excluded.epoch, taken_at = excluded.taken_at,
-             received_at = excluded.received_at, version = excluded.version, isolation = excluded.isolation,
-             returned_heard = excluded.returned_heard, state = excluded.state",
+             received_at = excluded.received_at, returned_heard = excluded.returned_heard, state = excluded.state",
         &[
             at.gateway.into(),
             at.epoch.into(),
-            state.taken_at.ms.into(),
+            at.no_later(state.taken_at).ms.into(),
             at.now.ms.into(),
-            state.policy.map(|mark| signed_number(mark.version.0)).into(),
-            state.isolation.map(|one| signed_number(one.order)).into(),
             heard.map(|at| at.ms).into(),
             bytes.as_slice().into(),
         ],
@@ -128,7 +130,7 @@ impl Columns {
 /// The name of a standing, and what it says beside it.
 pub const fn standing(standing: &Standing) -> (&'static str, Option<&ShortText>) {
     match standing {
-        Standing::Holds => ("holds", None),
+        Standing::Holds => (HOLDS, None),
         Standing::Drifted => ("drifted", None),
         Standing::NotEnforceableHere(why) => ("not-enforceable-here", Some(why)),
         Standing::Failed(why) => ("failed", Some(why)),
@@ -162,12 +164,17 @@ fn put_points(tx: &mut dyn Tx, at: &Origin<'_>, state: &PolicyState) -> Result<(
             begin(tx, at, &name, &now)?;
         }
     }
-    for (name, old) in before {
+    for (left, (name, old)) in before.into_iter().enumerate() {
+        // Of a report that left some out that do not hold, nobody knows whether this is one of them.
+        let may_stand = !complete && old.standing != HOLDS && left + state.points.len() < MOST_POINTS;
+        if may_stand {
+            continue;
+        }
         tx.execute(
             "DELETE FROM policy_points WHERE gateway = $1 AND point = $2",
             &[at.gateway.into(), (&name).into()],
         )?;
-        if old.is_bad() && complete {
+        if old.is_bad() {
             end(tx, at, &name)?;
         }
     }
@@ -234,6 +241,15 @@ fn begin(tx: &mut dyn Tx, at: &Origin<'_>, name: &str, now: &Columns) -> Result<
             now.since.into(),
             at.now.ms.into(),
         ],
+    )?;
+    forget_oldest(tx, at.gateway)
+}
+
+fn forget_oldest(tx: &mut dyn Tx, gateway: &str) -> Result<(), StoreError> {
+    tx.execute(
+        "DELETE FROM drifts WHERE gateway = $1 AND ended_at IS NOT NULL AND noted_at <
+           (SELECT noted_at FROM drifts WHERE gateway = $1 ORDER BY noted_at DESC LIMIT 1 OFFSET $2)",
+        &[gateway.into(), MAX_SPELLS.into()],
     )?;
     Ok(())
 }
@@ -324,7 +340,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, standing: &str, count: i64) {
+    pub(super) fn add(&mut self, standing: &str, count: i64) {
         match standing {
             "drifted" => self.drifted += count,
             "failed" => self.failed += count,

@@ -2,7 +2,8 @@
 
 use homeward_protocol::envelope::{ChainHash, Item, Lane};
 use homeward_protocol::id::GatewayId;
-use homeward_protocol::posture::fact::{Fact, FactId, What, text};
+use homeward_protocol::posture::ShortText;
+use homeward_protocol::posture::fact::{Fact, FactId, Value, What, text};
 use homeward_protocol::posture::facts::{FactReport, FactSet};
 use homeward_protocol::posture::inventory::{Component, Inventory, Kind, name, pieces};
 use homeward_protocol::time::Timestamp;
@@ -116,7 +117,7 @@ pub(super) fn facts_are_folded_and_only_what_changed_is_history(home: &Home) {
     assert!(read(&store, |tx| facts::find(tx, What::Listen, ("%", ""), 10)).is_empty());
 }
 
-fn list(count: usize) -> Inventory {
+pub(super) fn list(count: usize) -> Inventory {
     let word = |text: &str| text.parse().expect("a word");
     let part = |n: usize| Component {
         kind: Kind::Deb,
@@ -128,14 +129,62 @@ fn list(count: usize) -> Inventory {
     Inventory::new((word("debian"), Some(word("12"))), (0..count).map(part).collect())
 }
 
+/// The facts of a box that has this list.
+pub(super) fn naming(list: &[u8]) -> FactSet {
+    let id = FactId::of(What::Inventory);
+    FactSet::new([Fact::new(id, text(&name(list).to_string()), "dpkg", NOW)])
+}
+
+pub(super) fn a_list_of_software_that_a_gateway_does_not_name_is_not_kept(home: &Home) {
+    let store = home.open();
+    let mut of = Sender::new();
+    let (own, other) = (list(2), list(3));
+    let bytes = |list: &Inventory| list.encode().expect("it fits");
+    let (own, other) = (bytes(&own), bytes(&other));
+    for list in [&own, &other] {
+        of.send(&store, Item::Software(pieces(list).remove(0)), NOW);
+    }
+    of.report(&store, naming(&own).full(1, NOW), NOW);
+    for list in [&other, &own] {
+        of.send(&store, Item::Software(pieces(list).remove(0)), NOW);
+    }
+    let (own, other) = (name(&own), name(&other));
+    let here = read(&store, move |tx| {
+        Ok((facts::has_list(tx, own)?, facts::has_list(tx, other)?))
+    });
+    assert_eq!(here, (true, false));
+    let pieces = read(&store, |tx| {
+        tx.row("SELECT count(*) FROM inventory_pieces", &[])?
+            .map_or(Ok(-1), |row| row.int(0))
+    });
+    assert_eq!(pieces, 0);
+}
+
+pub(super) fn a_fact_may_be_longer_than_an_index_takes(home: &Home) {
+    let store = home.open();
+    // Each word is another, so that nothing is gained by compressing it.
+    let word = |n: u64| -> ShortText {
+        let hex = |m: u64| super::kept::digest_of(n * 100 + m);
+        ShortText::cut(&[hex(1), hex(2)].concat())
+    };
+    let long = Value::List((0..32).map(word).collect());
+    let id = FactId::of(What::Inventory);
+    let facts = FactSet::new([Fact::new(id, long.clone(), "a test", NOW)]);
+    Sender::new().report(&store, facts.full(1, NOW), NOW);
+    let kept = read(&store, |tx| facts::since(tx, &gateway()));
+    assert_eq!(kept.len(), 1);
+    assert!(kept[0].value.len() >= 32 * 128, "{}", kept[0].value.len());
+    let found = read(&store, move |tx| {
+        facts::find(tx, What::Inventory, ("", &long.to_string()[..20]), 10)
+    });
+    assert_eq!(found.len(), 1);
+}
+
 pub(super) fn a_list_of_software_is_asked_for_once_and_shared_and_goes_when_nobody_has_it(home: &Home) {
     let store = home.open();
     let mut of = Sender::new();
     let bytes = list(1500).encode().expect("it fits");
-    let named = |bytes: &[u8]| {
-        let id = FactId::of(What::Inventory);
-        FactSet::new([Fact::new(id, text(&name(bytes).to_string()), "dpkg", NOW)])
-    };
+    let named = naming;
     assert_eq!(
         of.report(&store, named(&bytes).full(1, NOW), NOW),
         [Wish::Software]
