@@ -36,6 +36,7 @@ use crate::enrol::est::{self, EstState};
 use crate::enrol::makers::Makers;
 use crate::gate::limits::Limits;
 use crate::gate::{Connections, Gate, Revoked};
+use crate::ingest::consume::Keys;
 use crate::local::Local;
 use crate::place::{Place, Ports};
 use crate::policy::publish::Publish;
@@ -145,6 +146,7 @@ pub async fn serve(place: &Place, clock: Clock) -> Result<(), RunError> {
     listeners::say_setup_code(&store, &config, &ports, now).await?;
 
     let server = Server {
+        voices: Keys::new(store.clone()),
         connections: Connections::new(config.gate.connections),
         revoked: Revoked::new(watch::all_revoked(&store).await?),
         bus: Bus::start()?,
@@ -201,6 +203,7 @@ struct Server {
     config: Config,
     ports: Ports,
     store: Store,
+    voices: Keys,
     keeper: Arc<Keeper>,
     makers: Arc<Makers>,
     doors: Arc<Doors>,
@@ -233,7 +236,7 @@ impl Server {
         let serve = gate::listen::serve(listener, self.doors.gate(), gate, self.stop.clone());
         parts.start_sure("the gate", serve);
         let consume = ingest::consume::run(
-            self.store.clone(),
+            self.voices.clone(),
             arriving,
             self.connections.clone(),
             self.bus.clone(),
@@ -364,6 +367,7 @@ impl Server {
             revoked: self.revoked.clone(),
             bus: self.bus.clone(),
             tend: Arc::clone(&tend),
+            voices: self.voices.clone(),
         };
         parts.start("the watch for changes", look.run(stop.clone()));
         let roots = Roots {

@@ -254,7 +254,7 @@ impl Desk<'_> {
             return Ok(Answer::Refused(Refusal::TooMany));
         }
         if certificates::revoke_other_spares(tx, id, key, self.now)? > 0 {
-            signals::raise(tx, signals::Kind::Gateway, id.as_str(), self.now)?;
+            signals::raise(tx, signals::Kind::Certificate, id.as_str(), self.now)?;
         }
         let der = self.issue_as(tx, id, key, (Rank::Spare, Timing::InTime))?;
         let detail = format!("number {}, key {}, spare", self.serial, key.fingerprint());

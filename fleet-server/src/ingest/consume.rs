@@ -62,7 +62,7 @@ enum Step {
 
 /// Runs until `stop`, or until the gate is gone; then stores and acknowledges what it has taken.
 pub async fn run(
-    store: Store,
+    keys: Keys,
     mut uplinks: mpsc::Receiver<Uplink>,
     connections: Connections,
     bus: Bus,
@@ -70,7 +70,7 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let tasks = std::thread::available_parallelism().map_or(1, usize::from);
-    let keys = Keys::new(store.clone());
+    let store = keys.store.clone();
     let mut verifying: FuturesOrdered<JoinHandle<Vec<Checked>>> = FuturesOrdered::new();
     let mut waiting: FuturesUnordered<BoxFuture<'static, Settled>> = FuturesUnordered::new();
     let mut unsettled = 0;
@@ -197,19 +197,26 @@ async fn check(runs: Vec<Run>, keys: Keys) -> Vec<Checked> {
 }
 
 /// The public keys of gateways, as their certificates have them. A gateway's keys are read when it is first heard
-/// and whenever a signature does not match.
+/// and whenever a signature does not match; and again once [`Keys::forget`] was told that one is gone.
 #[derive(Clone)]
-struct Keys {
+pub struct Keys {
     store: Store,
     known: Arc<RwLock<HashMap<GatewayId, Arc<[Voice]>>>>,
 }
 
 impl Keys {
-    fn new(store: Store) -> Keys {
+    /// None are known yet.
+    pub fn new(store: Store) -> Keys {
         Keys {
             store,
             known: Arc::default(),
         }
+    }
+
+    /// A certificate of this gateway was revoked, or made.
+    pub fn forget(&self, gateway: &GatewayId) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.remove(gateway);
     }
 
     /// Opens a run. An error says that the keys could not be read.

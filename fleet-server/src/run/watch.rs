@@ -13,6 +13,7 @@ use super::tend::Tend;
 use crate::bus::{Bus, Event};
 use crate::facts::{self, Wish};
 use crate::gate::{Connections, Passage, Revoked};
+use crate::ingest::consume::Keys;
 use crate::store::signals::Kind;
 use crate::store::{self, Store, StoreError};
 
@@ -60,6 +61,7 @@ pub(super) struct Look {
     pub(super) revoked: Revoked,
     pub(super) bus: Bus,
     pub(super) tend: Arc<Tend>,
+    pub(super) voices: Keys,
 }
 
 impl Look {
@@ -92,6 +94,12 @@ impl Look {
                 let tended = [Kind::Gateway, Kind::Authority, Kind::Certificate];
                 if signals.iter().any(|s| tended.contains(&s.kind)) {
                     self.tend.now().await;
+                }
+                let changed = [Kind::Gateway, Kind::Certificate];
+                for signal in signals.iter().filter(|s| changed.contains(&s.kind)) {
+                    if let Ok(gateway) = signal.subject.parse() {
+                        self.voices.forget(&gateway);
+                    }
                 }
                 // Only after the new list is in force: whoever has another certificate may come back with it.
                 for signal in signals.iter().filter(|s| s.kind == Kind::Certificate) {

@@ -51,6 +51,7 @@ struct Bench {
     place: Place,
     bus: Bus,
     uplinks: mpsc::Sender<Uplink>,
+    keys: consume::Keys,
     stop: CancellationToken,
     running: tokio::task::JoinHandle<()>,
 }
@@ -68,8 +69,9 @@ impl Bench {
         let bus = Bus::start().expect("a bus");
         let (uplinks, taken) = mpsc::channel(64);
         let stop = CancellationToken::new();
+        let keys = consume::Keys::new(store.clone());
         let run = consume::run(
-            store.clone(),
+            keys.clone(),
             taken,
             connections.clone(),
             bus.clone(),
@@ -83,6 +85,7 @@ impl Bench {
             place,
             bus,
             uplinks,
+            keys,
             stop,
             running: tokio::spawn(run),
         }
@@ -161,6 +164,29 @@ async fn records_are_acknowledged_after_the_commit_and_the_bus_says_so() {
     bench.send(Lane::Vital, sent).await.await.expect("PUBACK");
     assert_eq!(bench.mail().await.up_to, Seq(1));
     assert_eq!(bench.count("SELECT count(*) FROM readings").await, 1);
+}
+
+#[tokio::test]
+async fn a_key_that_was_revoked_is_not_believed_once_it_is_forgotten() {
+    let bench = Bench::start();
+    let key = Key::new();
+    bench.trust("aa", &key).await;
+    let sent = run_of(&key, 2);
+    bench
+        .send(Lane::Vital, sent[0].clone())
+        .await
+        .await
+        .expect("PUBACK");
+    let revoke = |tx: &mut dyn Tx| tx.execute("UPDATE certificates SET revoked_at = 2", &[]);
+    bench.store.write(revoke).await.expect("revoked");
+    bench.keys.forget(&gateway());
+    bench
+        .send(Lane::Vital, sent[1].clone())
+        .await
+        .await
+        .expect("PUBACK");
+    assert_eq!(bench.count("SELECT count(*) FROM readings").await, 1);
+    assert_eq!(bench.count("SELECT total FROM rejects").await, 1);
 }
 
 #[tokio::test]
