@@ -74,21 +74,29 @@ impl FromStr for Role {
 pub enum Scope {
     /// See gateways, readings and incidents.
     FleetRead,
-    /// Make claims, approve, revoke.
+    /// Make claims, approve, revoke, and ask boxes for something.
     FleetWrite,
+    /// Load policies, give them to gateways and take them back, shut gateways off and open them.
+    PolicyWrite,
     /// See how homes are.
     CareRead,
 }
 
 impl Scope {
     /// All of them.
-    pub const ALL: [Scope; 3] = [Scope::FleetRead, Scope::FleetWrite, Scope::CareRead];
+    pub const ALL: [Scope; 4] = [
+        Scope::FleetRead,
+        Scope::FleetWrite,
+        Scope::PolicyWrite,
+        Scope::CareRead,
+    ];
 
     /// How it is kept and written.
     pub const fn name(self) -> &'static str {
         match self {
             Scope::FleetRead => "fleet:read",
             Scope::FleetWrite => "fleet:write",
+            Scope::PolicyWrite => "policy:write",
             Scope::CareRead => "care:read",
         }
     }
@@ -100,7 +108,7 @@ impl FromStr for Scope {
         let found = Scope::ALL.into_iter().find(|s| s.name() == text);
         found.ok_or_else(|| UnknownName {
             given: text.to_owned(),
-            names: "fleet:read, fleet:write, care:read",
+            names: "fleet:read, fleet:write, policy:write, care:read",
         })
     }
 }
@@ -245,6 +253,7 @@ const OPERATOR: Needs = Needs::Person(&[Role::Operator]);
 const EITHER: Needs = Needs::Person(&[Role::Operator, Role::Nurse]);
 const FLEET_READ: Needs = Needs::Token(Scope::FleetRead);
 const FLEET_WRITE: Needs = Needs::Token(Scope::FleetWrite);
+const POLICY_WRITE: Needs = Needs::Token(Scope::PolicyWrite);
 const CARE_READ: Needs = Needs::Token(Scope::CareRead);
 
 const fn get(path: &'static str, needs: Needs) -> Route {
@@ -326,13 +335,13 @@ pub const ROUTES: &[Route] = &[
     post("/api/v1/gateways/{gateway}/challenge", FLEET_WRITE),
     post("/api/v1/gateways/{gateway}/accept", FLEET_WRITE),
     get("/api/v1/gateways/{gateway}/policy", FLEET_READ),
-    post("/api/v1/gateways/{gateway}/isolate", FLEET_WRITE),
-    post("/api/v1/gateways/{gateway}/release", FLEET_WRITE),
+    post("/api/v1/gateways/{gateway}/isolate", POLICY_WRITE),
+    post("/api/v1/gateways/{gateway}/release", POLICY_WRITE),
     get("/api/v1/policies", FLEET_READ),
-    post("/api/v1/policies", FLEET_WRITE),
+    post("/api/v1/policies", POLICY_WRITE),
     post("/api/v1/policies/check", FLEET_READ),
-    post("/api/v1/policies/{version}/assign", FLEET_WRITE),
-    post("/api/v1/policies/{version}/withdraw", FLEET_WRITE),
+    post("/api/v1/policies/{version}/assign", POLICY_WRITE),
+    post("/api/v1/policies/{version}/withdraw", POLICY_WRITE),
     get("/api/v1/rules", FLEET_READ),
     get("/api/v1/gateways/{gateway}/facts", FLEET_READ),
     post("/api/v1/gateways/{gateway}/facts", FLEET_WRITE),

@@ -364,7 +364,7 @@ pub enum TokenCommand {
     New {
         /// What it is for.
         name: String,
-        /// What it may do: fleet:read, fleet:write, care:read.
+        /// What it may do: fleet:read, fleet:write, policy:write, care:read.
         #[arg(long = "scope", required = true)]
         scopes: Vec<String>,
         /// Days until it expires, 1 to 366.

@@ -25,10 +25,10 @@ use crate::policy::rollout::{Counts, Line, Plan};
 use crate::policy::roots::keys_of;
 use crate::policy::take::{self, Mode, Taken};
 use crate::policy::words;
+use crate::store::Store;
 use crate::store::policies::isolation::Ordering;
 use crate::store::policies::states::{Offender, standing};
 use crate::store::policies::{self, Loading, isolation, overview, states};
-use crate::store::{Store, Tx};
 
 /// Gateways that are named one by one.
 const NAMED: usize = 20;
@@ -75,12 +75,17 @@ async fn load(
         ))),
         Taken::Policy { version, loading } => {
             let new = loading == Loading::New;
-            let word = if new { "is loaded" } else { "was loaded before" };
-            let text = format!(
-                "Policy {version} {word}. Nobody gets it yet: homeward-fleet --data DIR policy assign {version} --all \
-                 --dry-run"
-            );
-            Ok(Said::new(text, &json!({ "version": version, "new": new })))
+            let text = match loading {
+                Loading::New => format!(
+                    "Policy {version} is loaded. Nobody gets it yet: homeward-fleet --data DIR policy assign {version} \
+                     --all --dry-run"
+                ),
+                other => format!("Policy {version} {}", words::loaded_again(other)),
+            };
+            Ok(Said::new(
+                text,
+                &json!({ "version": version, "new": new, "came": words::loading(loading) }),
+            ))
         }
         Taken::Refused(why) => Err(AdminError::Found(format!(
             "not loaded, as no box would take it: {why}"
@@ -132,21 +137,11 @@ fn told(counts: &Counts) -> String {
         return "no gateway shall have it".to_owned();
     }
     let mut text = format!(
-        "wanted on {}, applied on {}, all in line on {}",
+        "wanted on {}, applied on {}, every rule holds now on {}",
         counts.wanted, counts.applied, counts.in_line
     );
-    for (count, what) in [
-        (counts.under_way, "being applied"),
-        (counts.on_its_way, "on its way"),
-        (counts.away, "not connected"),
-        (counts.held, "in quarantine"),
-        (counts.refused, "REFUSED"),
-        (counts.returned, "WENT BACK"),
-        (counts.unfit, "NOT SENT"),
-    ] {
-        if count > 0 {
-            text.push_str(&format!("; {count} {what}"));
-        }
+    for (count, what) in words::counts(counts) {
+        text.push_str(&format!("; {count} {what}"));
     }
     text
 }
@@ -154,6 +149,7 @@ fn told(counts: &Counts) -> String {
 fn counts_json(counts: &Counts) -> Value {
     json!({
         "wanted": counts.wanted, "applied": counts.applied, "in_line": counts.in_line,
+        "in_part": counts.in_part, "unheard": counts.unheard, "strict": counts.strict,
         "under_way": counts.under_way, "on_its_way": counts.on_its_way, "away": counts.away,
         "quarantined": counts.held, "refused": counts.refused, "returned": counts.returned, "unfit": counts.unfit,
     })
@@ -173,13 +169,8 @@ async fn assign(
         .chain(asked.gateways.iter().cloned().map(Target::Gateway))
         .collect();
     let (version, to) = (asked.version, targets.clone());
-    let planned = if asked.dry_run {
-        let work = move |tx: &mut dyn Tx| take::assign(tx, (version, &to), Mode::DryRun, &roots, BY, now);
-        store.read(work).await?
-    } else {
-        let work = move |tx: &mut dyn Tx| take::assign(tx, (version, &to), Mode::Assign, &roots, BY, now);
-        store.write(work).await?
-    };
+    let mode = if asked.dry_run { Mode::DryRun } else { Mode::Assign };
+    let planned = take::assign(store, (version, to), mode, (roots, BY.to_owned()), now).await?;
     let plan = planned.map_err(|why| AdminError::Asked(why.to_string()))?;
     let mut text = planned_text(version, &targets, &plan);
     text.push_str(if asked.dry_run {
@@ -381,7 +372,7 @@ async fn one(
     let wanted = id.clone();
     let found = store
         .read(move |tx| {
-            let book = policies::book(tx, &roots)?;
+            let book = policies::book_of(tx, &roots, &wanted)?;
             let Some(line) = overview::line(tx, &book, &wanted, now)? else {
                 return Ok(None);
             };

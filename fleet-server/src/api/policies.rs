@@ -35,13 +35,19 @@ pub struct CountsOfPolicy {
     wanted: usize,
     /// That say it is applied.
     applied: usize,
-    /// Of these, where every rule holds that can hold there.
+    /// Of these, that are connected, and every rule holds.
     in_line: usize,
+    /// That are connected, and every rule holds that can be enforced there: some cannot.
+    in_part: usize,
+    /// Where every rule held that can hold there, and that are not connected now.
+    unheard: usize,
+    /// That have it, while the strict rules hold in its place.
+    strict: usize,
     /// That are applying it, or making sure of the server.
     under_way: usize,
     /// That were sent it and said nothing yet.
     on_its_way: usize,
-    /// That are not connected.
+    /// That have not been told, as they are not connected.
     away: usize,
     /// In quarantine.
     quarantined: usize,
@@ -59,6 +65,9 @@ impl From<Counts> for CountsOfPolicy {
             wanted: counts.wanted,
             applied: counts.applied,
             in_line: counts.in_line,
+            in_part: counts.in_part,
+            unheard: counts.unheard,
+            strict: counts.strict,
             under_way: counts.under_way,
             on_its_way: counts.on_its_way,
             away: counts.away,
@@ -222,7 +231,7 @@ pub struct LoadedShape {
 }
 
 /// Takes in a signed and reviewed policy, or a keyring. Nobody gets it yet.
-#[utoipa::path(post, path = "/api/v1/policies", request_body = PapersShape, security(("token" = ["fleet:write"])),
+#[utoipa::path(post, path = "/api/v1/policies", request_body = PapersShape, security(("token" = ["policy:write"])),
     responses((status = 200, body = LoadedShape), (status = 401, body = Problem), (status = 409, body = Problem),
         (status = 422, body = Problem)))]
 pub async fn load(
@@ -330,7 +339,7 @@ impl From<Plan> for PlanShape {
 
 /// Gives a policy to gateways, or says what that would change.
 #[utoipa::path(post, path = "/api/v1/policies/{version}/assign", params(("version" = u64, Path)),
-    request_body = Assignment, security(("token" = ["fleet:write"])),
+    request_body = Assignment, security(("token" = ["policy:write"])),
     responses((status = 200, body = PlanShape), (status = 401, body = Problem), (status = 404, body = Problem),
         (status = 409, body = Problem), (status = 422, body = Problem)))]
 pub async fn assign(
@@ -346,14 +355,8 @@ pub async fn assign(
     let targets: Result<Vec<Target>, _> = given.to.iter().map(|text| text.parse()).collect();
     let targets = targets.map_err(|why: &str| Problem::wrong(why))?;
     let (now, roots) = (desk.clock.now(), desk.roots.now());
-    let done = if given.dry_run {
-        let work = move |tx: &mut dyn Tx| give(tx, (version, &targets), Mode::DryRun, &roots, &by, now);
-        desk.store.read(work).await?
-    } else {
-        let work = move |tx: &mut dyn Tx| give(tx, (version, &targets), Mode::Assign, &roots, &by, now);
-        desk.store.write(work).await?
-    };
-    match done {
+    let mode = if given.dry_run { Mode::DryRun } else { Mode::Assign };
+    match give(&desk.store, (version, targets), mode, (roots, by), now).await? {
         Ok(plan) => Ok(Json(plan.into())),
         Err(Unassignable::NotLoaded(_)) => Err(Problem::missing()),
         Err(Unassignable::Withdrawn(_)) => Err(Problem::conflict("the policy was withdrawn")),
@@ -379,7 +382,7 @@ pub(super) fn reason(given: Result<Json<ReasonShape>, JsonRejection>) -> Result<
 
 /// Offers a policy no more. Boxes that took it keep it until they get a newer one.
 #[utoipa::path(post, path = "/api/v1/policies/{version}/withdraw", params(("version" = u64, Path)),
-    request_body = ReasonShape, security(("token" = ["fleet:write"])),
+    request_body = ReasonShape, security(("token" = ["policy:write"])),
     responses((status = 204), (status = 401, body = Problem), (status = 404, body = Problem),
         (status = 422, body = Problem)))]
 pub async fn withdraw(

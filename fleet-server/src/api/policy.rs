@@ -34,7 +34,7 @@ pub struct GatewayPolicy {
     /// The number of the one that it says it has.
     holds: Option<u64>,
     /// How far it has come: `applied`, `on-its-way`, `away`, `quarantined`, `refused`, `returned`, `applying`,
-    /// `confirming`, `newer`, `expired`, `signers-gone` or `nothing-wanted`.
+    /// `confirming`, `strict`, `newer`, `expired`, `signers-gone` or `nothing-wanted`.
     #[schema(example = "applied")]
     progress: &'static str,
     /// The same in plain English.
@@ -143,7 +143,7 @@ pub async fn one(
 ) -> Result<Json<GatewayPolicy>, Problem> {
     let (gateway, now, roots) = (id(&gateway)?, desk.clock.now(), desk.roots.now());
     let work = move |tx: &mut dyn Tx| -> Result<_, StoreError> {
-        let book = policies::book(tx, &roots)?;
+        let book = policies::book_of(tx, &roots, &gateway)?;
         let Some(line) = overview::line(tx, &book, &gateway, now)? else {
             return Ok(None);
         };
@@ -202,7 +202,7 @@ pub async fn one(
 
 /// Shuts a gateway off from all but its vital flows, at once or when it connects.
 #[utoipa::path(post, path = "/api/v1/gateways/{gateway}/isolate", params(("gateway" = String, Path)),
-    request_body = ReasonShape, security(("token" = ["fleet:write"])),
+    request_body = ReasonShape, security(("token" = ["policy:write"])),
     responses((status = 204), (status = 401, body = Problem), (status = 404, body = Problem),
         (status = 422, body = Problem)))]
 pub async fn isolate(
@@ -216,7 +216,7 @@ pub async fn isolate(
 
 /// Lifts that.
 #[utoipa::path(post, path = "/api/v1/gateways/{gateway}/release", params(("gateway" = String, Path)),
-    request_body = ReasonShape, security(("token" = ["fleet:write"])),
+    request_body = ReasonShape, security(("token" = ["policy:write"])),
     responses((status = 204), (status = 401, body = Problem), (status = 404, body = Problem),
         (status = 422, body = Problem)))]
 pub async fn release(

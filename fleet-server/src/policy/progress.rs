@@ -1,7 +1,7 @@
 //! How far a gateway has come to what it shall have, and whether to send it now.
 
 use homeward_protocol::policy::sign::{PolicyMark, Refusal};
-use homeward_protocol::policy::state::{Phase, PolicyState};
+use homeward_protocol::policy::state::{Basis, Phase, PolicyState};
 use homeward_protocol::time::Timestamp;
 
 use super::book::{Fit, Wanted};
@@ -36,6 +36,8 @@ pub enum Progress {
     Confirming,
     /// It is applied. Whether each point holds is another question.
     Applied,
+    /// It has it, and the strict rules hold instead: its time is over there, or what was kept cannot be read.
+    Strict,
 }
 
 impl Progress {
@@ -53,6 +55,7 @@ impl Progress {
             Progress::Applying => "applying",
             Progress::Confirming => "confirming",
             Progress::Applied => "applied",
+            Progress::Strict => "strict",
         }
     }
 
@@ -60,7 +63,7 @@ impl Progress {
     pub const fn is_wrong(self) -> bool {
         matches!(
             self,
-            Progress::Unfit(_) | Progress::Refused(_) | Progress::Returned
+            Progress::Unfit(_) | Progress::Refused(_) | Progress::Returned | Progress::Strict
         )
     }
 }
@@ -68,7 +71,7 @@ impl Progress {
 /// What is known of a gateway beside its word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Present {
-    /// Whether it is connected.
+    /// Whether it is connected by its own key: the spare one says and hears nothing of policies.
     pub connected: bool,
     /// Whether nothing with authority may go to it.
     pub held: bool,
@@ -77,8 +80,12 @@ pub struct Present {
 /// How far a gateway has come.
 pub fn progress(wanted: Option<&Wanted<'_>>, said: Option<&PolicyState>, present: Present) -> Progress {
     let holds = said.and_then(|said| said.policy);
+    let strict =
+        said.is_some_and(|said| !matches!(said.basis, Basis::Nothing | Basis::Signed | Basis::Expired));
     let Some(wanted) = wanted else {
-        return if holds.is_some() {
+        return if strict {
+            Progress::Strict
+        } else if holds.is_some() {
             Progress::Newer
         } else {
             Progress::Nothing
@@ -88,6 +95,7 @@ pub fn progress(wanted: Option<&Wanted<'_>>, said: Option<&PolicyState>, present
     match (holds, said.map(|said| said.phase)) {
         (Some(held), Some(Phase::Applying)) if held == mark => return Progress::Applying,
         (Some(held), Some(Phase::Confirming)) if held == mark => return Progress::Confirming,
+        (Some(held), _) if held == mark && strict => return Progress::Strict,
         (Some(held), _) if held == mark => return Progress::Applied,
         (Some(held), _) if held.version > mark.version => return Progress::Newer,
         _ => {}

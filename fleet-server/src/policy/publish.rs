@@ -178,7 +178,7 @@ impl Publish {
                     memory.told.insert(gateway.clone(), Told { mark, at: now });
                 }
             }
-            let settled = matches!(how, Progress::Applied | Progress::Newer);
+            let settled = matches!(how, Progress::Applied | Progress::Strict | Progress::Newer);
             let again = now.plus_ms(if settled { LATER_MS } else { SOON_MS });
             memory.offers_at.insert(gateway, again);
         }

@@ -16,7 +16,7 @@ use super::progress::Progress;
 pub struct Line {
     /// Which.
     pub gateway: GatewayId,
-    /// Whether it is connected.
+    /// Whether it is connected by its own key.
     pub connected: bool,
     /// What it shall have.
     pub wanted: Option<u64>,
@@ -48,13 +48,19 @@ pub struct Counts {
     pub wanted: usize,
     /// That say it is applied.
     pub applied: usize,
-    /// Of these, where every point holds that can hold there.
+    /// Of these, that are connected, and every point holds.
     pub in_line: usize,
+    /// That are connected, and every point holds that can be enforced there: some cannot.
+    pub in_part: usize,
+    /// Where every point held that can hold there, and that are not connected now.
+    pub unheard: usize,
+    /// That have it, while the strict rules hold in its place.
+    pub strict: usize,
     /// That are applying it, or making sure of the server.
     pub under_way: usize,
     /// That were sent it and said nothing yet.
     pub on_its_way: usize,
-    /// That are not connected.
+    /// That have not been told, as they are not connected.
     pub away: usize,
     /// In quarantine.
     pub held: usize,
@@ -74,6 +80,7 @@ impl Counts {
             counts.wanted += 1;
             let place = match line.progress {
                 Progress::Applied => &mut counts.applied,
+                Progress::Strict => &mut counts.strict,
                 Progress::Applying | Progress::Confirming => &mut counts.under_way,
                 Progress::OnItsWay => &mut counts.on_its_way,
                 Progress::Away => &mut counts.away,
@@ -86,7 +93,12 @@ impl Counts {
             };
             *place += 1;
             if line.progress == Progress::Applied && line.drifted == 0 && line.failed == 0 {
-                counts.in_line += 1;
+                let place = match (line.connected, line.not_enforceable) {
+                    (false, _) => &mut counts.unheard,
+                    (true, 0) => &mut counts.in_line,
+                    (true, _) => &mut counts.in_part,
+                };
+                *place += 1;
             }
         }
         counts

@@ -1,15 +1,15 @@
-//! What people bring and decide, in one transaction each: papers that were signed, and assignments.
+//! What people bring and decide: papers that were signed, and assignments.
 
 use homeward_protocol::policy::sign::Refusal;
 use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::Timestamp;
 
 use super::admit::{admit, keyring};
-use super::book::{Book, Target};
+use super::book::Target;
 use super::paper::Papers;
 use super::rollout::{Plan, plan};
 use crate::store::policies::{self, Loading, overview};
-use crate::store::{StoreError, Tx, gateways};
+use crate::store::{Store, StoreError, Tx, gateways};
 
 /// What came of papers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,37 +86,66 @@ pub enum Unassignable {
     NoGateway(homeward_protocol::id::GatewayId),
 }
 
-/// Assigns a policy, or only says what that would change.
-pub fn assign(
-    tx: &mut dyn Tx,
-    (version, targets): (u64, &[Target]),
+/// Says what an assignment would change, and does it unless it is only looked at. The plan is of a moment before: the
+/// writer is not kept waiting for it.
+pub async fn assign(
+    store: &Store,
+    (version, targets): (u64, Vec<Target>),
     mode: Mode,
-    roots: &[PublicKey],
-    by: &str,
+    (roots, by): (Vec<PublicKey>, String),
     now: Timestamp,
 ) -> Result<Result<Plan, Unassignable>, StoreError> {
-    let book = policies::book(tx, roots)?;
-    if let Err(why) = may_assign(tx, &book, version, targets)? {
+    let to = targets.clone();
+    let planned = store
+        .read(move |tx| planned(tx, version, &to, &roots, now))
+        .await?;
+    if mode == Mode::DryRun || planned.is_err() {
+        return Ok(planned);
+    }
+    let given = store
+        .write(move |tx| give(tx, (version, &targets), &by, now))
+        .await?;
+    Ok(given.and(planned))
+}
+
+fn planned(
+    tx: &mut dyn Tx,
+    version: u64,
+    targets: &[Target],
+    roots: &[PublicKey],
+    now: Timestamp,
+) -> Result<Result<Plan, Unassignable>, StoreError> {
+    if let Err(why) = may_assign(tx, version, targets)? {
         return Ok(Err(why));
     }
+    let book = policies::book(tx, roots)?;
     let lines = overview::lines(tx, &book, now)?;
-    let planned = plan(&book, &lines, version, targets, now);
-    if mode == Mode::Assign {
+    Ok(Ok(plan(&book, &lines, version, targets, now)))
+}
+
+/// Assigns a policy.
+pub fn give(
+    tx: &mut dyn Tx,
+    (version, targets): (u64, &[Target]),
+    by: &str,
+    now: Timestamp,
+) -> Result<Result<(), Unassignable>, StoreError> {
+    let may = may_assign(tx, version, targets)?;
+    if may.is_ok() {
         policies::assign(tx, version, targets, by, now)?;
     }
-    Ok(Ok(planned))
+    Ok(may)
 }
 
 fn may_assign(
     tx: &mut dyn Tx,
-    book: &Book,
     version: u64,
     targets: &[Target],
 ) -> Result<Result<(), Unassignable>, StoreError> {
-    let Some(entry) = book.entry(version) else {
+    let Some(loaded) = policies::get(tx, version)? else {
         return Ok(Err(Unassignable::NotLoaded(version)));
     };
-    if entry.withdrawn {
+    if loaded.entry.withdrawn {
         return Ok(Err(Unassignable::Withdrawn(version)));
     }
     for target in targets {

@@ -43,7 +43,7 @@ impl Key {
         PublicKey::from_point(self.0.public_key().as_ref()).expect("a point")
     }
 
-    fn named(&self, name: &str) -> SigningKey {
+    pub(crate) fn named(&self, name: &str) -> SigningKey {
         SigningKey {
             name: ShortText::cut(name),
             key: self.public(),
@@ -356,6 +356,28 @@ fn progress_is_what_the_box_says_and_else_why_it_has_not_been_told() {
     assert_eq!(how(Some(&holds(Phase::Applying)), AWAY), Progress::Applying);
     assert_eq!(how(Some(&holds(Phase::Confirming)), HERE), Progress::Confirming);
     assert_eq!(how(Some(&holds(Phase::Settled)), HELD), Progress::Applied);
+    for (basis, expected) in [
+        (Basis::Expired, Progress::Applied),
+        (Basis::StrictAfterExpiry, Progress::Strict),
+        (Basis::StrictUnreadable, Progress::Strict),
+    ] {
+        let said = PolicyState {
+            basis,
+            ..holds(Phase::Settled)
+        };
+        assert_eq!(how(Some(&said), HERE), expected);
+        assert_eq!(expected.is_wrong(), expected == Progress::Strict);
+    }
+    let unreadable = PolicyState {
+        basis: Basis::StrictUnreadable,
+        ..said(None, Phase::Settled)
+    };
+    assert_eq!(progress(None, Some(&unreadable), HERE), Progress::Strict);
+    assert_eq!(
+        how(Some(&unreadable), HERE),
+        Progress::OnItsWay,
+        "it is sent again"
+    );
     assert_eq!(
         how(Some(&said(Some(newer), Phase::Settled)), HERE),
         Progress::Newer
@@ -426,6 +448,7 @@ fn nothing_is_sent_twice_in_a_row_to_those_in_quarantine_or_to_those_that_went_b
     assert!(send(Progress::Returned, None, Some(NOW.plus_ms(-2 * DAY)), false));
     for how in [
         Progress::Applied,
+        Progress::Strict,
         Progress::Applying,
         Progress::Confirming,
         Progress::Newer,
@@ -446,7 +469,7 @@ fn line(gateway: &str, wanted: u64, progress: Progress, holds: Option<u64>) -> L
         }),
         drifted: 0,
         failed: 0,
-        not_enforceable: 1,
+        not_enforceable: 0,
         heard: None,
     }
 }
@@ -494,10 +517,20 @@ fn a_roll_out_counts_each_box_once_and_only_in_line_when_nothing_drifted() {
         line("gw-3", 1, Progress::Refused(Refusal::Older), None),
         line("gw-4", 1, Progress::Away, None),
         line("gw-5", 2, Progress::Returned, Some(1)),
+        line("gw-6", 1, Progress::Strict, Some(1)),
+        Line {
+            not_enforceable: 1,
+            ..line("gw-7", 1, Progress::Applied, Some(1))
+        },
+        Line {
+            connected: false,
+            ..line("gw-8", 1, Progress::Applied, Some(1))
+        },
     ];
     let counts = Counts::of(&lines, 1);
-    assert_eq!((counts.wanted, counts.applied, counts.in_line), (4, 2, 1));
+    assert_eq!((counts.wanted, counts.applied, counts.in_line), (7, 4, 1));
+    assert_eq!((counts.in_part, counts.unheard, counts.strict), (1, 1, 1));
     assert_eq!((counts.refused, counts.away, counts.returned), (1, 1, 0));
-    assert!(lines[1].is_wrong() && lines[2].is_wrong() && lines[4].is_wrong());
+    assert!(lines[1].is_wrong() && lines[2].is_wrong() && lines[4].is_wrong() && lines[5].is_wrong());
     assert!(!lines[0].is_wrong() && !lines[3].is_wrong());
 }

@@ -6,6 +6,8 @@ use homeward_protocol::policy::state::{Basis, ReturnCause, Standing};
 use super::book::Fit;
 use super::contain::Containment;
 use super::progress::Progress;
+use super::rollout::Counts;
+use crate::store::policies::Loading;
 
 /// How far a gateway has come.
 pub fn progress(progress: Progress) -> String {
@@ -22,6 +24,44 @@ pub fn progress(progress: Progress) -> String {
         Progress::Applying => "is being applied".into(),
         Progress::Confirming => "applied; the box makes sure that it still reaches the server".into(),
         Progress::Applied => "applied".into(),
+        Progress::Strict => "the strict rules hold in its place".into(),
+    }
+}
+
+/// What is said of a roll-out beside what is applied, worst first: a number and what it counts.
+pub fn counts(counts: &Counts) -> Vec<(usize, &'static str)> {
+    let all = [
+        (counts.refused, "refused it"),
+        (counts.returned, "went back from it"),
+        (counts.strict, "hold the strict rules in its place"),
+        (counts.unfit, "cannot be sent it"),
+        (counts.in_part, "cannot enforce every rule"),
+        (counts.unheard, "applied it and are not connected now"),
+        (counts.under_way, "are applying it"),
+        (counts.on_its_way, "were sent it and said nothing yet"),
+        (counts.away, "have not been told: they are not connected"),
+        (counts.held, "are in quarantine"),
+    ];
+    all.into_iter().filter(|(count, _)| *count > 0).collect()
+}
+
+/// What came of loading a policy, in one word.
+pub const fn loading(loading: Loading) -> &'static str {
+    match loading {
+        Loading::New => "new",
+        Loading::SignedAnew => "signed-anew",
+        Loading::NewKeyring => "new-keyring",
+        Loading::Same => "same",
+        Loading::OtherContent => "other-content",
+    }
+}
+
+/// What came of loading a policy whose number was known.
+pub const fn loaded_again(loading: Loading) -> &'static str {
+    match loading {
+        Loading::SignedAnew => "was loaded before; its new signatures count from now on",
+        Loading::NewKeyring => "was loaded before; its keyring counts from now on",
+        _ => "was loaded before",
     }
 }
 

@@ -3,7 +3,7 @@
 //! What is kept was verified before it was ([`crate::policy::admit`]). How far each gateway has come is never stored:
 //! it is computed from what is assigned and what each says.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::policy::PolicyVersion;
@@ -49,7 +49,11 @@ pub struct Loaded {
 pub enum Loading {
     /// It is new here.
     New,
-    /// The very same is here already.
+    /// It is here already, and other people stand behind it now.
+    SignedAnew,
+    /// The very same is here already; its keyring is new.
+    NewKeyring,
+    /// All of it is here already.
     Same,
     /// Another policy has this number.
     OtherContent,
@@ -129,7 +133,8 @@ pub fn load_keyring(
     Ok(true)
 }
 
-/// Keeps a policy that was accepted, with its keyring.
+/// Keeps a policy that was accepted, with its keyring. One that is here already may be signed anew: by other people, or
+/// by the same under a new keyring.
 pub fn load(
     tx: &mut dyn Tx,
     (accepted, offer): (&Accepted, &Offer),
@@ -140,13 +145,18 @@ pub fn load(
     let number = signed_number(accepted.mark.version.0);
     let row = tx.row("SELECT digest FROM policies WHERE version = $1", &[number.into()])?;
     let same = row.map(|row| Ok::<_, StoreError>(row.blob(0)? == accepted.mark.digest.0));
-    if same.transpose()? == Some(false) {
+    let same = same.transpose()?;
+    if same == Some(false) {
         return Ok(Loading::OtherContent);
     }
     let new_keyring = load_keyring(tx, (keyring, &offer.keyring.0), by, now)?;
     let new = tx.execute(
         "INSERT INTO policies (version, digest, signed, review, author, reviewer, loaded_at, loaded_by)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+         ON CONFLICT (version) DO UPDATE SET review = excluded.review, author = excluded.author,
+             reviewer = excluded.reviewer
+         WHERE policies.review IS DISTINCT FROM excluded.review OR policies.author <> excluded.author
+            OR policies.reviewer IS DISTINCT FROM excluded.reviewer",
         &[
             number.into(),
             accepted.mark.digest.0.as_slice().into(),
@@ -159,7 +169,11 @@ pub fn load(
         ],
     )?;
     if new == 0 {
-        return Ok(if new_keyring { Loading::New } else { Loading::Same });
+        return Ok(if new_keyring {
+            Loading::NewKeyring
+        } else {
+            Loading::Same
+        });
     }
     let reviewer = accepted.reviewer.as_ref().map_or("nobody", |r| r.as_str());
     let detail = format!(
@@ -171,7 +185,10 @@ pub fn load(
     let subject = format!("policy {}", accepted.mark.version);
     audit::record(tx, now, by, Action::PolicyLoaded, &subject, &detail)?;
     touch(tx, "", now)?;
-    Ok(Loading::New)
+    Ok(match same {
+        Some(_) => Loading::SignedAnew,
+        None => Loading::New,
+    })
 }
 
 /// Loaded policies, the newest first.
@@ -288,16 +305,29 @@ pub fn orders(tx: &mut dyn Tx) -> Result<Vec<Order>, StoreError> {
          LIMIT $1",
         &[MOST_TARGETS.into()],
     )?;
-    let order = |row: &Row| {
-        Ok(Order {
-            target: Target::from_columns(row.text(0)?, row.text(1)?)
-                .ok_or_else(|| row.corrupt(0, "not a target"))?,
-            version: unsigned(row, 2)?,
-            at: Timestamp::synced(row.int(3)?),
-            by: row.text(4)?.to_owned(),
-        })
-    };
     rows.iter().map(order).collect()
+}
+
+/// Those that a gateway, one of its groups or all were given.
+fn orders_of(tx: &mut dyn Tx, id: &GatewayId) -> Result<Vec<Order>, StoreError> {
+    let rows = tx.rows(
+        "SELECT kind, name, version, assigned_at, assigned_by FROM policy_targets
+         WHERE kind = 'all' OR (kind = 'gateway' AND name = $1)
+            OR (kind = 'group' AND name IN (SELECT group_id FROM group_members WHERE gateway = $1))
+         ORDER BY version DESC, kind, name LIMIT $2",
+        &[id.as_str().into(), MOST_TARGETS.into()],
+    )?;
+    rows.iter().map(order).collect()
+}
+
+fn order(row: &Row) -> Result<Order, StoreError> {
+    Ok(Order {
+        target: Target::from_columns(row.text(0)?, row.text(1)?)
+            .ok_or_else(|| row.corrupt(0, "not a target"))?,
+        version: unsigned(row, 2)?,
+        at: Timestamp::synced(row.int(3)?),
+        by: row.text(4)?.to_owned(),
+    })
 }
 
 /// Who shall have what, now.
@@ -306,6 +336,21 @@ pub fn book(tx: &mut dyn Tx, roots: &[PublicKey]) -> Result<Book, StoreError> {
     let keyring = keyring(tx)?.map(|(_, bytes, until)| (bytes, until));
     let members: HashMap<GatewayId, Vec<_>> = groups::all(tx)?;
     Ok(Book::new(entries, keyring, &orders(tx)?, members, roots))
+}
+
+/// What one gateway shall have, now: as [`book`], of what concerns it, and of the policy that it says it has.
+pub fn book_of(tx: &mut dyn Tx, roots: &[PublicKey], id: &GatewayId) -> Result<Book, StoreError> {
+    let orders = orders_of(tx, id)?;
+    let held = states::get(tx, id)?.and_then(|said| said.state.policy);
+    let held = held.map(|mark| mark.version.0);
+    let versions: BTreeSet<u64> = orders.iter().map(|order| order.version).chain(held).collect();
+    let mut entries = Vec::new();
+    for version in versions {
+        entries.extend(get(tx, version)?.map(|loaded| loaded.entry));
+    }
+    let keyring = keyring(tx)?.map(|(_, bytes, until)| (bytes, until));
+    let members = HashMap::from([(id.clone(), groups::of(tx, id)?)]);
+    Ok(Book::new(entries, keyring, &orders, members, roots))
 }
 
 /// A number as a column holds it. None of ours comes near the sign.

@@ -12,6 +12,7 @@ mod identity;
 pub(crate) mod kept;
 mod policies;
 mod server;
+mod spare;
 mod statements;
 mod suspicions;
 
@@ -78,6 +79,12 @@ promises![
     the_audit_trail_is_whole_and_a_changed_row_is_found,
     audit_rows_of_two_processes_share_one_trail,
     signals_are_read_once_each_and_in_order,
+    a_spare_key_speaks_for_sensors_alone,
+    a_clock_that_ran_ahead_once_freezes_nothing,
+    a_gateway_that_came_with_its_spare_key_counts_as_away_for_its_policy,
+    a_fact_may_be_longer_than_an_index_takes,
+    a_list_of_software_that_a_gateway_does_not_name_is_not_kept,
+    a_spell_that_was_only_left_out_goes_on_and_spells_have_a_bound,
     an_envelope_is_stored_once_and_its_reading_is_the_latest,
     what_is_known_of_a_reading_is_kept_and_it_stands_no_higher_than_its_reasons,
     a_reading_that_comes_again_after_a_fork_stands_in_the_new_epoch_only,
@@ -255,6 +262,7 @@ mod promise {
     pub(super) use super::identity::*;
     pub(super) use super::kept::*;
     pub(super) use super::policies::*;
+    pub(super) use super::spare::*;
     pub(super) use super::suspicions::*;
 
     pub(super) fn a_committed_write_is_seen_after_reopening(home: &Home) {

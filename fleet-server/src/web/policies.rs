@@ -65,20 +65,6 @@ impl Row {
     }
 }
 
-/// What is said of a roll-out, worst first: a number and what it counts.
-pub fn said(counts: &Counts) -> Vec<(usize, &'static str)> {
-    let all = [
-        (counts.refused, "refused it"),
-        (counts.returned, "went back from it"),
-        (counts.unfit, "cannot be sent it"),
-        (counts.under_way, "are applying it"),
-        (counts.on_its_way, "were sent it and said nothing yet"),
-        (counts.away, "are not connected"),
-        (counts.held, "are in quarantine"),
-    ];
-    all.into_iter().filter(|(count, _)| *count > 0).collect()
-}
-
 #[derive(Template)]
 #[template(path = "policies.html")]
 struct Page {
@@ -101,7 +87,7 @@ impl Rows {
         let wrong: usize = self
             .list
             .iter()
-            .map(|row| row.counts.refused + row.counts.returned + row.counts.unfit)
+            .map(|row| row.counts.refused + row.counts.returned + row.counts.unfit + row.counts.strict)
             .sum();
         match wrong {
             0 => "Policies".to_owned(),

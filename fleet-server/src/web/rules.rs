@@ -151,7 +151,7 @@ pub fn rules(
     id: &GatewayId,
     now: Timestamp,
 ) -> Result<Option<Rules>, StoreError> {
-    let book = policies::book(tx, roots)?;
+    let book = policies::book_of(tx, roots, id)?;
     let Some(line) = overview::line(tx, &book, id, now)? else {
         return Ok(None);
     };

@@ -149,11 +149,13 @@ async fn each_token_gets_exactly_what_its_scopes_say() {
     let world = world().await;
     token(&world, "hw_FLEETREAD", vec![Scope::FleetRead]).await;
     token(&world, "hw_FLEETWRITE", vec![Scope::FleetWrite]).await;
+    token(&world, "hw_POLICYWRITE", vec![Scope::PolicyWrite]).await;
     token(&world, "hw_CAREREAD", vec![Scope::CareRead]).await;
     let tokens = [
         (NONE, None),
         ("hw_FLEETREAD", Some(Scope::FleetRead)),
         ("hw_FLEETWRITE", Some(Scope::FleetWrite)),
+        ("hw_POLICYWRITE", Some(Scope::PolicyWrite)),
         ("hw_CAREREAD", Some(Scope::CareRead)),
     ];
     for route in access::ROUTES.iter().filter(|r| r.path.starts_with("/api/")) {

@@ -3,7 +3,7 @@
 use homeward_fleet::policy::book::Target;
 use homeward_fleet::policy::paper::Papers;
 use homeward_fleet::policy::roots::Roots;
-use homeward_fleet::policy::take::{Mode, Taken, assign, take};
+use homeward_fleet::policy::take::{Taken, give, take};
 use homeward_fleet::store::policies::states;
 use homeward_fleet::store::policies::{groups, isolation, stopped};
 use homeward_fleet::store::records::Origin;
@@ -171,7 +171,7 @@ pub(crate) fn fill(tx: &mut dyn Tx, house: &House) -> Done {
         groups::add(tx, &ring, &gw(gateway), "olga", at(39_000))?;
     }
     for (version, target) in [(6, Target::All), (7, Target::Group(ring))] {
-        let given = assign(tx, (version, &[target]), Mode::Assign, &roots, "olga", at(38_000))?;
+        let given = give(tx, (version, &[target]), "olga", at(38_000))?;
         given.expect("can be assigned");
     }
     let order = isolation::order(

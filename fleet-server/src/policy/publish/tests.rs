@@ -13,7 +13,7 @@ use super::*;
 use crate::gate::connections::Place;
 use crate::policy::book::Target;
 use crate::policy::paper::Papers;
-use crate::policy::take::{Mode, assign, take};
+use crate::policy::take::{give, take};
 use crate::policy::tests::{House, NOON, policy};
 use crate::store::policies::groups;
 use crate::store::promises::{Home, block};
@@ -98,7 +98,7 @@ impl Stage {
         let (roots, now) = (self.publish.roots.now(), self.now());
         self.write(move |tx| {
             take(tx, &papers, &roots, "olga", now)?;
-            assign(tx, (version, &[target]), Mode::Assign, &roots, "olga", now)
+            give(tx, (version, &[target]), "olga", now)
         })
         .expect("assigned");
         mark

@@ -2,10 +2,11 @@
 
 use homeward_protocol::envelope::Lane;
 use homeward_protocol::id::{GatewayId, GroupId};
+use homeward_protocol::policy::PolicyVersion;
 use homeward_protocol::policy::isolation::Ordered;
 use homeward_protocol::policy::network::Protocol;
 use homeward_protocol::policy::points::{PointId, Rule};
-use homeward_protocol::policy::sign::{MAX_GROUPS, Refusal};
+use homeward_protocol::policy::sign::{Keyring, MAX_GROUPS, PolicyDigest, Refusal, Review};
 use homeward_protocol::policy::state::{
     Basis, Isolation, Phase, PointState, PolicyState, ReturnCause, Returned, Standing, StoppedFlow,
     StoppedFlows,
@@ -18,7 +19,7 @@ use super::{Home, block};
 use crate::policy::book::Target;
 use crate::policy::paper::Papers;
 use crate::policy::take::{self, Mode, Taken, Unassignable};
-use crate::policy::tests::{House, NOON, policy};
+use crate::policy::tests::{House, Key, NOON, policy};
 use crate::store::policies::groups::{self, Joining};
 use crate::store::policies::isolation::{self, Ordering};
 use crate::store::policies::{self, Loading, overview, states, stopped};
@@ -101,6 +102,40 @@ pub(super) fn a_policy_is_kept_only_as_signed_and_its_number_stands_for_one_cont
             new: false
         }
     );
+    // Cleo takes Ben's place: the very same policy is reviewed by her.
+    let cleo = Key::new();
+    let anew = |ring| {
+        let keyring = Keyring {
+            reviewers: vec![cleo.named("Cleo")],
+            ..house.keyring(ring)
+        };
+        let signed = first.policy.clone().expect("signed");
+        let review = Review {
+            policy: PolicyDigest::of(&signed),
+            version: PolicyVersion(7),
+            at: policy(7, r#""all""#, "no").issued,
+        };
+        Papers {
+            keyring: Some(Signed::seal(&keyring, &house.root).expect("signs")),
+            policy: Some(signed),
+            review: Some(Signed::seal(&review, &cleo).expect("signs")),
+        }
+    };
+    let (by_her, later) = (anew(4), anew(5));
+    let later = Papers {
+        review: by_her.review.clone(),
+        ..later
+    };
+    let mark = || block(store.read(policies::mark)).expect("reads");
+    for (papers, loading) in [
+        (by_her.clone(), Loading::SignedAnew),
+        (by_her, Loading::Same),
+        (later, Loading::NewKeyring),
+    ] {
+        let (before, version) = (mark(), 7);
+        assert_eq!(take(&store, &house, papers), Taken::Policy { version, loading });
+        assert_eq!(mark() > before, loading != Loading::Same, "{loading:?}");
+    }
     drop(store);
     let store = home.open();
     let (listed, ring) =
@@ -109,9 +144,9 @@ pub(super) fn a_policy_is_kept_only_as_signed_and_its_number_stands_for_one_cont
     assert_eq!(Some(&listed[0].entry.signed), first.policy.as_ref());
     assert_eq!(
         (listed[0].author.as_str(), listed[0].reviewer.as_deref()),
-        ("Ann", Some("Ben"))
+        ("Ann", Some("Cleo"))
     );
-    assert_eq!(ring.map(|(number, _, _)| number), Some(3));
+    assert_eq!(ring.map(|(number, _, _)| number), Some(5));
     // Whoever writes into the table has not signed.
     let forge =
         store.write(|tx| tx.execute("UPDATE policies SET signed = $1", &[[1u8, 2].as_slice().into()]));
@@ -129,10 +164,8 @@ pub(super) fn who_shall_have_what_follows_assignments_groups_and_withdrawals(hom
     let roots = vec![house.root.public()];
     let ring: GroupId = "ring-1".parse().expect("an id");
     let assign = |version, target: Target, mode| {
-        let roots = roots.clone();
-        let work =
-            move |tx: &mut dyn Tx| take::assign(tx, (version, &[target]), mode, &roots, "olga", now(1));
-        block(store.write(work)).expect("answers")
+        let with = (roots.clone(), "olga".to_owned());
+        block(take::assign(&store, (version, vec![target]), mode, with, now(1))).expect("answers")
     };
     let mark = || block(store.read(policies::mark)).expect("reads");
     let before = mark();
@@ -201,7 +234,7 @@ fn origin(at: Timestamp, epoch: &str) -> Origin<'_> {
     }
 }
 
-fn point(item: &str, observed: &str, standing: Standing, since: Timestamp) -> PointState {
+pub(super) fn point(item: &str, observed: &str, standing: Standing, since: Timestamp) -> PointState {
     PointState {
         point: PointId::new(Rule::Sshd, item),
         hazard: "h-1".parse().expect("an id"),
@@ -213,7 +246,7 @@ fn point(item: &str, observed: &str, standing: Standing, since: Timestamp) -> Po
     }
 }
 
-fn state(points: Vec<PointState>, taken_at: Timestamp) -> PolicyState {
+pub(super) fn state(points: Vec<PointState>, taken_at: Timestamp) -> PolicyState {
     PolicyState {
         taken_at,
         basis: Basis::Signed,
@@ -394,4 +427,61 @@ pub(super) fn a_return_is_dated_when_it_was_first_heard_and_stopped_flows_are_co
     let (newest, totals) = block(store.read(work)).expect("reads");
     let seen: Vec<(i64, i64)> = newest.iter().map(|one| (one.port, one.told)).collect();
     assert_eq!((seen, totals), (vec![(80, 2), (443, 1)], (3, 5)));
+}
+
+/// A full report may leave out points that do not hold: what it leaves out may stand still.
+pub(super) fn a_spell_that_was_only_left_out_goes_on_and_spells_have_a_bound(home: &Home) {
+    let store = home.open();
+    block(store.write(gateways)).expect("made");
+    let drifted = |item: &str| point(item, "yes", Standing::Drifted, now(1));
+    let holds = |item: &str| point(item, "no", Standing::Holds, now(1));
+    let full = |points, at| PolicyState {
+        more: 3,
+        ..state(points, at)
+    };
+    report(
+        &store,
+        1,
+        "e1",
+        state(vec![drifted("a"), drifted("b"), holds("c")], now(1)),
+    );
+    report(&store, 2, "e1", full(vec![drifted("b")], now(2)));
+    let ended = |store: &Store| -> Vec<Option<i64>> {
+        let mut all: Vec<Option<i64>> = spells(store).into_iter().map(|(_, _, ended)| ended).collect();
+        all.sort_unstable();
+        all
+    };
+    assert_eq!(ended(&store), [None, None]);
+    let items = |store: &Store| -> Vec<String> {
+        let points = block(store.read(|tx| states::points(tx, &gw("gw-1")))).expect("reads");
+        points.iter().map(|one| one.point.to_string()).collect()
+    };
+    assert_eq!(
+        items(&store).len(),
+        2,
+        "whether the third holds is not known: {:?}",
+        items(&store)
+    );
+    report(&store, 3, "e1", full(vec![drifted("b"), holds("c")], now(3)));
+    assert_eq!(ended(&store), [None, Some(3)], "all that do not hold are listed");
+    assert_eq!(items(&store).len(), 2);
+
+    // Old spells go when new ones begin; those that go on stay.
+    let many = store.write(|tx| {
+        for n in 0..5_010_i64 {
+            tx.execute(
+                "INSERT INTO drifts (gateway, point, standing, wanted, since, noted_at, ended_at)
+                 VALUES ('gw-1', 'sshd/x', 'drifted', 'no', 1, $1, $1)",
+                &[n.into()],
+            )?;
+        }
+        Ok(())
+    });
+    block(many).expect("made");
+    report(&store, 4, "e1", state(vec![drifted("b"), drifted("d")], now(4)));
+    let left = block(store.read(|tx| {
+        let row = tx.row("SELECT count(*), count(*) - count(ended_at) FROM drifts", &[])?;
+        row.map_or(Ok((0, 0)), |row| Ok((row.int(0)?, row.int(1)?)))
+    }));
+    assert_eq!(left.expect("reads"), (5_001, 2));
 }

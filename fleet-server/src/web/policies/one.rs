@@ -7,7 +7,7 @@ use axum::{Extension, Form};
 use homeward_protocol::policy::diff::Change;
 use serde::Deserialize;
 
-use super::{Row, said};
+use super::Row;
 use crate::policy::book::{Order, Target};
 use crate::policy::rollout::{Counts, Line, Plan, changes};
 use crate::policy::take::{Mode, Unassignable, assign as give};
@@ -77,10 +77,6 @@ struct Rollout {
 }
 
 impl Rollout {
-    fn said(&self) -> Vec<(usize, &'static str)> {
-        said(&self.counts)
-    }
-
     fn mark(line: &Line) -> Mark {
         Mark::of_line(line)
     }
@@ -90,7 +86,7 @@ impl Rollout {
         self.counts.applied * 100 / self.counts.wanted.max(1)
     }
 
-    /// Of those that shall have it, on how many of a hundred every rule holds.
+    /// Of those that shall have it, on how many of a hundred every rule holds now.
     fn in_line_share(&self) -> usize {
         self.counts.in_line * 100 / self.counts.wanted.max(1)
     }
@@ -215,12 +211,8 @@ pub async fn assign(
         Mode::DryRun
     };
     let (now, roots, to) = (desk.clock.now(), desk.roots.now(), target.clone());
-    let by = visitor.user.clone();
-    let work = move |tx: &mut dyn Tx| give(tx, (version, &[to]), mode, &roots, by.as_str(), now);
-    let done = match mode {
-        Mode::Assign => desk.store.write(work).await?,
-        Mode::DryRun => desk.store.read(work).await?,
-    };
+    let by = visitor.user.as_str().to_owned();
+    let done = give(&desk.store, (version, vec![to]), mode, (roots, by), now).await?;
     let plan = done.map_err(|why| match why {
         Unassignable::NotLoaded(_) => Failure::NothingHere,
         other => Failure::Refused(other.to_string()),
