@@ -28,6 +28,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use homeward_protocol::id::SensorId;
+use homeward_protocol::release::Disruption;
 use homeward_protocol::time::{Timestamp, Uptime};
 
 use hold::{Hold, HoldId, Standing};
@@ -39,17 +40,6 @@ use source::{Idle, Source};
 pub const QUIET_AFTER_ALARM: Duration = Duration::from_mins(10);
 /// How long a lease waits for its act: what was true a minute ago is asked again.
 pub const LEASE_LASTS: Duration = Duration::from_secs(30);
-
-/// What is disturbed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Disruption {
-    /// The agent: for seconds nothing is read.
-    AgentRestart,
-    /// Other services of the box.
-    ServiceRestart,
-    /// The box.
-    Reboot,
-}
 
 /// An act that disturbs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +84,8 @@ pub enum Reason {
     },
     /// A person asked for quiet.
     Hold(Hold),
+    /// Whether somebody asked for quiet cannot be read.
+    HoldsUnknown,
     /// Something alarmed a short while ago.
     Alarm {
         /// Until when that counts.
@@ -151,7 +143,6 @@ pub enum Effect {
 
 struct Request {
     act: Act,
-    since: Uptime,
     lease: Option<(u64, Uptime)>,
 }
 
@@ -159,6 +150,7 @@ struct Request {
 pub struct Interlock {
     sources: BTreeMap<SensorId, Source>,
     holds: BTreeMap<HoldId, Standing>,
+    holds_unknown: bool,
     started: Uptime,
     alarmed: Option<Uptime>,
     power: Power,
@@ -176,6 +168,7 @@ impl Interlock {
         Interlock {
             sources: sources.collect(),
             holds: BTreeMap::new(),
+            holds_unknown: true,
             started: now,
             alarmed: None,
             power: Power::Mains,
@@ -186,12 +179,11 @@ impl Interlock {
     }
 
     /// What a device was found to be doing. `asked` is when the question went out, or when the device said it by
-    /// itself: what counts is what was true then at the earliest. A device that is not known becomes known.
+    /// itself: what counts is what was true then at the earliest. One that is not known says nothing.
     pub fn say(&mut self, sensor: &SensorId, activity: Activity, asked: Uptime, now: Uptime) -> Vec<Effect> {
-        let source = self
-            .sources
-            .entry(sensor.clone())
-            .or_insert_with(|| Source::new(Watching::UNKNOWN));
+        let Some(source) = self.sources.get_mut(sensor) else {
+            return Vec::new();
+        };
         let began = source.say(activity, asked);
         let mut effects = Vec::new();
         if began && self.acting(now).is_some() {
@@ -201,20 +193,9 @@ impl Interlock {
         effects
     }
 
-    /// The devices that there are now, the others are forgotten.
-    pub fn list(&mut self, sources: &BTreeMap<SensorId, Watching>, now: Uptime) -> Option<Effect> {
-        self.sources.retain(|id, _| sources.contains_key(id));
-        for (id, watching) in sources {
-            self.sources
-                .entry(id.clone())
-                .or_insert_with(|| Source::new(*watching))
-                .watching = *watching;
-        }
-        self.look(now)
-    }
-
     /// The holds that there are now; those that are not among them were lifted. `at` and `now` are the same moment.
     pub fn hold(&mut self, all: &BTreeMap<HoldId, Hold>, at: Timestamp, now: Uptime) -> Option<Effect> {
+        self.holds_unknown = false;
         self.holds
             .retain(|id, standing| all.get(id) == Some(standing.hold()));
         for (id, hold) in all {
@@ -223,6 +204,21 @@ impl Interlock {
                 .or_insert_with(|| Standing::new(hold.clone(), at, now));
         }
         self.look(now)
+    }
+
+    /// Whether there are holds cannot be read; those that are known go on standing.
+    pub fn holds_unread(&mut self, now: Uptime) -> Option<Effect> {
+        self.holds_unknown = true;
+        self.look(now)
+    }
+
+    /// Those that are over.
+    pub(crate) fn over(&self, now: Uptime) -> impl Iterator<Item = &HoldId> {
+        let over = self
+            .holds
+            .iter()
+            .filter(move |(_, standing)| !standing.stands(now));
+        over.map(|(id, _)| id)
     }
 
     /// Something alarms.
@@ -242,22 +238,10 @@ impl Interlock {
         if self.request.as_ref().is_some_and(|request| request.act == act) {
             return;
         }
-        self.request = Some(Request {
-            act,
-            since: now,
-            lease: None,
-        });
-        self.sources.values_mut().for_each(Source::forget);
-    }
-
-    /// Nobody wishes any more.
-    pub fn withdraw(&mut self) {
-        self.request = None;
-    }
-
-    /// Whether devices are to be asked more often because somebody waits for it.
-    pub fn is_waited_for(&self) -> bool {
-        self.request.is_some()
+        self.request = Some(Request { act, lease: None });
+        for source in self.sources.values_mut() {
+            source.count_from(now);
+        }
     }
 
     /// Permission to act, or all that stands against it. An earlier lease is void then.
@@ -310,9 +294,10 @@ impl Interlock {
     /// what a wish would still have to wait for is left out.
     pub fn busy(&self, now: Uptime) -> Vec<Reason> {
         let mut why: Vec<Reason> = Vec::new();
-        let asked = self.request.as_ref().map(|request| request.since);
+        let wished = self.request.is_some();
         let sources = self.sources.iter();
-        why.extend(sources.filter_map(|(id, source)| reason(id, source.idle(asked, now))));
+        why.extend(sources.filter_map(|(id, source)| reason(id, source.idle(wished, now))));
+        why.extend(self.holds_unknown.then_some(Reason::HoldsUnknown));
         let holds = self.holds.values().filter(|hold| hold.stands(now));
         why.extend(holds.map(|standing| Reason::Hold(standing.hold().clone())));
         why.extend(self.quiet(now));
@@ -323,11 +308,9 @@ impl Interlock {
         why
     }
 
-    /// For how long at most a session of each device may run unseen.
-    pub fn unseen(&self) -> impl Iterator<Item = (&SensorId, Duration)> {
-        self.sources
-            .iter()
-            .map(|(id, source)| (id, source.watching.unseen()))
+    /// How each device is watched.
+    pub fn watched(&self) -> impl Iterator<Item = (&SensorId, Watching)> {
+        self.sources.iter().map(|(id, source)| (id, source.watching))
     }
 
     fn quiet(&self, now: Uptime) -> Option<Reason> {

@@ -170,6 +170,7 @@ fn update(cli: &Cli, command: &UpdateCommand) -> Result<(), Failure> {
             let hold = Hold {
                 by: ShortText::cut(by.as_str()),
                 reason: ShortText::cut(reason.as_deref().unwrap_or_default()),
+                placed: now,
                 until: now.plus_ms(i64::from(*minutes) * 60_000),
             };
             file::place(data, by, &hold, now)?;

@@ -16,6 +16,7 @@ pub mod live;
 pub mod poll;
 pub mod radio;
 mod show;
+mod sign;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -31,6 +32,7 @@ use homeward_protocol::time::{Timestamp, Uptime};
 pub use config::{Address, Sensor, SensorConfig, SensorFault, SensorTls, TlsFiles, Way, lines};
 pub use identified::Said;
 pub use show::{describe, shown, values};
+pub use sign::Sign;
 
 use crate::care::{self, Association, Circumstances, Gateway, Identity, Judged, Proof};
 use crate::outbox::Progress;
@@ -120,6 +122,8 @@ pub struct Heard {
     pub items: Vec<Item>,
     /// How the sensor stands now, for the posture report.
     pub state: SensorHeard,
+    /// Whether it is being used, as far as this tells.
+    pub sign: Sign,
 }
 
 /// What was last told of an alarm.
@@ -256,8 +260,14 @@ impl Line {
         Some((&watched.sensor, &watched.questions))
     }
 
-    /// Takes what a turn brought.
-    pub fn handle(&mut self, which: usize, outcome: &Outcome, now: Timestamp, up: Uptime) -> Option<Heard> {
+    /// Takes what a turn brought, whose first question went out at `asked`.
+    pub fn handle(
+        &mut self,
+        which: usize,
+        outcome: &Outcome,
+        asked: Uptime,
+        (now, up): (Timestamp, Uptime),
+    ) -> Option<Heard> {
         let watched = self.watched.get_mut(which)?;
         watched.take(outcome, now, up);
         let mut items = watched.changes(now, up);
@@ -272,9 +282,15 @@ impl Line {
                 .into_iter()
                 .map(Item::Reading),
         );
+        let sign = Sign {
+            whole: outcome.error.is_none() && outcome.answers.len() == watched.questions.len(),
+            asked: Some(asked),
+            ..Sign::of(&items)
+        };
         Some(Heard {
             items,
             state: watched.state(),
+            sign,
         })
     }
 
@@ -286,6 +302,7 @@ impl Line {
                 out.push(Heard {
                     items: vec![Item::Alarm(alarm)],
                     state: watched.state(),
+                    sign: Sign::default(),
                 });
             }
         }

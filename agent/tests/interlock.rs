@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use homeward_agent::interlock::hold::{Hold, HoldId};
 use homeward_agent::interlock::{
-    Act, Activity, Disruption, Effect, Interlock, Lease, QUIET_AFTER_ALARM, Reason, Watching,
+    Act, Activity, Effect, Interlock, Lease, QUIET_AFTER_ALARM, Reason, Watching,
 };
 use homeward_protocol::id::SensorId;
 use homeward_protocol::posture::ShortText;
+use homeward_protocol::release::Disruption;
 use homeward_protocol::time::{Timestamp, Uptime};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -143,7 +144,7 @@ struct Home {
 
 impl Home {
     fn new(planted: Planted) -> Home {
-        Home {
+        let mut home = Home {
             planted,
             now: Uptime(1_000),
             clock_ms: START_MS,
@@ -157,7 +158,9 @@ impl Home {
             lease: None,
             checked: false,
             acts: 0,
-        }
+        };
+        home.holds();
+        home
     }
 
     fn truth(&self, device: &'static str) -> Activity {
@@ -190,6 +193,7 @@ impl Home {
             let hold = Hold {
                 by: ShortText::cut("nurse"),
                 reason: ShortText::cut("a visit"),
+                placed: Timestamp::synced(self.clock_ms),
                 until: Timestamp::synced(self.clock_ms + left),
             };
             all.insert("visit".parse::<HoldId>().expect("a name"), hold);
@@ -418,4 +422,29 @@ fn chance_lets_boxes_be_patched_too() {
         acts > 50,
         "only {acts} acts in 200 homes: the property would say nothing"
     );
+}
+
+#[test]
+fn holds_that_cannot_be_read_are_in_the_way_and_end_by_the_uptime_only() {
+    let mut core = Interlock::new([], Uptime(0));
+    let quiet = Uptime(0).plus(QUIET_AFTER_ALARM);
+    assert_eq!(core.busy(quiet), [Reason::HoldsUnknown], "nobody has looked yet");
+    core.hold(&BTreeMap::new(), Timestamp::synced(START_MS), quiet);
+    assert_eq!(core.busy(quiet), []);
+    core.holds_unread(quiet);
+    assert_eq!(core.busy(quiet), [Reason::HoldsUnknown]);
+
+    let hold = Hold {
+        by: ShortText::cut("nurse"),
+        reason: ShortText::cut("a visit"),
+        placed: Timestamp::synced(START_MS),
+        until: Timestamp::synced(START_MS + 60_000),
+    };
+    let all = BTreeMap::from([("visit".parse().expect("a name"), hold)]);
+    core.hold(&all, Timestamp::synced(START_MS), quiet);
+    // The clock jumps a year ahead: it stands.
+    let later = quiet.plus(Duration::from_secs(59));
+    core.hold(&all, Timestamp::synced(START_MS + 31_536_000_000), later);
+    assert!(matches!(core.busy(later)[..], [Reason::Hold(_)]));
+    assert_eq!(core.busy(quiet.plus(Duration::from_mins(1))), []);
 }

@@ -2,73 +2,25 @@
 //!
 //! # Design
 //! - A device on a wire is asked: a register of the kind `running` that says on, or an alarm of its own that stands, is
-//!   a session. One without such registers has no sessions: it is idle when it answers.
+//!   a session. One without such registers has no sessions: it is idle when it answers. A turn of which anything was not
+//!   answered tells nothing: what is missing may be what would have told.
 //! - A Bluetooth sensor gives values while it measures: a value is a session until none came for [`RESTS_AFTER`]. What
 //!   it measures before it connects nobody sees; it keeps that and sends it later.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use homeward_protocol::alarm::Condition;
-use homeward_protocol::envelope::Item;
+use homeward_devices::modbus;
 use homeward_protocol::id::SensorId;
-use homeward_protocol::reading::{Kind, Reading, State, Value};
 use homeward_protocol::time::Uptime;
 
 use super::{Activity, Watching};
-use crate::sense::{Heard, Sensor};
+use crate::sense::{Sensor, Sign};
 
 /// How long after its last value a Bluetooth sensor counts as put away.
 pub const RESTS_AFTER: Duration = Duration::from_mins(2);
-/// How often a Bluetooth sensor is looked at: its listener is part of this very process.
-pub const LOOK: Duration = Duration::from_secs(5);
-
-/// What one answer or value of a sensor says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sign {
-    /// Which sensor.
-    pub sensor: SensorId,
-    /// Whether it says that it runs; none when it says nothing of it.
-    pub runs: Option<bool>,
-    /// Whether there were values.
-    pub values: bool,
-    /// Whether it failed to answer.
-    pub failed: bool,
-    /// An alarm that began (true) or ended, the last of them.
-    pub alarm: Option<bool>,
-}
-
-impl Sign {
-    /// Of what was heard.
-    pub fn of(heard: &Heard) -> Sign {
-        let readings = || heard.items.iter().filter_map(reading);
-        let device = |item: &Item| match item {
-            Item::Alarm(alarm) if alarm.condition == Condition::DeviceAlarm => Some(alarm.active),
-            _ => None,
-        };
-        let running = readings().filter_map(runs);
-        Sign {
-            sensor: heard.state.sensor.clone(),
-            runs: running.reduce(|one, other| one || other),
-            values: readings().next().is_some(),
-            failed: heard.state.failures > 0,
-            alarm: heard.items.iter().filter_map(device).next_back(),
-        }
-    }
-}
-
-const fn reading(item: &Item) -> Option<&Reading> {
-    match item {
-        Item::Reading(reading) => Some(reading),
-        _ => None,
-    }
-}
-
-/// Whether a value says that a device runs. A state that is absent or not of its kind says that nobody can tell, which
-/// counts as running.
-fn runs(reading: &Reading) -> Option<bool> {
-    (reading.kind == Kind::Running).then_some(reading.value != Value::State(State::Off))
-}
+/// How often whoever listens to a Bluetooth sensor has to say so: a few times its own interval, as it also connects.
+pub const LISTENS_WITHIN: Duration = Duration::from_mins(1);
 
 /// A sensor as the interlock watches it, and what is remembered of it.
 #[derive(Debug)]
@@ -98,38 +50,21 @@ impl Activities {
         self.0.iter().map(|(id, known)| (id.clone(), known.watching))
     }
 
-    /// What the sensor is doing, and what moment that speaks of; none when nothing is to be concluded.
-    pub fn hear(&mut self, sign: &Sign, now: Uptime) -> Option<(Activity, Uptime)> {
-        let known = self.0.get_mut(&sign.sensor)?;
+    /// What the sensor is doing, and what moment that speaks of; none when nothing is said of a sensor that is listed.
+    pub fn hear(&mut self, sensor: &SensorId, sign: &Sign, now: Uptime) -> Option<(Activity, Uptime)> {
+        let known = self.0.get_mut(sensor)?;
         known.alarms = sign.alarm.unwrap_or(known.alarms);
-        match known.watching {
-            Watching::Told { .. } => {
-                if sign.values {
-                    known.last_value = Some(now);
-                }
-                Some((known.told(now), now))
+        if let Watching::Told { .. } = known.watching {
+            if sign.values {
+                known.last_value = Some(now);
             }
-            Watching::Asked { within, .. } => {
-                let asked = Uptime(now.0.saturating_sub(millis(within)));
-                let activity = match (sign.failed, sign.values, sign.runs) {
-                    (true, ..) => Activity::Unreadable,
-                    (false, false, _) => return None,
-                    (false, true, Some(true)) => Activity::Busy,
-                    (false, true, _) if known.alarms => Activity::Busy,
-                    (false, true, _) => Activity::Idle,
-                };
-                Some((activity, asked))
-            }
+            return (sign.values || sign.listens).then(|| (known.told(now), now));
         }
-    }
-
-    /// How those stand that tell by themselves.
-    pub fn look(&self, now: Uptime) -> Vec<(SensorId, Activity)> {
-        let told = self
-            .0
-            .iter()
-            .filter(|(_, known)| matches!(known.watching, Watching::Told { .. }));
-        told.map(|(id, known)| (id.clone(), known.told(now))).collect()
+        Some(match sign.asked.filter(|_| sign.whole) {
+            None => (Activity::Unreadable, now),
+            Some(asked) if known.alarms || sign.runs == Some(true) => (Activity::Busy, asked),
+            Some(asked) => (Activity::Idle, asked),
+        })
     }
 }
 
@@ -146,16 +81,15 @@ impl Known {
 
 fn watching(sensor: &Sensor) -> Watching {
     if sensor.ble_address().is_some() {
-        return Watching::Told { alive: LOOK };
+        return Watching::Told {
+            alive: LISTENS_WITHIN,
+        };
     }
+    let questions = u32::try_from(modbus::requests(&sensor.profile).len()).unwrap_or(u32::MAX);
     Watching::Asked {
         every: sensor.interval,
-        within: sensor.profile.time_limit,
+        within: sensor.profile.time_limit.saturating_mul(questions),
     }
-}
-
-fn millis(length: Duration) -> u64 {
-    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -177,13 +111,15 @@ mod tests {
         "o2".parse().expect("a sensor")
     }
 
-    fn sign(runs: Option<bool>, values: bool, failed: bool, alarm: Option<bool>) -> Sign {
+    /// A turn that was asked a second ago.
+    fn turn(runs: Option<bool>, alarm: Option<bool>, whole: bool) -> Sign {
         Sign {
-            sensor: id(),
+            values: true,
             runs,
-            values,
-            failed,
             alarm,
+            whole,
+            asked: Some(Uptime(59_000)),
+            listens: false,
         }
     }
 
@@ -195,40 +131,58 @@ mod tests {
             within: WITHIN,
         });
         let now = Uptime(60_000);
-        let asked = Uptime(59_000);
         for (sign, expected) in [
-            (sign(Some(true), true, false, None), Some(Activity::Busy)),
-            (sign(Some(false), true, false, None), Some(Activity::Idle)),
-            (sign(None, true, false, None), Some(Activity::Idle)),
-            (sign(None, false, true, None), Some(Activity::Unreadable)),
-            (sign(None, false, false, None), None),
-            (sign(Some(false), true, false, Some(true)), Some(Activity::Busy)),
+            (turn(Some(true), None, true), Activity::Busy),
+            (turn(Some(false), None, true), Activity::Idle),
+            (turn(None, None, true), Activity::Idle),
+            // The register that would have told may be the one that was not read.
+            (turn(None, None, false), Activity::Unreadable),
+            (turn(Some(false), None, false), Activity::Unreadable),
+            (Sign::default(), Activity::Unreadable),
+            (turn(Some(false), Some(true), true), Activity::Busy),
             // Its alarm stands until it says that it ended.
-            (sign(Some(false), true, false, None), Some(Activity::Busy)),
-            (sign(Some(false), true, false, Some(false)), Some(Activity::Idle)),
+            (turn(Some(false), None, true), Activity::Busy),
+            (turn(Some(false), Some(false), true), Activity::Idle),
         ] {
-            let heard = all.hear(&sign, now);
-            assert_eq!(heard, expected.map(|activity| (activity, asked)), "{sign:?}");
+            let at = if expected == Activity::Unreadable {
+                now
+            } else {
+                Uptime(59_000)
+            };
+            assert_eq!(all.hear(&id(), &sign, now), Some((expected, at)), "{sign:?}");
         }
     }
 
     #[test]
-    fn a_bluetooth_sensor_is_used_while_values_come() {
-        let mut all = activities(Watching::Told { alive: LOOK });
-        assert_eq!(all.look(Uptime(0)), [(id(), Activity::Idle)]);
-        let value = sign(None, true, false, None);
-        assert_eq!(
-            all.hear(&value, Uptime(1_000)),
-            Some((Activity::Busy, Uptime(1_000)))
-        );
-        let rests = Uptime(1_000).plus(RESTS_AFTER);
-        assert_eq!(all.look(Uptime(rests.0 - 1)), [(id(), Activity::Busy)]);
-        assert_eq!(all.look(rests), [(id(), Activity::Idle)]);
+    fn a_bluetooth_sensor_is_used_while_values_come_and_unknown_when_nobody_listens() {
+        let alive = LISTENS_WITHIN;
+        let mut all = activities(Watching::Told { alive });
+        let listens = Sign {
+            listens: true,
+            ..Sign::default()
+        };
+        let value = Sign {
+            values: true,
+            ..Sign::default()
+        };
+        let begun = Uptime(1_000);
+        let rests = begun.plus(RESTS_AFTER);
+        for (sign, now, expected) in [
+            (listens, Uptime(0), Some(Activity::Idle)),
+            (value, begun, Some(Activity::Busy)),
+            (listens, Uptime(rests.0 - 1), Some(Activity::Busy)),
+            (listens, rests, Some(Activity::Idle)),
+            // A word about the sensor by somebody who does not hear it.
+            (Sign::default(), rests, None),
+        ] {
+            let heard = all.hear(&id(), &sign, now);
+            assert_eq!(heard, expected.map(|activity| (activity, now)), "{sign:?}");
+        }
     }
 
     #[test]
     fn a_sensor_that_nobody_listed_says_nothing() {
         let mut none = Activities(BTreeMap::new());
-        assert_eq!(none.hear(&sign(None, true, false, None), Uptime(1)), None);
+        assert_eq!(none.hear(&id(), &turn(Some(true), None, true), Uptime(1)), None);
     }
 }

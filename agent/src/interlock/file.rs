@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use homeward_protocol::posture::ShortText;
@@ -16,6 +16,7 @@ use super::hold::{self, Hold, HoldId};
 
 /// Longest file that is read, bytes.
 const MAX: u64 = 64 * 1024;
+const DAY_MS: i64 = 86_400_000;
 
 /// Why a hold could not be read, placed or lifted.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +32,11 @@ pub enum HoldError {
     /// There are too many.
     #[error("there are {} holds already: lift one first", hold::MOST)]
     TooMany,
+    /// It would not be the agent's.
+    #[error(
+        "this has to be the user of the agent, whose folder {0} is: use `runuser -u homeward-agent -- ...`"
+    )]
+    Owner(PathBuf),
     /// There is none of this name.
     #[error("there is no hold `{0}`: see `homeward-agent update hold --list`")]
     None(HoldId),
@@ -78,12 +84,13 @@ fn read(path: &Path) -> Option<Hold> {
     serde_json::from_str(&text).ok()
 }
 
-/// Stands for one that cannot be read, for another day each time that it is looked at.
+/// Stands for one that cannot be read: until the end of the next day, so that it has not ended at any look.
 fn unreadable(now: Timestamp) -> Hold {
     Hold {
         by: ShortText::cut("somebody"),
         reason: ShortText::cut("the hold's file cannot be read"),
-        until: now.plus_ms(86_400_000 - now.ms.rem_euclid(86_400_000)),
+        placed: now.plus_ms(-now.ms.rem_euclid(DAY_MS)),
+        until: now.plus_ms(2 * DAY_MS - now.ms.rem_euclid(DAY_MS)),
     }
 }
 
@@ -97,6 +104,11 @@ pub fn place(data: &Path, id: &HoldId, held: &Hold, now: Timestamp) -> Result<()
         return Err(HoldError::TooMany);
     }
     let path = at(data, id);
+    let owner = fs::metadata(data).map_err(io(data))?.uid();
+    // What root leaves here the agent could neither read nor remove: it would stand for ever.
+    if owner != rustix::process::geteuid().as_raw() {
+        return Err(HoldError::Owner(data.to_owned()));
+    }
     fs::create_dir_all(folder(data)).map_err(io(&path))?;
     let text = serde_json::to_vec_pretty(held).unwrap_or_default();
     replace(&path, &text).map_err(io(&path))
@@ -115,12 +127,10 @@ pub fn lift(data: &Path, id: &HoldId) -> Result<(), HoldError> {
     }
 }
 
-/// Removes holds that ended, by a clock that can be trusted.
-pub(super) fn sweep(data: &Path, holds: &BTreeMap<HoldId, Hold>, ended: impl Fn(&Hold) -> bool) {
-    for (id, _) in holds.iter().filter(|(_, hold)| ended(hold)) {
-        // Who was faster, or a folder that is gone: there is nothing left to do.
-        let _gone = lift(data, id);
-    }
+/// Removes a hold that ended.
+pub(super) fn swept(data: &Path, id: &HoldId) {
+    // Who was faster, or a folder that is gone: there is nothing left to do.
+    let _gone = lift(data, id);
 }
 
 fn replace(path: &Path, text: &[u8]) -> std::io::Result<()> {
@@ -182,6 +192,7 @@ mod tests {
         Hold {
             by: ShortText::cut("nurse"),
             reason: ShortText::cut("a visit"),
+            placed: NOW,
             until: NOW.plus_ms(3_600_000),
         }
     }

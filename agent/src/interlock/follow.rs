@@ -10,15 +10,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use homeward_protocol::id::SensorId;
 use homeward_protocol::time::{ClockTrust, Uptime};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::activity::{Activities, LOOK, Sign};
+use super::activity::Activities;
+use super::hold::HoldId;
 use super::{Interlock, Power, Quiet, file};
 use crate::clock::Clock;
+use crate::sense::Sign;
 
+/// How often the holds and the power are looked at.
+const LOOK: Duration = Duration::from_secs(5);
 /// How often it is told how it stands when nothing changes.
 const TELL_EVERY: Duration = Duration::from_secs(30);
 
@@ -31,7 +36,7 @@ pub struct Follow {
     /// The sensors.
     pub activities: Activities,
     /// What comes from them.
-    pub signs: mpsc::Receiver<Sign>,
+    pub signs: mpsc::Receiver<(SensorId, Sign)>,
 }
 
 impl Follow {
@@ -50,7 +55,7 @@ impl Follow {
             tokio::select! {
                 () = stop.cancelled() => return,
                 sign = self.signs.recv() => match sign {
-                    Some(sign) => self.hear(&mut interlock, &sign),
+                    Some((sensor, sign)) => self.hear(&mut interlock, &sensor, &sign),
                     None => return,
                 },
                 _ = tick.tick() => self.look(&mut interlock),
@@ -59,31 +64,34 @@ impl Follow {
         }
     }
 
-    fn hear(&mut self, interlock: &mut Interlock, sign: &Sign) {
+    fn hear(&mut self, interlock: &mut Interlock, sensor: &SensorId, sign: &Sign) {
         let now = self.clock.uptime();
         if sign.alarm == Some(true) {
             interlock.alarm(now);
         }
-        if let Some((activity, asked)) = self.activities.hear(sign, now) {
-            interlock.say(&sign.sensor, activity, asked, now);
+        if let Some((activity, asked)) = self.activities.hear(sensor, sign, now) {
+            interlock.say(sensor, activity, asked, now);
         }
     }
 
     fn look(&self, interlock: &mut Interlock) {
         let (at, now) = (self.clock.now(), self.clock.uptime());
-        for (sensor, activity) in self.activities.look(now) {
-            interlock.say(&sensor, activity, now, now);
-        }
         interlock.power(power(Path::new("/sys/class/power_supply")), now);
         match file::all(&self.data, at) {
             Ok(holds) => {
                 interlock.hold(&holds, at, now);
                 if at.trust == ClockTrust::Synced {
-                    file::sweep(&self.data, &holds, |hold| hold.until.ms <= at.ms);
+                    // Only what both clocks say is over: one that jumps ahead ends no hold.
+                    let over = |id: &&HoldId| holds.get(*id).is_some_and(|hold| hold.until.ms <= at.ms);
+                    for id in interlock.over(now).filter(over) {
+                        file::swept(&self.data, id);
+                    }
                 }
             }
-            // What stood goes on standing.
-            Err(error) => warn!(error = %error, "holds could not be read: {error}"),
+            Err(error) => {
+                warn!(error = %error, "holds could not be read: {error}");
+                interlock.holds_unread(now);
+            }
         }
     }
 
@@ -110,17 +118,22 @@ impl Follow {
     }
 }
 
-/// Where the box's power comes from. Source: Linux, Documentation/ABI/testing/sysfs-class-power.
+/// Where the box's power comes from: from its battery when it has one, and says that nothing feeds it. Source: Linux,
+/// Documentation/ABI/testing/sysfs-class-power.
 fn power(supplies: &Path) -> Power {
     let read = |path: &Path, name: &str| fs::read_to_string(path.join(name)).unwrap_or_default();
-    let mut mains = None;
+    let (mut battery, mut mains) = (false, None);
     for supply in fs::read_dir(supplies).into_iter().flatten().flatten() {
         let path = supply.path();
-        if matches!(read(&path, "type").trim(), "Mains" | "USB" | "Wireless") {
-            mains = Some(mains.unwrap_or(false) || read(&path, "online").trim() == "1");
+        match read(&path, "type").trim() {
+            "Battery" | "UPS" => battery |= read(&path, "present").trim() != "0",
+            "Mains" | "USB" | "Wireless" => {
+                mains = Some(mains.unwrap_or(false) || read(&path, "online").trim() == "1");
+            }
+            _ => {}
         }
     }
-    if mains == Some(false) {
+    if battery && mains == Some(false) {
         Power::Battery
     } else {
         Power::Mains
@@ -142,9 +155,9 @@ mod tests {
     fn a_box_runs_from_its_battery_when_no_mains_is_there() {
         let dir = tempfile::tempdir().expect("a folder");
         assert_eq!(power(&dir.path().join("none")), Power::Mains);
+        supply(dir.path(), "ucsi-source-psy-1", "USB", "0");
+        assert_eq!(power(dir.path()), Power::Mains, "an empty socket, and no battery");
         supply(dir.path(), "BAT0", "Battery", "1");
-        assert_eq!(power(dir.path()), Power::Mains, "it does not tell");
-        supply(dir.path(), "AC", "Mains", "0");
         assert_eq!(power(dir.path()), Power::Battery);
         supply(dir.path(), "usb", "USB", "1");
         assert_eq!(power(dir.path()), Power::Mains);

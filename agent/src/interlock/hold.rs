@@ -65,13 +65,16 @@ pub struct Hold {
     pub by: ShortText,
     /// Why.
     pub reason: ShortText,
+    /// When, by the box's clock.
+    pub placed: Timestamp,
     /// Until when.
     pub until: Timestamp,
 }
 
 /// A hold as this process heard of it.
 ///
-/// Its end is counted from when it was heard, so that a clock that jumps ahead ends none early.
+/// Its end is counted from when it was heard, so that a clock that jumps ahead ends none early; and it lasts no longer
+/// than it was placed for, so that one placed by a clock that was ahead does not stand for ever.
 pub(super) struct Standing {
     hold: Hold,
     until: Uptime,
@@ -79,7 +82,8 @@ pub(super) struct Standing {
 
 impl Standing {
     pub(super) fn new(hold: Hold, at: Timestamp, now: Uptime) -> Standing {
-        let left = at.age(hold.until).min(LONGEST);
+        let whole = hold.placed.age(hold.until);
+        let left = at.age(hold.until).min(whole).min(LONGEST);
         Standing {
             hold,
             until: now.plus(left),
@@ -92,5 +96,42 @@ impl Standing {
 
     pub(super) fn stands(&self, now: Uptime) -> bool {
         now < self.until
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE_MS: i64 = 60_000;
+    const NOW: Timestamp = Timestamp::synced(1_795_000_000_000);
+
+    /// Ninety minutes, by a clock that is off by so much.
+    fn hold(off_ms: i64) -> Hold {
+        Hold {
+            by: ShortText::cut("nurse"),
+            reason: ShortText::cut("a visit"),
+            placed: NOW.plus_ms(off_ms),
+            until: NOW.plus_ms(off_ms + 90 * MINUTE_MS),
+        }
+    }
+
+    fn minutes(standing: &Standing) -> u64 {
+        (0..20_000)
+            .find(|minute| !standing.stands(Uptime(minute * 60_000)))
+            .expect("it ends")
+    }
+
+    #[test]
+    fn a_clock_that_is_set_while_it_stands_ends_it_neither_early_nor_late() {
+        // Heard when it was placed, by a clock that is eight hours behind; then the clock is set.
+        let standing = Standing::new(hold(-480 * MINUTE_MS), NOW.plus_ms(-480 * MINUTE_MS), Uptime(0));
+        assert_eq!(minutes(&standing), 90);
+        // Heard after a restart, placed by a clock that was years ahead.
+        let ahead = hold(3 * 365 * 1440 * MINUTE_MS);
+        assert_eq!(minutes(&Standing::new(ahead, NOW, Uptime(0))), 90);
+        // Half of it had passed at the restart.
+        let later = Standing::new(hold(0), NOW.plus_ms(45 * MINUTE_MS), Uptime(0));
+        assert_eq!(minutes(&later), 45);
     }
 }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use homeward_protocol::id::SensorId;
 use homeward_protocol::time::{Timestamp, Uptime};
 use serde::{Deserialize, Serialize};
 
-use super::Interlock;
+use super::{Interlock, Watching};
 
 /// What is older than this says nothing any more.
 const STALE: Duration = Duration::from_secs(90);
@@ -18,20 +19,48 @@ pub struct Quiet {
     pub as_of: Timestamp,
     /// What stands against it, one plain sentence each; empty: nothing.
     pub because: Vec<String>,
-    /// For how long at most each device may be used unseen, seconds: an act meets no session that is older.
-    pub unseen_s: Vec<(String, u64)>,
+    /// What is not seen of each device.
+    pub unseen: Vec<Unseen>,
+}
+
+/// What is not seen of a device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unseen {
+    /// Which.
+    pub sensor: SensorId,
+    /// For how long at most it may be used unseen, seconds: an act meets no session that is older.
+    pub seconds: u64,
+    /// Whether it tells by itself, once it is connected.
+    pub tells: bool,
+}
+
+impl Unseen {
+    fn of((sensor, watching): (&SensorId, Watching)) -> Unseen {
+        Unseen {
+            sensor: sensor.clone(),
+            seconds: watching.unseen().as_secs(),
+            tells: matches!(watching, Watching::Told { .. }),
+        }
+    }
+
+    fn said(&self) -> String {
+        let Unseen { sensor, seconds, .. } = self;
+        if self.tells {
+            format!("{sensor}: what it measures before it connects is not seen; it sends it later")
+        } else {
+            format!("{sensor}: a use that began less than {seconds} s ago may not be seen yet")
+        }
+    }
 }
 
 impl Quiet {
     pub(super) fn of(interlock: &Interlock, at: Timestamp, now: Uptime) -> Quiet {
         let why = interlock.busy(now);
-        let unseen = interlock.unseen();
         Quiet {
             as_of: at,
             because: why.iter().map(|reason| reason.said(now)).collect(),
-            unseen_s: unseen
-                .map(|(id, length)| (id.to_string(), length.as_secs()))
-                .collect(),
+            unseen: interlock.watched().map(Unseen::of).collect(),
         }
     }
 
@@ -58,11 +87,7 @@ impl Quiet {
             "NO: the box must not be restarted or changed now".to_owned()
         }];
         lines.extend(fresh.because.iter().map(|why| format!("  - {why}")));
-        for (sensor, seconds) in &fresh.unseen_s {
-            lines.push(format!(
-                "  {sensor}: a use that began less than {seconds} s ago may not be seen yet"
-            ));
-        }
+        lines.extend(fresh.unseen.iter().map(|one| format!("  {}", one.said())));
         (fresh.may(), lines.join("\n"))
     }
 }
@@ -78,7 +103,11 @@ mod tests {
         let quiet = Quiet {
             as_of: NOW,
             because: Vec::new(),
-            unseen_s: vec![("ups".to_owned(), 12)],
+            unseen: vec![Unseen {
+                sensor: "ups".parse().expect("a sensor"),
+                seconds: 12,
+                tells: false,
+            }],
         };
         let (may, said) = Quiet::tell(Some(&quiet), NOW.plus_ms(5_000));
         assert!(may && said.contains("less than 12 s ago"), "{said}");

@@ -39,11 +39,6 @@ pub enum Watching {
 }
 
 impl Watching {
-    /// Of a device that nobody listed: what it says counts for a short while only.
-    pub const UNKNOWN: Watching = Watching::Told {
-        alive: Duration::from_mins(1),
-    };
-
     /// For how long what it said last counts: then it is unknown.
     pub fn fresh(self) -> Duration {
         match self {
@@ -53,7 +48,7 @@ impl Watching {
     }
 
     /// The longest that a session can have been running when an act meets it. A device that tells when it begins is
-    /// unseen for as long as its listener could be dead without our knowing.
+    /// unseen for as long as its listener could be deaf without our knowing; what it does before it connects is never seen.
     pub fn unseen(self) -> Duration {
         self.fresh()
     }
@@ -81,8 +76,9 @@ pub(super) struct Source {
     last: Option<(Activity, Uptime)>,
     busy_since: Option<Uptime>,
     known: Option<Uptime>,
-    /// Questions since the wish that were answered "idle", one after the other; the first one's moment.
-    idle: (u32, Option<Uptime>),
+    /// Since when answers count for a wish, and how many said "idle", one after the other.
+    wish: Option<Uptime>,
+    idle: u32,
 }
 
 impl Source {
@@ -92,13 +88,15 @@ impl Source {
             last: None,
             busy_since: None,
             known: None,
-            idle: (0, None),
+            wish: None,
+            idle: 0,
         }
     }
 
-    /// Forgets what was heard before a wish, as far as it counts for the wish.
-    pub(super) const fn forget(&mut self) {
-        self.idle = (0, None);
+    /// Counts only what is asked from `since` on for a wish of that moment.
+    pub(super) const fn count_from(&mut self, since: Uptime) {
+        self.wish = Some(since);
+        self.idle = 0;
     }
 
     /// Whether a session began. What is older than what is known says nothing new.
@@ -108,35 +106,32 @@ impl Source {
         }
         self.last = Some((activity, asked));
         if activity == Activity::Unreadable {
-            self.idle = (0, None);
+            self.idle = 0;
             return false;
         }
         self.known = Some(asked);
         if activity == Activity::Idle {
             self.busy_since = None;
-            self.idle = (self.idle.0.saturating_add(1), self.idle.1.or(Some(asked)));
+            let counts = self.wish.is_some_and(|since| asked >= since);
+            self.idle = self.idle.saturating_add(u32::from(counts));
             return false;
         }
-        self.idle = (0, None);
+        self.idle = 0;
         let began = self.busy_since.is_none();
         self.busy_since.get_or_insert(asked);
         began
     }
 
-    /// How it stands at `now`, for a wish of `asked`.
-    pub(super) fn idle(&self, asked: Option<Uptime>, now: Uptime) -> Idle {
+    /// How it stands at `now`; for a wish, after it said so often enough.
+    pub(super) fn idle(&self, wished: bool, now: Uptime) -> Idle {
         let fresh = |at: Uptime| now.since(at) <= self.watching.fresh();
         match self.last {
             Some((Activity::Busy, at)) if fresh(at) => Idle::Busy(self.busy_since.unwrap_or(at)),
             Some((Activity::Idle, at)) if fresh(at) => {
-                let enough = |since| {
-                    let (count, first) = self.idle;
-                    count >= self.watching.answers() && first.is_some_and(|first| first >= since)
-                };
-                if asked.is_none_or(enough) {
-                    Idle::Yes
-                } else {
+                if wished && self.idle < self.watching.answers() {
                     Idle::NotYetSure
+                } else {
+                    Idle::Yes
                 }
             }
             _ => Idle::Unknown(self.known),

@@ -30,6 +30,7 @@ impl Reason {
                 hold.until,
                 hold.reason.as_str()
             ),
+            Reason::HoldsUnknown => "whether somebody asked for quiet cannot be read".to_owned(),
             Reason::Alarm { until } => format!(
                 "an alarm sounded a short while ago; quiet for {} more",
                 span(until.since(now))

@@ -24,10 +24,10 @@ use crate::config::load::{self, Guarding};
 use crate::guard::Guard;
 use crate::guard::serve::Post;
 use crate::interlock;
-use crate::interlock::activity::{Activities, Sign};
+use crate::interlock::activity::Activities;
 use crate::outbox::keeper::Outbox;
 use crate::sense::live::tap::{self, Tap};
-use crate::sense::{Heard, Line, Sensor, lines, poll};
+use crate::sense::{Heard, Line, Sensor, Sign, lines, poll};
 use crate::watch::follow::Follow;
 use crate::watch::{Event, Listed, listed};
 
@@ -214,7 +214,7 @@ struct To {
     records: mpsc::Sender<Vec<Item>>,
     events: mpsc::Sender<Event>,
     readings: broadcast::Sender<Reading>,
-    signs: mpsc::Sender<Sign>,
+    signs: mpsc::Sender<(SensorId, Sign)>,
 }
 
 impl To {
@@ -268,7 +268,7 @@ async fn tell(
 ) {
     while let Some(Some(one)) = stop.run_until_cancelled(heard.recv()).await {
         // One that finds no place is missed: what is not heard of is taken to be in use.
-        let _missed = to.signs.try_send(Sign::of(&one));
+        let _missed = to.signs.try_send((one.state.sensor.clone(), one.sign));
         sensors.send_modify(
             |all| match all.iter_mut().find(|s| s.sensor == one.state.sensor) {
                 Some(known) => *known = one.state,

@@ -28,7 +28,7 @@ use homeward_protocol::id::SensorId;
 use homeward_protocol::posture::{SensorHeard, ShortText};
 use homeward_protocol::time::{Timestamp, Uptime};
 
-use super::{Heard, Sensor, Told};
+use super::{Heard, Sensor, Sign, Told};
 use crate::associate::{Association, Declared};
 use crate::care::{Gateway, Proof};
 use crate::outbox::Progress;
@@ -597,6 +597,7 @@ impl Device {
     fn keep(&mut self, items: Vec<Item>, progress: Option<Progress>, out: &mut Vec<Effect>) {
         self.reported = self.now.clone();
         let heard = Heard {
+            sign: Sign::of(&items),
             items,
             state: self.now.clone(),
         };

@@ -39,19 +39,19 @@ pub async fn run<R: Registers>(
     stop: CancellationToken,
 ) {
     loop {
-        let (now, up) = clock();
-        let mut heard = line.tick(now, up);
-        if let Some(which) = line.due(up)
+        let (now, asked) = clock();
+        let mut heard = line.tick(now, asked);
+        if let Some(which) = line.due(asked)
             && let Some((sensor, questions)) = line.questions(which)
         {
-            let turn = ask(&mut registers, sensor, questions, line.identifies(which, up));
+            let turn = ask(&mut registers, sensor, questions, line.identifies(which, asked));
             let Some(outcome) = stop.run_until_cancelled(turn).await else {
                 return;
             };
             let (now, up) = clock();
             line.judge(*judged.borrow());
             let failed_before = line.failures(which);
-            if let Some(one) = line.handle(which, &outcome, now, up) {
+            if let Some(one) = line.handle(which, &outcome, asked, (now, up)) {
                 tell(failed_before, &one, &outcome);
                 heard.push(one);
             }
@@ -59,7 +59,7 @@ pub async fn run<R: Registers>(
                 keep(memory, learnt, now).await;
             }
         } else if heard.is_empty() {
-            let wait = line.deadline().map(|at| at.since(up));
+            let wait = line.deadline().map(|at| at.since(asked));
             let Some(wait) = wait else { return };
             if stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
                 return;

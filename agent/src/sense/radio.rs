@@ -12,10 +12,10 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::Heard;
 use super::ble::{Device, Effect, Input, Kept, Noticed};
 use super::live::tap as live;
 use super::poll::Clock;
+use super::{Heard, Sign};
 use crate::associate::Associations;
 use crate::care::Judged;
 use crate::outbox::keeper::Outbox;
@@ -87,8 +87,12 @@ pub struct Radio<C: Central> {
     pub readings: broadcast::Sender<Reading>,
 }
 
+/// How often it is said that somebody listens.
+const SAYS_SO: Duration = Duration::from_secs(15);
+
 enum Woken {
     Input(Input),
+    Listens,
     Scan(Scan),
     Nothing,
 }
@@ -105,6 +109,8 @@ impl<C: Central> Radio<C> {
         }
         let mut life = stack.borrow_and_update().life;
         let mut link: Option<C::Link> = None;
+        let mut says_so = tokio::time::interval(SAYS_SO);
+        says_so.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut todo: VecDeque<Input> = VecDeque::from([Input::Tick]);
         loop {
             while let Some(input) = todo.pop_front() {
@@ -138,6 +144,7 @@ impl<C: Central> Radio<C> {
                     let anew = now.life != life && now.state == StackState::Ready;
                     if anew { life = now.life; Woken::Input(Input::StackNew) } else { Woken::Nothing }
                 }
+                _ = says_so.tick() => Woken::Listens,
                 () = tokio::time::sleep(deadline.since(up).max(Duration::from_millis(1))) => {
                     Woken::Input(Input::Tick)
                 }
@@ -148,6 +155,12 @@ impl<C: Central> Radio<C> {
                     Some(Input::Paired(all.of(device.sensor()).cloned()))
                 }
                 Woken::Input(input) => Some(input),
+                Woken::Listens => {
+                    if stack.borrow().state == StackState::Ready {
+                        self.listens(&device).await;
+                    }
+                    None
+                }
                 Woken::Scan(scan) => {
                     let mine = scan.iter().any(|advert| advert.address == device.address());
                     mine.then_some(Input::Heard)
@@ -195,6 +208,20 @@ impl<C: Central> Radio<C> {
         Ok(answer)
     }
 
+    /// Says that what the sensor does would be heard.
+    async fn listens(&self, device: &Device) {
+        let sign = Sign {
+            listens: true,
+            ..Sign::default()
+        };
+        let heard = Heard {
+            items: Vec::new(),
+            state: device.heard().clone(),
+            sign,
+        };
+        let _nobody = self.heard.send(heard).await; // the agent stops
+    }
+
     async fn keep(&self, kept: Kept) -> Result<(), OutboxError> {
         let Kept { heard, progress } = kept;
         let (now, _) = (self.clock)();
@@ -212,6 +239,7 @@ impl<C: Central> Radio<C> {
         let state = Heard {
             items: Vec::new(),
             state: heard.state,
+            sign: heard.sign,
         };
         // Nobody reports any more: the agent stops.
         let _nobody = self.heard.send(state).await;

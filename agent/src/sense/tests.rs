@@ -65,7 +65,8 @@ fn nothing() -> Outcome {
 /// Hands `outcome` to the only sensor of `line` at `ms`.
 fn turn(line: &mut Line, outcome: &Outcome, ms: u64) -> Heard {
     let up = Uptime(ms);
-    line.handle(0, outcome, stamp(up), up).expect("there is one")
+    line.handle(0, outcome, up, (stamp(up), up))
+        .expect("there is one")
 }
 
 fn alarms(heard: &Heard) -> Vec<(Condition, bool)> {
@@ -141,7 +142,7 @@ fn silence_begins_when_its_time_is_over_even_between_turns() {
         let up = line.deadline().expect("always one");
         told.extend(line.tick(stamp(up), up).iter().map(|h| (up, alarms(h))));
         if let Some(which) = line.due(up) {
-            line.handle(which, &nothing(), stamp(up), up);
+            line.handle(which, &nothing(), up, (stamp(up), up));
         }
         if !told.is_empty() {
             break;
@@ -171,7 +172,7 @@ fn a_dead_unit_gets_fewer_turns_and_the_living_keep_theirs() {
             (20, answer(UPS, false))
         };
         up = Uptime(up.0 + took);
-        line.handle(which, &outcome, stamp(up), up);
+        line.handle(which, &outcome, up, (stamp(up), up));
     }
     assert_eq!(turns[1], 60, "the living unit lost turns");
     assert!(
@@ -190,7 +191,7 @@ fn a_sensor_that_is_rarely_asked_is_tried_again_within_a_minute() {
     for _ in 0..4 {
         let up = line.deadline().expect("always one");
         tries.push(up.0 / 1000);
-        line.handle(0, &nothing(), stamp(up), up);
+        line.handle(0, &nothing(), up, (stamp(up), up));
     }
     assert_eq!(tries, [0, 60, 180, 420]);
 }
@@ -305,7 +306,7 @@ proptest! {
             let mut heard = line.tick(stamp(up), up);
             if what > 0 {
                 let outcome = match what { 1 => nothing(), 2 => answer(UPS, true), _ => answer(UPS, false) };
-                heard.extend(line.handle(0, &outcome, stamp(up), up));
+                heard.extend(line.handle(0, &outcome, up, (stamp(up), up)));
                 prop_assert_eq!(line.due(up), None);
             }
             for (condition, active) in heard.iter().flat_map(alarms) {

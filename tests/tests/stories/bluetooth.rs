@@ -185,6 +185,8 @@ async fn a_home_pairs_its_sensors_by_hand_and_what_they_measure_is_stored() {
     let as_the_clip = "SELECT grade = (SELECT min(grade) FROM readings WHERE sensor = 'clip') FROM readings
         WHERE sensor = 'cuff' AND kind = 'systolic-pressure' ORDER BY epoch, seq";
     assert_eq!(stage.numbers(as_the_clip), [0, 1, 1]);
+    let quiet = home.agent.command_ended(&["update", "status"]).stdout;
+    assert!(quiet.contains("clip is being used"), "{quiet}");
 
     home.agent.command_ended(&["sensor", "forget", "clip"]).ok();
     complains(&home, "clip", "not paired");
