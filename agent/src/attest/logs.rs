@@ -48,7 +48,7 @@ impl Places {
         let firmware = read(&self.firmware, MAX_LOG as u64).and_then(|log| firmware(&log, bytes));
         let taken = firmware.as_ref().map_or(0, |tail| tail.bytes.0.len());
         let room = MAX_TAIL.saturating_sub(taken);
-        let list = kernel.then(|| read(&self.kernel, MOST_IMA)).flatten();
+        let list = kernel.then(|| read(&self.kernel, MOST_IMA + 1)).flatten();
         (firmware, list.map(|list| ima(&list, entries, room)))
     }
 }
@@ -84,8 +84,13 @@ fn entries(mut list: &[u8]) -> u32 {
 
 fn ima(mut list: &[u8], from: u32, room: usize) -> Tail {
     let from = if from > entries(list) { 0 } else { from };
+    let cut = list.len() as u64 > MOST_IMA;
     let (mut count, mut bytes, mut full) = (0u32, Vec::new(), false);
-    while let Ok(Some((entry, rest))) = first(list) {
+    let ended = loop {
+        let (entry, rest) = match first(list) {
+            Ok(Some(next)) => next,
+            ended => break ended.is_ok() && !cut,
+        };
         if let Some(entry) = entry {
             if count >= from && !full {
                 let before = bytes.len();
@@ -98,10 +103,11 @@ fn ima(mut list: &[u8], from: u32, room: usize) -> Tail {
             count = count.saturating_add(1);
         }
         list = rest;
-    }
+    };
     Tail {
         from,
-        whole: count,
+        // What cannot be read is at least one entry more: the server then finds the log incomplete, not forged.
+        whole: count.saturating_add(u32::from(!ended)),
         bytes: Bytes(bytes),
     }
 }
@@ -167,5 +173,24 @@ mod tests {
         assert_eq!(replay, whole);
         assert!(ima(&list, 1000, 10_000).bytes.0.is_empty());
         assert_eq!(ima(&list, 2000, 10_000).from, 0, "another list");
+    }
+
+    #[test]
+    fn a_kernel_s_log_that_cannot_be_read_to_its_end_is_said_to_be_longer() {
+        let list: Vec<u8> = (0..10).flat_map(shown).collect();
+        assert_eq!(ima(&list, 0, 10_000).whole, 10);
+        let (mut cut, mut odd) = (list.clone(), list.clone());
+        cut.extend(shown(10).split_last().expect("an entry").1);
+        odd.extend([&10u32.to_le_bytes()[..], &[1; 20], &u32::MAX.to_le_bytes()].concat());
+        for list in [cut, odd] {
+            assert_eq!(ima(&list, 0, 10_000).whole, 11);
+            let rest = ima(&list, 10, 10_000);
+            assert!(rest.from == 10 && rest.whole == 11 && rest.bytes.0.is_empty());
+        }
+        // More than is read, cut between two entries.
+        let one = shown(1);
+        let count = usize::try_from(MOST_IMA).expect("small") / one.len() + 1;
+        let whole = ima(&one.repeat(count), 0, 10_000).whole;
+        assert_eq!(usize::try_from(whole).expect("small"), count + 1);
     }
 }
