@@ -2,7 +2,10 @@
 //!
 //! Only what both name: the director (by a signed [`Assignment`]) and the repository (by metadata that the offline keys
 //! signed), with the same hash; for this box, its hardware and an installer that it has; from the version that runs; and
-//! never below the floor that an earlier release set.
+//! never below the floor that an earlier release of the same line set. Whom targets handed a part to speaks of dossiers
+//! only: software of the box itself is for the holders of targets.
+
+use std::collections::BTreeMap;
 
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::release::assignment::Assignment;
@@ -10,6 +13,8 @@ use homeward_protocol::release::{Custom, DIRECTOR_KEY, Disruption, Installer, Ve
 use homeward_protocol::signed::Verified;
 use homeward_protocol::time::Timestamp;
 use homeward_protocol::tuf::client::Found;
+use homeward_protocol::tuf::metadata::targets::TargetPath;
+use homeward_protocol::tuf::role::Role;
 use serde::{Deserialize, Serialize};
 
 /// What this box is.
@@ -24,25 +29,45 @@ pub struct Own {
 }
 
 /// What outlasts restarts, so that nothing old comes back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Floor {
-    /// Nothing below is installed: the highest floor that any release set which ran here.
-    pub version: Version,
+    /// Nothing below is installed, line by line: the highest floor that any release of the line set which ran here.
+    pub versions: BTreeMap<Line, Version>,
     /// The newest assignment that was accepted.
     pub counter: u64,
+}
+
+/// Releases whose versions follow one another: those of one installer; of dossiers, those under one path.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Line(String);
+
+impl Line {
+    /// That of a release with this installer under this path.
+    pub fn of(installer: Installer, path: &TargetPath) -> Line {
+        match installer {
+            Installer::Dossier => Line(format!("{} {}", installer.name(), path.as_str())),
+            Installer::AgentSlot | Installer::Apt | Installer::Rauc => Line(installer.name().to_owned()),
+        }
+    }
 }
 
 impl Floor {
     /// Of a box that has installed nothing yet.
     pub const NEW: Floor = Floor {
-        version: Version::ZERO,
+        versions: BTreeMap::new(),
         counter: 0,
     };
 
+    /// The version below which nothing of a line is installed.
+    pub fn of(&self, line: &Line) -> Version {
+        self.versions.get(line).copied().unwrap_or(Version::ZERO)
+    }
+
     /// After `plan` was accepted: its assignment is the newest. To be kept before anything is staged.
     #[must_use]
-    pub const fn accepted(self, plan: &Plan) -> Floor {
+    pub fn accepted(self, plan: &Plan) -> Floor {
         Floor {
             counter: plan.counter,
             ..self
@@ -51,11 +76,11 @@ impl Floor {
 
     /// After what `plan` installed was confirmed. To be kept with the confirmation.
     #[must_use]
-    pub fn confirmed(self, plan: &Plan) -> Floor {
-        Floor {
-            version: self.version.max(plan.custom.security_floor),
-            ..self
-        }
+    pub fn confirmed(mut self, plan: &Plan) -> Floor {
+        let line = Line::of(plan.custom.installer, &plan.found.path);
+        let floor = self.of(&line).max(plan.custom.security_floor);
+        self.versions.insert(line, floor);
+        self
     }
 }
 
@@ -120,6 +145,14 @@ pub enum Refusal {
         /// What is wrong with what it says.
         why: &'static str,
     },
+    /// Somebody speaks of it who may not.
+    #[error("{by} may speak of dossiers only, and this is for the installer `{}`", .installer.name())]
+    NotTheirs {
+        /// Whom targets handed a part to.
+        by: Role,
+        /// What it is for.
+        installer: Installer,
+    },
     /// It is for other hardware.
     #[error("it is for {for_hw}, and this box is {own}")]
     OtherHardware {
@@ -154,7 +187,7 @@ pub fn decide(
     assigned: &Verified<Assignment>,
     found: Option<&Found>,
     own: &Own,
-    floor: Floor,
+    floor: &Floor,
 ) -> Result<Decision, Refusal> {
     let assigned = assigned.get();
     if assigned.device != own.gateway {
@@ -173,11 +206,18 @@ pub fn decide(
         return Err(Refusal::OtherFile(path));
     }
     let custom = described(found, &path)?;
+    if found.by != Role::Targets && custom.installer != Installer::Dossier {
+        return Err(Refusal::NotTheirs {
+            by: found.by.clone(),
+            installer: custom.installer,
+        });
+    }
     let runs = suits(&custom, own)?;
-    if custom.version < floor.version {
+    let lowest = floor.of(&Line::of(custom.installer, &found.path));
+    if custom.version < lowest {
         return Err(Refusal::BelowFloor {
             version: custom.version,
-            floor: floor.version,
+            floor: lowest,
         });
     }
     if custom.version == runs {

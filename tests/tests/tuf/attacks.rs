@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use homeward_agent::update::decide::{Decision, Floor, Own, Plan, decide};
+use homeward_agent::update::decide::{Decision, Floor, Line, Own, Plan, decide};
 use homeward_agent::update::tuf::download;
 use homeward_protocol::release::assignment::Assignment;
 use homeward_protocol::release::{DIRECTOR_KEY, Installer, Version};
@@ -64,6 +64,15 @@ fn says(version: &str, floor: &str) -> Value {
     })
 }
 
+/// Of the agent's releases.
+fn floor(text: &str, counter: u64) -> Floor {
+    let line = Line::of(Installer::AgentSlot, &AGENT.parse().expect("a path"));
+    Floor {
+        versions: [(line, version(text))].into(),
+        counter,
+    }
+}
+
 fn version(text: &str) -> Version {
     text.parse().expect("a version")
 }
@@ -110,10 +119,7 @@ impl Fleet {
                 hw: "x86_64".into(),
                 installers: vec![(Installer::AgentSlot, version("1.3.0"))],
             },
-            floor: Floor {
-                version: version("1.2.0"),
-                counter: 10,
-            },
+            floor: floor("1.2.0", 10),
         }
     }
 
@@ -140,7 +146,7 @@ impl Fleet {
         let assigned = Assignment::verify(assignment, &director).map_err(|e| said(&e))?;
         let path = assigned.get().path().ok_or("no path")?;
         let found = self.found(path.as_str())?;
-        match decide(&assigned, found.as_ref(), &self.own, self.floor).map_err(|e| said(&e))? {
+        match decide(&assigned, found.as_ref(), &self.own, &self.floor).map_err(|e| said(&e))? {
             Decision::Runs => Err("it runs already".to_owned()),
             Decision::Install(plan) => self.staged(&plan),
         }
@@ -415,23 +421,60 @@ fn a_floor_and_a_counter_only_rise() {
     let assigned = Assignment::verify(&sealed, &director).expect("the director's");
     let found = fleet.found(AGENT).expect("refreshes");
     assert_eq!(found.as_ref().map(|found| &found.path), Some(&path));
-    let Ok(Decision::Install(plan)) = decide(&assigned, found.as_ref(), &fleet.own, Floor::NEW) else {
+    let Ok(Decision::Install(plan)) = decide(&assigned, found.as_ref(), &fleet.own, &Floor::NEW) else {
         panic!("it installs");
     };
     let after = Floor::NEW.accepted(&plan).confirmed(&plan);
-    assert_eq!(
-        after,
-        Floor {
-            version: version("1.2.0"),
-            counter: 12
-        }
-    );
-    let high = Floor {
-        version: version("9.0.0"),
-        counter: 12,
-    };
-    assert_eq!(high.confirmed(&plan).version, version("9.0.0"));
+    assert_eq!(after, floor("1.2.0", 12));
+    let high = floor("9.0.0", 12);
+    assert_eq!(high.clone().confirmed(&plan), high);
     assert_eq!(Timestamp::synced(plan.deadline.ms), START.plus_ms(DAY));
+}
+
+#[test]
+fn whom_a_part_was_handed_to_makes_no_software_of_the_box() {
+    let mut fleet = Fleet::healthy();
+    fleet.house.delegate("targets", "vendor", &["vendor/*"], true);
+    for (path, installer) in [("vendor/agent", "agent-slot"), ("vendor/pump", "dossier")] {
+        fleet.house.add_target("vendor", path, EVIL);
+        fleet.house.doc("vendor")["targets"][path]["custom"] = says("1.4.0", "1.2.0");
+        fleet.house.doc("vendor")["targets"][path]["custom"]["installer"] = installer.into();
+    }
+    fleet
+        .house
+        .publish_all(&["vendor", "targets", "snapshot", "timestamp"]);
+    fleet.own.installers.push((Installer::Dossier, Version::ZERO));
+    fleet.refused(
+        &fleet.assigned("vendor/agent", EVIL, 11),
+        "vendor may speak of dossiers only",
+    );
+    assert_eq!(
+        fleet.judge(&fleet.assigned("vendor/pump", EVIL, 11)).as_deref(),
+        Ok(EVIL)
+    );
+}
+
+#[test]
+fn a_floor_holds_for_its_own_line_of_releases() {
+    let mut fleet = Fleet::healthy();
+    fleet.own.installers.push((Installer::Dossier, Version::ZERO));
+    // The agent's is 9.0.0: that says nothing of a pump's firmware 2.0.0.
+    fleet.floor = floor("9.0.0", 10);
+    let pump = fleet.assigned("firmware/pump", b"firmware", 11);
+    assert!(fleet.judge(&pump).is_ok());
+    fleet.refused(&fleet.assigned(AGENT, GOOD, 11), "below 9.0.0");
+    // Neither does another device's.
+    let line = |path: &str| Line::of(Installer::Dossier, &path.parse().expect("a path"));
+    fleet
+        .floor
+        .versions
+        .insert(line("firmware/meter"), version("3.0.0"));
+    assert!(fleet.judge(&pump).is_ok());
+    fleet
+        .floor
+        .versions
+        .insert(line("firmware/pump"), version("3.0.0"));
+    fleet.refused(&pump, "below 3.0.0");
 }
 
 fn hash(content: &[u8]) -> String {
