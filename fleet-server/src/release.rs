@@ -10,7 +10,7 @@
 pub mod folder;
 pub mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use homeward_protocol::release::{Custom, lifetime};
 use homeward_protocol::time::Timestamp;
@@ -18,6 +18,8 @@ use homeward_protocol::tuf::TufError;
 use homeward_protocol::tuf::client::{Answer, Ask, Client};
 use homeward_protocol::tuf::hash::Hashes;
 use homeward_protocol::tuf::key::Key;
+use homeward_protocol::tuf::metadata::targets::Targets;
+use homeward_protocol::tuf::role::Role;
 use homeward_protocol::tuf::sign::{self, Holders, SignError, SigningKey, Unsigned};
 use serde_json::{Map, Value, json};
 
@@ -105,13 +107,44 @@ pub fn open_targets(
     Ok(signed)
 }
 
+/// Refuses a draft in which an id stands for another key than it names: people compare ids, and boxes believe keys.
+///
+/// `ours`: whether every key in it has to be of the kind that we write, whose ids say what they are.
+pub fn ids_name_keys(draft: &Unsigned, ours: bool) -> Result<(), ReleaseError> {
+    let signed = draft.signed();
+    let places = [Some(signed), signed.get("delegations")].into_iter().flatten();
+    let keys = places.filter_map(|place| place.get("keys")?.as_object());
+    for (id, key) in keys.flatten() {
+        let own = Key::read(key).ok().flatten().and_then(|key| key.id());
+        if own.as_ref().map_or(ours, |own| own != id) {
+            return Err(asked(format!(
+                "under the id {} stands another key",
+                words::short(id)
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn object<'a>(place: &'a mut Value, key: &str) -> Result<&'a mut Map<String, Value>, ReleaseError> {
+    let found = place.get_mut(key).and_then(Value::as_object_mut);
+    found.ok_or_else(|| asked(format!("the draft's {key} are no object")))
+}
+
 /// Puts a target into a draft.
-pub fn put(draft: &mut Value, path: &str, length: u64, sha256: [u8; 32], custom: Option<&Custom>) {
+pub fn put(
+    draft: &mut Value,
+    path: &str,
+    length: u64,
+    sha256: [u8; 32],
+    custom: Option<&Custom>,
+) -> Result<(), ReleaseError> {
     let mut one = json!({ "length": length, "hashes": Hashes::sha256(sha256).to_json() });
     if let Some(custom) = custom.and_then(|custom| serde_json::to_value(custom).ok()) {
         one["custom"] = custom;
     }
-    draft["targets"][path] = one;
+    object(draft, "targets")?.insert(path.to_owned(), one);
+    Ok(())
 }
 
 /// Takes one out; says whether it was there.
@@ -140,7 +173,7 @@ pub fn delegate(
     let delegations = &mut draft["delegations"];
     for key in &holders.keys {
         let id = key.id().ok_or(SignError::Kind)?;
-        delegations["keys"][&id] = key.to_json().ok_or(SignError::Kind)?;
+        object(delegations, "keys")?.insert(id.clone(), key.to_json().ok_or(SignError::Kind)?);
         ids.push(id);
     }
     let role = json!({
@@ -151,6 +184,40 @@ pub fn delegate(
     roles.retain(|one| one.get("name").and_then(Value::as_str) != Some(name));
     roles.push(role);
     Ok(())
+}
+
+/// Checks drafts of roles that parts were handed to as a box would: in each is what its delegator's keys signed.
+/// `roles`: those whose files are in `files`, by their newest version.
+pub fn check_delegated(
+    client: &Client,
+    roles: &BTreeMap<Role, Vec<u8>>,
+    drafted: &[Role],
+) -> Result<(), ReleaseError> {
+    let trusted = client.trusted();
+    let mut waiting: Vec<Targets> = trusted.targets().cloned().into_iter().collect();
+    let mut believed = BTreeSet::new();
+    while let Some(by) = waiting.pop() {
+        for role in by.delegations.iter().map(|one| &one.role) {
+            let Some(bytes) = roles.get(role).filter(|_| !believed.contains(role)) else {
+                continue;
+            };
+            match trusted.delegated(role, &by, bytes) {
+                Ok(targets) => {
+                    believed.insert(role.clone());
+                    waiting.push(targets);
+                }
+                Err(why) if drafted.contains(role) => return Err(why.into()),
+                // What was published before is its holders' affair, and keeps nobody from the daily renewal.
+                Err(_) => {}
+            }
+        }
+    }
+    match drafted.iter().find(|role| !believed.contains(role)) {
+        None => Ok(()),
+        Some(role) => Err(asked(format!(
+            "nothing is handed to `{role}`, whose draft is here"
+        ))),
+    }
 }
 
 /// Ids of the keys that a root names for a role.
@@ -200,6 +267,19 @@ pub fn finish(
         (format!("{snapshot}.snapshot.json"), bytes),
         ("timestamp.json".to_owned(), newest.to_bytes()),
     ]))
+}
+
+/// Targets' roles that a snapshot lists.
+pub fn listed_by(snapshot: Option<&Unsigned>) -> Vec<Role> {
+    let meta = snapshot.and_then(|snapshot| snapshot.signed().get("meta")?.as_object());
+    let names = meta.into_iter().flat_map(Map::keys);
+    let role = |name: &str| match name {
+        "targets" => Some(Role::Targets),
+        other => Role::delegated(other),
+    };
+    names
+        .filter_map(|name| role(name.strip_suffix(".json")?))
+        .collect()
 }
 
 /// Refreshes from a repository as a box does that knows nothing but its first root; gives what a box then believes.

@@ -75,6 +75,7 @@ impl State {
         let mut drafts = BTreeMap::new();
         for role in folder.drafts()? {
             if let Some(draft) = folder.draft(&role)? {
+                release::ids_name_keys(&draft, matches!(role.as_str(), "root" | "targets"))?;
                 drafts.insert(role, draft);
             }
         }
@@ -109,7 +110,7 @@ impl State {
                 }
                 other => {
                     said.extend(words::targets(None, file));
-                    said.push(format!("  (by the role {other})"));
+                    said.push(format!("  (by the role {})", words::shown(other)));
                 }
             }
         }
@@ -229,8 +230,13 @@ fn add(asked: &Add, now: Timestamp) -> Result<Said, AdminError> {
     }
     let (length, sha256) = Folder::at(&asked.folder).take_in(&asked.file)?;
     edit(&asked.folder, now, |draft| {
-        release::put(draft, path.as_str(), length, sha256, custom.as_ref());
-        Ok(())
+        Ok(release::put(
+            draft,
+            path.as_str(),
+            length,
+            sha256,
+            custom.as_ref(),
+        )?)
     })
 }
 
@@ -264,7 +270,7 @@ fn sign(folder: &Path, key: &HolderKey, dry_run: bool) -> Result<Said, AdminErro
             file.sign(&key).map_err(ReleaseError::from)?;
             state.folder.keep_draft(role, file)?;
         }
-        signed.push(role.clone());
+        signed.push(words::shown(role));
     }
     if signed.is_empty() {
         let why = format!("the key {} may sign none of the drafts", words::short(key.id()));
@@ -285,9 +291,10 @@ fn merge(folder: &Path, copies: &[PathBuf]) -> Result<Said, AdminError> {
     for copy in copies {
         for (role, file) in State::read(copy)?.drafts {
             let ours = state.drafts.get_mut(&role);
-            let ours = ours.ok_or_else(|| AdminError::Found(format!("there is no draft of {role} here")))?;
+            let shown = words::shown(&role);
+            let ours = ours.ok_or_else(|| AdminError::Found(format!("there is no draft of {shown} here")))?;
             ours.merge(file)
-                .map_err(|why| AdminError::Found(format!("{role} in {}: {why}", copy.display())))?;
+                .map_err(|why| AdminError::Found(format!("{shown} in {}: {why}", copy.display())))?;
             state.folder.keep_draft(&role, ours)?;
         }
     }
@@ -299,27 +306,40 @@ fn publish(folder: &Path, key: &HolderKey, now: Timestamp) -> Result<Said, Admin
     let online = open(key)?;
     let mut files = state.published.clone();
     let mut new = Files::new();
+    let mut drafted = Vec::new();
     for (role, draft) in &state.drafts {
-        let version = release::version(Some(draft));
-        let role = role_named(role)?;
+        let (version, role) = (release::version(Some(draft)), role_named(role)?);
+        let before = newest(&files, &role).map_or(0, |(version, _)| version);
+        if version <= before {
+            let why = format!("the draft of {role} is version {version}, and {before} is published");
+            return Err(AdminError::Found(why));
+        }
         new.insert(role.file(Some(version)), draft.to_bytes());
+        drafted.push(role);
     }
     files.extend(new.clone());
-    // What the snapshot lists: targets, and every role that has a file.
-    let mut listed = BTreeMap::new();
-    for role in roles_of(&files)? {
+    let last = |name: &Role| newest(&state.published, name).map(|(_, bytes)| Unsigned::parse(bytes));
+    let odd = |_| AdminError::Found("a published file is no metadata".into());
+    let snapshot = last(&Role::Snapshot).transpose().map_err(odd)?;
+    // What the snapshot lists: what the last one did, and what is drafted.
+    let (mut listed, mut delegated) = (BTreeMap::new(), BTreeMap::new());
+    let roles = release::listed_by(snapshot.as_ref());
+    for role in roles
+        .into_iter()
+        .chain(drafted.clone())
+        .filter(|role| *role != Role::Root)
+    {
         if let Some((version, bytes)) = newest(&files, &role) {
             listed.insert(role.listed(), (version, bytes.clone()));
+            delegated.insert(role, bytes.clone());
         }
     }
+    drafted.retain(|role| matches!(role, Role::Delegated(_)));
     if !listed.contains_key("targets.json") {
         return Err(AdminError::Found(
             "there are no targets: `release add` puts a file into their draft".into(),
         ));
     }
-    let last = |name: &Role| newest(&state.published, name).map(|(_, bytes)| Unsigned::parse(bytes));
-    let odd = |_| AdminError::Found("a published file is no metadata".into());
-    let snapshot = last(&Role::Snapshot).transpose().map_err(odd)?;
     let timestamp = state
         .published
         .get("timestamp.json")
@@ -330,6 +350,7 @@ fn publish(folder: &Path, key: &HolderKey, now: Timestamp) -> Result<Said, Admin
     files.extend(new.clone());
     // As a box would, before anything is published.
     let client = release::check(&files, now)?;
+    release::check_delegated(&client, &delegated, &drafted)?;
     let targets = client
         .trusted()
         .targets()
@@ -374,20 +395,7 @@ fn role_named(name: &str) -> Result<Role, AdminError> {
     match name {
         "root" => Ok(Role::Root),
         "targets" => Ok(Role::Targets),
-        other => {
-            Role::delegated(other).ok_or_else(|| AdminError::Found(format!("`{other}` is no role's draft")))
-        }
+        other => Role::delegated(other)
+            .ok_or_else(|| AdminError::Found(format!("`{}` is no role's draft", words::shown(other)))),
     }
-}
-
-/// Targets' roles that have a file, by the names of the files.
-fn roles_of(files: &Files) -> Result<Vec<Role>, AdminError> {
-    let mut names: Vec<&str> = files
-        .keys()
-        .filter_map(|name| name.strip_suffix(".json")?.split_once('.').map(|(_, role)| role))
-        .filter(|role| !matches!(*role, "root" | "snapshot"))
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    names.into_iter().map(role_named).collect()
 }

@@ -161,7 +161,7 @@ impl Folder {
             fs::create_dir_all(folder).map_err(file("make", folder))?;
         }
         fs::hard_link(&from, &to)
-            .or_else(|_| fs::copy(&from, &to).map(drop))
+            .or_else(|_| copy(&from, &to))
             .map_err(file("copy", &from))
     }
 
@@ -255,6 +255,14 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, FolderError> {
     }
 }
 
+/// A copy under a name that boxes ask for: whole or not at all.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let fresh = to.with_added_extension("new");
+    fs::copy(from, &fresh)?;
+    fs::File::open(&fresh)?.sync_all()?;
+    fs::rename(&fresh, to)
+}
+
 /// Whole or not at all.
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FolderError> {
     let folder = path.parent().unwrap_or(Path::new("."));
@@ -279,4 +287,22 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FolderError> {
         fs::File::open(folder)?.sync_all()
     };
     written().map_err(file("write", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_that_was_cut_has_no_name_that_boxes_ask_for() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        fs::write(&from, "software").expect("a file");
+        // The copy beside cannot be made, as on a full medium.
+        fs::create_dir(dir.path().join("to.new")).expect("a folder");
+        assert!(copy(&from, &to).is_err() && !to.exists());
+        fs::remove_dir(dir.path().join("to.new")).expect("an empty folder");
+        copy(&from, &to).expect("copies");
+        assert_eq!(fs::read(&to).expect("a file"), b"software");
+    }
 }

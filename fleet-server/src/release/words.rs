@@ -1,4 +1,5 @@
-//! What a draft changes, in words for the people who sign it.
+//! What a draft changes, in words for the people who sign it. Nothing in a draft reaches a terminal as it stands: what
+//! does not print is made visible.
 
 use std::collections::BTreeSet;
 
@@ -16,6 +17,11 @@ pub fn root(last: Option<&Unsigned>, draft: &Unsigned) -> Vec<String> {
         version(last),
         text(draft.signed(), "expires")
     )];
+    if draft.signed().get("consistent_snapshot").and_then(Value::as_bool) != Some(true) {
+        said.push(
+            "  NO CONSISTENT SNAPSHOTS: files change under their names while boxes fetch them".to_owned(),
+        );
+    }
     for role in ["root", "targets", "snapshot", "timestamp"] {
         let (before, after) = (holders(last, role), holders(Some(draft), role));
         let (before, after): (BTreeSet<_>, BTreeSet<_>) = (before.iter().collect(), after.iter().collect());
@@ -117,6 +123,7 @@ fn target_words(path: &str, target: &Value) -> String {
         Err(_) if path == DIRECTOR_KEY => "THE DIRECTOR: this key says which box gets what".to_owned(),
         Err(why) => format!("no box installs it: {why}"),
     };
+    let path = path.escape_debug();
     format!("{path}: {what}; {length} bytes, sha256 {}", short(&hash))
 }
 
@@ -155,9 +162,17 @@ fn delegations(targets: &Value) -> BTreeSet<String> {
     let one = |role: &Value| {
         let keys: Vec<String> = list(role.get("keyids")).iter().map(|id| short(id)).collect();
         let must = role.get("threshold").and_then(Value::as_u64).unwrap_or(0);
-        let paths = list(role.get("paths")).join(", ");
+        let mut parts: Vec<String> = list(role.get("paths")).iter().map(|path| shown(path)).collect();
+        let prefixes = list(role.get("path_hash_prefixes"));
+        let prefix = |prefix: &String| format!("every path whose hash begins with `{}`", shown(prefix));
+        parts.extend(prefixes.iter().map(prefix));
+        let ends = match role.get("terminating").and_then(Value::as_bool) {
+            Some(true) => "nobody after it is asked",
+            _ => "others after it are asked too",
+        };
         format!(
-            "{paths} to {}: {must} of keys {}",
+            "{} to {}: {must} of keys {}; {ends}",
+            parts.join(", "),
             text(role, "name"),
             keys.join(", ")
         )
@@ -166,14 +181,53 @@ fn delegations(targets: &Value) -> BTreeSet<String> {
 }
 
 fn text(value: &Value, key: &str) -> String {
-    value
-        .get(key)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned()
+    shown(value.get(key).and_then(Value::as_str).unwrap_or_default())
+}
+
+/// A text of a draft, with what does not print made visible.
+pub fn shown(text: &str) -> String {
+    text.escape_debug().to_string()
 }
 
 /// The beginning of an id or a hash: enough for people to compare.
 pub fn short(id: &str) -> String {
-    id.chars().take(16).collect()
+    shown(&id.chars().take(16).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn nothing_in_a_draft_reaches_a_terminal_as_it_stands() {
+        let evil = "\u{1b}[2Jgone";
+        let root = json!({
+            "version": 2, "expires": evil, "consistent_snapshot": false,
+            "roles": { "root": { "threshold": 1, "keyids": [evil] } },
+        });
+        let targets = json!({
+            "version": 2, "expires": evil,
+            "targets": { evil: { "length": 1, "hashes": { "sha256": evil } } },
+            "delegations": { "keys": {}, "roles": [
+                { "name": evil, "keyids": [evil], "threshold": 1, "paths": [evil], "terminating": true },
+                { "name": "b", "keyids": [], "threshold": 1, "path_hash_prefixes": [evil, ""], "terminating": false },
+            ] },
+        });
+        let (root, targets) = (Unsigned::new(root), Unsigned::new(targets));
+        let said = [super::root(None, &root), super::targets(None, &targets)]
+            .concat()
+            .join("\n");
+        assert!(!said.contains('\u{1b}'), "{said}");
+        for words in [
+            "NO CONSISTENT SNAPSHOTS",
+            "to b: 1 of keys",
+            "every path whose hash begins with ``",
+            "nobody after it is asked",
+            "others after it are asked too",
+        ] {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+    }
 }

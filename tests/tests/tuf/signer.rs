@@ -7,8 +7,11 @@ use homeward_agent::update::keep::Folder;
 use homeward_agent::update::tuf::{Fetch, FetchError, find, refresh, trust};
 use homeward_protocol::release::{Custom, Installer};
 use homeward_protocol::time::Timestamp;
+use homeward_protocol::tuf::key::Key;
+use homeward_protocol::tuf::sign::{SigningKey, Unsigned};
 use homeward_tests::programs::binary;
 use homeward_tests::tuf::forge::Python;
+use serde_json::{Value, json};
 
 struct Desk {
     dir: tempfile::TempDir,
@@ -355,4 +358,169 @@ fn keys_are_sealed_and_never_written_over() {
         why.expect_err("refused")
             .contains("a stolen server would make software")
     );
+}
+
+/// Changes a file of metadata without its holders.
+fn forge(path: &Path, change: impl FnOnce(&mut Value)) {
+    let mut file: Value = serde_json::from_slice(&std::fs::read(path).expect("a file")).expect("JSON");
+    change(&mut file["signed"]);
+    std::fs::write(path, file.to_string()).expect("a file");
+}
+
+#[test]
+fn an_id_that_stands_for_another_key_is_refused_before_anybody_signs() {
+    let desk = Desk::new();
+    desk.root();
+    let key = |name: &str| -> Value {
+        let text = std::fs::read(desk.path(&format!("{name}.pub"))).expect("a key");
+        serde_json::from_slice(&text).expect("JSON")
+    };
+    let root = desk.path("rel/draft/root.json");
+    let (before, other) = (std::fs::read(&root).expect("a draft"), key("online"));
+    let p256 = json!({
+        "keytype": "ecdsa", "scheme": "ecdsa-sha2-nistp256",
+        "keyval": { "public": "-----BEGIN PUBLIC KEY-----\n-----END PUBLIC KEY-----" },
+    });
+    for key in [other, p256] {
+        std::fs::write(&root, &before).expect("a draft");
+        forge(&root, |signed| {
+            let keys = signed["keys"].as_object_mut().expect("keys");
+            let id = signed_by(&desk, "dave");
+            assert!(keys.insert(id, key.clone()).is_some());
+        });
+        for said in [desk.run(&["release", "show", "rel"]), desk.sign("rel", "alice")] {
+            assert!(said.expect_err("another key").contains("stands another key"));
+        }
+    }
+}
+
+/// The id of somebody's key.
+fn signed_by(desk: &Desk, name: &str) -> String {
+    let text = std::fs::read(desk.path(&format!("{name}.pub"))).expect("a key");
+    let key: Value = serde_json::from_slice(&text).expect("JSON");
+    Key::read(&key)
+        .expect("a key")
+        .and_then(|key| key.id())
+        .expect("ours")
+}
+
+#[test]
+fn drafts_of_others_are_published_only_as_a_box_would_take_them() {
+    let desk = Desk::new();
+    desk.root();
+    desk.add("1.4.0", "agent 1.4.0");
+    let maker = format!("{}.pub", desk.at("carol"));
+    desk.ok(&[
+        "release",
+        "delegate",
+        "rel",
+        "--name",
+        "acme pumps",
+        "--key",
+        &maker,
+        "--pattern",
+        "acme/*",
+    ]);
+    for who in ["alice", "bob", "dave", "erin"] {
+        desk.sign("rel", who).expect("signs");
+    }
+    desk.publish().expect("published");
+    let draft = desk.path("rel/draft/acme pumps.json");
+    let put = |version: u64, expires: &str, seed: Option<u8>| {
+        let mut file = Unsigned::new(json!({
+            "_type": "targets", "spec_version": "1.0.34", "version": version, "expires": expires, "targets": {},
+        }));
+        if let Some(seed) = seed {
+            file.sign(&SigningKey::from_seed(&[seed; 32]).expect("a key"))
+                .expect("signs");
+        }
+        std::fs::create_dir_all(desk.path("rel/draft")).expect("a folder");
+        std::fs::write(&draft, file.to_bytes()).expect("a draft");
+    };
+    // The maker's key is made anew, as one whose secret is at hand here.
+    let key = SigningKey::from_seed(&[7; 32]).expect("a key").public();
+    std::fs::write(desk.path("maker.pub"), key.to_json().expect("ours").to_string()).expect("a file");
+    desk.ok(&[
+        "release",
+        "delegate",
+        "rel",
+        "--name",
+        "acme pumps",
+        "--key",
+        &desk.at("maker.pub"),
+        "--pattern",
+        "acme/*",
+    ]);
+    for who in ["dave", "erin"] {
+        desk.sign("rel", who).expect("signs");
+    }
+    let late = "2099-01-01T00:00:00Z";
+    for (version, expires, seed, why) in [
+        (1, late, None, "signed by 0 of its keys"),
+        (1, late, Some(8), "signed by 0 of its keys"),
+        (1, "2020-01-01T00:00:00Z", Some(7), "expired"),
+    ] {
+        put(version, expires, seed);
+        let said = desk.publish().expect_err("no box would take it");
+        assert!(said.contains(why), "{why}: {said}");
+    }
+    put(2, late, Some(7));
+    desk.publish().expect("as a box would take it");
+    assert!(desk.path("rel/repository/metadata/2.acme%20pumps.json").exists());
+    for version in [1, 2] {
+        put(version, late, Some(7));
+        let said = desk.publish().expect_err("it is not newer");
+        assert!(said.contains("and 2 is published"), "{said}");
+    }
+    std::fs::remove_file(&draft).expect("a draft");
+    desk.publish().expect("it stays listed");
+    // Nobody handed anything to that one.
+    put(3, late, Some(7));
+    std::fs::rename(&draft, desk.path("rel/draft/stranger.json")).expect("a draft");
+    let said = desk.publish().expect_err("nobody knows it");
+    assert!(said.contains("nothing is handed to `stranger`"), "{said}");
+}
+
+#[test]
+fn a_draft_of_another_form_is_an_error_and_no_panic() {
+    let desk = Desk::new();
+    desk.root();
+    desk.add("1.4.0", "agent 1.4.0");
+    let maker = format!("{}.pub", desk.at("carol"));
+    let delegate = || {
+        desk.run(&[
+            "release",
+            "delegate",
+            "rel",
+            "--name",
+            "a",
+            "--key",
+            &maker,
+            "--pattern",
+            "a/*",
+        ])
+    };
+    let targets = desk.path("rel/draft/targets.json");
+    forge(&targets, |signed| signed["delegations"] = json!([]));
+    assert!(delegate().expect_err("no object").contains("are no object"));
+    forge(&targets, |signed| signed["targets"] = json!([]));
+    let said = desk.run(&[
+        "release",
+        "add",
+        "rel",
+        &desk.at("alice.pub"),
+        "--path",
+        "a",
+        "--installer",
+        "apt",
+        "--hw",
+        "x86_64",
+        "--version",
+        "1.0.0",
+        "--disruption",
+        "none",
+        "--security-floor",
+        "1.0.0",
+    ]);
+    assert!(said.expect_err("no object").contains("are no object"));
 }
