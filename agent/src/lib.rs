@@ -2,12 +2,14 @@
 //!
 //! A capability is a pair: `noun.rs` decides, without clock, disk, network or randomness; `noun/verb.rs` acts.
 
+pub mod asked;
 pub mod associate;
 pub mod attest;
 pub mod care;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod disk;
 pub mod enrol;
 pub mod guard;
 pub mod identity;
@@ -16,6 +18,7 @@ pub mod log;
 pub mod outbox;
 pub mod policy;
 pub mod posture;
+pub mod program;
 pub mod run;
 pub mod sense;
 pub mod session;

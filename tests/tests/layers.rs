@@ -73,7 +73,7 @@ const SPAWNS: [&str; 6] = [
 ];
 
 /// Who beside `run.rs` may start a task or a thread, and why.
-const MAY_SPAWN: [(&str, &str); 14] = [
+const MAY_SPAWN: [(&str, &str); 13] = [
     (
         "fleet-server/src/run/supervise.rs",
         "the set of long tasks that run.rs starts and stops as one",
@@ -116,18 +116,16 @@ const MAY_SPAWN: [(&str, &str); 14] = [
     ),
     ("agent/src/outbox/keeper.rs", "SQLite has a thread of its own"),
     (
-        "agent/src/posture/look/run.rs",
-        "a program of the system is started, and its output read beside the watch over its time; both are waited for",
-    ),
-    (
-        "agent/src/policy/apply.rs",
-        "the helper runs nft and sshd, and reads both their outputs while it waits for their end",
+        "agent/src/program.rs",
+        "a program of the system is started, fed and read beside the watch over its time; all of it is waited for",
     ),
     ("agent/src/tpm/thread.rs", "a TPM is slow, and one thread owns it"),
 ];
 
-/// Shells whose handles every other shell may hold: places to keep things, to say things, to ask the time.
-const HANDLES: [&str; 7] = ["store", "clock", "config", "audit", "outbox", "vault", "tpm"];
+/// Shells whose handles every other shell may hold: places to keep things, to say things, to ask the time or a program.
+const HANDLES: [&str; 9] = [
+    "store", "clock", "config", "audit", "outbox", "vault", "tpm", "disk", "program",
+];
 
 /// Files that only say what their noun's shells are given, the clock among it, and why.
 const FRONTS: [(&str, &str); 1] = [(

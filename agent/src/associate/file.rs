@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "shell: a file, and waiting")]
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{Associations, PairError};
+use crate::disk::replace;
 
 /// Longest file that is read, bytes: the most associations with the longest texts are below it.
 const MAX: u64 = 1 << 20;
@@ -96,15 +97,6 @@ fn private(path: &Path) -> std::io::Result<File> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     options.open(path)
-}
-
-fn replace(path: &Path, text: &[u8]) -> std::io::Result<()> {
-    let next = path.with_extension("json.new");
-    let mut file = private(&next)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    fs::rename(&next, path)?;
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// Tells `seen` of each change for ever. A file that cannot be read changes nothing and is said once.

@@ -8,8 +8,7 @@
 #![expect(clippy::disallowed_methods, reason = "shell: files and randomness")]
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use homeward_protocol::attest::{MAX_NOTICE, Notice};
@@ -17,6 +16,7 @@ use homeward_protocol::id::BootId;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::{Boots, Since, hex, unhex};
+use crate::disk;
 
 const MAX: u64 = 64 * 1024;
 /// Made anew with each identity, because it lies in its folder.
@@ -98,17 +98,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
 
 /// A file of the owner's alone: written beside, flushed, put in place, and the folder flushed.
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    let next = path.with_extension("new");
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let write = || {
-        let mut file = options.open(&next)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&next, path)?;
-        fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
-    };
-    write().map_err(|source| io(path, source))
+    disk::replace(path, bytes).map_err(|source| io(path, source))
 }
 
 fn io(path: &Path, source: std::io::Error) -> FileError {

@@ -16,14 +16,15 @@
     reason = "shell: reads one key file, looks at the clock"
 )]
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use homeward_devices::bluez::key_file::{Answer, MAX_LINE, Question};
+use homeward_agent::asked::{line, wrong};
+use homeward_devices::bluez::key_file::{Answer, MAX_LINE};
 use homeward_devices::bluez::keys::{FOLDER, read};
 
 /// How long an asker may take, for its question and for hearing the answer.
@@ -44,35 +45,11 @@ fn main() -> ExitCode {
 
 fn serve(folder: &Path) -> io::Result<()> {
     let mut peer = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let question = heard(&mut peer)?;
+    let question = line(&mut peer, MAX_LINE, LIMIT)?.parse().map_err(wrong)?;
     let answer = read(folder, question).unwrap_or_else(|error| {
         eprintln!("homeward-bond: {}: its key file: {error}", question.device);
         Answer::Unread
     });
     peer.set_write_timeout(Some(LIMIT))?;
     peer.write_all(format!("{answer}\n").as_bytes())
-}
-
-/// The question: one line, whole, in time, and nothing behind it.
-fn heard(peer: &mut UnixStream) -> io::Result<Question> {
-    let wrong = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
-    let end = Instant::now() + LIMIT;
-    let mut line = [0; MAX_LINE];
-    let mut filled = 0;
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        peer.set_read_timeout(Some(left))?;
-        let got = peer.read(&mut line[filled..])?;
-        filled += got;
-        if let Some((b'\n', question)) = line[..filled].split_last() {
-            let text = std::str::from_utf8(question).map_err(|_| wrong("it is no text".into()))?;
-            return text.parse().map_err(wrong);
-        }
-        if got == 0 || filled == MAX_LINE {
-            return Err(wrong("no end of its line".into()));
-        }
-    }
 }

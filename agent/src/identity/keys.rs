@@ -15,8 +15,8 @@
 #![expect(clippy::disallowed_methods, reason = "shell: files and randomness")]
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::io::Read as _;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -31,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use super::device_key::Kept;
 pub use super::device_key::{ChipKey, DeviceKey};
 use super::{Life, key_of, life_of};
+use crate::disk;
 use crate::tpm::TpmError;
 use crate::tpm::chip::Wrapped;
 use crate::tpm::thread::Tpm;
@@ -418,19 +419,7 @@ pub(super) fn replace(folder: &Path, name: &str, text: &str) -> Result<(), KeyEr
         .mode(0o700)
         .create(folder)
         .map_err(io)?;
-    let next = folder.join(format!("{name}.new"));
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&next)
-        .map_err(io)?;
-    file.write_all(text.as_bytes())
-        .and_then(|()| file.sync_all())
-        .and_then(|()| fs::rename(&next, &path))
-        .and_then(|()| fs::File::open(folder)?.sync_all())
-        .map_err(io)
+    disk::replace(&path, text.as_bytes()).map_err(io)
 }
 
 pub(super) fn malformed(path: &Path, why: &str) -> KeyError {

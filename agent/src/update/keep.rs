@@ -2,11 +2,11 @@
 #![expect(clippy::disallowed_methods, reason = "shell: files")]
 
 use std::fs;
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::tuf::Store;
+use crate::disk::replace;
 
 /// A folder.
 #[derive(Debug, Clone)]
@@ -36,27 +36,6 @@ impl Store for Folder {
 
     fn save(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         fs::create_dir_all(&self.0)?;
-        replace(&self.0, name, bytes)
+        replace(&self.0.join(name), bytes)
     }
-}
-
-/// Written beside, flushed, put in place, and the folder flushed: after a power cut there is the old file or the new.
-pub fn replace(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let fresh = folder.join(format!("{name}.new"));
-    let mut options = fs::OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&fresh)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    put(&fresh, &folder.join(name))
-}
-
-/// Puts a flushed file in the place of another, durably.
-pub fn put(fresh: &Path, place: &Path) -> io::Result<()> {
-    fs::rename(fresh, place)?;
-    fs::File::open(place.parent().unwrap_or(Path::new(".")))?.sync_all()
 }

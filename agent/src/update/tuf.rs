@@ -15,7 +15,7 @@ use homeward_protocol::tuf::client::{Answer, Ask, Client, Found, Step};
 use homeward_protocol::tuf::metadata::targets::{Target, TargetPath};
 use homeward_protocol::tuf::role::Role;
 
-use super::keep;
+use crate::disk::put;
 
 /// Bytes that are read from the disk at once.
 const CHUNK: usize = 64 * 1024;
@@ -202,7 +202,7 @@ pub async fn download(found: &Found, fetch: &impl Fetch, place: &Path) -> Result
         let _ = fs::remove_file(&part);
         return Err(UpdateError::NotAsPromised(found.path.to_string()));
     }
-    keep::put(&part, place).map_err(disk(&name))
+    put(&part, place).map_err(disk(&name))
 }
 
 /// Whether the file at `place` is the target, by length and by all hashes.

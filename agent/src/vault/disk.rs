@@ -2,14 +2,14 @@
 #![expect(clippy::disallowed_methods, reason = "shell: a file, and random bytes")]
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::sources::found;
 use super::{Kind, Nonces, Random, Source, Vault, VaultError, kind_in, make, open, refreshed};
+use crate::disk::replace;
 
 /// Its name.
 const FILE: &str = "vault.json";
@@ -116,21 +116,7 @@ fn read(path: &Path) -> Result<Option<String>, DiskError> {
 
 /// Whole or not at all, for the owner alone.
 pub(super) fn write(path: &Path, text: &str) -> Result<(), DiskError> {
-    let fresh = path.with_extension("json.new");
-    let written = || -> std::io::Result<()> {
-        let mut options = fs::OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&fresh)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&fresh, path)?;
-        fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
-    };
-    written().map_err(|source| DiskError::Io {
+    replace(path, text.as_bytes()).map_err(|source| DiskError::Io {
         path: path.to_owned(),
         source,
     })

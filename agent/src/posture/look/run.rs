@@ -1,70 +1,40 @@
-//! Shell: runs a program of the system, sized and timed.
-#![expect(clippy::disallowed_methods, reason = "shell: starts programs, waits for them")]
+//! Shell: what a program of the system prints.
+#![expect(clippy::disallowed_methods, reason = "shell: starts programs")]
 
-use std::io::Read as _;
+use std::io;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
 use homeward_protocol::posture::fact::Why;
 
+use crate::program::run;
+
 /// Folders in which programs of the system lie.
 const FOLDERS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
-/// The longest output that is read, bytes.
-const MAX_OUTPUT: u64 = 8 * 1024 * 1024;
-/// How often it is looked whether a program that was told to stop has stopped.
-const PAUSE: Duration = Duration::from_millis(20);
 
-/// What a program printed, when it ended well within `limit`. It gets no input and a small environment of ours, and is
-/// ended when it takes too long or prints too much.
+/// What a program printed, when it ended well within `limit`. It gets no input.
 pub fn printed(name: &str, arguments: &[&str], limit: Duration) -> Result<String, Why> {
     let places = FOLDERS.iter().map(|folder| Path::new(folder).join(name));
     let program = places
         .into_iter()
         .find(|path| path.exists())
         .ok_or(Why::NotThere)?;
-    let child = Command::new(program)
-        .args(arguments)
-        .env_clear()
-        .envs([("LC_ALL", "C"), ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")])
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn();
-    let mut child = child.map_err(|_| Why::Failed)?;
-    let output = child.stdout.take().ok_or(Why::Failed)?;
-    let reading = std::thread::Builder::new().spawn(move || {
-        let mut text = Vec::new();
-        output.take(MAX_OUTPUT).read_to_end(&mut text).map(|_| text)
-    });
-    let ended = wait(&mut child, limit);
-    let text = reading.map_err(|_| Why::Failed)?.join();
-    match (ended, text) {
-        (Ok(true), Ok(Ok(text))) => Ok(String::from_utf8_lossy(&text).into_owned()),
-        (Err(why), _) => Err(why),
-        _ => Err(Why::Failed),
-    }
-}
-
-/// Whether it ended well.
-fn wait(child: &mut Child, limit: Duration) -> Result<bool, Why> {
-    let end = Instant::now() + limit;
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) => return Ok(status.success()),
-            Ok(None) if Instant::now() < end => std::thread::sleep(PAUSE),
-            Ok(None) | Err(_) => {
-                let _gone = child.kill();
-                let _gone = child.wait();
-                return Err(Why::TimedOut);
-            }
-        }
+    let output = run(Command::new(program).args(arguments), &[], limit).map_err(|e| match e.kind() {
+        io::ErrorKind::TimedOut => Why::TimedOut,
+        _ => Why::Failed,
+    })?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(Why::Failed)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     #[test]
