@@ -1,15 +1,15 @@
 //! The firewall that is in force: what the kernel holds, not what a file says.
 //!
-//! Source: libnftables-json(5). Counters and handles move or differ by chance; they are left out of the fingerprint, so
-//! that it changes only when somebody changed a rule.
-
-use std::fmt::Write as _;
+//! Source: libnftables-json(5). Counters and handles move or differ by chance, and what packets or time put into a set
+//! (our own flows that were stopped, others' lists of blocked addresses) comes and goes; both are left out of the
+//! fingerprint, so that it changes only when somebody changed a rule.
 
 use homeward_protocol::posture::fact::{Fact, Value, What, Why, text};
 use ring::digest::{SHA256, digest};
 use serde_json::Value as Json;
 
 use super::seen::Seen;
+use crate::attest::hex;
 
 /// What moves by itself, or is a number that the kernel gave.
 const MOVES: [&str; 6] = ["handle", "packets", "bytes", "metainfo", "expires", "used"];
@@ -52,12 +52,26 @@ pub fn nftables(seen: &Seen, printed: &str) -> Option<Vec<Fact>> {
 fn stripped(value: &Json) -> Json {
     match value {
         Json::Object(map) => {
-            let kept = map.iter().filter(|(key, _)| !MOVES.contains(&key.as_str()));
+            let filled = is_filled_by_itself(map);
+            let kept = map
+                .iter()
+                .filter(|(key, _)| !(MOVES.contains(&key.as_str()) || filled && *key == "elem"));
             Json::Object(kept.map(|(key, value)| (key.clone(), stripped(value))).collect())
         }
         Json::Array(all) => Json::Array(all.iter().map(stripped).collect()),
         other => other.clone(),
     }
+}
+
+/// A set or map whose elements have an end, or come from packets.
+fn is_filled_by_itself(set: &serde_json::Map<String, Json>) -> bool {
+    let flag = |flag: &Json| matches!(flag.as_str(), Some("timeout" | "dynamic"));
+    let flags = match set.get("flags") {
+        Some(Json::Array(all)) => all.iter().any(flag),
+        Some(one) => flag(one),
+        None => false,
+    };
+    flags || set.contains_key("timeout")
 }
 
 /// There is no `nft` here: what `/proc/net/ip_tables_names` says of the older way.
@@ -67,14 +81,6 @@ pub fn without_nft(seen: &Seen, tables: Option<&str>) -> Vec<Fact> {
         _ => Value::Unknown(Why::NotThere),
     };
     vec![seen.one(What::Firewall, value)]
-}
-
-/// Lower case hex.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _always_fits = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]
@@ -106,6 +112,29 @@ mod tests {
         assert_eq!(said[..3], ["nftables", "1", "dropped"]);
         assert_eq!(nftables(&seen(), &ruleset(99, 22)).expect("reads"), facts);
         assert_ne!(nftables(&seen(), &ruleset(1, 23)).expect("reads")[3], facts[3]);
+    }
+
+    #[test]
+    fn what_packets_put_into_a_set_does_not_change_the_fingerprint_and_what_a_person_did_does() {
+        let with = |flags: &str, elements: &str| {
+            let set = format!(
+                r#"{{"set": {{"family": "inet", "name": "s", "table": "homeward", "type": "ipv4_addr", {flags}
+                "handle": 2, "elem": [{elements}]}}}}"#
+            );
+            let text = ruleset(1, 22).replacen(r#"{"table""#, &format!(r#"{set}, {{"table""#), 1);
+            nftables(&seen(), &text).expect("reads")[3].clone()
+        };
+        for flags in [
+            r#""flags": ["timeout"], "timeout": 3600,"#,
+            r#""flags": ["dynamic"],"#,
+            r#""flags": "timeout","#,
+        ] {
+            let element = r#"{"elem": {"val": "192.0.2.7", "expires": 9}}"#;
+            assert_eq!(with(flags, ""), with(flags, element), "{flags}");
+        }
+        let constant = r#""flags": ["interval"],"#;
+        assert_ne!(with(constant, ""), with(constant, r#""192.0.2.7""#));
+        assert_ne!(with(constant, ""), with("", ""));
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use homeward_protocol::posture::fact::{Fact, Value, What, text};
 use homeward_protocol::posture::inventory::{Component, Kind};
 
-use super::firewall::hex;
 use super::seen::Seen;
 use super::setuid::Origin;
+use crate::attest::hex;
 
 /// Version, fingerprint, and how the file stands to its package. A program that came with no package (built by hand, put
 /// there by an update of its own) is held against nothing here: the server knows the fingerprints of releases.

@@ -3,7 +3,7 @@
 //! Source: proc(5), `/proc/net/{tcp,tcp6,udp,udp6}`: addresses are 32-bit words in the machine's own byte order, hex.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use homeward_protocol::posture::fact::{Fact, Value, What, Why, text};
 
@@ -32,6 +32,8 @@ impl Table {
 pub struct Listening {
     /// How it is named: `tcp/0.0.0.0:22`.
     pub name: String,
+    /// Where it listens.
+    pub at: SocketAddr,
     /// The kernel's number of it.
     pub inode: u64,
 }
@@ -58,6 +60,7 @@ pub fn listening(table: Table, text: &str) -> Vec<Listening> {
         let asks = table == Table::Udp && port >= GIVEN && address.is_unspecified();
         (state == wanted && !asks).then(|| Listening {
             name: format!("{}/{address}:{port}", table.name()),
+            at: SocketAddr::new(address, port),
             inode: fields.get(9).and_then(|inode| inode.parse().ok()).unwrap_or(0),
         })
     };

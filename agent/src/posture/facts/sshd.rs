@@ -48,15 +48,20 @@ const TOLD: [&str; 36] = [
     "x11forwarding",
 ];
 
-/// The settings, one fact each. A setting that stands in several lines is a list.
-pub fn settings(seen: &Seen, printed: &str) -> Vec<Fact> {
+/// What `sshd -T` printed: each setting with its values, several when it stands in several lines.
+pub fn values(printed: &str) -> BTreeMap<&str, Vec<&str>> {
     let mut found: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for line in printed.lines() {
         let (name, value) = line.split_once(' ').unwrap_or((line, ""));
-        if let Some(told) = TOLD.iter().find(|told| **told == name) {
-            found.entry(told).or_default().push(value.trim());
-        }
+        found.entry(name).or_default().push(value.trim());
     }
+    found
+}
+
+/// The settings, one fact each. A setting that stands in several lines is a list.
+pub fn settings(seen: &Seen, printed: &str) -> Vec<Fact> {
+    let mut found = values(printed);
+    found.retain(|name, _| TOLD.contains(name));
     let one = |(name, values): (&str, Vec<&str>)| {
         let value = match values.as_slice() {
             [one] if one.len() > homeward_protocol::posture::MAX_TEXT => Value::list(one.split(',')),

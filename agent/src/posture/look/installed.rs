@@ -15,8 +15,8 @@ use md5::{Digest as _, Md5};
 use ring::digest::{Context, SHA256};
 
 use super::{disks, files};
+use crate::attest::hex;
 use crate::posture::facts::disks::{Mounted, mounted};
-use crate::posture::facts::firewall::hex;
 use crate::posture::facts::setuid::{Origin, SetId, checksum, spellings};
 
 /// Where dpkg says what each package installed.

@@ -1,6 +1,7 @@
 //! Shell: opens what a question stands for, and makes facts of it.
 //!
-//! [`open`] needs the rights, [`Opened::facts`] does not: between the two the helper gives them up.
+//! [`open`] needs the rights, [`Opened::facts`] does not: between the two the helper gives them up. What needs none is
+//! asked afterwards.
 #![expect(clippy::disallowed_methods, reason = "shell: reads the box's files")]
 
 use std::collections::BTreeMap;
@@ -47,12 +48,12 @@ pub enum Opened {
     Sockets(Vec<Listening>, BTreeMap<u64, Vec<String>>),
     /// What is mounted.
     Mounts(String),
-    /// What `chronyc`, and what `timedatectl` printed.
-    Time(Result<String, Why>, Result<String, Why>, Option<String>),
+    /// What `chronyc` and `timedatectl` print: they need no rights.
+    Time,
     /// Adapter, device, and the file of its key.
     Bonds(Option<Vec<(String, BleAddress, File)>>),
-    /// What `apt-get` printed.
-    Updates(Result<String, Why>),
+    /// What `apt-get` prints: it needs no rights.
+    Updates,
     /// Programs with the rights of others, and where each comes from.
     SetUid(Walked, BTreeMap<String, Origin>),
 }
@@ -69,17 +70,9 @@ pub fn open(question: Question) -> Opened {
         ),
         Question::Sockets => Opened::Sockets(all_sockets(), owners()),
         Question::Mounts => Opened::Mounts(disks::mountinfo()),
-        Question::Time => Opened::Time(
-            printed("chronyc", &["-c", "tracking"], SHORT),
-            printed("timedatectl", &["show"], SHORT),
-            printed("timedatectl", &["show-timesync"], SHORT).ok(),
-        ),
+        Question::Time => Opened::Time,
         Question::Bonds => Opened::Bonds(bonds(Path::new("/var/lib/bluetooth"))),
-        Question::Updates => Opened::Updates(printed(
-            "apt-get",
-            &["-s", "-q", "-o", "Debug::NoLocking=true", "dist-upgrade"],
-            LONG,
-        )),
+        Question::Updates => Opened::Updates,
         Question::SetUid => {
             let walked = walk();
             let paths: Vec<String> = walked.found.iter().map(|one| one.path.clone()).collect();
@@ -114,11 +107,12 @@ impl Opened {
                 sockets::facts(&Seen::new(at, "/proc/net, /proc/PID/fd"), &all, Some(&owners))
             }
             Opened::Mounts(mountinfo) => disks::facts(at, &mountinfo),
-            Opened::Time(chrony, show, timesync) => of_time(at, chrony, show, timesync.as_deref()),
+            Opened::Time => of_time(at),
             Opened::Bonds(all) => of_bonds(at, all),
-            Opened::Updates(printed) => {
+            Opened::Updates => {
                 let seen = Seen::new(at, "apt-get -s dist-upgrade");
-                printed.map_or_else(
+                let words = ["-s", "-q", "-o", "Debug::NoLocking=true", "dist-upgrade"];
+                printed("apt-get", &words, LONG).map_or_else(
                     |why| vec![seen.unknown(What::Updates, why)],
                     |text| updates::apt(&seen, &text),
                 )
@@ -250,16 +244,17 @@ fn owners() -> BTreeMap<u64, Vec<String>> {
     owners
 }
 
-fn of_time(
-    at: Timestamp,
-    chrony: Result<String, Why>,
-    show: Result<String, Why>,
-    timesync: Option<&str>,
-) -> Vec<Fact> {
-    match (chrony, show) {
-        (Ok(tracking), _) => timing::chrony(&Seen::new(at, "chronyc tracking"), &tracking),
-        (Err(_), Ok(show)) => timing::systemd(&Seen::new(at, "timedatectl"), &show, timesync),
-        (Err(_), Err(why)) => vec![Seen::new(at, "timedatectl").unknown(What::TimeSource, why)],
+fn of_time(at: Timestamp) -> Vec<Fact> {
+    if let Ok(tracking) = printed("chronyc", &["-c", "tracking"], SHORT) {
+        return timing::chrony(&Seen::new(at, "chronyc tracking"), &tracking);
+    }
+    let seen = Seen::new(at, "timedatectl");
+    match printed("timedatectl", &["show"], SHORT) {
+        Ok(show) => {
+            let timesync = printed("timedatectl", &["show-timesync"], SHORT).ok();
+            timing::systemd(&seen, &show, timesync.as_deref())
+        }
+        Err(why) => vec![seen.unknown(What::TimeSource, why)],
     }
 }
 
