@@ -88,6 +88,8 @@ pub enum State {
 pub struct Online {
     /// Since when.
     pub since: Timestamp,
+    /// When it was dialled.
+    pub dialed: Uptime,
     /// Envelopes without an acknowledgement, in the order of sending.
     flights: VecDeque<Flight>,
     /// What each lane sends next.
@@ -136,7 +138,8 @@ pub enum Input {
     Settled(Ack, Settled),
     /// The server says "look now".
     Hint(Vec<u8>),
-    /// There is a new certificate: what is connected with the old one should change over.
+    /// There is a new certificate, or something else to connect anew for: what is connected, or being connected,
+    /// changes over.
     NewCertificate,
     /// The agent is to stop.
     Stop,
@@ -176,6 +179,7 @@ pub struct Session {
     limits: Limits,
     ledger: Ledger,
     failures: u32,
+    dialed: Uptime,
     down: Option<(Timestamp, Cause)>,
     dice: u64,
     surprises: u64,
@@ -190,6 +194,7 @@ impl Session {
             limits,
             ledger,
             failures: 0,
+            dialed: now.uptime,
             down: down.map(|at| (at, Cause::NotRunning)),
             dice: dice | 1,
             surprises: 0,
@@ -244,8 +249,7 @@ impl Session {
                 Vec::new()
             }
             (State::Offline { retry_at }, Input::Tick) if now.uptime >= *retry_at => {
-                self.state = State::Dialing;
-                vec![Effect::Dial]
+                vec![self.dial(now)]
             }
             (State::Dialing, Input::Admitted) => self.admitted(now),
             (State::Dialing | State::Online(_), Input::Lost(cause)) => self.lost(cause, now),
@@ -277,9 +281,9 @@ impl Session {
             (State::Online(_), Input::Ack(ack)) => vec![Effect::Settle(ack)],
             (State::Online(_), Input::Settled(ack, settled)) => self.settled(ack, settled, now),
             (State::Online(_), Input::Hint(word)) => self.hint(&word),
-            (State::Online(_), Input::NewCertificate) => {
-                self.state = State::Dialing;
-                vec![Effect::HangUp, Effect::Dial]
+            // Also what is being dialled: it was begun with the old one.
+            (State::Dialing | State::Online(_), Input::NewCertificate) => {
+                vec![Effect::HangUp, self.dial(now)]
             }
             (State::Offline { .. }, Input::NewCertificate) => {
                 self.failures = 0;
@@ -293,9 +297,16 @@ impl Session {
         }
     }
 
+    fn dial(&mut self, now: Moment) -> Effect {
+        self.state = State::Dialing;
+        self.dialed = now.uptime;
+        Effect::Dial
+    }
+
     fn admitted(&mut self, now: Moment) -> Vec<Effect> {
         self.state = State::Online(Online {
             since: now.at,
+            dialed: self.dialed,
             flights: VecDeque::new(),
             cursors: Lane::ALL.map(|lane| self.ledger.lane(lane).oldest),
             sent_at: [now.uptime; 3],

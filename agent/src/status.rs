@@ -10,7 +10,7 @@ use homeward_protocol::envelope::Lane;
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::link::Cause;
 use homeward_protocol::posture::{KeyFacts, KeyPlace, Sealing, SensorHeard};
-use homeward_protocol::time::Timestamp;
+use homeward_protocol::time::{Timestamp, Uptime};
 use serde::{Deserialize, Serialize};
 
 use crate::outbox::Ledger;
@@ -29,6 +29,9 @@ const STALE_MS: i64 = 180_000;
 pub struct LinkStatus {
     /// Since when it is connected, if it is.
     pub connected_since: Option<Timestamp>,
+    /// When the connection that stands was dialled: of no meaning outside this run.
+    #[serde(skip)]
+    pub dialed: Option<Uptime>,
     /// Since when and why it is not, if it is not.
     pub down: Option<(Timestamp, Cause)>,
     /// When the server last acknowledged anything.

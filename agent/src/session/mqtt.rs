@@ -440,17 +440,19 @@ impl Link {
     }
 
     fn tell(&self, session: &Session) {
-        let connected_since = match session.state() {
-            State::Online(online) => Some(online.since),
-            _ => None,
+        let (connected_since, dialed) = match session.state() {
+            State::Online(online) => (Some(online.since), Some(online.dialed)),
+            _ => (None, None),
         };
         let down = session.down();
         let surprises = session.surprises();
         self.status.send_if_modified(|status| {
             let changed = status.connected_since != connected_since
+                || status.dialed != dialed
                 || status.down != down
                 || status.surprises != surprises;
             status.connected_since = connected_since;
+            status.dialed = dialed;
             status.down = down;
             status.surprises = surprises;
             changed

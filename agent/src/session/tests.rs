@@ -47,6 +47,20 @@ fn ack(lane: Lane, up_to: u64) -> Ack {
 }
 
 #[test]
+fn what_is_being_dialled_for_the_old_is_dialled_anew() {
+    let mut session = Session::new(Limits::default(), ledger([0; 3]), None, 7, moment(0));
+    assert_eq!(session.handle(Input::Tick, moment(0)), [Effect::Dial]);
+    let effects = session.handle(Input::NewCertificate, moment(5));
+    assert_eq!(effects, [Effect::HangUp, Effect::Dial]);
+    session.handle(Input::Admitted, moment(9));
+    let State::Online(online) = session.state() else {
+        panic!("let in")
+    };
+    assert_eq!(online.dialed, Uptime(5), "not when it was let in");
+    assert_eq!(session.surprises(), 0);
+}
+
+#[test]
 fn alarms_overtake_readings() {
     let (mut session, effects) = online([0, 500, 3]);
     assert_eq!(effects, [Effect::Subscribe, Effect::Send(Lane::Vital, Seq(1))]);
