@@ -82,7 +82,8 @@ pub enum Audience {
 pub enum OnExpiry {
     /// The policy goes on holding, and every report says that it has expired.
     Keep,
-    /// The strict one: the network for vital flows only, no writes, no tunnels, no pairing.
+    /// The strict one: the network for vital flows only. It asks for no writes, no tunnels and no pairing too, which a box
+    /// reports as not enforceable as long as it cannot hold them.
     Strict,
 }
 

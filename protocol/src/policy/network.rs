@@ -1,7 +1,7 @@
 //! Rules of the network: what the box may reach, who may reach it, and what each device behind it may do.
 //!
 //! Whatever these rules say, a box keeps its *vital flows*: what its own configuration needs to read its sensors. What
-//! leads to the fleet server is kept as [`Outbound::fleet`] says.
+//! leads to the fleet server is kept as [`Outbound::fleet`] says, and always to the doors that the box knows.
 
 use std::fmt;
 
@@ -65,7 +65,8 @@ impl fmt::Display for Flow {
 pub struct Outbound {
     /// The hazard that this rule guards against.
     pub hazard: HazardId,
-    /// Where the fleet server may be. Empty: anywhere, by the agent's own user and on the server's ports only.
+    /// Where the fleet server may be, by the agent's own user and on the server's ports only, beside the doors that the
+    /// box knows, which stay open to it. Empty: anywhere.
     #[serde(default)]
     pub fleet: Vec<Net>,
     /// Whom the box may ask for names; empty: anybody, on port 53.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::net::{Net, Ports};
 use super::network::Protocol;
 use crate::grade::Grade;
-use crate::id::{EntryName, HazardId, SensorId};
+use crate::id::{HazardId, SensorId};
 use crate::posture::ShortText;
 
 /// What is done about a change that somebody made by hand.
@@ -491,22 +491,4 @@ pub struct SilentAfter {
     pub sensor: SensorId,
     /// Without a value for so long, minutes, 1 to 10080 (a week).
     pub minutes: u16,
-}
-
-/// A name that a rule gives to one of its entries, for whoever builds lists of them.
-pub trait Named {
-    /// The name, unique within its list.
-    fn name(&self) -> &EntryName;
-}
-
-impl Named for super::network::Flow {
-    fn name(&self) -> &EntryName {
-        &self.name
-    }
-}
-
-impl Named for super::network::Device {
-    fn name(&self) -> &EntryName {
-        &self.name
-    }
 }
