@@ -86,6 +86,9 @@ pub struct Saved {
     pub returned: Option<(Returned, u8)>,
     /// Something was set on this box once: it is to be kept in order, or taken away.
     pub touched: bool,
+    /// What was kept could not be read, or is not believed any more, and no policy was confirmed since.
+    #[serde(default)]
+    pub unreadable: bool,
 }
 
 /// What the server sent down about policies.
@@ -183,12 +186,13 @@ pub struct Policies {
     saved: Saved,
     good: Option<Held>,
     trial: Option<(Held, Trial)>,
-    unreadable: bool,
     refused: Option<Refused>,
     /// What was set completely in this run.
     applied: Option<Target>,
     /// Each point's rules as they were read back when the table was set.
     table: Option<BTreeMap<String, String>>,
+    /// What sshd said of itself when its file was set.
+    sshd: Option<BTreeMap<String, String>>,
     observed: Observed,
     since: BTreeMap<PointId, (Standing, Timestamp)>,
     look_at: Uptime,
@@ -205,16 +209,20 @@ pub struct Policies {
 impl Policies {
     /// After a start. `saved` is what was kept; none when it is there and cannot be read.
     pub fn resume(saved: Option<Saved>, me: Me, now: Moment) -> (Policies, Vec<Effect>) {
-        let unreadable = saved.is_none();
+        let saved = saved.unwrap_or_else(|| Saved {
+            touched: true,
+            unreadable: true,
+            ..Saved::default()
+        });
         let mut this = Policies {
             me,
-            saved: saved.unwrap_or_default(),
+            saved,
             good: None,
             trial: None,
-            unreadable,
             refused: None,
             applied: None,
             table: None,
+            sshd: None,
             observed: Observed::default(),
             since: BTreeMap::new(),
             look_at: now.uptime,
@@ -224,7 +232,6 @@ impl Policies {
             unsaved: false,
             looked: false,
         };
-        this.saved.touched |= unreadable;
         this.believe();
         let mut effects = this.resume_trial(now);
         effects.extend(this.set(now));
@@ -246,7 +253,7 @@ impl Policies {
             .good
             .as_ref()
             .and_then(|offer| held(offer, &self.me.roots));
-        self.unreadable |= self.saved.good.is_some() && self.good.is_none();
+        self.saved.unreadable |= self.saved.good.is_some() && self.good.is_none();
         let trial = self
             .saved
             .trial
@@ -294,7 +301,7 @@ impl Policies {
     pub fn effective(&self, at: Timestamp) -> (Basis, Option<Policy>) {
         let held = self.trial.as_ref().map(|(held, _)| held).or(self.good.as_ref());
         let (basis, policy) = match held.map(Held::policy) {
-            None if self.unreadable => (Basis::StrictUnreadable, Some(tightened(None))),
+            None if self.saved.unreadable => (Basis::StrictUnreadable, Some(tightened(None))),
             None => (Basis::Nothing, None),
             Some(policy) if at.ms < policy.expires.ms() => (Basis::Signed, Some(policy.clone())),
             Some(policy) => match policy.on_expiry {
@@ -331,10 +338,28 @@ impl Policies {
             Input::Failed(step, why) => self.failed(step, &why, now),
             Input::Set(step, answer) => self.was_set(step, answer, now),
             Input::Seen(observed) => self.seen(*observed, now),
-            Input::Roots(roots) => {
-                self.me.roots = roots;
-                Vec::new()
+            Input::Roots(roots) => self.rooted(roots, now),
+        }
+    }
+
+    /// What is kept is believed by the roots of now: what that changes is set at the look that follows.
+    fn rooted(&mut self, roots: Vec<PublicKey>, now: Moment) -> Vec<Effect> {
+        self.me.roots = roots;
+        let before = self.saved.clone();
+        let trial = self.trial.take();
+        self.believe();
+        match (trial, &mut self.trial) {
+            (Some((_, stands)), Some((_, trial))) => *trial = stands,
+            (Some(_), None) => {
+                let why = ShortText::cut("its signatures are not believed any more");
+                self.give_up(ReturnCause::StepFailed(why), now);
             }
+            (None, _) => {}
+        }
+        if self.saved == before {
+            vec![Effect::Look]
+        } else {
+            vec![self.save(), Effect::Look]
         }
     }
 
@@ -422,7 +447,7 @@ impl Policies {
                 self.saved.good = Some(held.offer.clone());
                 self.saved.trial = None;
                 self.saved.returned = None;
-                self.unreadable = false;
+                self.saved.unreadable = false;
                 self.good = Some(held);
                 vec![self.save()]
             }
@@ -476,17 +501,21 @@ impl Policies {
 
     /// What sets the box to what is wanted now; nothing on a box that never had a policy or an order.
     fn set(&mut self, now: Moment) -> Vec<Effect> {
+        self.set_parts(now, &[Step::Sshd, Step::Network])
+    }
+
+    fn set_parts(&mut self, now: Moment, parts: &[Step]) -> Vec<Effect> {
         if !self.saved.touched {
             return Vec::new();
         }
         let target = self.target(now.at);
-        let effects = vec![
-            Effect::Ask(Step::Sshd, Request::SetSshd(target.sshd.clone())),
-            Effect::Ask(
-                Step::Network,
-                Request::SetNetwork(target.network.clone().map(Box::new)),
-            ),
-        ];
+        let request = |part: &Step| match part {
+            Step::Sshd => Some(Request::SetSshd(target.sshd.clone())),
+            Step::Network => Some(Request::SetNetwork(target.network.clone().map(Box::new))),
+            Step::Save => None,
+        };
+        let ask = |part: &Step| Some(Effect::Ask(*part, request(part)?));
+        let effects = parts.iter().filter_map(ask).collect();
         self.setting = Some(target);
         self.applied = None;
         effects
@@ -509,6 +538,10 @@ impl Policies {
                 Vec::new()
             }
             (Step::Sshd, _) => {
+                self.sshd = match &answer {
+                    Answer::Sshd(seen) => Some(seen.clone()),
+                    _ => None,
+                };
                 self.observed.sshd = Part::Said(answer);
                 Vec::new()
             }
@@ -575,34 +608,53 @@ impl Policies {
         let ours =
             matches!(&self.observed.network, Part::Said(Answer::Network(table)) if !table.points.is_empty());
         self.saved.touched |= ours;
+        if self.me.needs.by_name() {
+            self.me.needs.resolvers.clone_from(&self.observed.facts.resolvers);
+        }
         if !self.saved.touched || now.uptime < self.set_again_at || self.setting.is_some() {
             return Vec::new();
         }
         let target = self.target(now.at);
-        if self.applied.as_ref() == Some(&target) && !self.to_put_back(&target) {
+        let parts = self.to_set(&target);
+        if parts.is_empty() {
             return Vec::new();
         }
         // A setting that somebody else changes all the time is not fought faster than this.
         self.set_again_at = now.uptime.plus(LOOK);
-        self.set(now)
+        self.set_parts(now, &parts)
     }
 
-    /// Whether something that is to be put back was changed.
-    fn to_put_back(&self, target: &Target) -> bool {
-        let network = match (&self.observed.network, &self.table) {
+    /// The parts that are not set to what is wanted, or were changed and are to be put back. A table that is set anew
+    /// forgets what it stopped, so it is left alone when it stands.
+    fn to_set(&self, target: &Target) -> Vec<Step> {
+        let applied = self.applied.as_ref();
+        let sshd = applied.is_none_or(|applied| applied.sshd != target.sshd) || self.sshd_drifted(target);
+        let network = applied.is_none_or(|applied| applied.network != target.network);
+        let network = network || self.network_drifted(target);
+        let parts = [(Step::Sshd, sshd), (Step::Network, network)];
+        parts
+            .into_iter()
+            .filter_map(|(part, due)| due.then_some(part))
+            .collect()
+    }
+
+    fn network_drifted(&self, target: &Target) -> bool {
+        match (&self.observed.network, &self.table) {
             (Part::Said(Answer::Network(is)), Some(was)) => is.points != *was,
-            (Part::Said(Answer::Network(_)), None) => target.network.is_some(),
+            (Part::Said(Answer::Network(is)), None) => target.network.is_some() || !is.points.is_empty(),
             _ => false,
+        }
+    }
+
+    /// What stands as it did right after setting is not set again: setting does not change it.
+    fn sshd_drifted(&self, target: &Target) -> bool {
+        let (Some(rule), Part::Said(Answer::Sshd(seen))) = (&target.sshd, &self.observed.sshd) else {
+            return false;
         };
-        let sshd = target.sshd.as_ref().is_some_and(|rule| {
-            let Part::Said(Answer::Sshd(seen)) = &self.observed.sshd else {
-                return false;
-            };
-            let points = sshd::SETTINGS.iter().map(|(_, item)| item);
-            rule.on_drift == OnDrift::PutBack
-                && !points.into_iter().all(|item| sshd::observed(rule, item, seen).1)
-        });
-        network || sshd
+        let mut items = sshd::SETTINGS.iter().map(|(_, item)| item);
+        rule.on_drift == OnDrift::PutBack
+            && self.sshd.as_ref() != Some(seen)
+            && !items.all(|item| sshd::observed(rule, item, seen).1)
     }
 
     /// What this box says of its policy. Remembers since when each point stands as it does.

@@ -13,11 +13,13 @@ use std::time::{Duration, Instant};
 
 use homeward_agent::policy::ask::{Answer, Request, Table, Way};
 use homeward_agent::policy::rules::{Needs, Network, Vital};
+use homeward_agent::policy::sshd;
+use homeward_agent::policy::standing::{Observed, Part, find};
 use homeward_agent::policy::tighten::tightened;
-use homeward_agent::policy::{nftables, sshd};
 use homeward_protocol::policy::Policy;
 use homeward_protocol::policy::check::check;
-use homeward_protocol::policy::rules::Sshd;
+use homeward_protocol::policy::rules::{May, Sshd};
+use homeward_protocol::policy::state::Standing;
 use homeward_tests::netns::{Netns, Place, Running};
 use homeward_tests::programs::{binary, finish};
 use homeward_tests::shared;
@@ -73,6 +75,7 @@ fn rules(policy: &Policy) -> Network {
             peer: Some("10.20.0.7".parse().expect("a network")),
             port: 502,
         }],
+        resolvers: Vec::new(),
     };
     Network::of(policy, &needs).expect("it rules the network")
 }
@@ -169,6 +172,110 @@ while True:
         c.close()
 ";
 
+/// Answers each line over TCP, each datagram over UDP, and says something to everybody ten times a second.
+const SPEAK: &str = "
+import selectors, socket, sys, time
+sel, peers, ports = selectors.DefaultSelector(), [], sys.argv[1:]
+def add(s, what):
+    s.setblocking(False)
+    sel.register(s, selectors.EVENT_READ, what)
+for port in ports:
+    add(socket.create_server(('', int(port))), 'take')
+    u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    u.bind(('', int(port)))
+    add(u, 'datagram')
+print('ready', flush=True)
+due = time.monotonic()
+while True:
+    for key, _ in sel.select(0.05):
+        s = key.fileobj
+        try:
+            if key.data == 'take':
+                c, _ = s.accept()
+                add(c, 'line')
+                peers.append(c.send)
+            elif key.data == 'datagram':
+                data, who = s.recvfrom(1000)
+                s.sendto(b'answer ' + data, who)
+                peers.append(lambda b, s=s, who=who: s.sendto(b, who))
+            else:
+                data = s.recv(1000)
+                if data: s.send(b'answer ' + data)
+                else: sel.unregister(s)
+        except OSError:
+            pass
+    if time.monotonic() > due:
+        due = time.monotonic() + 0.1
+        for say in peers:
+            try: say(b'by itself\\n')
+            except OSError: pass
+";
+
+/// Holds a flow open. For each word: `go` sends a line and says whether it was answered, `hear` says whether anything
+/// comes by itself.
+const HOLD: &str = "
+import os, socket, sys, time
+'x'.encode('idna')
+udp, address, port = sys.argv[1] == 'udp', sys.argv[2], int(sys.argv[3])
+if len(sys.argv) > 4: os.setuid(int(sys.argv[4]))
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM)
+s.settimeout(10)
+s.connect((address, port))
+s.settimeout(0.1)
+def come(word, limit):
+    end, got = time.monotonic() + limit, b''
+    while time.monotonic() < end:
+        try: got += s.recv(65536)
+        except OSError: time.sleep(0.05)
+        if word in got: return True
+    return False
+count = 0
+for word in sys.stdin:
+    if word == 'go\\n':
+        count += 1
+        try: s.send(b'%d!\\n' % count)
+        except OSError: pass
+        good = come(b'answer %d!' % count, 3)
+    else:
+        come(b'nothing that is said', 0.3)
+        good = come(b'by itself', 1.5)
+    print('yes' if good else 'no', flush=True)
+";
+
+/// A flow that is held open.
+struct Held {
+    _running: Running,
+    words: std::process::ChildStdin,
+    said: BufReader<std::process::ChildStdout>,
+}
+
+impl Held {
+    fn open(home: &Netns, place: Place, args: &[&str]) -> Held {
+        use std::process::Stdio;
+        let mut command = home.command(place, "python3");
+        command
+            .args(["-c", HOLD])
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut child = command.spawn().expect("it starts");
+        let (words, said) = (child.stdin.take(), child.stdout.take());
+        Held {
+            _running: Running(child),
+            words: words.expect("it was piped"),
+            said: BufReader::new(said.expect("it was piped")),
+        }
+    }
+
+    fn says(&mut self, word: &str) -> bool {
+        use std::io::Write as _;
+        writeln!(self.words, "{word}").expect("it listens");
+        let mut line = String::new();
+        self.said.read_line(&mut line).expect("it speaks");
+        line == "yes\n"
+    }
+}
+
 fn python(home: &Netns, place: Place, script: &str, args: &[&str]) -> String {
     home.run(place, "python3", &[&["-c", script], args].concat())
 }
@@ -224,6 +331,86 @@ fn a_thousand_forbidden_flows_are_stopped_and_told_and_of_ten_thousand_readings_
 }
 
 #[test]
+fn what_was_open_before_ends_when_it_is_not_allowed_and_lives_on_when_it_is() {
+    let Some(home) = Netns::new("open") else { return };
+    let (_world, _said) = ready(&home, Place::World, SPEAK, &["5000", "8883", "80", "9000"]);
+    let (_box, _said) = ready(&home, Place::Box, SPEAK, &["22", "80"]);
+    let (_sensor, _said) = ready(&home, Place::Device, SPEAK, &["502", "80"]);
+    let agent = AGENT.to_string();
+    // Whether it lives under the policy, and whether in isolation.
+    let flows: [(Place, &[&str], bool, bool); 11] = [
+        (Place::Box, &["tcp", "203.0.113.1", "8883", &agent], true, true),
+        (Place::Box, &["tcp", "10.20.0.7", "502", &agent], true, true),
+        (Place::Device, &["tcp", "198.51.100.9", "5000"], true, false),
+        (Place::Household, &["tcp", "192.168.7.2", "22"], true, false),
+        (Place::Box, &["tcp", "203.0.113.1", "8883"], false, false),
+        (Place::Box, &["udp", "203.0.113.1", "9000"], false, false),
+        (Place::Device, &["udp", "203.0.113.1", "9000"], false, false),
+        (Place::Household, &["tcp", "192.168.7.2", "80"], false, false),
+        (Place::World, &["udp", "203.0.113.2", "80"], false, false),
+        (Place::World, &["tcp", "10.20.0.7", "80"], false, false),
+        (Place::World, &["udp", "10.20.0.7", "80"], false, false),
+    ];
+    let mut held: Vec<Held> = flows
+        .iter()
+        .map(|(place, args, ..)| Held::open(&home, *place, args))
+        .collect();
+    let mut asked = |when: &str, may: [bool; 11]| {
+        for ((one, (place, args, ..)), may) in held.iter_mut().zip(flows).zip(may) {
+            assert_eq!(one.says("go"), may, "{when}: {place:?} {args:?}");
+            // Not even what comes without being asked for, in the direction of answers.
+            let hears = one.says("hear");
+            let towards_box = place == Place::Box && args.len() == 3 && args[2] == "8883";
+            assert!(hears == may || towards_box, "{when}: {place:?} {args:?} hears");
+        }
+    };
+    asked("before", [true; 11]);
+    set(&home, Some(rules(&policy())));
+    asked("under the policy", flows.map(|flow| flow.2));
+    set(&home, Some(rules(&tightened(Some(&policy())))));
+    asked("isolated", flows.map(|flow| flow.3));
+    // The last packets of a flow belong to no process any more: no stopped flow is told of them.
+    let mine = |table: Table| {
+        table
+            .stopped
+            .into_iter()
+            .filter(|stop| stop.user == Some(AGENT))
+            .count()
+    };
+    assert_eq!(mine(seen(&home)), 0);
+    let closing = "
+import os, socket, sys
+'x'.encode('idna')
+os.setuid(int(sys.argv[1]))
+for _ in range(20):
+    s = socket.create_connection(('203.0.113.1', 8883), timeout=5)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    s.sendall(b'reading' * 20000)
+    s.close()
+print('sent')
+";
+    assert_eq!(python(&home, Place::Box, closing, &[&agent]), "sent\n");
+    assert_eq!(mine(seen(&home)), 0);
+}
+
+#[test]
+fn what_the_agent_sent_before_it_closed_arrives_whole() {
+    let Some(home) = Netns::new("closed") else { return };
+    set(&home, Some(rules(&tightened(Some(&policy())))));
+    let (_server, mut counted) = ready(&home, Place::World, COUNT, &["203.0.113.1", "8883", "10000"]);
+    let script = format!("import os, socket; 'x'.encode('idna'); os.setuid({AGENT})\n{SEND}");
+    let sending = home.start(
+        Place::Box,
+        "python3",
+        &["-c", &script, "203.0.113.1", "8883", "10000"],
+    );
+    let mut count = String::new();
+    counted.read_line(&mut count).expect("it speaks");
+    assert_eq!(count, "10000\n");
+    drop(sending);
+}
+
+#[test]
 fn the_household_stays_apart_and_each_reaches_only_what_is_listed() {
     let Some(home) = Netns::new("apart") else { return };
     let (_world, _said) = ready(&home, Place::World, LISTEN, &["5000", "7777", "8883", "80"]);
@@ -272,6 +459,21 @@ fn the_household_stays_apart_and_each_reaches_only_what_is_listed() {
         [Some(0), Some(AGENT)].into(),
         "a program of the box is told by its user"
     );
+    // What looks like DHCP and is none passes for nobody.
+    let stray = "
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+if len(sys.argv) > 1: s.bind(('', int(sys.argv[1])))
+try: print(s.sendto(b'x', ('203.0.113.1', 67)))
+except OSError: print('stopped')
+";
+    assert_eq!(python(&home, Place::Box, stray, &[]), "stopped\n");
+    assert_eq!(python(&home, Place::Box, stray, &["68"]), "1\n");
+    let told = seen(&home).stopped;
+    assert!(
+        told.iter().any(|stop| stop.way == Way::Out && stop.port == 67),
+        "{told:?}"
+    );
     // Isolated: what is vital stays, everything else ends.
     set(&home, Some(rules(&tightened(Some(&policy())))));
     for (place, address, port, user, may) in [
@@ -303,8 +505,22 @@ fn a_change_by_hand_is_seen_by_its_point_and_other_tables_are_left_alone() {
     );
     let before = set(&home, Some(rules(&policy())));
     assert_eq!(seen(&home).points, before.points);
-    for point in nftables::points_of(&rules(&policy())) {
-        assert!(before.points.contains_key(&point), "{point}");
+    let document = policy();
+    let how = |table: &Table, name: &str| {
+        let points = document.points();
+        let point = points
+            .iter()
+            .find(|point| point.id.to_string() == name)
+            .expect("a point");
+        let observed = Observed {
+            network: Part::Said(Answer::Network(table.clone())),
+            ..Observed::default()
+        };
+        find(point, &document, Some(&before.points), &observed).standing
+    };
+    for point in document.points() {
+        let name = point.id.to_string();
+        assert_eq!(how(&seen(&home), &name), Standing::Holds, "{name}");
     }
     home.run(
         Place::Box,
@@ -312,15 +528,27 @@ fn a_change_by_hand_is_seen_by_its_point_and_other_tables_are_left_alone() {
         &["insert rule inet homeward through ip daddr 198.51.100.1 accept"],
     );
     let after = seen(&home);
-    assert_ne!(
-        after.points.get("others"),
-        before.points.get("others"),
+    assert_eq!(
+        how(&after, "devices/others"),
+        Standing::Drifted,
         "a rule that is nobody's"
     );
+    assert_eq!(how(&after, "outbound/others"), Standing::Holds);
+    home.run(
+        Place::Box,
+        "nft",
+        &["insert rule inet homeward out accept comment \"outbound/flow/mine\""],
+    );
+    assert_eq!(
+        how(&seen(&home), "outbound/others"),
+        Standing::Drifted,
+        "under a point's name"
+    );
+    assert_eq!(how(&seen(&home), "outbound/flow/ntp"), Standing::Holds);
     set(&home, Some(rules(&policy())));
     assert_eq!(seen(&home).points, before.points, "put back");
     home.run(Place::Box, "nft", &["flush chain inet homeward out"]);
-    assert!(!seen(&home).points.contains_key("outbound/fleet"));
+    assert_eq!(how(&seen(&home), "outbound/fleet"), Standing::Drifted);
     home.run(Place::Box, "nft", &["delete table inet homeward"]);
     assert_eq!(seen(&home), Table::default());
     assert!(
@@ -456,7 +684,7 @@ fn sshd_is_set_read_back_and_a_setting_that_it_refuses_leaves_the_file_before() 
     };
     let answer = ask_here(&Request::SetSshd(Some(other)), &broken);
     assert!(
-        matches!(&answer, Answer::Failed(why) if why.contains("sshd refuses")),
+        matches!(&answer, Answer::Failed(why) if why.contains("NoSuchSetting")),
         "{answer:?}"
     );
     assert_eq!(fs::read_to_string(&file).expect("our file"), before);
@@ -473,6 +701,48 @@ fn sshd_is_set_read_back_and_a_setting_that_it_refuses_leaves_the_file_before() 
     assert!(!sshd::observed(&rule, "password-login", &seen).1);
     let answer = ask_here(&Request::SetSshd(None), &args);
     assert!(matches!(answer, Answer::Sshd(_)) && !file.exists(), "{answer:?}");
+    // A box that is stricter by itself stays so, whatever it is asked for.
+    fs::remove_file(folder.path().join("sshd_config.d/00-a.conf")).expect("ours");
+    let strict = "PasswordAuthentication no\nPermitRootLogin no\nMaxAuthTries 2\nAllowUsers nurse\nAllowTcpForwarding no";
+    let args = sshd_of(folder.path(), strict);
+    let open = Sshd {
+        password_login: Some(May::Yes),
+        tcp_forwarding: Some(May::Yes),
+        max_auth_tries: Some(9),
+        ..rule.clone()
+    };
+    let Answer::Sshd(by_itself) = ask_here(&Request::SeeSshd, &args) else {
+        panic!("not seen")
+    };
+    for _ in 0..2 {
+        let Answer::Sshd(seen) = ask_here(&Request::SetSshd(Some(open.clone())), &args) else {
+            panic!("not set")
+        };
+        let kept = [
+            "passwordauthentication",
+            "permitrootlogin",
+            "maxauthtries",
+            "allowusers",
+            "allowtcpforwarding",
+        ];
+        for name in kept {
+            assert_eq!(seen.get(name), by_itself.get(name), "{name}");
+        }
+    }
+    let none_left = ask_here(&Request::SetSshd(None), &args);
+    assert!(matches!(none_left, Answer::Sshd(_)) && !file.exists());
+    // An sshd that is not told of its new file has not got it.
+    let pid = folder.path().join("pid");
+    fs::write(&pid, "0x").expect("written");
+    let told = [
+        &args[..],
+        &["--sshd-pid".into(), pid.to_string_lossy().into_owned()],
+    ]
+    .concat();
+    assert!(matches!(
+        ask_here(&Request::SetSshd(Some(open.clone())), &told),
+        Answer::Sshd(_)
+    ));
     let none: Vec<String> = [&args[..], &["--sshd".into(), "/nonexistent".into()]].concat();
     let answer = ask_here(&Request::SetSshd(Some(rule)), &none);
     assert!(

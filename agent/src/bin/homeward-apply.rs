@@ -5,32 +5,32 @@
 //! file of sshd's. It can name no other table, file, program or argument.
 //!
 //! Arguments are no door: who starts this by hand has the rights that he has. `--sshd-config FILE --sshd-folder DIR
-//! --nft PROGRAM --sshd PROGRAM` are for tests, `--remove` takes away what was set, for whoever removes the package.
+//! --sshd-pid FILE --nft PROGRAM --sshd PROGRAM` are for tests.
 //!
 //! # Design
 //! The agent speaks with the network and must not be able to open the box's firewall at large, or to write files of the
-//! system. It can still ask this helper to loosen our own table: who has taken over the agent has our table. He has
-//! no more than that, and the box's own firewall still holds.
+//! system. It can still ask this helper to take away what policies tightened: our own table, and our own file of sshd's.
+//! The table stands beside the box's own firewall, which still holds, and the file is written by the helper with what is
+//! stricter than the box's sshd is by itself and nothing else: who has taken over the agent opens nothing that its box
+//! keeps closed.
 #![expect(clippy::disallowed_methods, reason = "shell: a socket, files and programs")]
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use homeward_agent::asked::line;
 use homeward_agent::policy::apply::Places;
-use homeward_agent::policy::ask::{Answer, MAX_LINE, Request};
+use homeward_agent::policy::ask::{MAX_LINE, Request};
 
 /// How long an asker may take for its question, and for hearing the answer.
 const LIMIT: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
-    let (places, remove) = places(std::env::args_os().skip(1));
-    if remove {
-        return removed(&places);
-    }
+    let places = places(std::env::args_os().skip(1));
     match serve(&places) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -40,15 +40,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn places(args: impl Iterator<Item = std::ffi::OsString>) -> (Places, bool) {
-    let (mut places, mut remove) = (Places::default(), false);
-    let mut args = args;
+fn places(mut args: impl Iterator<Item = std::ffi::OsString>) -> Places {
+    let mut places = Places::default();
     while let Some(arg) = args.next() {
         let slot = match arg.to_str() {
-            Some("--remove") => {
-                remove = true;
-                continue;
-            }
             Some("--nft") => &mut places.nft,
             Some("--sshd") => &mut places.sshd,
             Some("--sshd-config") => &mut places.sshd_config,
@@ -58,47 +53,15 @@ fn places(args: impl Iterator<Item = std::ffi::OsString>) -> (Places, bool) {
         };
         *slot = args.next().map(PathBuf::from).unwrap_or_default();
     }
-    (places, remove)
-}
-
-fn removed(places: &Places) -> ExitCode {
-    let mut code = ExitCode::SUCCESS;
-    for request in [Request::SetNetwork(None), Request::SetSshd(None)] {
-        if let Answer::Failed(why) = places.answer(&request) {
-            eprintln!("homeward-apply: {why}");
-            code = ExitCode::FAILURE;
-        }
-    }
-    code
+    places
 }
 
 fn serve(places: &Places) -> io::Result<()> {
     let mut peer = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let request: Request = serde_json::from_slice(&heard(&mut peer)?)?;
+    let request: Request = serde_json::from_str(&line(&mut peer, MAX_LINE, LIMIT)?)?;
     let answer = places.answer(&request);
-    let mut line = serde_json::to_vec(&answer)?;
-    line.push(b'\n');
+    let mut told = serde_json::to_vec(&answer)?;
+    told.push(b'\n');
     peer.set_write_timeout(Some(LIMIT))?;
-    peer.write_all(&line)
-}
-
-/// The question: one line, whole, in time.
-fn heard(peer: &mut UnixStream) -> io::Result<Vec<u8>> {
-    let end = Instant::now() + LIMIT;
-    let (mut line, mut piece) = (Vec::new(), vec![0; 64 * 1024]);
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        peer.set_read_timeout(Some(left))?;
-        let got = peer.read(&mut piece)?;
-        line.extend_from_slice(&piece[..got]);
-        if line.ends_with(b"\n") {
-            return Ok(line);
-        }
-        if got == 0 || line.len() > MAX_LINE {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "no end of its line"));
-        }
-    }
+    peer.write_all(&told)
 }

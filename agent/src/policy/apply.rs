@@ -5,10 +5,10 @@
 )]
 
 use std::fs;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
 use homeward_protocol::policy::rules::Sshd;
 use serde_json::Value;
@@ -16,11 +16,10 @@ use serde_json::Value;
 use super::ask::{Answer, Request, Table};
 use super::rules::Network;
 use super::{nftables, sshd};
+use crate::program::run;
 
 /// How long one program may take.
 const LIMIT: Duration = Duration::from_secs(10);
-/// Most bytes that a program's output may have.
-const MAX_OUTPUT: u64 = 16 << 20;
 /// Our file in the folder of drop-ins.
 const FILE: &str = "00-homeward.conf";
 
@@ -69,8 +68,12 @@ impl Places {
         }
         Places::present(&self.nft, "nft")?;
         let input = nftables::transaction(rules).to_string();
-        let output = run(Command::new(&self.nft).args(["-j", "-f", "-"]), input.as_bytes())
-            .map_err(|e| failed("nft", &e))?;
+        let output = run(
+            Command::new(&self.nft).args(["-j", "-f", "-"]),
+            input.as_bytes(),
+            LIMIT,
+        )
+        .map_err(|e| failed("nft", &e))?;
         if !output.status.success() {
             return Err(Answer::Failed(format!("nft: {}", first_line(&output.stderr))));
         }
@@ -85,7 +88,7 @@ impl Places {
     fn see_network(&self) -> Result<Table, Answer> {
         Places::present(&self.nft, "nft")?;
         let list = ["-j", "list", "table", "inet", nftables::TABLE];
-        let output = run(Command::new(&self.nft).args(list), &[]).map_err(|e| failed("nft", &e))?;
+        let output = run(Command::new(&self.nft).args(list), &[], LIMIT).map_err(|e| failed("nft", &e))?;
         if !output.status.success() {
             let said = first_line(&output.stderr);
             // No table is a state; anything else is a failure.
@@ -104,8 +107,7 @@ impl Places {
     fn set_sshd(&self, rule: Option<&Sshd>) -> Result<Answer, Answer> {
         let path = self.sshd_folder.join(FILE);
         let before = fs::read_to_string(&path).ok();
-        let wanted = rule.map(sshd::file);
-        if wanted.is_none() && before.is_none() {
+        if rule.is_none() && before.is_none() {
             return self
                 .see_sshd()
                 .or(Ok(Answer::NotHere("sshd is not installed".into())));
@@ -117,22 +119,39 @@ impl Places {
                 self.sshd_folder.display()
             )));
         }
-        if wanted != before {
-            write(&path, wanted.as_deref()).map_err(|e| failed("sshd's file", &e))?;
-            if let Err(refusal) = self.tested() {
-                // What was there before stands again, whatever became of the new one.
-                let _worse = write(&path, before.as_deref());
-                return Err(refusal);
-            }
-            self.reload();
+        if let Err(refusal) = self.replace_file(&path, rule, before.as_deref()) {
+            // What was there before stands again, whatever became of the new one.
+            let _worse = write(&path, before.as_deref());
+            return Err(refusal);
         }
         self.see_sshd()
     }
 
+    /// Puts the file of a rule in the place of the one before. What the box's sshd is by itself is asked while there is
+    /// none: for that moment it holds alone, and who starts then starts as the box has it.
+    fn replace_file(&self, path: &Path, rule: Option<&Sshd>, before: Option<&str>) -> Result<(), Answer> {
+        let written = |text: Option<&str>| write(path, text).map_err(|e| failed("sshd's file", &e));
+        written(None)?;
+        let wanted = match rule {
+            None => None,
+            Some(rule) => match self.see_sshd()? {
+                Answer::Sshd(without) => Some(sshd::file(rule, &without)),
+                other => return Err(other),
+            },
+        };
+        written(wanted.as_deref())?;
+        if wanted.as_deref() == before {
+            return Ok(());
+        }
+        self.tested()?;
+        self.reload()
+            .map_err(|e| failed("sshd was not told to read its files again", &e))
+    }
+
     fn tested(&self) -> Result<(), Answer> {
         let mut command = Command::new(&self.sshd);
-        let output =
-            run(command.arg("-t").arg("-f").arg(&self.sshd_config), &[]).map_err(|e| failed("sshd", &e))?;
+        let output = run(command.arg("-t").arg("-f").arg(&self.sshd_config), &[], LIMIT)
+            .map_err(|e| failed("sshd", &e))?;
         if output.status.success() {
             Ok(())
         } else {
@@ -146,25 +165,28 @@ impl Places {
     fn see_sshd(&self) -> Result<Answer, Answer> {
         Places::present(&self.sshd, "sshd")?;
         let mut command = Command::new(&self.sshd);
-        let output =
-            run(command.arg("-T").arg("-f").arg(&self.sshd_config), &[]).map_err(|e| failed("sshd", &e))?;
+        let output = run(command.arg("-T").arg("-f").arg(&self.sshd_config), &[], LIMIT)
+            .map_err(|e| failed("sshd", &e))?;
         if output.status.success() {
             Ok(Answer::Sshd(sshd::read(&String::from_utf8_lossy(&output.stdout))))
         } else {
-            Err(Answer::Failed(format!("sshd: {}", first_line(&output.stderr))))
+            Err(Answer::Failed(format!(
+                "sshd does not say its settings: {}",
+                first_line(&output.stderr)
+            )))
         }
     }
 
     /// A running sshd reads its files again; one that is started later reads them then.
-    fn reload(&self) {
+    fn reload(&self) -> io::Result<()> {
         let pid = fs::read_to_string(&self.sshd_pid).ok();
         let pid = pid
             .and_then(|text| text.trim().parse().ok())
             .and_then(rustix::process::Pid::from_raw);
-        if let Some(pid) = pid
-            && let Err(error) = rustix::process::kill_process(pid, rustix::process::Signal::HUP)
-        {
-            eprintln!("homeward-apply: sshd was not told to read its files again: {error}");
+        match pid.map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::HUP)) {
+            // The file may outlive the process that it names.
+            None | Some(Ok(()) | Err(rustix::io::Errno::SRCH)) => Ok(()),
+            Some(Err(error)) => Err(error.into()),
         }
     }
 
@@ -184,7 +206,10 @@ fn failed(what: &str, error: &io::Error) -> Answer {
 /// Puts `text` in the place of the file in one step, or takes the file away.
 fn write(path: &Path, text: Option<&str>) -> io::Result<()> {
     let Some(text) = text else {
-        return fs::remove_file(path);
+        return fs::remove_file(path).or_else(|e| match e.kind() {
+            io::ErrorKind::NotFound => Ok(()),
+            _ => Err(e),
+        });
     };
     // Not `.conf`: a half-written one is none of sshd's.
     let beside = path.with_extension("new");
@@ -198,53 +223,6 @@ fn write(path: &Path, text: Option<&str>) -> io::Result<()> {
         let _gone = fs::remove_file(&beside);
     }
     written
-}
-
-/// Runs a program with `input`, within its time and its size of output.
-fn run(command: &mut Command, input: &[u8]) -> io::Result<Output> {
-    command
-        .env_clear()
-        .env("LC_ALL", "C")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn()?;
-    let mut feed = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
-    let (out, err) = (child.stdout.take(), child.stderr.take());
-    let all = |from: Option<std::process::ChildStdout>| {
-        let mut bytes = Vec::new();
-        from.map_or(Ok(0), |from| from.take(MAX_OUTPUT).read_to_end(&mut bytes))
-            .map(|_| bytes)
-    };
-    let (stdout, stderr) = std::thread::scope(|scope| {
-        let stdout = scope.spawn(move || all(out));
-        let stderr = scope.spawn(move || {
-            let mut bytes = Vec::new();
-            err.map_or(Ok(0), |from| from.take(MAX_OUTPUT).read_to_end(&mut bytes))
-                .map(|_| bytes)
-        });
-        // A program that ends early does not read all: what it says tells why.
-        let _early = feed.write_all(input);
-        drop(feed);
-        let end = Instant::now() + LIMIT;
-        while child.try_wait()?.is_none() {
-            if Instant::now() >= end {
-                child.kill()?;
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let join = |bytes: std::thread::Result<io::Result<Vec<u8>>>| {
-            bytes.unwrap_or_else(|_| Err(io::Error::other("a reader ended")))
-        };
-        Ok::<_, io::Error>((join(stdout.join())?, join(stderr.join())?))
-    })?;
-    let status = child.wait()?;
-    Ok(Output {
-        status,
-        stdout,
-        stderr,
-    })
 }
 
 fn first_line(bytes: &[u8]) -> String {

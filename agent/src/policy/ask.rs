@@ -53,6 +53,8 @@ pub struct Table {
     pub points: BTreeMap<String, String>,
     /// Flows that were stopped within the last hour.
     pub stopped: Vec<Stop>,
+    /// How many more there were.
+    pub more: u32,
 }
 
 /// A flow that was stopped.

@@ -24,11 +24,16 @@ pub struct Helper {
 }
 
 impl Helper {
-    /// Asks. Fails when there is no helper, or it does not answer.
-    pub async fn ask(&self, request: &Request) -> io::Result<Answer> {
-        timeout(LIMIT, self.converse(request))
-            .await
-            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    /// Asks. A box without the socket has no helper; one that does not answer has failed.
+    pub async fn ask(&self, request: &Request) -> Answer {
+        let answer = timeout(LIMIT, self.converse(request)).await;
+        match answer.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            Ok(answer) => answer,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Answer::NotHere("no helper with rights".to_owned())
+            }
+            Err(error) => Answer::Failed(format!("the helper with rights: {error}")),
+        }
     }
 
     async fn converse(&self, request: &Request) -> io::Result<Answer> {
@@ -40,5 +45,34 @@ impl Helper {
         let most = u64::try_from(MAX_LINE).unwrap_or(u64::MAX);
         stream.take(most).read_to_end(&mut answer).await?;
         Ok(serde_json::from_slice(&answer)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_socket_that_is_not_there_is_no_helper() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let helper = Helper {
+            socket: folder.path().join("apply.sock"),
+        };
+        let none = helper.ask(&Request::SeeNetwork).await;
+        assert!(matches!(none, Answer::NotHere(_)), "{none:?}");
+        // One that is cut off in the middle of its answer.
+        let listener = UnixListener::bind(&helper.socket).expect("a socket");
+        let half = async {
+            let (mut peer, _) = listener.accept().await.expect("asked");
+            peer.write_all(b"{\"network\":").await.expect("it listens");
+        };
+        let (cut, ()) = tokio::join!(helper.ask(&Request::SeeNetwork), half);
+        assert!(matches!(cut, Answer::Failed(_)), "{cut:?}");
+        // The socket is left over.
+        drop(listener);
+        let refused = helper.ask(&Request::SeeNetwork).await;
+        assert!(matches!(refused, Answer::Failed(_)), "{refused:?}");
     }
 }

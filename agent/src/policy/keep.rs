@@ -8,8 +8,7 @@
 
 use std::collections::VecDeque;
 use std::fs;
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +19,7 @@ use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::{ClockTrust, Timestamp};
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use x509_parser::asn1_rs::FromDer as _;
@@ -31,6 +31,7 @@ use super::standing::{Facts, Observed, Part};
 use super::stopped::Told;
 use super::{Effect, Heard, Input, Moment, Policies, Saved, Step, look};
 use crate::clock::Clock;
+use crate::disk::replace;
 use crate::outbox::keeper::Outbox;
 use crate::status::LinkStatus;
 
@@ -94,8 +95,6 @@ impl Keeping {
             policies,
             stops: Told::default(),
             last: None,
-            // The connection that stood before the last change counts for nothing.
-            before: self.link.borrow().connected_since,
         };
         self.act(&mut state, effects).await;
         loop {
@@ -112,24 +111,14 @@ impl Keeping {
                     Some(Heard::Order(order)) => Input::Ordered(order),
                     None => return,
                 },
-                Ok(()) = self.link.changed() => match self.reached(&mut state) {
-                    Some(input) => input,
+                Ok(()) = self.link.changed() => match self.link.borrow_and_update().dialed {
+                    Some(dialed) => Input::Reached(dialed),
                     None => continue,
                 },
                 Ok(()) = self.trust.changed() => Input::Roots(roots(&self.trust.borrow_and_update())),
             };
             self.step(&mut state, input).await;
         }
-    }
-
-    /// A connection that was made since the last change.
-    fn reached(&mut self, state: &mut Running) -> Option<Input> {
-        let since = self.link.borrow_and_update().connected_since;
-        let new = since.is_some() && since != state.before;
-        if new {
-            state.before = since;
-        }
-        new.then(|| Input::Reached(self.clock.uptime()))
     }
 
     async fn step(&mut self, state: &mut Running, input: Input) {
@@ -169,10 +158,8 @@ impl Keeping {
     async fn perform(&mut self, state: &mut Running, effect: Effect) -> Option<Input> {
         match effect {
             Effect::Save(saved) => {
-                let written = serde_cbor::to_vec(&*saved)
-                    .map_err(io::Error::other)
-                    .and_then(|bytes| replace(&self.data.join(FILE), &bytes));
-                let error = written.err()?;
+                let bytes = serde_cbor::to_vec(&*saved).map_err(io::Error::other);
+                let error = self.keep(FILE, bytes).await.err()?;
                 tracing::error!(error = %error, "the policy could not be kept: {error}");
                 Some(Input::Failed(
                     Step::Save,
@@ -180,17 +167,13 @@ impl Keeping {
                 ))
             }
             Effect::Ask(step, request) => {
-                let answer = match self.helper.ask(&request).await {
-                    Ok(answer) => answer,
-                    Err(error) => Answer::NotHere(format!("no helper with rights: {error}")),
-                };
+                let answer = self.helper.ask(&request).await;
                 if let Answer::Failed(why) = &answer {
                     tracing::error!(policy.step = ?step, "a part of the policy could not be set: {why}");
                 }
                 Some(Input::Set(step, answer))
             }
             Effect::Reconnect => {
-                state.before = self.link.borrow().connected_since;
                 self.reconnect.send_modify(|count| *count += 1);
                 None
             }
@@ -200,30 +183,31 @@ impl Keeping {
 
     async fn look(&mut self, state: &mut Running) -> Observed {
         let now = self.clock.now();
-        let mut facts = self.facts.clone();
-        look::look(&mut facts, now.trust == ClockTrust::Synced);
+        let (mut facts, synced) = (self.facts.clone(), now.trust == ClockTrust::Synced);
+        let looking = spawn_blocking(move || {
+            look::look(&mut facts, synced);
+            facts
+        });
+        let facts = looking.await.unwrap_or_else(|_| self.facts.clone());
         if !state.policies.asks_helper() {
             return Observed {
                 facts,
                 ..Observed::default()
             };
         }
-        let network = self.ask(&Request::SeeNetwork).await;
-        if let Part::Said(Answer::Network(table)) = &network {
+        let network = self.helper.ask(&Request::SeeNetwork).await;
+        if let Answer::Network(table) = &network {
             let policy = state.policies.effective(now).1;
             let devices = policy.as_ref().and_then(|policy| policy.devices.as_ref());
-            for record in state.stops.news(&table.stopped, devices, now) {
+            for record in state.stops.news(table, devices, now) {
                 self.push(Item::Stopped(record), now).await;
             }
         }
-        let sshd = self.ask(&Request::SeeSshd).await;
-        Observed { network, sshd, facts }
-    }
-
-    async fn ask(&self, request: &Request) -> Part {
-        match self.helper.ask(request).await {
-            Ok(answer) => Part::Said(answer),
-            Err(error) => Part::NoHelper(error.to_string()),
+        let sshd = self.helper.ask(&Request::SeeSshd).await;
+        Observed {
+            network: Part::Said(network),
+            sshd: Part::Said(sshd),
+            facts,
         }
     }
 
@@ -242,11 +226,18 @@ impl Keeping {
         }
         if self.push(Item::Policy(Box::new(report.clone())), now).await {
             let shown = serde_json::to_vec_pretty(&report).map_err(io::Error::other);
-            if let Err(error) = shown.and_then(|bytes| replace(&self.data.join(STATE), &bytes)) {
+            if let Err(error) = self.keep(STATE, shown).await {
                 tracing::warn!(error = %error, "the policy's state could not be written for the command line");
             }
             state.last = Some(report);
         }
+    }
+
+    /// Waits for the disk on a thread where nobody else waits.
+    async fn keep(&self, name: &str, bytes: io::Result<Vec<u8>>) -> io::Result<()> {
+        let (path, bytes) = (self.data.join(name), bytes?);
+        let writing = spawn_blocking(move || replace(&path, &bytes));
+        writing.await.map_err(io::Error::other)?
     }
 
     async fn push(&self, item: Item, now: Timestamp) -> bool {
@@ -269,23 +260,10 @@ struct Running {
     policies: Policies,
     stops: Told,
     last: Option<PolicyState>,
-    before: Option<Timestamp>,
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     fs::File::open(path)?.take(MAX_FILE).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-/// The file as a whole or the one before it, also after a power cut.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let next = path.with_extension("new");
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options.open(&next)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&next, path)?;
-    fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }

@@ -7,6 +7,13 @@
 //! Flows that fall through are put into a set for an hour with who, whom and port, and stopped: the first packet is
 //! what puts them there. That is how they are reported without a log daemon.
 //!
+//! # Design
+//! - A flow is judged at each packet, not at its first: its own direction by the rule that allows it, its answers by
+//!   the same rule turned round. What tighter rules do not allow ends at once, also when it was open before, and what
+//!   they do allow lives on. Turned down: accepting what is `established`, which keeps open what was open.
+//! - Of a flow that is the agent's the kernel sends the last packets when its process has closed the socket: they have
+//!   no owner any more. They pass where the agent may go, and are never told as stopped.
+//!
 //! Source: libnftables-json(5).
 
 use std::collections::BTreeMap;
@@ -14,18 +21,22 @@ use std::net::IpAddr;
 
 use homeward_protocol::policy::net::{Net, Ports};
 use homeward_protocol::policy::network::{Devices, Flow, Inbound, Outbound, Protocol};
+use homeward_protocol::policy::points::{PointId, Rule};
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
 use super::ask::{Stop, Table, Way};
 use super::rules::{Needs, Network};
+use crate::attest::hex;
 
 /// The name of our table.
 pub const TABLE: &str = "homeward";
 /// How long a stopped flow is remembered, seconds.
 const REMEMBERED_S: u32 = 3600;
 /// Most flows that one set remembers; further ones are stopped all the same.
-const MOST_STOPPED: u32 = 4096;
+const MOST_STOPPED: u32 = 1024;
+/// Most remembered flows that an answer tells, so that it stays far below [`MAX_LINE`](super::ask::MAX_LINE).
+const MOST_TOLD: usize = 4096;
 /// What the name of a mark begins with.
 const MARK: &str = "rules-";
 
@@ -44,14 +55,17 @@ pub fn transaction(rules: Option<&Network>) -> Value {
             "family": "inet", "table": TABLE, "name": mark_of(rules), "type": "inet_service",
         } } }));
         let mut to = Commands(&mut all);
-        if let Some(rule) = &rules.outbound {
-            outbound(&mut to, rule, &rules.needs);
+        let outbound = rules.outbound.as_ref().map(|rule| from_box(rule, &rules.needs));
+        let inbound = rules.inbound.as_ref().map(to_box);
+        let devices = rules.devices.as_ref().map(through_box);
+        if let Some(allowed) = &outbound {
+            to.judge(Way::Out, allowed, inbound.as_deref());
         }
-        if let Some(rule) = &rules.inbound {
-            inbound(&mut to, rule);
+        if let Some(allowed) = &inbound {
+            to.judge(Way::In, allowed, outbound.as_deref());
         }
-        if let Some(rule) = &rules.devices {
-            devices(&mut to, rule);
+        if let Some(allowed) = &devices {
+            to.judge(Way::Through, allowed, Some(allowed));
         }
     }
     json!({ "nftables": all })
@@ -63,26 +77,61 @@ pub fn mark_of(rules: &Network) -> String {
     format!("{MARK}{}", short(&text))
 }
 
-/// The points that a table of these rules has rules for.
-pub fn points_of(rules: &Network) -> Vec<String> {
-    let all = transaction(Some(rules));
-    let rules = all["nftables"].as_array().into_iter().flatten();
-    let mut points: Vec<String> = rules
-        .filter_map(|one| one["add"]["rule"]["comment"].as_str().map(str::to_owned))
-        .collect();
-    points.sort_unstable();
-    points.dedup();
-    points
+/// A flow that is allowed: under which point, and what its packets are in its own direction.
+struct Allowed {
+    point: String,
+    /// The user whose process sends them.
+    user: Option<u32>,
+    when: Vec<Value>,
 }
 
 struct Commands<'a>(&'a mut Vec<Value>);
 
 impl Commands<'_> {
-    fn chain(&mut self, way: Way, hook: &str) {
+    /// The chain of a way: what is `allowed` there, and the answers to what is allowed the other way; to anything there
+    /// where that way is not ruled.
+    fn judge(&mut self, way: Way, allowed: &[Allowed], answered: Option<&[Allowed]>) {
+        let others = format!("{}/others", rule_of(way).name());
         self.0.push(json!({ "add": { "chain": {
-            "family": "inet", "table": TABLE, "name": way.chain(), "type": "filter", "hook": hook, "prio": 0,
+            "family": "inet", "table": TABLE, "name": way.chain(), "type": "filter", "hook": hook(way), "prio": 0,
             "policy": "drop",
         } } }));
+        self.basics(way, &others);
+        for one in allowed {
+            let mut when = one.when.clone();
+            when.extend(one.user.map(|user| matches(&meta("skuid"), &json!(user))));
+            self.accept(way, &one.point, when);
+        }
+        let answer = || {
+            vec![
+                matches(&ct("state"), &json!("established")),
+                matches(&ct("direction"), &json!("reply")),
+            ]
+        };
+        match answered {
+            None => self.accept(way, &others, answer()),
+            Some(flows) => {
+                for one in flows {
+                    let turned = one.when.iter().map(turned_round);
+                    self.accept(way, &one.point, answer().into_iter().chain(turned).collect());
+                }
+                if way == Way::Out {
+                    let icmp = matches(&meta("l4proto"), &icmp());
+                    self.accept(way, &others, answer().into_iter().chain([icmp]).collect());
+                }
+            }
+        }
+        self.tell(way, &others);
+        if way == Way::Out {
+            // What has an owner ends here; what has none is the end of a flow whose process closed it.
+            let owned = json!({ "match": { "op": ">=", "left": meta("skuid"), "right": 0 } });
+            self.stop(way, &others, vec![owned]);
+            for one in allowed.iter().filter(|one| one.user.is_some()) {
+                let open = matches(&ct("state"), &json!("established"));
+                self.accept(way, &one.point, [&one.when[..], &[open]].concat());
+            }
+        }
+        self.stop(way, &others, Vec::new());
     }
 
     fn rule(&mut self, way: Way, point: &str, mut matches: Vec<Value>, verdict: Value) {
@@ -96,14 +145,13 @@ impl Commands<'_> {
         self.rule(way, point, matches, json!({ "accept": null }));
     }
 
-    /// What everybody needs: answers, and what an interface needs to have addresses at all.
+    /// What everybody needs: errors of the network about a flow, and what an interface needs to have addresses at all.
     fn basics(&mut self, way: Way, point: &str) {
-        let states = json!({ "set": ["established", "related"] });
-        self.accept(
-            way,
-            point,
-            vec![matches(&json!({ "ct": { "key": "state" } }), &states)],
-        );
+        let related = matches(&ct("state"), &json!("related"));
+        self.accept(way, point, vec![related, matches(&meta("l4proto"), &icmp())]);
+        let port = |field: &str, port: u16| matches(&payload("udp", field), &json!(port));
+        // DHCP over either IP: the client's port, and the server's.
+        let dhcp = [(68, 67), (546, 547)];
         match way {
             Way::Out => {
                 self.accept(way, point, vec![matches(&meta("oifname"), &json!("lo"))]);
@@ -112,44 +160,42 @@ impl Commands<'_> {
                     "mld-listener-report",
                 ] });
                 self.accept(way, point, vec![matches(&payload("icmpv6", "type"), &solicits)]);
-                self.accept(
-                    way,
-                    point,
-                    vec![matches(&payload("udp", "dport"), &json!({ "set": [67, 547] }))],
-                );
+                for (client, server) in dhcp {
+                    self.accept(way, point, vec![port("sport", client), port("dport", server)]);
+                }
             }
             Way::In => {
                 self.accept(way, point, vec![matches(&meta("iifname"), &json!("lo"))]);
-                let icmp = json!({ "set": ["icmp", "ipv6-icmp"] });
-                self.accept(way, point, vec![matches(&meta("l4proto"), &icmp)]);
-                self.accept(
-                    way,
-                    point,
-                    vec![matches(&payload("udp", "dport"), &json!({ "set": [68, 546] }))],
-                );
+                self.accept(way, point, vec![matches(&meta("l4proto"), &icmp())]);
+                for (client, server) in dhcp {
+                    self.accept(way, point, vec![port("sport", server), port("dport", client)]);
+                }
             }
             Way::Through => {}
         }
     }
 
-    /// Remembers what fell through, and stops it.
-    fn others(&mut self, way: Way, point: &str) {
+    /// Remembers what fell through. A packet from the box without an owner begins no flow, and is not remembered.
+    fn tell(&mut self, way: Way, point: &str) {
         for family in [4, 6] {
             for ports in [true, false] {
                 self.set(way, family, ports);
-                let (mut when, element) = remembered(way, family, ports);
-                when.push(json!({ "set": { "op": "add", "elem": { "elem": { "val": element, "timeout": REMEMBERED_S } },
-                    "set": format!("@{}", set_name(way, family, ports)) } }));
-                let last = when.pop().unwrap_or_default();
-                self.rule(way, point, when, last);
+                let (when, element) = remembered(way, family, ports);
+                let add = json!({ "set": { "op": "add", "elem": { "elem": { "val": element, "timeout": REMEMBERED_S } },
+                    "set": format!("@{}", set_name(way, family, ports)) } });
+                self.rule(way, point, when, add);
             }
         }
+    }
+
+    fn stop(&mut self, way: Way, point: &str, mut when: Vec<Value>) {
         let stop = match way {
             // A program of the box is told at once; a stranger is told nothing.
             Way::Out => json!({ "reject": { "type": "icmpx", "expr": "admin-prohibited" } }),
             Way::In | Way::Through => json!({ "drop": null }),
         };
-        self.rule(way, point, vec![json!({ "counter": null })], stop);
+        when.push(json!({ "counter": null }));
+        self.rule(way, point, when, stop);
     }
 
     fn set(&mut self, way: Way, family: u8, ports: bool) {
@@ -215,6 +261,30 @@ fn meta(key: &str) -> Value {
     json!({ "meta": { "key": key } })
 }
 
+fn ct(key: &str) -> Value {
+    json!({ "ct": { "key": key } })
+}
+
+fn icmp() -> Value {
+    json!({ "set": ["icmp", "ipv6-icmp"] })
+}
+
+/// What a packet of the answer is, for what one of the flow itself is.
+fn turned_round(part: &Value) -> Value {
+    let mut part = part.clone();
+    if let Some(field) = part.pointer_mut("/match/left/payload/field") {
+        let other = match field.as_str() {
+            Some("saddr") => "daddr",
+            Some("daddr") => "saddr",
+            Some("sport") => "dport",
+            Some("dport") => "sport",
+            _ => return part,
+        };
+        *field = json!(other);
+    }
+    part
+}
+
 fn payload(protocol: &str, field: &str) -> Value {
     json!({ "payload": { "protocol": protocol, "field": field } })
 }
@@ -253,71 +323,63 @@ fn to_ports(protocol: Protocol, ports: &[Ports]) -> Value {
     matches(&payload(protocol.name(), "dport"), &json!({ "set": each }))
 }
 
-fn outbound(to: &mut Commands<'_>, rule: &Outbound, needs: &Needs) {
-    let way = Way::Out;
-    to.chain(way, "output");
-    to.basics(way, "outbound/others");
-    let agent = || matches(&meta("skuid"), &json!(needs.agent));
+/// What the box may reach.
+fn from_box(rule: &Outbound, needs: &Needs) -> Vec<Allowed> {
+    let mut all = Vec::new();
+    let mut allow = |point: &str, user: Option<u32>, when: Vec<Value>| {
+        all.push(Allowed {
+            point: point.to_owned(),
+            user,
+            when,
+        });
+    };
+    let agent = Some(needs.agent);
     let ports = matches(&payload("tcp", "dport"), &json!({ "set": needs.server_ports }));
     if rule.fleet.is_empty() {
-        to.accept(way, "outbound/fleet", vec![agent(), ports]);
-    } else {
-        for net in &rule.fleet {
-            to.accept(
-                way,
-                "outbound/fleet",
-                vec![agent(), at("daddr", *net), ports.clone()],
-            );
-        }
+        allow("outbound/fleet", agent, vec![ports.clone()]);
+    }
+    for net in &rule.fleet {
+        allow("outbound/fleet", agent, vec![at("daddr", *net), ports.clone()]);
     }
     for vital in &needs.vital {
-        let mut when = vec![agent()];
-        when.extend(vital.peer.map(|net| at("daddr", net)));
+        let mut when: Vec<Value> = vital.peer.map(|net| at("daddr", net)).into_iter().collect();
         when.push(matches(&payload("tcp", "dport"), &json!(vital.port)));
-        to.accept(way, "outbound/others", when);
+        allow("outbound/others", agent, when);
     }
     for protocol in ["udp", "tcp"] {
         let asks = || matches(&payload(protocol, "dport"), &json!(53));
         if rule.resolvers.is_empty() {
-            to.accept(way, "outbound/resolvers", vec![asks()]);
+            allow("outbound/resolvers", None, vec![asks()]);
         }
         for net in &rule.resolvers {
-            to.accept(way, "outbound/resolvers", vec![at("daddr", *net), asks()]);
+            allow("outbound/resolvers", None, vec![at("daddr", *net), asks()]);
+        }
+        for net in &needs.resolvers {
+            allow("outbound/others", None, vec![at("daddr", *net), asks()]);
         }
     }
     for flow in &rule.flow {
-        let point = format!("outbound/flow/{}", flow.name);
-        to.accept(
-            way,
-            &point,
-            vec![at("daddr", flow.peer), to_ports(flow.protocol, &flow.ports)],
-        );
+        let when = vec![at("daddr", flow.peer), to_ports(flow.protocol, &flow.ports)];
+        allow(&format!("outbound/flow/{}", flow.name), None, when);
     }
-    to.others(way, "outbound/others");
+    all
 }
 
-fn inbound(to: &mut Commands<'_>, rule: &Inbound) {
-    let way = Way::In;
-    to.chain(way, "input");
-    to.basics(way, "inbound/others");
-    for flow in &rule.flow {
-        let point = format!("inbound/flow/{}", flow.name);
-        to.accept(
-            way,
-            &point,
-            vec![at("saddr", flow.peer), to_ports(flow.protocol, &flow.ports)],
-        );
-    }
-    to.others(way, "inbound/others");
+/// Who may reach the box.
+fn to_box(rule: &Inbound) -> Vec<Allowed> {
+    let allowed = |flow: &Flow| Allowed {
+        point: format!("inbound/flow/{}", flow.name),
+        user: None,
+        when: vec![at("saddr", flow.peer), to_ports(flow.protocol, &flow.ports)],
+    };
+    rule.flow.iter().map(allowed).collect()
 }
 
-fn devices(to: &mut Commands<'_>, rule: &Devices) {
-    let way = Way::Through;
-    to.chain(way, "forward");
-    to.basics(way, "devices/others");
+/// What devices behind the box may reach.
+fn through_box(rule: &Devices) -> Vec<Allowed> {
+    let mut all = Vec::new();
     let apart = |net: &Net, flow: &Flow| net.covers(flow.peer) || flow.peer.covers(*net);
     for device in &rule.device {
-        let point = format!("devices/device/{}", device.name);
         for flow in &device.flow {
             let mut when = vec![at("saddr", device.address), at("daddr", flow.peer)];
             // Also where a flow to a larger network would allow it.
@@ -330,10 +392,30 @@ fn devices(to: &mut Commands<'_>, rule: &Devices) {
                 when.push(differs(&payload(ip, "daddr"), &network(*net)));
             }
             when.push(to_ports(flow.protocol, &flow.ports));
-            to.accept(way, &point, when);
+            all.push(Allowed {
+                point: format!("devices/device/{}", device.name),
+                user: None,
+                when,
+            });
         }
     }
-    to.others(way, "devices/others");
+    all
+}
+
+const fn rule_of(way: Way) -> Rule {
+    match way {
+        Way::Out => Rule::Outbound,
+        Way::In => Rule::Inbound,
+        Way::Through => Rule::Devices,
+    }
+}
+
+const fn hook(way: Way) -> &'static str {
+    match way {
+        Way::Out => "output",
+        Way::In => "input",
+        Way::Through => "forward",
+    }
 }
 
 /// What a listing of our table (`nft -j list table inet homeward`) holds. Fails when it is no such listing.
@@ -346,7 +428,11 @@ pub fn read(listing: &Value) -> Result<Table, &'static str> {
     let mut mark = None;
     for part in pieces {
         if let Some(rule) = part.get("rule") {
-            let point = rule["comment"].as_str().unwrap_or("others").to_owned();
+            let named = rule["comment"]
+                .as_str()
+                .and_then(|text| text.parse::<PointId>().ok());
+            let ours = named.filter(|point| Way::ALL.into_iter().any(|way| rule_of(way) == point.rule()));
+            let point = ours.map_or_else(|| others_of(&rule["chain"]), |point| point.to_string());
             let text = format!("{} {}\n", rule["chain"], without_counts(&rule["expr"]));
             rules.entry(point).or_default().push_str(&text);
         } else if let Some(chain) = part.get("chain") {
@@ -354,12 +440,10 @@ pub fn read(listing: &Value) -> Result<Table, &'static str> {
                 "{} {} {} {}\n",
                 chain["name"], chain["hook"], chain["policy"], chain["prio"]
             );
-            let point = match chain["name"].as_str() {
-                Some("out") => "outbound/others",
-                Some("in") => "inbound/others",
-                _ => "devices/others",
-            };
-            rules.entry(point.to_owned()).or_default().push_str(&text);
+            rules
+                .entry(others_of(&chain["name"]))
+                .or_default()
+                .push_str(&text);
         } else if let Some(set) = part.get("set") {
             stopped.extend(stops(set));
             let name = set["name"].as_str().filter(|name| name.starts_with(MARK));
@@ -371,19 +455,27 @@ pub fn read(listing: &Value) -> Result<Table, &'static str> {
         .map(|(point, text)| (point, short(&text)))
         .collect();
     stopped.sort_unstable();
+    let more = stopped.len().saturating_sub(MOST_TOLD);
+    stopped.truncate(MOST_TOLD);
     Ok(Table {
         mark,
         points,
         stopped,
+        more: u32::try_from(more).unwrap_or(u32::MAX),
     })
 }
 
+/// The point of what is in a chain and is nobody's.
+fn others_of(chain: &Value) -> String {
+    let way = Way::ALL
+        .into_iter()
+        .find(|way| chain.as_str() == Some(way.chain()))
+        .unwrap_or(Way::Through);
+    PointId::new(rule_of(way), "others").to_string()
+}
+
 fn short(text: &str) -> String {
-    let hash = digest(&SHA256, text.as_bytes());
-    hash.as_ref().iter().take(8).fold(String::new(), |mut hex, byte| {
-        hex.push_str(&format!("{byte:02x}"));
-        hex
-    })
+    hex(&digest(&SHA256, text.as_bytes()).as_ref()[..8])
 }
 
 /// The expression of a rule without what counts.

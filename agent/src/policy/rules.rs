@@ -8,7 +8,7 @@ use homeward_protocol::policy::network::{Devices, Inbound, Outbound};
 use homeward_protocol::policy::rules::Sshd;
 use serde::{Deserialize, Serialize};
 
-/// A flow that readings need: a sensor on the network, read by the agent.
+/// A flow that readings need: to a sensor on the network, or to a door of the fleet server, by the agent.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Vital {
@@ -19,14 +19,19 @@ pub struct Vital {
 }
 
 impl Vital {
-    /// From the `host:port` of a configured sensor.
+    /// From `host:port`.
     pub fn of(host_and_port: &str) -> Option<Vital> {
         let (host, port) = host_and_port.rsplit_once(':')?;
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        Some(Vital {
-            peer: bare.parse::<IpAddr>().ok().map(Net::host),
-            port: port.parse().ok().filter(|port| *port != 0)?,
-        })
+        Some(Vital::to(bare, port.parse().ok().filter(|port| *port != 0)?))
+    }
+
+    /// To a port of a host, which is an address or a name.
+    pub fn to(host: &str, port: u16) -> Vital {
+        Vital {
+            peer: host.parse::<IpAddr>().ok().map(Net::host),
+            port,
+        }
     }
 }
 
@@ -38,8 +43,17 @@ pub struct Needs {
     pub agent: u32,
     /// TCP ports of the fleet server: gate, renewal, enrolment.
     pub server_ports: Vec<u16>,
-    /// Its sensors on the network.
+    /// Its sensors on the network, and the doors of its server that it knows.
     pub vital: Vec<Vital>,
+    /// The resolvers that the box is set to ask, when something vital is known by its name.
+    pub resolvers: Vec<Net>,
+}
+
+impl Needs {
+    /// Whether something vital is known by its name only.
+    pub fn by_name(&self) -> bool {
+        self.vital.iter().any(|vital| vital.peer.is_none())
+    }
 }
 
 /// The network rules of a box, whole.

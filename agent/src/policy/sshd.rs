@@ -1,5 +1,9 @@
 //! Our drop-in file for sshd, and what sshd says of itself.
 //!
+//! The file only ever tightens: a setting is written when it is stricter than what sshd says of itself without our file,
+//! and left out otherwise. So neither a policy, nor who has taken over the agent that asks for it, opens an sshd that its
+//! box keeps closed.
+//!
 //! The file comes first in the folder (`00-homeward.conf`): of two settings sshd takes the first. What counts is what
 //! `sshd -T` says afterwards, not what the file says: a main file that includes no folder, or sets something before it,
 //! is seen as drift.
@@ -9,6 +13,8 @@
 use std::collections::BTreeMap;
 
 use homeward_protocol::policy::rules::{May, RootLogin, Sshd, UserName};
+
+use crate::posture::facts::sshd::values;
 
 /// The settings that rules name, as `sshd -T` calls them, with the item of their point.
 pub const SETTINGS: [(&str, &str); 8] = [
@@ -47,37 +53,60 @@ pub fn wanted(rule: &Sshd) -> BTreeMap<&'static str, String> {
     all
 }
 
-/// The drop-in file of a rule.
-pub fn file(rule: &Sshd) -> String {
+/// The drop-in file of a rule, for an sshd that says `without` of itself when our file is not there.
+pub fn file(rule: &Sshd, without: &BTreeMap<String, String>) -> String {
     let mut text = String::from(
-        "# Written by Homeward from the policy of this box. Changes are put back or reported.\n",
+        "# Written by Homeward from the policy of this box. Changes are put back or reported.\n\
+         # What the box has by itself and is as strict or stricter is left to it.\n",
     );
-    for (name, value) in wanted(rule) {
+    let stricter = |name: &str, value: &str| is_stricter(name, value, without.get(name).map(String::as_str));
+    for (name, value) in wanted(rule)
+        .into_iter()
+        .filter(|(name, value)| stricter(name, value))
+    {
         text.push_str(&format!("{name} {value}\n"));
     }
     text
 }
 
+fn is_stricter(name: &str, value: &str, without: Option<&str>) -> bool {
+    let Some(is) = without else {
+        // sshd names each setting but a list that is empty: then everybody is allowed.
+        return value != "yes";
+    };
+    match name {
+        "maxauthtries" => is
+            .parse::<u8>()
+            .is_ok_and(|is| value.parse().is_ok_and(|most: u8| most < is)),
+        "permitrootlogin" => closed(value) > closed(is),
+        // Lists of several files add up: ours would let more in.
+        "allowusers" => false,
+        _ => value == "no" && is != "no",
+    }
+}
+
+/// How closed the way in as root is.
+fn closed(value: &str) -> u8 {
+    match value {
+        "no" => 3,
+        "forced-commands-only" => 2,
+        "prohibit-password" => 1,
+        _ => 0,
+    }
+}
+
 /// What `sshd -T` printed, as far as rules name it. Values of one setting on several lines are joined by spaces.
 pub fn read(printed: &str) -> BTreeMap<String, String> {
-    let mut all: BTreeMap<String, String> = BTreeMap::new();
-    for (name, value) in printed.lines().filter_map(|line| line.split_once(' ')) {
-        if !SETTINGS.iter().any(|(known, _)| *known == name) {
-            continue;
-        }
+    let named = |(name, _): &(&str, Vec<&str>)| SETTINGS.iter().any(|(known, _)| known == name);
+    let word = |value: &str| match value {
         // sshd says the older word for the same.
-        let value = if value == "without-password" {
-            "prohibit-password"
-        } else {
-            value
-        };
-        let kept = all.entry(name.to_owned()).or_default();
-        if !kept.is_empty() {
-            kept.push(' ');
-        }
-        kept.push_str(value);
-    }
-    all
+        "without-password" => "prohibit-password".to_owned(),
+        other => other.to_owned(),
+    };
+    let joined = |values: Vec<&str>| values.into_iter().map(word).collect::<Vec<_>>().join(" ");
+    let all = values(printed).into_iter().filter(named);
+    all.map(|(name, values)| (name.to_owned(), joined(values)))
+        .collect()
 }
 
 /// What is observed at one point of a rule, and whether it is as wanted.
@@ -128,7 +157,7 @@ mod tests {
 
     #[test]
     fn what_the_file_says_holds_when_sshd_says_it_and_what_is_stricter_holds_too() {
-        let seen = read(&file(&rule()));
+        let seen = read(&file(&rule(), &BTreeMap::new()));
         let items = [
             "password-login",
             "root-login",
@@ -155,6 +184,57 @@ mod tests {
         assert_eq!(
             with("permitrootlogin", "yes", "root-login"),
             ("permitrootlogin yes".to_owned(), false)
+        );
+    }
+
+    #[test]
+    fn nothing_is_written_that_the_box_has_as_strict_by_itself() {
+        let lines = |rule: &Sshd, without: &str| {
+            let text = file(rule, &read(without));
+            let lines = text.lines().filter(|line| !line.starts_with('#'));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let user = |name: &str| UserName::try_from(name.to_owned()).expect("a user");
+        let open = Sshd {
+            password_login: Some(May::Yes),
+            tcp_forwarding: Some(May::Yes),
+            root_login: Some(RootLogin::KeysOnly),
+            max_auth_tries: Some(9),
+            allow_users: vec![user("stranger")],
+            ..rule()
+        };
+        let strict = "passwordauthentication no\nkbdinteractiveauthentication no\npermitrootlogin no\n\
+            allowtcpforwarding no\nx11forwarding no\nallowagentforwarding no\nmaxauthtries 2\nallowusers nurse\n";
+        assert_eq!(lines(&open, strict), [""; 0]);
+        let loose = "passwordauthentication yes\nkbdinteractiveauthentication yes\npermitrootlogin yes\n\
+            allowtcpforwarding local\nx11forwarding no\nallowagentforwarding no\nmaxauthtries 10\n";
+        assert_eq!(
+            lines(&open, loose),
+            [
+                "allowusers stranger",
+                "maxauthtries 9",
+                "permitrootlogin prohibit-password"
+            ]
+        );
+        let closed = Sshd {
+            password_login: Some(May::No),
+            tcp_forwarding: Some(May::No),
+            root_login: Some(RootLogin::No),
+            ..open
+        };
+        assert_eq!(
+            lines(
+                &closed,
+                &loose.replace("permitrootlogin yes", "permitrootlogin forced-commands-only")
+            ),
+            [
+                "allowtcpforwarding no",
+                "allowusers stranger",
+                "kbdinteractiveauthentication no",
+                "maxauthtries 9",
+                "passwordauthentication no",
+                "permitrootlogin no",
+            ]
         );
     }
 }

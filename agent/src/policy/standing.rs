@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use homeward_protocol::grade::Grade;
 use homeward_protocol::id::SensorId;
 use homeward_protocol::policy::Policy;
+use homeward_protocol::policy::net::Net;
 use homeward_protocol::policy::network::Protocol;
 use homeward_protocol::policy::points::{Point, Rule};
 use homeward_protocol::policy::rules::{May, UsbClass};
@@ -19,10 +21,8 @@ pub enum Part {
     /// Nobody has asked it.
     #[default]
     Unknown,
-    /// It answered.
+    /// It answered, or what was answered for it.
     Said(Answer),
-    /// The helper could not be asked, and why.
-    NoHelper(String),
 }
 
 /// What this box is like where policies rule it.
@@ -43,6 +43,8 @@ pub struct Facts {
     pub usb: Option<Vec<u8>>,
     /// Sockets that listen beyond the loopback; none when it cannot be seen.
     pub listening: Option<Vec<(Protocol, u16)>>,
+    /// The resolvers that the box is set to ask.
+    pub resolvers: Vec<Net>,
     /// Whether a time source disciplines the clock.
     pub clock_synced: bool,
     /// The sensors that the agent reads: where they are, how often it asks (ms), and after how many minutes without a
@@ -88,6 +90,12 @@ impl Found {
     fn set(mut self, point: &Point) -> Found {
         self.applied = Some(point.shown());
         self
+    }
+
+    /// What the agent runs with: set when it is what is wanted, which it is from its next start on.
+    fn in_use(observed: &str, holds: bool, point: &Point) -> Found {
+        let found = Found::seen(observed, holds);
+        if holds { found.set(point) } else { found }
     }
 
     fn not_here(why: &str) -> Found {
@@ -156,7 +164,6 @@ fn without(part: &Part) -> Found {
     match part {
         Part::Said(Answer::NotHere(why)) => Found::not_here(why),
         Part::Said(Answer::Failed(why)) => Found::failed(why),
-        Part::NoHelper(why) => Found::not_here(&format!("no helper with rights: {why}")),
         Part::Said(_) => Found::failed("the helper answered another question"),
         Part::Unknown => Found::failed("not looked at yet"),
     }
@@ -176,8 +183,12 @@ fn network(point: &Point, applied: Option<&BTreeMap<String, String>>, part: &Par
     } else {
         format!("{}/others", point.id.rule().name())
     };
+    // Rules under the name of a point that the policy has not are among the others, too.
+    let of_rule = format!("{}/", point.id.rule().name());
+    let strange = |key: &String| key.starts_with(&of_rule) && !applied.contains_key(key);
+    let strange = point.id.item() == "others" && table.points.keys().any(strange);
     let said = match (applied.get(&rules), table.points.get(&rules)) {
-        (Some(was), Some(is)) if was == is => return Found::seen(&point.wanted, true).set(point),
+        (Some(was), Some(is)) if was == is && !strange => return Found::seen(&point.wanted, true).set(point),
         (_, Some(_)) => "its rules were changed by hand",
         (_, None) if table.points.is_empty() => "the table is gone",
         (_, None) => "its rules are gone",
@@ -270,6 +281,9 @@ fn sensor(point: &Point, policy: &Policy, facts: &Facts) -> Found {
                 .address
                 .as_ref()
                 .is_none_or(|address| address.as_str() == read.address);
+            if there && rule.least_grade != Grade::Unverified {
+                return Found::not_here("this agent holds no reading back for its grade");
+            }
             Found::seen(&format!("at {}", read.address), there)
         }
     }
@@ -287,7 +301,7 @@ fn polling(point: &Point, policy: &Policy, facts: &Facts) -> Found {
     });
     match found {
         None => Found::not_here("this box has no such sensor"),
-        Some((wanted, is)) => Found::seen(&format!("every {is} ms"), is == wanted).set(point),
+        Some((wanted, is)) => Found::in_use(&format!("every {is} ms"), is == wanted, point),
     }
 }
 
@@ -303,18 +317,18 @@ fn threshold(point: &Point, policy: &Policy, facts: &Facts) -> Found {
     });
     match found {
         None => Found::not_here("this box has no such sensor"),
-        Some((wanted, is)) => Found::seen(&format!("silent after {is} minutes"), is == wanted).set(point),
+        Some((wanted, is)) => Found::in_use(&format!("silent after {is} minutes"), is == wanted, point),
     }
 }
 
 fn interval(point: &Point, policy: &Policy, facts: &Facts) -> Found {
     let wanted = policy.intervals.as_ref().and_then(|rule| rule.posture_s);
     match (point.id.item(), wanted) {
-        ("posture", Some(wanted)) => Found::seen(
+        ("posture", Some(wanted)) => Found::in_use(
             &format!("every {} s", facts.posture_s),
             facts.posture_s <= u64::from(wanted),
-        )
-        .set(point),
+            point,
+        ),
         _ => Found::not_here("this agent keeps an interval of its own"),
     }
 }

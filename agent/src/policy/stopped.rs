@@ -9,28 +9,36 @@ use homeward_protocol::policy::state::{MAX_STOPPED, StoppedFlow, StoppedFlows};
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::time::Timestamp;
 
-use super::ask::{Stop, Way};
+use super::ask::{Stop, Table, Way};
 
 /// What was told and is still remembered by the table.
 #[derive(Debug, Clone, Default)]
-pub struct Told(BTreeSet<Stop>);
+pub struct Told {
+    flows: BTreeSet<Stop>,
+    more: u32,
+}
 
 impl Told {
     /// What is new among what the table remembers, in records of at most [`MAX_STOPPED`] flows; devices by their names.
-    pub fn news(
-        &mut self,
-        remembered: &[Stop],
-        devices: Option<&Devices>,
-        now: Timestamp,
-    ) -> Vec<StoppedFlows> {
-        let new: Vec<&Stop> = remembered.iter().filter(|stop| !self.0.contains(stop)).collect();
+    /// The first says how many more there are beyond what the table tells.
+    pub fn news(&mut self, table: &Table, devices: Option<&Devices>, now: Timestamp) -> Vec<StoppedFlows> {
+        let new: Vec<&Stop> = table
+            .stopped
+            .iter()
+            .filter(|stop| !self.flows.contains(stop))
+            .collect();
         let records = new.chunks(MAX_STOPPED).map(|some| StoppedFlows {
             taken_at: now,
             flows: some.iter().map(|stop| flow(stop, devices)).collect(),
             more: 0,
         });
-        let records = records.collect();
-        self.0 = remembered.iter().cloned().collect();
+        let mut records: Vec<StoppedFlows> = records.collect();
+        if let Some(first) = records.first_mut() {
+            first.more = table.more.saturating_sub(self.more);
+            self.more = table.more;
+        }
+        self.more = self.more.min(table.more);
+        self.flows = table.stopped.iter().cloned().collect();
         records
     }
 }
@@ -80,8 +88,12 @@ mod tests {
         };
         let mut told = Told::default();
         let at = Timestamp::synced(1);
-        let many: Vec<Stop> = (1..=300).map(stop).collect();
-        let records = told.news(&many, None, at);
+        let table = |ports: std::ops::RangeInclusive<u16>, more| Table {
+            stopped: ports.map(stop).collect(),
+            more,
+            ..Table::default()
+        };
+        let records = told.news(&table(1..=300, 7), None, at);
         assert_eq!(
             records
                 .iter()
@@ -90,8 +102,15 @@ mod tests {
             [128, 128, 44]
         );
         assert!(records.iter().all(StoppedFlows::is_within_limits));
-        assert!(told.news(&many, None, at).is_empty());
-        assert!(told.news(&[], None, at).is_empty());
-        assert_eq!(told.news(&many[..1], None, at).len(), 1);
+        let more = |records: &[StoppedFlows]| records.iter().map(|record| record.more).collect::<Vec<_>>();
+        assert_eq!(
+            more(&records),
+            [7, 0, 0],
+            "what an answer had no room for is counted"
+        );
+        assert!(told.news(&table(1..=300, 7), None, at).is_empty());
+        assert_eq!(more(&told.news(&table(1..=301, 9), None, at)), [2], "once");
+        assert!(told.news(&Table::default(), None, at).is_empty());
+        assert_eq!(more(&told.news(&table(1..=1, 3), None, at)), [3]);
     }
 }

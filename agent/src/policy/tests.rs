@@ -8,6 +8,7 @@ use homeward_protocol::wire::Bytes;
 use proptest::prelude::*;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use serde_json::{Value, json};
 use std::sync::LazyLock;
 
 use super::ask::Table;
@@ -106,8 +107,17 @@ fn me() -> Me {
                 peer: Some("192.0.2.7".parse().expect("a network")),
                 port: 502,
             }],
+            resolvers: Vec::new(),
         },
     }
+}
+
+/// The table as it is listed when these rules were set.
+fn listed(rules: Option<&Network>) -> Table {
+    let made = nftables::transaction(rules);
+    let parts = made["nftables"].as_array().into_iter().flatten();
+    let parts: Vec<Value> = parts.filter_map(|one| one.get("add").cloned()).collect();
+    nftables::read(&json!({ "nftables": parts })).expect("a listing")
 }
 
 /// A box: what is on its disk and what is set on it, which outlast the agent.
@@ -120,12 +130,17 @@ struct Home {
     policies: Policies,
     uptime: u64,
     clock_ms: i64,
-    connected_at: u64,
+    /// When the connection that stands was dialled.
+    dialed_at: Option<u64>,
     /// Effects until the power is cut.
     fuse: Option<usize>,
     reconnects: u32,
     /// Somebody changed the network since the box set it.
     by_hand: bool,
+    /// Whatever our file says, its sshd lets passwords in.
+    sshd_stays_open: bool,
+    /// What was set, in order.
+    asked: Vec<Step>,
 }
 
 impl Home {
@@ -148,10 +163,12 @@ impl Home {
             policies,
             uptime: 0,
             clock_ms: START,
-            connected_at: 0,
+            dialed_at: None,
             fuse: None,
             reconnects: 0,
             by_hand: false,
+            sshd_stays_open: false,
+            asked: Vec::new(),
         }
     }
 
@@ -191,6 +208,9 @@ impl Home {
             if let Some(left) = &mut self.fuse {
                 if *left == 0 {
                     self.fuse = None;
+                    // The kernel's table goes with the power; files stay.
+                    self.set.network = None;
+                    self.dialed_at = None;
                     return self.restart();
                 }
                 *left -= 1;
@@ -222,17 +242,20 @@ impl Home {
                 Some(Input::Set(step, Answer::Failed("nft failed half-way".into())))
             }
             Effect::Ask(step, Request::SetNetwork(rules)) => {
+                self.asked.push(step);
                 self.set.network = rules.map(|rules| *rules);
                 self.by_hand = false;
                 Some(Input::Set(step, self.network()))
             }
             Effect::Ask(step, Request::SetSshd(rule)) => {
+                self.asked.push(step);
                 self.set.sshd = rule;
                 Some(Input::Set(step, self.sshd()))
             }
             Effect::Ask(..) => None,
             Effect::Reconnect => {
                 self.reconnects += 1;
+                self.dialed_at = None;
                 None
             }
             Effect::Look => {
@@ -247,28 +270,20 @@ impl Home {
     }
 
     fn network(&self) -> Answer {
-        let text = serde_json::to_string(&self.set.network).expect("writes");
-        let points = self
-            .set
-            .network
-            .as_ref()
-            .map(nftables::points_of)
-            .unwrap_or_default();
-        Answer::Network(Table {
-            mark: None,
-            points: points.into_iter().map(|point| (point, text.clone())).collect(),
-            stopped: Vec::new(),
-        })
+        Answer::Network(listed(self.set.network.as_ref()))
     }
 
     fn sshd(&self) -> Answer {
-        Answer::Sshd(
-            self.set
-                .sshd
-                .as_ref()
-                .map(|rule| sshd::read(&sshd::file(rule)))
-                .unwrap_or_default(),
-        )
+        let file = self
+            .set
+            .sshd
+            .as_ref()
+            .map(|rule| sshd::file(rule, &BTreeMap::new()));
+        let mut seen = file.map(|file| sshd::read(&file)).unwrap_or_default();
+        if self.sshd_stays_open {
+            seen.insert("passwordauthentication".into(), "yes".into());
+        }
+        Answer::Sshd(seen)
     }
 
     /// Whether the rules that are set now let the agent reach its server.
@@ -285,8 +300,10 @@ impl Home {
             self.clock_ms += i64::try_from(next - self.uptime).expect("short");
             self.uptime = next;
             if self.reachable() {
-                self.connected_at = self.uptime;
-                self.input(Input::Reached(Uptime(self.connected_at)));
+                let dialed = *self.dialed_at.get_or_insert(self.uptime);
+                self.input(Input::Reached(Uptime(dialed)));
+            } else {
+                self.dialed_at = None;
             }
             self.input(Input::Tick);
         }
@@ -312,11 +329,15 @@ impl Home {
             assert!(rules.is_some_and(only_vital), "isolated, and the network is open");
         }
         // Whatever is set keeps the vital flow.
-        if let Some(network) = &self.set.network {
-            assert_eq!(network.needs, me().needs);
+        if let Some(network) = self.set.network.as_ref().filter(|rules| rules.outbound.is_some()) {
+            let made = nftables::transaction(Some(network)).to_string();
+            assert!(made.contains(VITAL), "{made}");
         }
     }
 }
+
+/// How the agent's way to its sensor stands in a transaction.
+const VITAL: &str = r#""expr":[{"match":{"left":{"payload":{"field":"daddr","protocol":"ip"}},"op":"==","right":"192.0.2.7"}},{"match":{"left":{"payload":{"field":"dport","protocol":"tcp"}},"op":"==","right":502}},{"match":{"left":{"meta":{"key":"skuid"}},"op":"==","right":999}},{"accept":null}]"#;
 
 fn only_vital(rules: &Network) -> bool {
     rules.outbound.as_ref().is_some_and(|rule| rule.flow.is_empty())
@@ -475,6 +496,109 @@ fn the_end_of_a_policy_and_what_cannot_be_read_lead_to_the_strict_one() {
     home.restart();
     assert_eq!(home.policies.report(home.now().at).basis, Basis::StrictUnreadable);
     assert!(home.set.network.as_ref().is_some_and(only_vital));
+    // Also after something else was kept, until a policy is confirmed.
+    home.input(Input::Ordered(order(1, Ordered::Lift)));
+    home.restart();
+    assert_eq!(home.policies.report(home.now().at).basis, Basis::StrictUnreadable);
+    home.input(Input::Offered(Some(Box::new(offer(&policy(8))))));
+    home.wait(MINUTE);
+    home.restart();
+    home.wait(MINUTE);
+    assert_eq!(
+        (home.policies.report(home.now().at).basis, taken(&home)),
+        (Basis::Signed, Some(8))
+    );
+    // What an older agent kept.
+    let kept = serde_cbor::to_vec(home.disk.as_ref().expect("kept")).expect("writes");
+    let mut kept: BTreeMap<String, serde_cbor::Value> = serde_cbor::from_slice(&kept).expect("reads");
+    assert!(kept.remove("unreadable").is_some());
+    let older: Saved = serde_cbor::from_slice(&serde_cbor::to_vec(&kept).expect("writes")).expect("reads");
+    assert_eq!(Some(older), home.disk);
+}
+
+#[test]
+fn a_root_that_goes_takes_its_policies_along_and_one_that_comes_back_brings_them() {
+    let mut home = Home::new();
+    home.input(Input::Offered(Some(Box::new(offer(&policy(7))))));
+    home.wait(MINUTE);
+    home.input(Input::Roots(vec![HOUSE[1].public()]));
+    home.wait(MINUTE);
+    assert_eq!(home.policies.report(home.now().at).basis, Basis::StrictUnreadable);
+    assert!(home.set.network.as_ref().is_some_and(only_vital));
+    home.input(Input::Roots(vec![HOUSE[0].public()]));
+    home.wait(MINUTE);
+    assert_eq!(home.set, Target::of(Some(&policy(7)), &me().needs));
+    // One on trial goes on, or is left.
+    home.cuts_off = 8;
+    home.input(Input::Offered(Some(Box::new(offer(&policy(8))))));
+    home.input(Input::Roots(vec![HOUSE[0].public(), HOUSE[1].public()]));
+    assert_eq!(home.policies.report(home.now().at).phase, Phase::Confirming);
+    home.input(Input::Roots(vec![HOUSE[1].public()]));
+    let returned = home.policies.report(home.now().at).returned.expect("told");
+    assert_eq!(returned.from.version.0, 8);
+    assert!(matches!(returned.cause, ReturnCause::StepFailed(_)));
+}
+
+#[test]
+fn a_trial_is_confirmed_by_a_connection_that_was_dialled_under_its_rules() {
+    let mut home = Home::new();
+    let begun = home.uptime;
+    home.uptime += 1;
+    home.input(Input::Offered(Some(Box::new(offer(&policy(7))))));
+    home.uptime += 1000;
+    home.input(Input::Reached(Uptime(begun)));
+    assert_eq!(taken(&home), None, "dialled before, let in afterwards");
+    home.input(Input::Reached(home.now().uptime));
+    assert_eq!(taken(&home), Some(7));
+}
+
+#[test]
+fn only_what_drifted_is_set_and_what_setting_does_not_change_is_left() {
+    let mut home = Home::new();
+    home.input(Input::Offered(Some(Box::new(offer(&policy(7))))));
+    home.wait(2 * MINUTE);
+    home.asked.clear();
+    home.set.sshd = None;
+    home.by_hand = true;
+    home.wait(MINUTE);
+    assert_eq!(home.asked, [Step::Sshd], "what the table remembers stays");
+    home.asked.clear();
+    home.set.network = None;
+    home.by_hand = true;
+    home.wait(MINUTE);
+    assert_eq!(home.asked, [Step::Network]);
+    home.asked.clear();
+    home.sshd_stays_open = true;
+    home.wait(20 * MINUTE);
+    assert_eq!(home.asked, [Step::Sshd], "tried once");
+    let points = home.policies.report(home.now().at).points;
+    let open = |point: &&PointState| point.point.to_string() == "sshd/password-login";
+    let standing = points.iter().find(open).map(|point| &point.standing);
+    assert_eq!(standing, Some(&Standing::Drifted), "and told");
+}
+
+#[test]
+fn a_table_that_was_left_behind_is_taken_away() {
+    let mut home = Home::new();
+    home.set.network = Some(Target::of(Some(&policy(7)), &me().needs).network.expect("ruled"));
+    home.by_hand = true;
+    // Taking away fails at first, so that nobody knows what was read back.
+    home.breaks = Some(Step::Network);
+    home.wait(2 * MINUTE);
+    home.breaks = None;
+    home.wait(3 * MINUTE);
+    assert_eq!(home.set, Target::default());
+    // It comes back while the box says that it cannot look.
+    let left = listed(Target::of(Some(&policy(7)), &me().needs).network.as_ref());
+    home.policies.table = None;
+    let observed = Observed {
+        network: Part::Said(Answer::Network(left)),
+        sshd: Part::Said(home.sshd()),
+        ..Observed::default()
+    };
+    home.asked.clear();
+    home.input(Input::Seen(Box::new(observed)));
+    assert_eq!(home.asked, [Step::Network]);
 }
 
 #[test]
@@ -487,6 +611,59 @@ fn a_change_by_hand_is_found_within_a_minute_and_put_back() {
     home.by_hand = true;
     home.wait(MINUTE);
     assert_eq!(home.set, Target::of(Some(&policy(7)), &me().needs));
+}
+
+#[test]
+fn an_answer_stays_within_its_line_when_every_set_is_full() {
+    let element = |way: &str, port: u32| {
+        let address = format!("2001:db8:ffff:ffff:ffff:ffff:ffff:{port:x}");
+        let pieces = match way {
+            "out" => json!([4_294_967_294_u32, address, "tcp", 65535]),
+            "in" => json!([address, "tcp", 65535]),
+            _ => json!([address, address, "tcp", 65535]),
+        };
+        json!({ "elem": { "val": { "concat": pieces }, "timeout": 3600, "expires": 3599 } })
+    };
+    let mut sets = Vec::new();
+    for way in ["out", "in", "through"] {
+        for end in ["4", "4-other", "6", "6-other"] {
+            let elements: Vec<Value> = (0..1024).map(|port| element(way, port)).collect();
+            sets.push(json!({ "set": { "name": format!("stopped-{way}-{end}"), "elem": elements } }));
+        }
+    }
+    let table = nftables::read(&json!({ "nftables": sets })).expect("a listing");
+    assert_eq!((table.stopped.len(), table.more), (4096, 12 * 1024 - 4096));
+    let answer = serde_json::to_vec(&Answer::Network(table)).expect("writes");
+    assert!(answer.len() < ask::MAX_LINE / 2, "{}", answer.len());
+}
+
+#[test]
+fn a_way_to_something_known_by_name_is_a_way_to_the_boxes_own_resolvers() {
+    let mut needs = me().needs;
+    assert!(!needs.by_name());
+    needs.vital.push(rules::Vital::to("ups.local", 502));
+    assert!(needs.by_name());
+    needs.resolvers = vec!["192.0.2.53".parse().expect("a network")];
+    let rules = Target::of(Some(&policy(7)), &needs).network.expect("ruled");
+    let made = nftables::transaction(Some(&rules)).to_string();
+    assert!(made.contains("192.0.2.53"), "{made}");
+    // What the box is set to ask may change while the agent runs.
+    let mut home = Home::new();
+    home.policies
+        .me
+        .needs
+        .vital
+        .push(rules::Vital::to("ups.local", 502));
+    let facts = standing::Facts {
+        resolvers: needs.resolvers.clone(),
+        ..standing::Facts::default()
+    };
+    let observed = Observed {
+        facts,
+        ..Observed::default()
+    };
+    home.policies.handle(Input::Seen(Box::new(observed)), home.now());
+    assert_eq!(home.policies.me.needs.resolvers, needs.resolvers);
 }
 
 #[derive(Debug, Clone)]

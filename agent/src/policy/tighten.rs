@@ -1,7 +1,8 @@
 //! The strict form of a policy: what holds after its end, and while a box is isolated.
 //!
-//! It only ever takes away: the network is left to vital flows and to what leads to the fleet server, nobody writes to
-//! devices, nobody pairs, no tunnel is opened. Everything else stays as it is.
+//! It only ever takes away: the network is left to vital flows and to what leads to the fleet server. That nobody writes
+//! to devices and nobody pairs is asked for, too: what this agent cannot hold of it, it reports so. Everything else stays
+//! as it is.
 
 use homeward_protocol::id::HazardId;
 use homeward_protocol::policy::network::{Devices, Inbound, Outbound};

@@ -18,8 +18,9 @@ use crate::identity::keys::{Folder, Identity, KeyError, Server};
 use crate::outbox::keeper::Outbox;
 use crate::policy::helper::{Helper, SOCKET};
 use crate::policy::keep::{Keeping, load, roots};
+use crate::policy::look::resolvers;
 use crate::policy::overlay::{facts, overlay, vital};
-use crate::policy::rules::Needs;
+use crate::policy::rules::{Needs, Vital};
 use crate::policy::standing::Facts;
 use crate::policy::{Effect, Heard, Me, Moment, Policies};
 use crate::sense::Sensor;
@@ -103,14 +104,27 @@ fn me(server: &Server, trust: &[CertificateDer<'_>], config: &Config, sensors: &
     ports.extend(config.gate.as_ref().map(|gate| gate.port));
     ports.sort_unstable();
     ports.dedup();
+    let mut needs = Needs {
+        agent: rustix::process::getuid().as_raw(),
+        server_ports: ports,
+        vital: vital(sensors),
+        resolvers: Vec::new(),
+    };
+    // Whatever a policy says of the fleet's networks: each door that the box knows is a way to be mended by.
+    let gate = config.gate.as_ref().unwrap_or(&doors.gate);
+    let known = [gate, &doors.renewal, &server.enrolment];
+    needs
+        .vital
+        .extend(known.map(|door| Vital::to(&door.host, door.port)));
+    needs.vital.sort_unstable();
+    needs.vital.dedup();
+    if needs.by_name() {
+        needs.resolvers = resolvers();
+    }
     Me {
         gateway: server.gateway.clone(),
         roots: roots(trust),
-        needs: Needs {
-            agent: rustix::process::getuid().as_raw(),
-            server_ports: ports,
-            vital: vital(sensors),
-        },
+        needs,
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use homeward_agent::policy::ask::{Answer, Request, Table};
+use homeward_agent::policy::ask::{Answer, Request};
 use homeward_agent::policy::rules::Network;
 use homeward_agent::policy::{keep, nftables};
 use homeward_protocol::policy::Policy;
@@ -168,13 +168,12 @@ fn answered(request: Request, held: &Mutex<Option<Network>>, no: &AtomicBool, ga
         Request::SeeNetwork => {}
         Request::SetSshd(_) | Request::SeeSshd => return Answer::NotHere("sshd is not installed".into()),
     }
-    let text = format!("{:?}", *rules);
-    let points = rules.as_ref().map(nftables::points_of).unwrap_or_default();
-    Answer::Network(Table {
-        mark: None,
-        points: points.into_iter().map(|point| (point, text.clone())).collect(),
-        stopped: Vec::new(),
-    })
+    // As it is listed when it was set.
+    let made = nftables::transaction(rules.as_ref());
+    let parts = made["nftables"].as_array().into_iter().flatten();
+    let parts: Vec<_> = parts.filter_map(|one| one.get("add").cloned()).collect();
+    let listing = serde_json::json!({ "nftables": parts });
+    Answer::Network(nftables::read(&listing).expect("a listing"))
 }
 
 struct Home {
