@@ -23,7 +23,7 @@ use crate::policy::contain::containment;
 use crate::policy::paper::Papers;
 use crate::policy::rollout::{Counts, Line, Plan};
 use crate::policy::roots::keys_of;
-use crate::policy::take::{self, Mode, Taken};
+use crate::policy::take::{self, Taken};
 use crate::policy::words;
 use crate::store::Store;
 use crate::store::policies::isolation::Ordering;
@@ -169,9 +169,14 @@ async fn assign(
         .chain(asked.gateways.iter().cloned().map(Target::Gateway))
         .collect();
     let (version, to) = (asked.version, targets.clone());
-    let mode = if asked.dry_run { Mode::DryRun } else { Mode::Assign };
-    let planned = take::assign(store, (version, to), mode, (roots, BY.to_owned()), now).await?;
-    let plan = planned.map_err(|why| AdminError::Asked(why.to_string()))?;
+    let cannot = |why: take::Unassignable| AdminError::Asked(why.to_string());
+    let planned = store.read(move |tx| take::planned(tx, (version, &to), &roots, now));
+    let plan = planned.await?.map_err(cannot)?;
+    if !asked.dry_run {
+        let to = targets.clone();
+        let given = store.write(move |tx| take::give(tx, (version, &to), BY, now));
+        given.await?.map_err(cannot)?;
+    }
     let mut text = planned_text(version, &targets, &plan);
     text.push_str(if asked.dry_run {
         "Nothing was changed."

@@ -18,7 +18,7 @@ use super::shape::moment;
 use crate::policy::book::{Target, audience};
 use crate::policy::paper::Papers;
 use crate::policy::rollout::{Counts, Plan};
-use crate::policy::take::{Mode, Taken, Unassignable, assign as give, take};
+use crate::policy::take::{Taken, Unassignable, give, planned, take};
 use crate::store::policies::states::{self, Offender, Unmet};
 use crate::store::policies::{self, Loaded, Loading, overview};
 use crate::store::{StoreError, Tx};
@@ -355,12 +355,25 @@ pub async fn assign(
     let targets: Result<Vec<Target>, _> = given.to.iter().map(|text| text.parse()).collect();
     let targets = targets.map_err(|why: &str| Problem::wrong(why))?;
     let (now, roots) = (desk.clock.now(), desk.roots.now());
-    let mode = if given.dry_run { Mode::DryRun } else { Mode::Assign };
-    match give(&desk.store, (version, targets), mode, (roots, by), now).await? {
-        Ok(plan) => Ok(Json(plan.into())),
-        Err(Unassignable::NotLoaded(_)) => Err(Problem::missing()),
-        Err(Unassignable::Withdrawn(_)) => Err(Problem::conflict("the policy was withdrawn")),
-        Err(why @ Unassignable::NoGateway(_)) => Err(Problem::wrong(why.to_string())),
+    let to = targets.clone();
+    let planned = desk
+        .store
+        .read(move |tx| planned(tx, (version, &to), &roots, now));
+    let plan = planned.await?.map_err(|why| cannot(&why))?;
+    if !given.dry_run {
+        let done = desk
+            .store
+            .write(move |tx| give(tx, (version, &targets), &by, now));
+        done.await?.map_err(|why| cannot(&why))?;
+    }
+    Ok(Json(plan.into()))
+}
+
+fn cannot(why: &Unassignable) -> Problem {
+    match why {
+        Unassignable::NotLoaded(_) => Problem::missing(),
+        Unassignable::Withdrawn(_) => Problem::conflict("the policy was withdrawn"),
+        Unassignable::NoGateway(_) => Problem::wrong(why.to_string()),
     }
 }
 

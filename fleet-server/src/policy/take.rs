@@ -9,7 +9,7 @@ use super::book::Target;
 use super::paper::Papers;
 use super::rollout::{Plan, plan};
 use crate::store::policies::{self, Loading, overview};
-use crate::store::{Store, StoreError, Tx, gateways};
+use crate::store::{StoreError, Tx, gateways};
 
 /// What came of papers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,15 +63,6 @@ pub fn take(
     }
 }
 
-/// Whether an assignment is only looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Say what would change.
-    DryRun,
-    /// Do it.
-    Assign,
-}
-
 /// Why an assignment cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unassignable {
@@ -86,32 +77,10 @@ pub enum Unassignable {
     NoGateway(homeward_protocol::id::GatewayId),
 }
 
-/// Says what an assignment would change, and does it unless it is only looked at. The plan is of a moment before: the
-/// writer is not kept waiting for it.
-pub async fn assign(
-    store: &Store,
-    (version, targets): (u64, Vec<Target>),
-    mode: Mode,
-    (roots, by): (Vec<PublicKey>, String),
-    now: Timestamp,
-) -> Result<Result<Plan, Unassignable>, StoreError> {
-    let to = targets.clone();
-    let planned = store
-        .read(move |tx| planned(tx, version, &to, &roots, now))
-        .await?;
-    if mode == Mode::DryRun || planned.is_err() {
-        return Ok(planned);
-    }
-    let given = store
-        .write(move |tx| give(tx, (version, &targets), &by, now))
-        .await?;
-    Ok(given.and(planned))
-}
-
-fn planned(
+/// Says what an assignment would change. It reads the fleet, and keeps no writer waiting: [`give`] follows it.
+pub fn planned(
     tx: &mut dyn Tx,
-    version: u64,
-    targets: &[Target],
+    (version, targets): (u64, &[Target]),
     roots: &[PublicKey],
     now: Timestamp,
 ) -> Result<Result<Plan, Unassignable>, StoreError> {

@@ -18,7 +18,7 @@ use homeward_protocol::time::Timestamp;
 use super::{Home, block};
 use crate::policy::book::Target;
 use crate::policy::paper::Papers;
-use crate::policy::take::{self, Mode, Taken, Unassignable};
+use crate::policy::take::{self, Taken, Unassignable};
 use crate::policy::tests::{House, Key, NOON, policy};
 use crate::store::policies::groups::{self, Joining};
 use crate::store::policies::isolation::{self, Ordering};
@@ -163,27 +163,25 @@ pub(super) fn who_shall_have_what_follows_assignments_groups_and_withdrawals(hom
     }
     let roots = vec![house.root.public()];
     let ring: GroupId = "ring-1".parse().expect("an id");
-    let assign = |version, target: Target, mode| {
-        let with = (roots.clone(), "olga".to_owned());
-        block(take::assign(&store, (version, vec![target]), mode, with, now(1))).expect("answers")
+    let plan = |version, target: Target| {
+        let roots = roots.clone();
+        block(store.read(move |tx| take::planned(tx, (version, &[target]), &roots, now(1)))).expect("answers")
+    };
+    let assign = |version, target: Target| {
+        block(store.write(move |tx| take::give(tx, (version, &[target]), "olga", now(1)))).expect("answers")
     };
     let mark = || block(store.read(policies::mark)).expect("reads");
     let before = mark();
-    let dry = assign(1, Target::All, Mode::DryRun).expect("planned");
+    let dry = plan(1, Target::All).expect("planned");
     assert_eq!((dry.steps.len(), dry.steps[0].gateways.len()), (1, 3));
     assert_eq!(mark(), before, "a dry run changes nothing");
-    assign(1, Target::All, Mode::Assign).expect("assigned");
-    assign(2, Target::Group(ring.clone()), Mode::Assign).expect("assigned");
+    assert_eq!(plan(9, Target::All), Err(Unassignable::NotLoaded(9)));
+    assign(1, Target::All).expect("assigned");
+    assign(2, Target::Group(ring.clone())).expect("assigned");
     assert!(mark() > before);
-    assert_eq!(
-        assign(9, Target::All, Mode::Assign),
-        Err(Unassignable::NotLoaded(9))
-    );
+    assert_eq!(assign(9, Target::All), Err(Unassignable::NotLoaded(9)));
     let nobody = Target::Gateway(gw("gw-9"));
-    assert_eq!(
-        assign(1, nobody, Mode::Assign),
-        Err(Unassignable::NoGateway(gw("gw-9")))
-    );
+    assert_eq!(assign(1, nobody), Err(Unassignable::NoGateway(gw("gw-9"))));
 
     let join = |gateway: &'static str, group: GroupId| {
         block(store.write(move |tx| groups::add(tx, &group, &gw(gateway), "olga", now(2)))).expect("answers")
@@ -205,10 +203,7 @@ pub(super) fn who_shall_have_what_follows_assignments_groups_and_withdrawals(hom
     assert!(withdraw());
     assert!(!withdraw());
     assert_eq!(wanted(), [None, None, None]);
-    assert_eq!(
-        assign(1, Target::All, Mode::Assign),
-        Err(Unassignable::Withdrawn(1))
-    );
+    assert_eq!(assign(1, Target::All), Err(Unassignable::Withdrawn(1)));
 }
 
 fn wanted(store: &Store, roots: &[PublicKey]) -> Vec<Option<u64>> {

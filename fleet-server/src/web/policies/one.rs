@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::Row;
 use crate::policy::book::{Order, Target};
 use crate::policy::rollout::{Counts, Line, Plan, changes};
-use crate::policy::take::{Mode, Unassignable, assign as give};
+use crate::policy::take::{Unassignable, give, planned};
 use crate::store::policies::{self, Loaded, groups, overview};
 use crate::store::{StoreError, Tx};
 use crate::web::Desk;
@@ -205,21 +205,23 @@ pub async fn assign(
     let named = if given.to == "all" { "" } else { name.as_str() };
     let target = Target::from_columns(&given.to, named)
         .ok_or_else(|| Failure::Form("Name the group or the gateway that gets it.".into()))?;
-    let mode = if given.sure == "1" {
-        Mode::Assign
-    } else {
-        Mode::DryRun
-    };
-    let (now, roots, to) = (desk.clock.now(), desk.roots.now(), target.clone());
-    let by = visitor.user.as_str().to_owned();
-    let done = give(&desk.store, (version, vec![to]), mode, (roots, by), now).await?;
-    let plan = done.map_err(|why| match why {
+    let cannot = |why| match why {
         Unassignable::NotLoaded(_) => Failure::NothingHere,
         other => Failure::Refused(other.to_string()),
-    })?;
-    if mode == Mode::Assign {
+    };
+    let (now, roots, to) = (desk.clock.now(), desk.roots.now(), target.clone());
+    if given.sure == "1" {
+        let by = visitor.user.clone();
+        let done = desk
+            .store
+            .write(move |tx| give(tx, (version, &[to]), by.as_str(), now));
+        done.await?.map_err(cannot)?;
         return Ok(go(&format!("/policies/{version}")));
     }
+    let planned = desk
+        .store
+        .read(move |tx| planned(tx, (version, &[to]), &roots, now));
+    let plan = planned.await?.map_err(cannot)?;
     Ok(page(&Sure {
         frame: Frame::new("Assign a policy", "/policies", &visitor, now),
         version,
