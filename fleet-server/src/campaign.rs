@@ -28,7 +28,8 @@ pub struct Rules {
     pub soak: Duration,
     /// Of the boxes of a wave that acted, so many per cent have to have confirmed before the next one opens.
     pub confirmed_percent: u8,
-    /// More failures in a wave than so many per cent of it halt; one failure does in a wave of less than a hundred.
+    /// More failures in a wave than so many per cent of it, rounded down, halt. With 1, one failure does in a wave of less
+    /// than a hundred; with 10, in one of less than ten.
     pub failed_percent: u8,
     /// How long a box may take from its act to its word.
     pub act_within: Duration,

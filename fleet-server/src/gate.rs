@@ -27,7 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::ca::TrustDomain;
 use crate::clock::Clock;
-pub use connections::{Connection, Connections, Down, Full, Place, Sent};
+pub use connections::{Connection, Connections, Down, Place, Sent};
 pub use limits::Limits;
 pub use revoked::Revoked;
 

@@ -49,6 +49,8 @@ use crate::store::Store;
 const MAX_FORM: usize = 16 * 1024;
 /// Most bytes of a form that holds a policy: its characters travel as up to three bytes each.
 const MAX_LONG_FORM: usize = 160 * 1024;
+/// Where forms hold one.
+const LONG_FORMS: [&str; 2] = ["/policies", "/policies/check"];
 /// Pages that may listen for events at once; beyond this a page refreshes by itself every minute.
 const LISTENERS: usize = 1024;
 
@@ -102,7 +104,8 @@ impl std::fmt::Debug for Desk {
 pub fn router(desk: Desk) -> Router {
     let guard =
         |handler: MethodRouter<Desk>, door| handler.route_layer(from_fn_with_state(door, guard::check));
-    routes::guarded(&desk, pages(), guard)
+    let pages = pages().into_iter().map(roomy).collect();
+    routes::guarded(&desk, pages, guard)
         .fallback(error::nothing_here)
         .method_not_allowed_fallback(error::nothing_here)
         .layer(DefaultBodyLimit::max(MAX_FORM))
@@ -139,10 +142,10 @@ pub fn pages() -> Vec<Endpoint<Desk>> {
         change("/gateways/{gateway}/release", rules::release),
         change("/gateways/{gateway}/group", rules::group),
         look("/policies", policies::get),
-        long(change("/policies", policies::load)),
+        change("/policies", policies::load),
         look("/policies/rows", policies::rows),
         look("/policies/check", policies::check::get),
-        long(change("/policies/check", policies::check::post)),
+        change("/policies/check", policies::check::post),
         look("/policies/{version}", policies::one::get),
         look("/policies/{version}/rows", policies::one::rows),
         change("/policies/{version}/assign", policies::one::assign),
@@ -165,7 +168,11 @@ pub fn pages() -> Vec<Endpoint<Desk>> {
     ]
 }
 
-/// With room for a policy.
-fn long((verb, path, handler): Endpoint<Desk>) -> Endpoint<Desk> {
-    (verb, path, handler.layer(DefaultBodyLimit::max(MAX_LONG_FORM)))
+/// With room for a policy where a form brings one.
+fn roomy((verb, path, handler): Endpoint<Desk>) -> Endpoint<Desk> {
+    if LONG_FORMS.contains(&path) {
+        (verb, path, handler.layer(DefaultBodyLimit::max(MAX_LONG_FORM)))
+    } else {
+        (verb, path, handler)
+    }
 }

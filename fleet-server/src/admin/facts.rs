@@ -9,8 +9,8 @@ use super::{AdminError, Said};
 use crate::cli::PostureCommand;
 use crate::clock::Clock;
 use crate::facts::view::{self, Line, View};
+use crate::store::Store;
 use crate::store::facts::{self, Changed};
-use crate::store::{Store, gateways, signals};
 
 /// Most boxes that a question to the fleet gives.
 const MOST: i64 = 100_000;
@@ -119,13 +119,7 @@ async fn sbom(store: &Store, id: &GatewayId) -> Result<Said, AdminError> {
 
 async fn ask(store: &Store, id: &GatewayId, now: Timestamp) -> Result<Said, AdminError> {
     let wanted = id.clone();
-    let asked = store.write(move |tx| {
-        let known = gateways::get(tx, &wanted)?.is_some();
-        if known {
-            signals::raise(tx, signals::Kind::Facts, wanted.as_str(), now)?;
-        }
-        Ok(known)
-    });
+    let asked = store.write(move |tx| facts::ask(tx, &wanted, now));
     if !asked.await? {
         return Err(unknown(id));
     }

@@ -6,14 +6,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use homeward_protocol::id::GatewayId;
-use homeward_protocol::signed::{PublicKey, Signer};
+use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::Timestamp;
-use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
 use super::AdminError;
+use super::keys::FileKey;
 use super::readings::{create, failed};
 use crate::ca::signer::{load_identity, pem};
 use crate::place::Place;
@@ -26,18 +25,6 @@ const JUDGEMENTS: &str = "judgements.cose";
 const JUDGE: &str = "judge.pem";
 /// Judgements that are exported: six years of one a day.
 const MOST: i64 = 2200;
-
-struct Judge(EcdsaKeyPair);
-
-impl Signer for Judge {
-    fn sign(&self, message: &[u8]) -> Result<[u8; 64], String> {
-        let signed = self
-            .0
-            .sign(&SystemRandom::new(), message)
-            .map_err(|e| e.to_string())?;
-        signed.as_ref().try_into().map_err(|_| "not 64 bytes".to_owned())
-    }
-}
 
 /// Writes them into the folder of an export. False, and nothing is written, when the server has not run yet: then it has
 /// no key to sign with, and nothing was judged.
@@ -57,15 +44,12 @@ pub(super) async fn write(
     let PrivateKeyDer::Pkcs8(pkcs8) = &*identity.key else {
         return Ok(false);
     };
-    let pair = EcdsaKeyPair::from_pkcs8(
-        &ECDSA_P256_SHA256_FIXED_SIGNING,
-        pkcs8.secret_pkcs8_der(),
-        &SystemRandom::new(),
-    );
-    let Ok(pair) = pair else { return Ok(false) };
+    let Ok(judge) = FileKey::of(pkcs8.secret_pkcs8_der(), &key) else {
+        return Ok(false);
+    };
     let judged = judged(store, gateway, now).await?;
     let signed = judged
-        .seal(&Judge(pair))
+        .seal(&judge)
         .map_err(|e| AdminError::Found(super::told(&e)))?;
     let chain: String = identity.chain.iter().map(pem).collect();
     for (name, bytes) in [(JUDGEMENTS, signed), (JUDGE, chain.into_bytes())] {

@@ -42,7 +42,7 @@ impl FileKey {
             let passphrase = passphrase_file.map(passphrase::from_file).transpose()?;
             let passphrase = passphrase.ok_or_else(|| {
                 AdminError::Asked(format!(
-                    "{} is sealed: give --passphrase-file FILE",
+                    "{} is sealed, and no file with its passphrase was given",
                     file.display()
                 ))
             })?;
@@ -58,7 +58,8 @@ impl FileKey {
         FileKey::of(der.secret_pkcs8_der(), file)
     }
 
-    fn of(der: &[u8], file: &Path) -> Result<FileKey, AdminError> {
+    /// The key of these bytes, which come from that file.
+    pub(super) fn of(der: &[u8], file: &Path) -> Result<FileKey, AdminError> {
         let random = SystemRandom::new();
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der, &random);
         Ok(FileKey {

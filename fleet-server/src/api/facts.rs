@@ -14,7 +14,6 @@ use super::problem::Problem;
 use super::shape::moment;
 use crate::facts::view::{self, Line};
 use crate::store::facts::{self, Changed, Holds, Installed};
-use crate::store::{gateways, signals};
 
 /// Most boxes in one answer.
 const MOST: i64 = 10_000;
@@ -118,13 +117,7 @@ pub async fn one(State(desk): State<Desk>, Path(gateway): Path<String>) -> Resul
     responses((status = 204), (status = 401, body = Problem), (status = 404, body = Problem)))]
 pub async fn ask(State(desk): State<Desk>, Path(gateway): Path<String>) -> Result<StatusCode, Problem> {
     let (gateway, now) = (id(&gateway)?, desk.clock.now());
-    let asked = desk.store.write(move |tx| {
-        let known = gateways::get(tx, &gateway)?.is_some();
-        if known {
-            signals::raise(tx, signals::Kind::Facts, gateway.as_str(), now)?;
-        }
-        Ok(known)
-    });
+    let asked = desk.store.write(move |tx| facts::ask(tx, &gateway, now));
     if asked.await? {
         Ok(StatusCode::NO_CONTENT)
     } else {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use homeward_protocol::id::{GatewayId, GroupId};
 
-/// Policies. The first nine commands need no data folder and no server: they belong on the machines of the people who
+/// Policies. The first eight commands need no data folder and no server: they belong on the machines of the people who
 /// write, review and vouch.
 #[derive(Debug, Subcommand)]
 pub enum PolicyCommand {

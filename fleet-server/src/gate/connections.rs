@@ -47,11 +47,6 @@ pub struct Connection {
     pub spare: bool,
 }
 
-/// As many gateways are connected as are allowed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("as many gateways are connected as are allowed")]
-pub struct Full;
-
 /// The connected gateways. A cheap handle: clones see the same map.
 #[derive(Debug, Clone)]
 pub struct Connections(Arc<Map>);
@@ -154,17 +149,11 @@ impl Connections {
         self.entries().len()
     }
 
-    /// Registers a connection by the gateway's own key. The newest one of a gateway wins: an older one is told to end.
-    ///
-    /// Fails with [`Full`] when the house is full, unless the gateway takes over its own place.
-    pub fn enter(&self, gateway: &GatewayId, address: &str, since: Timestamp) -> Result<Place, Full> {
-        self.enter_by(gateway, false, address, since).map_err(|_| Full)
-    }
-
-    /// The same by its own key or its spare one, which never takes the place of its own.
+    /// Registers a connection, by the gateway's own key or its spare one. The newest one of a gateway wins: an older one is
+    /// told to end; but a spare one never takes the place of its own.
     ///
     /// Fails with [`Why::Full`] or [`Why::Outranked`].
-    pub fn enter_by(
+    pub fn enter(
         &self,
         gateway: &GatewayId,
         spare: bool,
@@ -310,8 +299,8 @@ mod tests {
     fn the_newest_connection_wins_and_an_older_one_leaves_it_alone() {
         let connections = Connections::new(1);
         let gw = gateway("gw-1");
-        let older = connections.enter(&gw, "a:1", NOW).expect("room");
-        let newer = connections.enter(&gw, "a:2", NOW).expect("its own place");
+        let older = connections.enter(&gw, false, "a:1", NOW).expect("room");
+        let newer = connections.enter(&gw, false, "a:2", NOW).expect("its own place");
         assert_eq!((ended(&older), ended(&newer)), (Some(Why::Replaced), None));
         drop(older);
         assert_eq!(connections.list()[0].address, "a:2");
@@ -322,10 +311,15 @@ mod tests {
     #[test]
     fn a_full_house_has_room_again_when_one_leaves() {
         let connections = Connections::new(1);
-        let first = connections.enter(&gateway("gw-1"), "a:1", NOW).expect("room");
-        assert_eq!(connections.enter(&gateway("gw-2"), "a:2", NOW).err(), Some(Full));
+        let first = connections
+            .enter(&gateway("gw-1"), false, "a:1", NOW)
+            .expect("room");
+        assert_eq!(
+            connections.enter(&gateway("gw-2"), false, "a:2", NOW).err(),
+            Some(Why::Full)
+        );
         drop(first);
-        assert!(connections.enter(&gateway("gw-2"), "a:2", NOW).is_ok());
+        assert!(connections.enter(&gateway("gw-2"), false, "a:2", NOW).is_ok());
     }
 
     #[test]
@@ -336,7 +330,7 @@ mod tests {
             connections.send(&gw, Topic::Hint(gw.clone()), vec![]),
             Sent::Absent
         );
-        let place = connections.enter(&gw, "a:1", NOW).expect("room");
+        let place = connections.enter(&gw, false, "a:1", NOW).expect("room");
         for n in 0..MAILBOX {
             let n = u8::try_from(n).expect("small");
             assert_eq!(
@@ -356,15 +350,15 @@ mod tests {
     fn a_spare_key_never_takes_the_place_of_the_gateway_s_own() {
         let connections = Connections::new(2);
         let gw = gateway("gw-1");
-        let spare = connections.enter_by(&gw, true, "a:1", NOW).expect("room");
-        let own = connections.enter(&gw, "a:2", NOW).expect("its own place");
+        let spare = connections.enter(&gw, true, "a:1", NOW).expect("room");
+        let own = connections.enter(&gw, false, "a:2", NOW).expect("its own place");
         assert_eq!(ended(&spare), Some(Why::Replaced));
-        let again = connections.enter_by(&gw, true, "a:3", NOW);
+        let again = connections.enter(&gw, true, "a:3", NOW);
         assert_eq!(again.err(), Some(Why::Outranked));
         assert_eq!(ended(&own), None);
         assert!(!connections.list()[0].spare);
         drop(own);
-        let back = connections.enter_by(&gw, true, "a:3", NOW).expect("it is gone");
+        let back = connections.enter(&gw, true, "a:3", NOW).expect("it is gone");
         assert!(connections.list()[0].spare);
         drop(back);
     }
@@ -373,7 +367,7 @@ mod tests {
     fn a_kick_is_seen_at_once_and_nothing_more_is_sent() {
         let connections = Connections::new(2);
         let gw = gateway("gw-1");
-        let place = connections.enter(&gw, "a:1", NOW).expect("room");
+        let place = connections.enter(&gw, false, "a:1", NOW).expect("room");
         assert!(connections.kick(&gw));
         assert!(!connections.kick(&gateway("gw-2")));
         assert_eq!(ended(&place), Some(Why::Kicked));

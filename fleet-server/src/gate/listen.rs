@@ -152,7 +152,7 @@ impl Door {
     fn place(&self, session: &Session, address: SocketAddr) -> Result<Place, Why> {
         let (gateway, since) = (session.gateway(), self.gate.clock.now());
         let (connections, address) = (&self.gate.connections, address.to_string());
-        let place = connections.enter_by(gateway, session.is_spare(), &address, since)?;
+        let place = connections.enter(gateway, session.is_spare(), &address, since)?;
         // Again, now that a kick would find the connection: revoked in between, it goes here or there.
         if self.gate.revoked.contains(gateway) {
             return Err(Why::Revoked);

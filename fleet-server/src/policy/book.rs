@@ -177,12 +177,11 @@ impl Book {
     /// What a gateway shall have: the highest number that is assigned to it, its groups or all, whose audience it is
     /// in, whose time has begun and that nobody took back.
     pub fn wanted(&self, gateway: &GatewayId, now: Timestamp) -> Option<Wanted<'_>> {
-        self.highest(gateway, |entry| now.ms >= entry.policy.issued.ms())
-            .map(|(entry, since)| Wanted {
-                entry,
-                since,
-                fit: self.fit(entry, now),
-            })
+        self.highest(gateway, now).map(|(entry, since)| Wanted {
+            entry,
+            since,
+            fit: self.fit(entry, now),
+        })
     }
 
     /// What a gateway would have if `version` were assigned to `target` as well.
@@ -198,7 +197,7 @@ impl Book {
         book
     }
 
-    fn highest(&self, gateway: &GatewayId, begun: impl Fn(&Entry) -> bool) -> Option<(&Entry, Timestamp)> {
+    fn highest(&self, gateway: &GatewayId, now: Timestamp) -> Option<(&Entry, Timestamp)> {
         let groups = self.groups(gateway);
         let own = groups.iter().cloned().map(Target::Group);
         let targets = [Target::All, Target::Gateway(gateway.clone())]
@@ -207,7 +206,9 @@ impl Book {
         let versions = targets.filter_map(|target| self.assigned.get(&target)).flatten();
         let fits = versions.filter_map(|(version, at)| {
             let entry = self.entries.get(version)?;
-            let fits = !entry.withdrawn && begun(entry) && entry.policy.is_for(gateway, groups);
+            let fits = !entry.withdrawn
+                && now.ms >= entry.policy.issued.ms()
+                && entry.policy.is_for(gateway, groups);
             fits.then_some((entry, *at))
         });
         fits.max_by_key(|(entry, at)| (entry.mark.version, at.ms))

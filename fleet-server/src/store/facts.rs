@@ -13,7 +13,7 @@ use homeward_protocol::time::{ClockTrust, Timestamp};
 use homeward_protocol::wire::{self, Bytes};
 
 use super::records::Origin;
-use super::{Row, StoreError, Tx};
+use super::{Row, StoreError, Tx, gateways, signals};
 use crate::facts::{Folded, Known, Wish, fold};
 
 /// Most changes of one gateway that are kept, whatever their age.
@@ -139,6 +139,15 @@ fn put_change(tx: &mut dyn Tx, at: &Origin<'_>, change: &Change, known: bool) ->
         )?;
     }
     Ok(())
+}
+
+/// Asks a gateway for all its facts; false when there is no such gateway.
+pub fn ask(tx: &mut dyn Tx, gateway: &GatewayId, now: Timestamp) -> Result<bool, StoreError> {
+    let known = gateways::get(tx, gateway)?.is_some();
+    if known {
+        signals::raise(tx, signals::Kind::Facts, gateway.as_str(), now)?;
+    }
+    Ok(known)
 }
 
 fn forget_oldest(tx: &mut dyn Tx, gateway: &str) -> Result<(), StoreError> {

@@ -65,7 +65,8 @@ pub fn mark(tx: &mut dyn Tx) -> Result<i64, StoreError> {
     row.map_or(Ok(0), |row| row.int(0))
 }
 
-/// Notes such a change, and tells every process.
+/// Notes such a change: each process finds it by [`mark`] at its next look. The pages of the gateway that is its subject
+/// hear of it at once.
 pub(super) fn touch(tx: &mut dyn Tx, subject: &str, now: Timestamp) -> Result<(), StoreError> {
     tx.execute("UPDATE policy_mark SET changes = changes + 1 WHERE id = 1", &[])?;
     signals::raise(tx, signals::Kind::Policy, subject, now)

@@ -16,7 +16,7 @@ use super::guard::Visitor;
 use super::when::When;
 use crate::facts::view::{self, Line, View};
 use crate::store::facts::{self, Changed, Holds, Installed};
-use crate::store::{StoreError, Tx, gateways, signals};
+use crate::store::{StoreError, Tx};
 
 /// Most boxes that the page lists.
 const MOST: i64 = 500;
@@ -172,13 +172,7 @@ pub async fn find(
 pub async fn ask(State(desk): State<Desk>, Path(gateway): Path<String>) -> Result<Response, Failure> {
     let gateway: GatewayId = gateway.parse().map_err(|_| Failure::NothingHere)?;
     let (which, now) = (gateway.clone(), desk.clock.now());
-    let asked = desk.store.write(move |tx| {
-        let known = gateways::get(tx, &which)?.is_some();
-        if known {
-            signals::raise(tx, signals::Kind::Facts, which.as_str(), now)?;
-        }
-        Ok(known)
-    });
+    let asked = desk.store.write(move |tx| facts::ask(tx, &which, now));
     if asked.await? {
         Ok(go(&format!("/gateways/{gateway}")))
     } else {

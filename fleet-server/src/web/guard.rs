@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::error::Failure;
 use super::frame::go;
-use super::{Desk, MAX_FORM, MAX_LONG_FORM};
+use super::{Desk, LONG_FORMS, MAX_FORM, MAX_LONG_FORM};
 use crate::access::{Needs, Role, Sight, UserName, token};
 use crate::https::Peer;
 use crate::routes::Door;
@@ -108,7 +108,7 @@ async fn visitor(desk: &Desk, headers: &HeaderMap, passive: bool) -> Result<Opti
 /// Reads the form, insists on its token, and puts the form back for the handler.
 async fn check_form(request: Request, csrf: &str) -> Result<Request, Failure> {
     let (parts, body) = request.into_parts();
-    let is_long = matches!(parts.uri.path(), "/policies" | "/policies/check");
+    let is_long = LONG_FORMS.contains(&parts.uri.path());
     let most = if is_long { MAX_LONG_FORM } else { MAX_FORM };
     let bytes = to_bytes(body, most)
         .await

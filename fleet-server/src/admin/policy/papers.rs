@@ -8,7 +8,7 @@ use homeward_protocol::policy::moment::Moment;
 use homeward_protocol::policy::sign::{
     Accepted, Keyring, Offer, PolicyDigest, Review, SecondPerson, SigningKey, kept,
 };
-use homeward_protocol::policy::{Audience, MAX_POLICY, OnExpiry, Policy};
+use homeward_protocol::policy::{MAX_POLICY, OnExpiry, Policy};
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::signed::{Message, PublicKey, Signed};
 use homeward_protocol::time::Timestamp;
@@ -21,6 +21,7 @@ use crate::admin::ca::strong;
 use crate::admin::keys::{self, FileKey};
 use crate::cli::{Keygen, KeyringMake, Person, PolicyCommand};
 use crate::cli::{PolicyReview, PolicySign};
+use crate::policy::book::audience;
 use crate::policy::paper::{MAX_PAPERS, PaperError, Papers};
 use crate::policy::roots::keys_of;
 
@@ -240,28 +241,19 @@ fn stands_behind(accepted: &Accepted) -> String {
 }
 
 fn about(policy: &Policy, offer: &Offer) -> String {
-    let audience = match &policy.audience {
-        Audience::All => "all gateways".to_owned(),
-        Audience::Groups(groups) => format!("groups {}", list(groups)),
-        Audience::Gateways(gateways) => format!("gateways {}", list(gateways)),
-    };
     let then = match policy.on_expiry {
         OnExpiry::Keep => "it goes on holding",
         OnExpiry::Strict => "the strict one holds",
     };
     format!(
-        "Policy       {}, version {}\nFor          {audience}\nHolds        {} to {}, then {then}\nDigest       {}\n",
+        "Policy       {}, version {}\nFor          {}\nHolds        {} to {}, then {then}\nDigest       {}\n",
         policy.name.as_str(),
         policy.version,
+        audience(&policy.audience),
         policy.issued,
         policy.expires,
         offer.digest()
     )
-}
-
-fn list<T: std::fmt::Display>(items: &[T]) -> String {
-    let all: Vec<String> = items.iter().map(ToString::to_string).collect();
-    all.join(", ")
 }
 
 fn points(policy: &Policy) -> String {

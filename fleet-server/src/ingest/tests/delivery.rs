@@ -65,7 +65,9 @@ impl Bench {
 
     fn over(home: Home, store: Store) -> Bench {
         let connections = Connections::new(10);
-        let place = connections.enter(&gateway(), "192.0.2.1:1", NOW).expect("room");
+        let place = connections
+            .enter(&gateway(), false, "192.0.2.1:1", NOW)
+            .expect("room");
         let bus = Bus::start().expect("a bus");
         let (uplinks, taken) = mpsc::channel(64);
         let stop = CancellationToken::new();

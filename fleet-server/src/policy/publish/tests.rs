@@ -73,7 +73,10 @@ impl Stage {
     }
 
     fn connect(&self, id: &str) -> Place {
-        let entered = self.publish.connections.enter(&gw(id), "192.0.2.7:1", self.now());
+        let entered = self
+            .publish
+            .connections
+            .enter(&gw(id), false, "192.0.2.7:1", self.now());
         entered.expect("room")
     }
 

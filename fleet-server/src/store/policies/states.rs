@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use homeward_protocol::id::{GatewayId, HazardId};
+use homeward_protocol::id::GatewayId;
 use homeward_protocol::policy::points::PointId;
 use homeward_protocol::policy::state::{PointState, PolicyState, Standing};
 use homeward_protocol::posture::ShortText;
@@ -297,22 +297,23 @@ pub fn points(tx: &mut dyn Tx, id: &GatewayId) -> Result<Vec<PointState>, StoreE
          WHERE gateway = $1 ORDER BY point LIMIT 1000",
         &[id.as_str().into()],
     )?;
-    let short = |row: &Row, column| Ok::<_, StoreError>(row.opt_text(column)?.map(ShortText::cut));
-    let point = |row: &Row| {
-        let hazard: HazardId = row.parse(1)?;
-        Ok(PointState {
-            point: row.parse(0)?,
-            hazard,
-            wanted: ShortText::cut(row.text(2)?),
-            applied: short(row, 3)?,
-            observed: short(row, 4)?,
-            standing: stored_standing(row, 5, 6)?,
-            since: Timestamp::synced(row.int(7)?),
-        })
-    };
-    let mut all: Vec<PointState> = rows.iter().map(point).collect::<Result<_, StoreError>>()?;
+    let mut all: Vec<PointState> = rows.iter().map(point_state).collect::<Result<_, StoreError>>()?;
     all.sort_by_key(|one| one.point.rule());
     Ok(all)
+}
+
+/// The first columns: point, hazard, wanted, applied, observed, standing, why, since.
+fn point_state(row: &Row) -> Result<PointState, StoreError> {
+    let short = |column| Ok::<_, StoreError>(row.opt_text(column)?.map(ShortText::cut));
+    Ok(PointState {
+        point: row.parse(0)?,
+        hazard: row.parse(1)?,
+        wanted: ShortText::cut(row.text(2)?),
+        applied: short(3)?,
+        observed: short(4)?,
+        standing: stored_standing(row, 5, 6)?,
+        since: Timestamp::synced(row.int(7)?),
+    })
 }
 
 fn stored_standing(row: &Row, name: usize, why: usize) -> Result<Standing, StoreError> {
@@ -430,19 +431,10 @@ pub fn offenders(tx: &mut dyn Tx, point: &PointId) -> Result<Vec<Offender>, Stor
          ORDER BY CASE WHEN standing = 'not-enforceable-here' THEN 1 ELSE 0 END, since, gateway LIMIT $2",
         &[(&point.to_string()).into(), MOST.into()],
     )?;
-    let short = |row: &Row, column| Ok::<_, StoreError>(row.opt_text(column)?.map(ShortText::cut));
     let one = |row: &Row| {
         Ok(Offender {
             gateway: row.parse(8)?,
-            state: PointState {
-                point: row.parse(0)?,
-                hazard: row.parse(1)?,
-                wanted: ShortText::cut(row.text(2)?),
-                applied: short(row, 3)?,
-                observed: short(row, 4)?,
-                standing: stored_standing(row, 5, 6)?,
-                since: Timestamp::synced(row.int(7)?),
-            },
+            state: point_state(row)?,
         })
     };
     rows.iter().map(one).collect()
