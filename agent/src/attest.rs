@@ -9,7 +9,6 @@
 //! connection, so an answer never waits for a link. A TPM has its part beside the claims ([`Quoting`]); without one
 //! the claims are this software's own word, and the server says so.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use homeward_protocol::attest::{Ask, Challenge, Held, Nonce, Notice};
@@ -19,6 +18,7 @@ use homeward_protocol::id::BootId;
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::postures::TpmClock;
 use homeward_protocol::time::{Timestamp, Uptime};
+use homeward_protocol::tuf::read;
 use serde::{Deserialize, Serialize};
 
 pub mod answer;
@@ -111,7 +111,7 @@ impl Boots {
                 let next = Boots {
                     boot,
                     count: saved.map_or(0, |saved| saved.count).saturating_add(1),
-                    seed: hex(&random),
+                    seed: read::to_hex(&random),
                     version: version.to_owned(),
                 };
                 (next, Since::Booted)
@@ -125,25 +125,9 @@ impl Boots {
     }
 }
 
-/// Lower case hex.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 /// `N` bytes from hex.
 pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let text = text.trim();
-    if text.len() != 2 * N || !text.is_ascii() {
-        return None;
-    }
-    let mut bytes = [0; N];
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
-    }
-    Some(bytes)
+    read::hex(text.trim())?.try_into().ok()
 }
 
 /// When to ask the server for a challenge.
@@ -258,7 +242,7 @@ mod tests {
     #[test]
     fn hex_reads_back_and_nothing_else_does() {
         let bytes: [u8; 32] = std::array::from_fn(|n| u8::try_from(n * 7).unwrap_or(0));
-        assert_eq!(unhex(&hex(&bytes)), Some(bytes));
+        assert_eq!(unhex(&read::to_hex(&bytes)), Some(bytes));
         for bad in ["", "zz", &"0".repeat(63), &"é".repeat(32)] {
             assert_eq!(unhex::<32>(bad), None, "{bad}");
         }

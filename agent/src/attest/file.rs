@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 
 use homeward_protocol::attest::{MAX_NOTICE, Notice};
 use homeward_protocol::id::BootId;
+use homeward_protocol::tuf::read::to_hex;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-use super::{Boots, Since, hex, unhex};
+use super::{Boots, Since, unhex};
 use crate::disk;
 
 const MAX: u64 = 64 * 1024;
@@ -72,7 +73,7 @@ pub fn box_id(data: &Path) -> Result<[u8; 16], FileError> {
         return Ok(kept);
     }
     let made = random()?;
-    replace(&path, hex(&made).as_bytes())?;
+    replace(&path, to_hex(&made).as_bytes())?;
     Ok(made)
 }
 

@@ -4,9 +4,8 @@ use homeward_protocol::attest::{Notice, Trust};
 use homeward_protocol::evidence::{Evidence, Profile};
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::time::{Timestamp, Uptime};
+use homeward_protocol::tuf::read::to_hex;
 use serde_json::{Value, json};
-
-use super::hex;
 
 /// For a person.
 pub fn text(evidence: &Evidence, verdict: Option<&Notice>, now: Timestamp) -> String {
@@ -18,12 +17,12 @@ pub fn text(evidence: &Evidence, verdict: Option<&Notice>, now: Timestamp) -> St
     let mut lines = vec![
         format!("Software     {} {}", name.as_str(), version.as_str()),
         format!("Rests on     {proof}"),
-        format!("Key          {}", hex(&evidence.key)),
-        format!("Box          {}", hex(&evidence.box_id)),
+        format!("Key          {}", to_hex(&evidence.key)),
+        format!("Box          {}", to_hex(&evidence.box_id)),
         format!(
             "Boot         number {}, seed {}…, up for {} s",
             evidence.boot_count,
-            hex(evidence.boot_seed.get(..4).unwrap_or_default()),
+            to_hex(evidence.boot_seed.get(..4).unwrap_or_default()),
             Uptime(evidence.uptime_s.saturating_mul(1000)).0 / 1000
         ),
     ];
@@ -33,14 +32,14 @@ pub fn text(evidence: &Evidence, verdict: Option<&Notice>, now: Timestamp) -> St
             "Measured     {:<9} {:<22} {}",
             measured.component.name(),
             version,
-            hex(&measured.sha256)
+            to_hex(&measured.sha256)
         ));
     }
     if let Some(end) = evidence.postures {
         lines.push(format!(
             "Postures     {} links, the newest {}",
             end.seq,
-            hex(&end.head)
+            to_hex(&end.head)
         ));
     }
     lines.push(judged(verdict, now));
@@ -73,7 +72,7 @@ pub fn json(evidence: &Evidence, verdict: Option<&Notice>, now: Timestamp) -> Va
             json!({
                 "component": m.component.name(),
                 "version": m.version.as_ref().map(ShortText::as_str),
-                "sha256": hex(&m.sha256),
+                "sha256": to_hex(&m.sha256),
             })
         })
         .collect();
@@ -81,15 +80,15 @@ pub fn json(evidence: &Evidence, verdict: Option<&Notice>, now: Timestamp) -> Va
         "profile": evidence.profile.uri(),
         "software": evidence.software.0.as_str(),
         "version": evidence.software.1.as_str(),
-        "key": hex(&evidence.key),
-        "box": hex(&evidence.box_id),
-        "nonce": hex(&evidence.nonce),
+        "key": to_hex(&evidence.key),
+        "box": to_hex(&evidence.box_id),
+        "nonce": to_hex(&evidence.nonce),
         "boot_count": evidence.boot_count,
-        "boot_seed": hex(&evidence.boot_seed),
+        "boot_seed": to_hex(&evidence.boot_seed),
         "uptime_s": evidence.uptime_s,
         "issued_at_s": evidence.issued_at_s,
         "measured": measured,
-        "postures": evidence.postures.map(|end| json!({ "number": end.seq, "head": hex(&end.head) })),
+        "postures": evidence.postures.map(|end| json!({ "number": end.seq, "head": to_hex(&end.head) })),
         "judgement": verdict.map(|notice| json!({
             "trust": notice.at(now).name(),
             "tier": notice.tier.name(),

@@ -138,7 +138,7 @@ pub struct Freshness {
     pub head: Head,
     /// The snapshot.
     pub snapshot: Meta,
-    /// When it was signed: a field of our own, which feeds the floor of a box's clock.
+    /// When it was signed: a field of our own. No box relies on it yet.
     pub issued: Option<Timestamp>,
 }
 
