@@ -111,7 +111,7 @@ struct Search {
     /// Whom to ask next, the last one first, each with who speaks for its keys.
     waiting: Vec<(Role, usize)>,
     seen: BTreeSet<Role>,
-    /// Targets that were read, by which others are verified.
+    /// Targets that were read, by which others are verified; without their files, which may be many.
     read: Vec<Targets>,
 }
 
@@ -216,7 +216,7 @@ impl Client {
     /// Looks for a target, after a refresh. Delegated roles are fetched as they are needed.
     pub fn find(&mut self, path: TargetPath) -> Result<Step, TufError> {
         let top = match (&self.state, self.trusted.targets()) {
-            (State::Ready(_), Some(top)) => top.clone(),
+            (State::Ready(_), Some(top)) => top.about(&path),
             _ => return Err(TufError::Misuse("targets are looked for after a refresh")),
         };
         let search = Search {
@@ -346,7 +346,8 @@ impl Client {
 
 impl Search {
     /// Puts those in front to whom `targets` handed the path.
-    fn go_down(&mut self, targets: Targets) {
+    fn go_down(&mut self, mut targets: Targets) {
+        targets.targets.clear();
         let by = self.read.len();
         let mut below = Vec::new();
         for one in targets

@@ -72,7 +72,9 @@ impl Role {
         match self {
             Role::Root | Role::Timestamp => 512_000,
             Role::Snapshot => 2_000_000,
-            Role::Targets | Role::Delegated(_) => 5_000_000,
+            Role::Targets => 5_000_000,
+            // One search keeps up to 33 of them in the memory of a small box, and there are thousands of files in one.
+            Role::Delegated(_) => 1_000_000,
         }
     }
 }
@@ -121,6 +123,8 @@ mod tests {
             assert_eq!(role.file(Some(7)), format!("7.{file}"));
             assert_eq!(role.listed(), format!("{name}.json"));
         }
+        let role = Role::delegated("vendor").expect("a name");
+        assert!(role.max_bytes() * 5 <= Role::Targets.max_bytes());
         for taken in ["", "root", "targets", &"x".repeat(201), &"/".repeat(67)] {
             assert_eq!(Role::delegated(taken), None, "{taken}");
         }

@@ -156,6 +156,21 @@ pub struct Targets {
 }
 
 impl Targets {
+    /// The same, of the files only what it says of this one.
+    #[must_use]
+    pub fn about(&self, path: &TargetPath) -> Targets {
+        let one = self.targets.get_key_value(path.as_str());
+        Targets {
+            head: self.head,
+            targets: one
+                .map(|(path, target)| (path.clone(), target.clone()))
+                .into_iter()
+                .collect(),
+            keys: self.keys.clone(),
+            delegations: self.delegations.clone(),
+        }
+    }
+
     pub(in crate::tuf) fn read(signed: &Object) -> Result<Targets, Rule> {
         let listed = read::object(signed, "targets", "it lists no targets")?;
         let targets = listed
