@@ -7,7 +7,7 @@
 use std::fs;
 use std::future::Future;
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use homeward_protocol::time::Timestamp;
 use homeward_protocol::tuf::TufError;
@@ -91,8 +91,12 @@ pub enum UpdateError {
 
 /// Takes `root` as the one that the box begins with; it must vouch for itself.
 pub fn trust(store: &impl Store, root: &[u8], now: Timestamp) -> Result<(), UpdateError> {
+    let (name, max) = (Role::Root.kept_as(), Role::Root.max_bytes());
+    if root.len() as u64 > max {
+        // A refresh would read less of it.
+        return Err(TufError::TooLong { file: name, max }.into());
+    }
     Client::begin(root, now)?;
-    let name = Role::Root.kept_as();
     store.save(&name, root).map_err(disk(&name))
 }
 
@@ -154,16 +158,22 @@ async fn answer(fetch: &impl Fetch, file: &str, max: u64) -> Answer {
 
 /// Brings a target to `place`, going on where an earlier try stopped. What is there already and matches stays.
 ///
-/// Until all of it matches it lies beside, as `NAME.part`.
+/// Until all of it matches it lies beside, as `NAME+part`: no quoted name holds a `+`.
 pub async fn download(found: &Found, fetch: &impl Fetch, place: &Path) -> Result<(), UpdateError> {
     let name = place.display().to_string();
-    if matches(&found.target, place).map_err(disk(&name))? {
+    let (target, there) = (found.target.clone(), place.to_owned());
+    if aside(move || matches(&target, &there))
+        .await
+        .map_err(disk(&name))?
+    {
         return Ok(());
     }
     if let Some(folder) = place.parent() {
         fs::create_dir_all(folder).map_err(disk(&name))?;
     }
-    let part = place.with_added_extension("part");
+    let mut part = place.as_os_str().to_owned();
+    part.push("+part");
+    let part = PathBuf::from(part);
     let mut options = fs::OpenOptions::new();
     let mut file = options
         .read(true)
@@ -189,20 +199,29 @@ pub async fn download(found: &Found, fetch: &impl Fetch, place: &Path) -> Result
             source,
         });
     }
-    // What an earlier try left behind the end.
-    file.set_len(
-        found
-            .target
-            .length
-            .min(file.metadata().map_err(disk(&name))?.len()),
-    )
-    .and_then(|()| file.sync_all())
-    .map_err(disk(&name))?;
-    if !matches(&found.target, &part).map_err(disk(&name))? {
-        let _ = fs::remove_file(&part);
-        return Err(UpdateError::NotAsPromised(found.path.to_string()));
+    let (target, place) = (found.target.clone(), place.to_owned());
+    let finish = move || {
+        // What an earlier try left behind the end.
+        file.set_len(target.length.min(file.metadata()?.len()))?;
+        file.sync_all()?;
+        if !matches(&target, &part)? {
+            let _ = fs::remove_file(&part);
+            return Ok(false);
+        }
+        put(&part, &place).map(|()| true)
+    };
+    if aside(finish).await.map_err(disk(&name))? {
+        Ok(())
+    } else {
+        Err(UpdateError::NotAsPromised(found.path.to_string()))
     }
-    put(&part, place).map_err(disk(&name))
+}
+
+/// Hashing and flushing take seconds on a slow card: not on the thread that everything else runs on.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|ended| Err(io::Error::other(ended)))
 }
 
 /// Whether the file at `place` is the target, by length and by all hashes.

@@ -14,7 +14,12 @@ use homeward_agent::update::base::Base;
 use homeward_agent::update::fetch::Http;
 use homeward_agent::update::keep::Folder;
 use homeward_agent::update::tuf::{download, find, refresh, trust};
+use homeward_protocol::tuf::read::to_hex;
 use homeward_protocol::tuf::role::quote;
+use ring::digest::{SHA256, digest};
+
+/// Longest name of a file, bytes, with room for what marks a part of one.
+const MAX_NAME: usize = 240;
 
 /// Drives the update client of Homeward by itself, as the TUF conformance suite does.
 #[derive(Debug, Parser)]
@@ -63,7 +68,20 @@ type Failure = Box<dyn Error>;
 fn main() -> ExitCode {
     // The one provider of cryptography; only a second call could fail.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    match act(&Cli::parse()) {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => {
+            let wrong = usage.use_stderr();
+            // Nobody to tell when that fails.
+            let _ = usage.print();
+            return if wrong {
+                ExitCode::FAILURE
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    match act(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let cause = failure.source().map(|cause| format!(": {cause}"));
@@ -99,13 +117,25 @@ fn act(cli: &Cli) -> Result<(), Failure> {
         if matches!(cli.command, Command::Refresh) {
             return Ok(());
         }
+        if cli.target_name.is_empty() {
+            return Err("give --target-name".into());
+        }
         let folder = cli.target_dir.as_ref().ok_or("give --target-dir")?;
         let targets = http(&cli.target_base_url, "--target-base-url")?;
         for name in &cli.target_name {
             let found = find(&mut client, name.parse()?, &metadata, &store).await?;
             let found = found.ok_or_else(|| format!("nobody speaks of {name}"))?;
-            download(&found, &targets, &folder.join(quote(name, ""))).await?;
+            download(&found, &targets, &folder.join(file_name(name))).await?;
         }
         Ok(())
     })
+}
+
+/// The name of a target's file: quoted; a hash of a path that is too long for a file. Only the latter begin with `+`.
+fn file_name(path: &str) -> String {
+    let quoted = quote(path, "");
+    if quoted.len() <= MAX_NAME {
+        return quoted;
+    }
+    format!("+{}", to_hex(digest(&SHA256, path.as_bytes()).as_ref()))
 }

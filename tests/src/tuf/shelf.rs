@@ -1,7 +1,9 @@
-//! What a server offers, in memory; it writes down who asked for what.
+//! Shell: what a server offers: in memory, where it writes down who asked for what, or a folder.
+#![expect(clippy::disallowed_methods, reason = "shell: files")]
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use homeward_agent::update::tuf::{Fetch, FetchError};
@@ -82,5 +84,22 @@ impl Fetch for &Shelf {
             at = end;
         }
         Ok(())
+    }
+}
+
+/// A folder as a server would offer it.
+#[derive(Debug, Clone)]
+pub struct Served(pub PathBuf);
+
+impl Fetch for Served {
+    async fn get(
+        &self,
+        file: &str,
+        _: u64,
+        _: u64,
+        take: &mut (dyn FnMut(u64, &[u8]) -> io::Result<()> + Send),
+    ) -> Result<(), FetchError> {
+        let bytes = std::fs::read(self.0.join(file)).map_err(|_| FetchError::Absent)?;
+        take(0, &bytes).map_err(FetchError::Keep)
     }
 }

@@ -365,7 +365,7 @@ fn endless_data_is_cut() {
         .offer_target(AGENT, &hash(GOOD), &[GOOD, &vec![b'x'; 50_000_000]].concat());
     fleet.refused(&fleet.assigned(AGENT, GOOD, 11), "could not get");
     assert!(
-        !fleet.house.folder.path().join("staged.part").exists(),
+        !fleet.house.folder.path().join("staged+part").exists(),
         "nothing of it stays on the disk"
     );
     fleet.house.metadata.put("timestamp.json", vec![b' '; 600_000]);

@@ -13,14 +13,14 @@ use homeward_tests::tuf::forge::Ours;
 use homeward_tests::tuf::house::House;
 
 /// A server of one connection at a time that answers each request by `answer`; ends with the test.
-struct Server {
-    port: u16,
+pub(super) struct Server {
+    pub(super) port: u16,
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicU64>,
 }
 
 impl Server {
-    fn start(answer: impl Fn(&str, &mut dyn FnMut(&[u8]) -> bool) + Send + 'static) -> Server {
+    pub(super) fn start(answer: impl Fn(&str, &mut dyn FnMut(&[u8]) -> bool) + Send + 'static) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
@@ -221,7 +221,7 @@ fn a_download_goes_on_where_it_was_cut() {
         sent < content.len() as u64 + 4_000,
         "{sent} bytes were sent: nothing twice"
     );
-    assert!(!house.folder.path().join("agent.part").exists());
+    assert!(!house.folder.path().join("agent+part").exists());
 }
 
 #[test]

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use homeward_agent::update::keep::Folder;
-use homeward_agent::update::tuf::{Fetch, FetchError, find, refresh, trust};
+use homeward_agent::update::tuf::{find, refresh, trust};
 use homeward_protocol::release::{Custom, Installer};
 use homeward_protocol::time::Timestamp;
 use homeward_protocol::tuf::key::Key;
 use homeward_protocol::tuf::sign::{SigningKey, Unsigned};
 use homeward_tests::programs::binary;
 use homeward_tests::tuf::forge::Python;
+use homeward_tests::tuf::shelf::Served;
 use serde_json::{Value, json};
 
 struct Desk {
@@ -132,21 +133,6 @@ impl Desk {
             "--security-floor",
             "1.0.0",
         ])
-    }
-}
-
-struct Served(PathBuf);
-
-impl Fetch for Served {
-    async fn get(
-        &self,
-        file: &str,
-        _: u64,
-        _: u64,
-        take: &mut (dyn FnMut(u64, &[u8]) -> std::io::Result<()> + Send),
-    ) -> Result<(), FetchError> {
-        let bytes = std::fs::read(self.0.join(file)).map_err(|_| FetchError::Absent)?;
-        take(0, &bytes).map_err(FetchError::Keep)
     }
 }
 

@@ -5,11 +5,11 @@
 //! fingerprint, so that it changes only when somebody changed a rule.
 
 use homeward_protocol::posture::fact::{Fact, Value, What, Why, text};
+use homeward_protocol::tuf::read::to_hex;
 use ring::digest::{SHA256, digest};
 use serde_json::Value as Json;
 
 use super::seen::Seen;
-use crate::attest::hex;
 
 /// What moves by itself, or is a number that the kernel gave.
 const MOVES: [&str; 6] = ["handle", "packets", "bytes", "metainfo", "expires", "used"];
@@ -45,7 +45,7 @@ pub fn nftables(seen: &Seen, printed: &str) -> Option<Vec<Fact>> {
         seen.one(What::Firewall, text(kind)),
         seen.one(What::FirewallRules, Value::Count(rules.len() as u64)),
         seen.one(What::FirewallInput, text(input)),
-        seen.one(What::FirewallDigest, text(&hex(digest(&SHA256, &bytes).as_ref()))),
+        seen.one(What::FirewallDigest, text(&to_hex(digest(&SHA256, &bytes).as_ref()))),
     ])
 }
 
