@@ -22,12 +22,12 @@ use std::net::IpAddr;
 use homeward_protocol::policy::net::{Net, Ports};
 use homeward_protocol::policy::network::{Devices, Flow, Inbound, Outbound, Protocol};
 use homeward_protocol::policy::points::{PointId, Rule};
+use homeward_protocol::tuf::read::to_hex;
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
 use super::ask::{Stop, Table, Way};
 use super::rules::{Needs, Network};
-use crate::attest::hex;
 
 /// The name of our table.
 pub const TABLE: &str = "homeward";
@@ -475,7 +475,7 @@ fn others_of(chain: &Value) -> String {
 }
 
 fn short(text: &str) -> String {
-    hex(&digest(&SHA256, text.as_bytes()).as_ref()[..8])
+    to_hex(&digest(&SHA256, text.as_bytes()).as_ref()[..8])
 }
 
 /// The expression of a rule without what counts.

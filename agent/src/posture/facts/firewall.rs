@@ -45,7 +45,10 @@ pub fn nftables(seen: &Seen, printed: &str) -> Option<Vec<Fact>> {
         seen.one(What::Firewall, text(kind)),
         seen.one(What::FirewallRules, Value::Count(rules.len() as u64)),
         seen.one(What::FirewallInput, text(input)),
-        seen.one(What::FirewallDigest, text(&to_hex(digest(&SHA256, &bytes).as_ref()))),
+        seen.one(
+            What::FirewallDigest,
+            text(&to_hex(digest(&SHA256, &bytes).as_ref())),
+        ),
     ])
 }
 

@@ -11,11 +11,11 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use homeward_protocol::tuf::read::to_hex;
 use md5::{Digest as _, Md5};
 use ring::digest::{Context, SHA256};
 
 use super::{disks, files};
-use crate::attest::hex;
 use crate::posture::facts::disks::{Mounted, mounted};
 use crate::posture::facts::setuid::{Origin, SetId, checksum, spellings};
 
@@ -75,7 +75,7 @@ fn against(list: &Path, path: &str, spelling: &str) -> Origin {
 fn md5(path: &Path) -> Option<String> {
     let mut hash = Md5::new();
     each_piece(path, |piece| hash.update(piece))?;
-    Some(hex(&hash.finalize()))
+    Some(to_hex(&hash.finalize()))
 }
 
 /// The SHA-256 of a program.
