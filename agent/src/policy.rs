@@ -56,6 +56,8 @@ pub mod tighten;
 pub const LOOK: Duration = Duration::from_secs(30);
 /// After a part could not be set.
 const AGAIN: Duration = Duration::from_mins(1);
+/// After rules were set and could not be kept for the next start of the box.
+const KEEP_AGAIN: Duration = Duration::from_mins(10);
 /// Starts of the box that a trial may take.
 pub const MOST_TRIES: u8 = 3;
 /// After a return the same policy is tried again after this; doubled at each further return.
@@ -197,6 +199,7 @@ pub struct Policies {
     since: BTreeMap<PointId, (Standing, Timestamp)>,
     look_at: Uptime,
     set_again_at: Uptime,
+    keep_again_at: Uptime,
     retry_at: Uptime,
     /// What is being set; it becomes `applied` when all of it is done.
     setting: Option<Target>,
@@ -227,6 +230,7 @@ impl Policies {
             since: BTreeMap::new(),
             look_at: now.uptime,
             set_again_at: now.uptime,
+            keep_again_at: now.uptime,
             retry_at: now.uptime.plus(RETRY),
             setting: None,
             unsaved: false,
@@ -529,6 +533,7 @@ impl Policies {
             }
             (Step::Network, Answer::Network(table)) => {
                 self.table = Some(table.points.clone());
+                self.keep_again_at = now.uptime.plus(KEEP_AGAIN);
                 self.observed.network = Part::Said(answer);
                 Vec::new()
             }
@@ -615,7 +620,7 @@ impl Policies {
             return Vec::new();
         }
         let target = self.target(now.at);
-        let parts = self.to_set(&target);
+        let parts = self.to_set(&target, now);
         if parts.is_empty() {
             return Vec::new();
         }
@@ -626,11 +631,11 @@ impl Policies {
 
     /// The parts that are not set to what is wanted, or were changed and are to be put back. A table that is set anew
     /// forgets what it stopped, so it is left alone when it stands.
-    fn to_set(&self, target: &Target) -> Vec<Step> {
+    fn to_set(&self, target: &Target, now: Moment) -> Vec<Step> {
         let applied = self.applied.as_ref();
         let sshd = applied.is_none_or(|applied| applied.sshd != target.sshd) || self.sshd_drifted(target);
         let network = applied.is_none_or(|applied| applied.network != target.network);
-        let network = network || self.network_drifted(target);
+        let network = network || self.network_drifted(target) || self.network_is_not_kept(now);
         let parts = [(Step::Sshd, sshd), (Step::Network, network)];
         parts
             .into_iter()
@@ -644,6 +649,14 @@ impl Policies {
             (Part::Said(Answer::Network(is)), None) => target.network.is_some() || !is.points.is_empty(),
             _ => false,
         }
+    }
+
+    /// The next start of the box would set something else. It is not tried at each look: setting forgets what was stopped.
+    fn network_is_not_kept(&self, now: Moment) -> bool {
+        let Part::Said(Answer::Network(is)) = &self.observed.network else {
+            return false;
+        };
+        !is.kept && now.uptime >= self.keep_again_at
     }
 
     /// What stands as it did right after setting is not set again: setting does not change it.

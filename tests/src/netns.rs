@@ -27,6 +27,8 @@ const LIMIT: Duration = Duration::from_mins(1);
 pub struct Netns {
     name: String,
     ip: PathBuf,
+    /// Where the box keeps things.
+    folder: tempfile::TempDir,
 }
 
 /// Who is in it.
@@ -71,6 +73,7 @@ impl Netns {
         let home = Netns {
             name: format!("hw-{name}-{}", std::process::id()),
             ip,
+            folder: tempfile::tempdir().expect("a folder"),
         };
         if !home.ip(&["netns", "add", &home.of(Place::Box)]).status.success() {
             shared::missing("network namespaces", "this machine does not let root make them");
@@ -78,6 +81,11 @@ impl Netns {
         }
         home.lay();
         Some(home)
+    }
+
+    /// Where the helper with rights keeps the rules for the box's next start.
+    pub fn kept(&self) -> PathBuf {
+        self.folder.path().join("network.json")
     }
 
     fn of(&self, place: Place) -> String {
@@ -180,7 +188,12 @@ impl Netns {
         let (mut ours, its) = UnixStream::pair().expect("a pair of sockets");
         let program = binary("homeward-apply");
         let mut command = self.command(Place::Box, &program.to_string_lossy());
-        command.args(args).stdin(OwnedFd::from(its)).stdout(Stdio::null());
+        command
+            .arg("--kept")
+            .arg(self.kept())
+            .args(args)
+            .stdin(OwnedFd::from(its))
+            .stdout(Stdio::null());
         let mut child = command.spawn().expect("it starts");
         drop(command);
         let mut line = serde_json::to_vec(request).expect("a request");

@@ -361,7 +361,9 @@ fn what_was_open_before_ends_when_it_is_not_allowed_and_lives_on_when_it_is() {
     let mut asked = |when: &str, may: [bool; 11]| {
         // All at once: each takes seconds.
         for word in ["go", "hear"] {
-            held.iter_mut().for_each(|one| one.ask(word));
+            for one in &mut held {
+                one.ask(word);
+            }
             for ((one, (place, args, ..)), may) in held.iter_mut().zip(flows).zip(may) {
                 // Not even what comes without being asked for is heard, in the direction of answers. What only the agent
                 // may ask for does come: a packet to the box has no user yet.
@@ -566,14 +568,117 @@ fn a_change_by_hand_is_seen_by_its_point_and_other_tables_are_left_alone() {
     set(&home, Some(rules(&policy())));
     let postrm = shared::workspace().join("packaging/agent/debian/postrm");
     let postrm = postrm.to_string_lossy().into_owned();
-    if !Path::new("/etc/ssh/sshd_config.d/00-homeward.conf").exists() {
+    let kept = Path::new("/var/lib/homeward-apply");
+    if !Path::new("/etc/ssh/sshd_config.d/00-homeward.conf").exists() && !kept.exists() {
+        fs::create_dir(kept).expect("its own folder");
+        fs::write(kept.join("network.json"), "{}").expect("its own folder");
         home.run(Place::Box, "sh", &[&postrm, "remove"]);
+        assert!(!kept.exists(), "nothing is set at the next start");
         assert_eq!(seen(&home), Table::default());
         assert!(
             home.run(Place::Box, "nft", &["list tables"])
                 .contains("inet filter")
         );
     }
+}
+
+/// Sets what was set last, as the start of the box does.
+fn starts(home: &Netns) -> bool {
+    let program = binary("homeward-apply");
+    let mut command = home.command(Place::Box, &program.to_string_lossy());
+    command.args(["--at-start", "--kept"]).arg(home.kept());
+    finish(&mut command, b"", LIMIT).status.success()
+}
+
+/// What a power cut leaves of a box's rules.
+fn power_cut(home: &Netns) {
+    home.run(Place::Box, "nft", &["flush ruleset"]);
+    assert!(seen(home).points.is_empty());
+}
+
+#[test]
+fn the_start_of_the_box_sets_the_last_rules_before_anybody_asks_and_none_when_none_were_set() {
+    let Some(home) = Netns::new("start") else { return };
+    let (_world, _said) = ready(&home, Place::World, LISTEN, &["5000", "80"]);
+    let allowed = |home: &Netns| {
+        let to = |address, port| reaches(home, Place::Device, address, port, None);
+        [to("198.51.100.9", "5000"), to("203.0.113.1", "80")]
+    };
+    assert!(starts(&home), "a box without a policy");
+    assert_eq!(
+        seen(&home),
+        Table {
+            kept: true,
+            ..Table::default()
+        }
+    );
+    let before = set(&home, Some(rules(&policy())));
+    assert!(before.kept);
+    power_cut(&home);
+    assert_eq!(allowed(&home), [true, true]);
+    assert!(starts(&home));
+    let table = seen(&home);
+    assert_eq!(
+        (&table.points, &table.mark, table.kept),
+        (&before.points, &before.mark, true)
+    );
+    assert_eq!(allowed(&home), [true, false]);
+    // Isolation, too; and lifted by taking all away.
+    set(&home, Some(rules(&tightened(Some(&policy())))));
+    power_cut(&home);
+    assert!(starts(&home));
+    assert_eq!(allowed(&home), [false, false]);
+    set(&home, None);
+    power_cut(&home);
+    assert!(starts(&home));
+    assert_eq!(allowed(&home), [true, true]);
+    // What is kept was changed by hand: seen, and what is not whole is not set.
+    set(&home, Some(rules(&policy())));
+    let whole = fs::read(home.kept()).expect("kept");
+    fs::write(home.kept(), &whole[..whole.len() / 2]).expect("our own folder");
+    assert!(!seen(&home).kept);
+    power_cut(&home);
+    assert!(!starts(&home));
+    assert_eq!(seen(&home).mark, None);
+}
+
+/// A tiny disk, for as long as it is in scope.
+struct TinyDisk(std::path::PathBuf);
+
+impl Drop for TinyDisk {
+    fn drop(&mut self) {
+        let _gone = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_disk_that_is_full_while_applying_keeps_no_box_open_and_leaves_what_was_kept_before() {
+    let Some(home) = Netns::new("full") else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let mount = ["-t", "tmpfs", "-o", "size=16k", "tmpfs"];
+    let mounted = Command::new("mount").args(mount).arg(folder.path()).status();
+    assert!(mounted.expect("mount").success());
+    let disk = TinyDisk(folder.path().to_owned());
+    let kept = folder.path().join("network.json").to_string_lossy().into_owned();
+    let set = |rules: Network| match home.ask(&Request::SetNetwork(Some(Box::new(rules))), &["--kept", &kept])
+    {
+        Answer::Network(table) => table,
+        other => panic!("{other:?}"),
+    };
+    let before = set(rules(&policy()));
+    assert!(before.kept);
+    let file = fs::read(&kept).expect("kept");
+    fs::write(folder.path().join("ballast"), vec![0; 1 << 16]).expect_err("it is full");
+    let isolated = set(rules(&tightened(Some(&policy()))));
+    assert!(
+        isolated.mark.is_some() && isolated.mark != before.mark,
+        "in force"
+    );
+    assert!(!isolated.kept, "and said not to outlast the power");
+    assert_eq!(fs::read(&kept).expect("kept"), file, "whole, as it was");
+    fs::remove_file(folder.path().join("ballast")).expect("ours");
+    assert!(set(rules(&tightened(Some(&policy())))).kept);
+    drop(disk);
 }
 
 #[test]

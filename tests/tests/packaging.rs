@@ -18,10 +18,11 @@ use homeward_tests::shared;
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// The units, and how exposed systemd may find each: 0 (nothing) to 10 (everything).
-const UNITS: [(&str, &str, u32); 5] = [
+const UNITS: [(&str, &str, u32); 6] = [
     ("agent", "homeward-agent", 20),
     ("agent", "homeward-bond@", 8),
     ("agent", "homeward-apply@", 20),
+    ("agent", "homeward-rules", 20),
     ("agent", "homeward-look@", 22),
     ("fleet", "homeward-fleet", 15),
 ];
@@ -91,7 +92,7 @@ fn systemd_accepts_the_units_and_finds_them_closed() {
 
 #[test]
 fn units_run_the_commands_there_are() {
-    for (folder, name, _) in UNITS.into_iter().filter(|(_, name, _)| !name.ends_with('@')) {
+    for (folder, name) in [("agent", "homeward-agent"), ("fleet", "homeward-fleet")] {
         let unit = read(&packaging(&format!("{folder}/{name}.service")));
         let verb = if folder == "agent" { "run" } else { "serve" };
         assert!(
@@ -177,17 +178,42 @@ fn what_a_policy_sets_is_set_by_a_helper_with_one_right_and_goes_with_the_packag
         "ProtectSystem=strict",
         "ReadWritePaths=-/etc/ssh/sshd_config.d",
         "RestrictAddressFamilies=AF_NETLINK AF_UNIX",
+        "StateDirectory=homeward-apply",
     ] {
         assert!(helper.lines().any(|l| l == line), "{line}");
     }
+    // What was set last is set again before there is a network, after whatever begins by taking all rules away.
+    let start = read(&packaging("agent/homeward-rules.service"));
+    for line in [
+        "ExecStart=/usr/libexec/homeward/homeward-apply --at-start",
+        "DefaultDependencies=no",
+        "Before=network-pre.target shutdown.target",
+        "Wants=network-pre.target",
+        "After=nftables.service netfilter-persistent.service ufw.service firewalld.service",
+        "CapabilityBoundingSet=CAP_NET_ADMIN",
+        "WantedBy=sysinit.target",
+    ] {
+        assert!(start.lines().any(|l| l == line), "{line}");
+    }
+    let kept = homeward_agent::policy::apply::Places::default().kept;
+    assert!(start.contains(&format!("\nConditionPathExists={}\n", kept.display())));
+    let agent = read(&packaging("agent/homeward-agent.service"));
+    assert!(
+        agent.contains("\nAlso=homeward-rules.service\n"),
+        "it is enabled with the agent"
+    );
+    let going = read(&packaging("agent/debian/prerm"));
+    assert!(going.contains(" homeward-rules.service "));
     let gone = read(&packaging("agent/debian/postrm"));
     assert!(gone.contains("nft delete table inet homeward") && gone.contains("00-homeward.conf"));
+    assert!(gone.contains("rm -rf /var/lib/homeward-apply\n"));
     assert!(!gone.contains("flush"), "other tables are not ours");
     let package = read(&shared::workspace().join("agent/Cargo.toml"));
     for file in [
         "homeward-apply\", \"usr/libexec/homeward/",
         "homeward-apply.socket",
         "homeward-apply@.service",
+        "homeward-rules.service",
     ] {
         assert!(package.contains(file), "the package lacks {file}");
     }

@@ -4,8 +4,11 @@
 //! [`Request`]; one line goes out, an [`Answer`]. A request names settings only: our own nftables table, and our own
 //! file of sshd's. It can name no other table, file, program or argument.
 //!
+//! With `--at-start` nobody is listened to: the network's rules that were set last are set again
+//! (`homeward-rules.service`, before the box has a network).
+//!
 //! Arguments are no door: who starts this by hand has the rights that he has. `--sshd-config FILE --sshd-folder DIR
-//! --sshd-pid FILE --nft PROGRAM --sshd PROGRAM` are for tests.
+//! --sshd-pid FILE --nft PROGRAM --sshd PROGRAM --kept FILE` are for tests.
 //!
 //! # Design
 //! The agent speaks with the network and must not be able to open the box's firewall at large, or to write files of the
@@ -30,18 +33,26 @@ use homeward_agent::policy::ask::{MAX_LINE, Request};
 const LIMIT: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
-    let places = places(std::env::args_os().skip(1));
-    match serve(&places) {
+    let (places, at_start) = places(std::env::args_os().skip(1));
+    let outcome = if at_start {
+        places
+            .at_start()
+            .map_err(|why| format!("the last rules are not set: {why}"))
+    } else {
+        serve(&places).map_err(|error| format!("a request was not answered: {error}"))
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("homeward-apply: a request was not answered: {error}");
+        Err(why) => {
+            eprintln!("homeward-apply: {why}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn places(mut args: impl Iterator<Item = std::ffi::OsString>) -> Places {
-    let mut places = Places::default();
+/// Where everything is, and whether the box starts.
+fn places(mut args: impl Iterator<Item = std::ffi::OsString>) -> (Places, bool) {
+    let (mut places, mut at_start) = (Places::default(), false);
     while let Some(arg) = args.next() {
         let slot = match arg.to_str() {
             Some("--nft") => &mut places.nft,
@@ -49,11 +60,16 @@ fn places(mut args: impl Iterator<Item = std::ffi::OsString>) -> Places {
             Some("--sshd-config") => &mut places.sshd_config,
             Some("--sshd-folder") => &mut places.sshd_folder,
             Some("--sshd-pid") => &mut places.sshd_pid,
+            Some("--kept") => &mut places.kept,
+            Some("--at-start") => {
+                at_start = true;
+                continue;
+            }
             _ => continue,
         };
         *slot = args.next().map(PathBuf::from).unwrap_or_default();
     }
-    places
+    (places, at_start)
 }
 
 fn serve(places: &Places) -> io::Result<()> {

@@ -1,11 +1,14 @@
 //! Shell: what the helper with rights does: our nftables table, and our file for sshd.
+//!
+//! The table lies in the kernel and goes with the power. The rules that were set last are kept beside it, and a unit sets
+//! them before the box has a network ([`Places::at_start`]). Set first, then kept: what is kept was set once.
 #![expect(
     clippy::disallowed_methods,
     reason = "shell: files, and the programs nft and sshd"
 )]
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -13,9 +16,10 @@ use std::time::Duration;
 use homeward_protocol::policy::rules::Sshd;
 use serde_json::Value;
 
-use super::ask::{Answer, Request, Table};
+use super::ask::{Answer, MAX_LINE, Request, Table};
 use super::rules::Network;
 use super::{nftables, sshd};
+use crate::disk::replace;
 use crate::program::run;
 
 /// How long one program may take.
@@ -36,6 +40,8 @@ pub struct Places {
     pub sshd_folder: PathBuf,
     /// The file with the number of sshd's process.
     pub sshd_pid: PathBuf,
+    /// The network's rules that were set last, for the start of the box.
+    pub kept: PathBuf,
 }
 
 impl Default for Places {
@@ -46,6 +52,7 @@ impl Default for Places {
             sshd_config: "/etc/ssh/sshd_config".into(),
             sshd_folder: "/etc/ssh/sshd_config.d".into(),
             sshd_pid: "/run/sshd.pid".into(),
+            kept: "/var/lib/homeward-apply/network.json".into(),
         }
     }
 }
@@ -62,10 +69,41 @@ impl Places {
         outcome.unwrap_or_else(|refusal| refusal)
     }
 
+    /// Sets the rules that were set last, at the start of the box, before anybody asks. Nothing where none were.
+    ///
+    /// # Errors
+    /// Why they are not set.
+    pub fn at_start(&self) -> Result<(), String> {
+        match self.load() {
+            Ok(None) => Ok(()),
+            Ok(Some(rules)) => match self.table(Some(&rules)) {
+                Ok(_) => Ok(()),
+                Err(Answer::NotHere(why) | Answer::Failed(why)) => Err(why),
+                Err(_) => Err("nft answered another question".to_owned()),
+            },
+            Err(error) => Err(format!("{}: {error}", self.kept.display())),
+        }
+    }
+
     fn set_network(&self, rules: Option<&Network>) -> Result<Answer, Answer> {
         if rules.is_none() && Places::present(&self.nft, "nft").is_err() {
-            return Ok(Answer::Network(Table::default()));
+            self.keep(None).map_err(|e| failed("what was kept", &e))?;
+            return Ok(Answer::Network(Table {
+                kept: true,
+                ..Table::default()
+            }));
         }
+        self.table(rules)?;
+        // Not kept is said by the answer: a disk that is full must not keep a box open.
+        let kept = self.keep(rules);
+        if let (Err(error), None) = (&kept, rules) {
+            return Err(failed("what was kept", error));
+        }
+        Ok(Answer::Network(self.see_network()?))
+    }
+
+    /// Replaces our table.
+    fn table(&self, rules: Option<&Network>) -> Result<Table, Answer> {
         Places::present(&self.nft, "nft")?;
         let input = nftables::transaction(rules).to_string();
         let output = run(
@@ -77,15 +115,44 @@ impl Places {
         if !output.status.success() {
             return Err(Answer::Failed(format!("nft: {}", first_line(&output.stderr))));
         }
-        let table = self.see_network()?;
+        let table = self.list()?;
         // nft's word for it is not enough.
         if table.mark != rules.map(nftables::mark_of) {
             return Err(Answer::Failed("nft did not set what it was given".into()));
         }
-        Ok(Answer::Network(table))
+        Ok(table)
+    }
+
+    /// Keeps rules for the next start of the box; none: nothing is kept.
+    fn keep(&self, rules: Option<&Network>) -> io::Result<()> {
+        match rules {
+            Some(rules) => replace(&self.kept, &serde_json::to_vec(rules)?),
+            None => gone(&self.kept),
+        }
+    }
+
+    /// The rules that the next start sets.
+    fn load(&self) -> io::Result<Option<Network>> {
+        let file = match fs::File::open(&self.kept) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let most = u64::try_from(MAX_LINE).unwrap_or(u64::MAX);
+        let mut bytes = Vec::new();
+        file.take(most).read_to_end(&mut bytes)?;
+        Ok(Some(serde_json::from_slice(&bytes)?))
     }
 
     fn see_network(&self) -> Result<Table, Answer> {
+        let table = self.list()?;
+        let kept = self
+            .load()
+            .is_ok_and(|kept| kept.as_ref().map(nftables::mark_of) == table.mark);
+        Ok(Table { kept, ..table })
+    }
+
+    fn list(&self) -> Result<Table, Answer> {
         Places::present(&self.nft, "nft")?;
         let list = ["-j", "list", "table", "inet", nftables::TABLE];
         let output = run(Command::new(&self.nft).args(list), &[], LIMIT).map_err(|e| failed("nft", &e))?;
@@ -206,10 +273,7 @@ fn failed(what: &str, error: &io::Error) -> Answer {
 /// Puts `text` in the place of the file in one step, or takes the file away.
 fn write(path: &Path, text: Option<&str>) -> io::Result<()> {
     let Some(text) = text else {
-        return fs::remove_file(path).or_else(|e| match e.kind() {
-            io::ErrorKind::NotFound => Ok(()),
-            _ => Err(e),
-        });
+        return gone(path);
     };
     // Not `.conf`: a half-written one is none of sshd's.
     let beside = path.with_extension("new");
@@ -223,6 +287,13 @@ fn write(path: &Path, text: Option<&str>) -> io::Result<()> {
         let _gone = fs::remove_file(&beside);
     }
     written
+}
+
+fn gone(path: &Path) -> io::Result<()> {
+    fs::remove_file(path).or_else(|e| match e.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        _ => Err(e),
+    })
 }
 
 fn first_line(bytes: &[u8]) -> String {

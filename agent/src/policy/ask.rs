@@ -49,6 +49,8 @@ pub enum Answer {
 pub struct Table {
     /// Which rules it was made from; none when it bears no mark of ours.
     pub mark: Option<String>,
+    /// Whether the next start of the box sets the same, before its network is there.
+    pub kept: bool,
     /// The rules of each point, by its name, as a digest without counters and handles. Empty when there is no table.
     pub points: BTreeMap<String, String>,
     /// Flows that were stopped within the last hour.

@@ -459,6 +459,7 @@ pub fn read(listing: &Value) -> Result<Table, &'static str> {
     stopped.truncate(MOST_TOLD);
     Ok(Table {
         mark,
+        kept: false,
         points,
         stopped,
         more: u32::try_from(more).unwrap_or(u32::MAX),

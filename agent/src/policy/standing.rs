@@ -188,6 +188,10 @@ fn network(point: &Point, applied: Option<&BTreeMap<String, String>>, part: &Par
     let strange = |key: &String| key.starts_with(&of_rule) && !applied.contains_key(key);
     let strange = point.id.item() == "others" && table.points.keys().any(strange);
     let said = match (applied.get(&rules), table.points.get(&rules)) {
+        (Some(was), Some(is)) if was == is && !strange && !table.kept => {
+            let said = format!("until the box starts again: {}", point.wanted);
+            return Found::seen(&said, true).set(point);
+        }
         (Some(was), Some(is)) if was == is && !strange => return Found::seen(&point.wanted, true).set(point),
         (_, Some(_)) => "its rules were changed by hand",
         (_, None) if table.points.is_empty() => "the table is gone",

@@ -124,6 +124,8 @@ fn listed(rules: Option<&Network>) -> Table {
 struct Home {
     disk: Option<Saved>,
     set: Target,
+    /// What the start of the box sets of the network, before the agent starts.
+    kept: Option<Network>,
     /// Whether a policy of this version lets the server be reached.
     cuts_off: u64,
     breaks: Option<Step>,
@@ -158,6 +160,7 @@ impl Home {
         Home {
             disk: Some(Saved::default()),
             set: Target::default(),
+            kept: None,
             cuts_off: 0,
             breaks: None,
             policies,
@@ -184,6 +187,12 @@ impl Home {
         self.act(effects);
     }
 
+    /// The kernel's table goes with the power; files stay, and the start of the box sets what was kept.
+    fn cut_the_power(&mut self) {
+        self.set.network = self.kept.clone();
+        self.dialed_at = None;
+    }
+
     fn restart(&mut self) {
         let (policies, effects) = Policies::resume(self.disk.clone(), me(), self.now());
         self.policies = policies;
@@ -208,9 +217,7 @@ impl Home {
             if let Some(left) = &mut self.fuse {
                 if *left == 0 {
                     self.fuse = None;
-                    // The kernel's table goes with the power; files stay.
-                    self.set.network = None;
-                    self.dialed_at = None;
+                    self.cut_the_power();
                     return self.restart();
                 }
                 *left -= 1;
@@ -244,6 +251,9 @@ impl Home {
             Effect::Ask(step, Request::SetNetwork(rules)) => {
                 self.asked.push(step);
                 self.set.network = rules.map(|rules| *rules);
+                if self.breaks != Some(Step::Save) || self.set.network.is_none() {
+                    self.kept.clone_from(&self.set.network);
+                }
                 self.by_hand = false;
                 Some(Input::Set(step, self.network()))
             }
@@ -270,7 +280,10 @@ impl Home {
     }
 
     fn network(&self) -> Answer {
-        Answer::Network(listed(self.set.network.as_ref()))
+        Answer::Network(Table {
+            kept: self.kept == self.set.network,
+            ..listed(self.set.network.as_ref())
+        })
     }
 
     fn sshd(&self) -> Answer {
@@ -445,6 +458,44 @@ fn a_part_that_cannot_be_set_leaves_what_held_before_and_says_why() {
 }
 
 #[test]
+fn what_was_set_is_in_force_after_a_power_cut_before_the_agent_starts() {
+    let mut home = Home::new();
+    home.input(Input::Offered(Some(Box::new(offer(&policy(7))))));
+    home.wait(MINUTE);
+    let before = home.set.clone();
+    home.cut_the_power();
+    assert_eq!(home.set, before);
+    home.input(Input::Ordered(order(1, Ordered::Isolate)));
+    home.cut_the_power();
+    assert!(home.set.network.as_ref().is_some_and(only_vital));
+    home.restart();
+    // On a full disk it is set all the same, told, and kept when there is room.
+    home.breaks = Some(Step::Save);
+    home.input(Input::Ordered(order(2, Ordered::Lift)));
+    assert_eq!(home.set, before);
+    let told = |home: &mut Home| {
+        let points = home.policies.report(home.now().at).points;
+        let point = points
+            .iter()
+            .find(|point| point.point.to_string() == "outbound/others");
+        let point = point.expect("a point");
+        let observed = point.observed.as_ref().map(|said| said.as_str().to_owned());
+        (point.standing.clone(), observed.unwrap_or_default())
+    };
+    let (standing, observed) = told(&mut home);
+    assert_eq!(standing, Standing::Holds);
+    assert!(observed.contains("until the box starts again"), "{observed}");
+    home.breaks = None;
+    home.asked.clear();
+    home.wait(20 * MINUTE);
+    assert_eq!(
+        (home.asked.as_slice(), &home.kept),
+        (&[Step::Network][..], &before.network)
+    );
+    assert!(!told(&mut home).1.contains("until"));
+}
+
+#[test]
 fn an_order_isolates_at_once_outlasts_restarts_and_a_full_disk_and_is_lifted() {
     let mut home = Home::new();
     home.input(Input::Offered(Some(Box::new(offer(&policy(7))))));
@@ -592,7 +643,7 @@ fn a_table_that_was_left_behind_is_taken_away() {
     let left = listed(Target::of(Some(&policy(7)), &me().needs).network.as_ref());
     home.policies.table = None;
     let observed = Observed {
-        network: Part::Said(Answer::Network(left)),
+        network: Part::Said(Answer::Network(Table { kept: true, ..left })),
         sshd: Part::Said(home.sshd()),
         ..Observed::default()
     };
@@ -741,6 +792,7 @@ proptest! {
         let report = home.policies.report(home.now().at);
         prop_assert_eq!(report.phase, Phase::Settled);
         prop_assert_eq!(&home.set, &home.policies.target(home.now().at));
+        prop_assert_eq!(&home.kept, &home.set.network, "the next start sets something else");
         // A policy that was good when it was confirmed may cut the server off later: that is no fault of applying.
         if taken(&home) != Some(home.cuts_off) {
             prop_assert!(home.reachable());
