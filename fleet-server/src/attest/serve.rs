@@ -150,11 +150,9 @@ impl Attest {
         bytes: Bytes,
         reference: Reference,
     ) -> Result<Taken, StoreError> {
-        let (dice, incident, now) = (
-            u64::from_be_bytes(random()?),
-            store::hex(&random::<16>()?),
-            self.clock.now(),
-        );
+        let dice = u64::from_be_bytes(random()?);
+        let incidents = [store::hex(&random::<16>()?), store::hex(&random::<16>()?)];
+        let now = self.clock.now();
         let work = move |tx: &mut dyn store::Tx| {
             let came = Came {
                 gateway: &gateway,
@@ -164,7 +162,7 @@ impl Attest {
             let with = With {
                 reference: &reference,
                 dice,
-                incident: &incident,
+                incidents: &incidents,
                 now,
             };
             take(tx, &came, &with)

@@ -42,8 +42,8 @@ pub struct With<'a> {
     pub reference: &'a Reference,
     /// Random: spreads the next challenge.
     pub dice: u64,
-    /// Random: the number of an incident, if one is raised.
-    pub incident: &'a str,
+    /// Random: the numbers of the incidents that it may raise, of its firmware and of its quarantine.
+    pub incidents: &'a [String; 2],
     /// Now.
     pub now: Timestamp,
 }
@@ -154,9 +154,10 @@ fn learn(
         Firmware::AsBefore => firmware::see(tx, gateway, &[], with.now),
         Firmware::Changed => {
             firmware::see(tx, gateway, &baseline.changes(&tpm.registers), with.now)?;
+            let [changed, _] = with.incidents;
             let said = "its firmware is another than before: look at both values and accept the new ones, or ask \
                         who changed it";
-            incidents::raise(tx, with.incident, gateway, Kind::FirmwareChanged, said, with.now).map(drop)
+            incidents::raise(tx, changed, gateway, Kind::FirmwareChanged, said, with.now).map(drop)
         }
     }
 }
@@ -169,6 +170,7 @@ fn conclude(
     (verdict, evidence, chain): (Verdict, Option<&Evidence>, Postures),
 ) -> Result<Taken, StoreError> {
     let (gateway, now) = (came.gateway, with.now);
+    let [_, quarantined] = with.incidents;
     let said = words::all(&verdict.why);
     let known = kept.known.after(&verdict, evidence, &said);
     let state = known.trust(now, now);
@@ -204,7 +206,7 @@ fn conclude(
             "{gateway} is shut off from policies and secrets: {said}. Its readings and alarms still arrive, marked. \
              Find out what happened, then lift the quarantine with a reason"
         );
-        incidents::raise(tx, with.incident, gateway, Kind::Quarantined, &text, now)?;
+        incidents::raise(tx, quarantined, gateway, Kind::Quarantined, &text, now)?;
     }
     Ok(Taken::Judged(notice(&verdict, &known, state)))
 }

@@ -120,11 +120,12 @@ fn came(store: &Store, gateway: &'static str, key: &Key, bytes: Vec<u8>, now: Ti
     let key = key.public();
     write(store, move |tx| {
         let reference = reference();
-        let incident = crate::store::hex(&hash(&bytes));
+        let one = crate::store::hex(&hash(&bytes));
+        let incidents = [format!("{one}-1"), format!("{one}-2")];
         let with = With {
             reference: &reference,
             dice: 7,
-            incident: &incident,
+            incidents: &incidents,
             now,
         };
         let came = Came {
