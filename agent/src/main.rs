@@ -89,7 +89,11 @@ fn act(cli: &Cli) -> Result<(), Failure> {
         Command::Tpm => show_tpm(cli),
         Command::Run => {
             let needed = Folder::within(cli.data()?).needs_tpm();
-            Ok(runtime()?.block_on(run::run(cli.data()?, tpm(cli, needed)?))?)
+            let runtime = runtime()?;
+            let ran = runtime.block_on(run::run(cli.data()?, tpm(cli, needed)?));
+            // Whoever is in the middle of a slow disk is not waited for: what is kept stands any power cut.
+            runtime.shutdown_background();
+            Ok(ran?)
         }
         Command::Status => show_status(cli),
         Command::Evidence => {
