@@ -7,12 +7,13 @@ use serde_json::{Value, json};
 
 use super::{AdminError, BY, Said, evidence, keys};
 use crate::attest::baseline::Change;
+use crate::attest::logs::Logs;
 use crate::attest::postures::Unproven;
 use crate::attest::take::{Accept, Accepted, accept, challenge};
 use crate::attest::{Claim, words};
 use crate::cli::{AttestAccept, AttestCommand, ReferenceCommand, ReferenceMake};
 use crate::clock::Clock;
-use crate::store::attest::{self, Kept, Shown, firmware, postures, releases};
+use crate::store::attest::{self, Kept, Shown, firmware, measured, postures, releases};
 use crate::store::{Store, gateways, hex};
 
 /// Judgements that are shown.
@@ -117,7 +118,7 @@ async fn show(
                 attest::kept(tx, &wanted)?,
                 attest::newest_record(tx)?,
                 attest::history(tx, &wanted, NEWEST)?,
-                firmware::changes(tx, &wanted)?,
+                (firmware::changes(tx, &wanted)?, measured::kept(tx, &wanted)?),
                 (
                     attest::newest_evidence(tx, &wanted)?,
                     postures::stretches(tx, &wanted)?,
@@ -125,11 +126,14 @@ async fn show(
             )))
         })
         .await?;
-    let Some((kept, newest, history, changes, (bytes, away))) = found else {
+    let Some((kept, newest, history, (changes, logs), (bytes, away))) = found else {
         return Err(unknown(id));
     };
     let trust = kept.known.trust(now, newest);
     let mut text = about(id, &kept, trust, &history);
+    if let Some(logs) = &logs {
+        text.push_str(&said_of(logs));
+    }
     text.push_str(&side_by_side(&changes));
     for one in &away {
         let proved = one
@@ -143,6 +147,7 @@ async fn show(
         text.push_str(&format!("Its newest evidence lies in {}\n", file.display()));
     }
     let mut json = as_json(id, &kept, trust, &history, &changes);
+    json["logs"] = logs.as_ref().map_or(Value::Null, logs_as_json);
     json["away"] = away
         .iter()
         .map(|one| {
@@ -196,6 +201,25 @@ fn about(id: &GatewayId, kept: &Kept, trust: Trust, history: &[Shown]) -> String
         ));
     }
     text
+}
+
+/// What is held of the logs of its newest boot.
+fn said_of(logs: &Logs) -> String {
+    let (held, (firmware, kernel)) = (logs.held(), logs.found());
+    format!(
+        "Logs         firmware: {}, {} bytes; kernel: {}, {} entries\n",
+        words::log(firmware),
+        held.log_bytes,
+        words::ima(kernel),
+        held.ima_entries
+    )
+}
+
+fn logs_as_json(logs: &Logs) -> Value {
+    let (held, (firmware, kernel)) = (logs.held(), logs.found());
+    json!({
+        "firmware": firmware, "firmware_bytes": held.log_bytes, "kernel": kernel, "kernel_entries": held.ima_entries,
+    })
 }
 
 fn side_by_side(changes: &[Change]) -> String {

@@ -62,6 +62,11 @@ impl Logs {
         }
     }
 
+    /// How they stood to the registers that were quoted with them: the firmware's and the kernel's.
+    pub const fn found(&self) -> (Log, Ima) {
+        self.found
+    }
+
     /// Takes what came beside a quote that holds over these registers; says how the firmware's log and the kernel's
     /// stand to them, and what is held now. What was found in a boot is not undone by leaving a log out, or some of it.
     pub fn take(

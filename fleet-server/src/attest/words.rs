@@ -3,7 +3,7 @@
 use homeward_protocol::attest::{Tier, Trust};
 use homeward_protocol::evidence::Component;
 
-use super::{Quote, Why};
+use super::{Ima, Log, Quote, Why};
 
 /// What a tier proves, as a sentence about the box.
 pub const fn tier(tier: Tier) -> &'static str {
@@ -85,6 +85,27 @@ pub fn why(why: &Why) -> String {
         Why::UnknownChip => "nobody vouches for the maker of the box's TPM".into(),
         Why::LogIncomplete => "its logs of measurements have not come whole yet".into(),
         Why::NoReference => "no loaded release describes what the box should start".into(),
+    }
+}
+
+/// How a firmware's log stands to the registers that were quoted.
+pub const fn log(log: Log) -> &'static str {
+    match log {
+        Log::Replays => "replays to what the TPM quoted",
+        Log::Differs => "DIFFERS from what the TPM quoted",
+        Log::Incomplete => "has not come whole yet",
+        Log::None => "not sent",
+    }
+}
+
+/// The same of the kernel's.
+pub fn ima(ima: Ima) -> String {
+    match ima {
+        Ima::Replays => log(Log::Replays).into(),
+        Ima::Violations(count) => format!("{}, {count} files could not be measured", log(Log::Replays)),
+        Ima::Differs => log(Log::Differs).into(),
+        Ima::Incomplete => log(Log::Incomplete).into(),
+        Ima::None => log(Log::None).into(),
     }
 }
 
