@@ -7,6 +7,7 @@
 pub mod browser;
 pub mod console;
 pub mod fake_bluez;
+pub mod guest;
 pub mod homes;
 pub mod limbo;
 pub mod load;

@@ -86,6 +86,15 @@ impl Maker {
     /// # Panics
     /// When swtpm refuses.
     pub fn make(&self, state: &Path, vouched: Vouched) -> Chip {
+        self.prepare(state, vouched);
+        Chip::start(state)
+    }
+
+    /// Makes the state of a new TPM in `state`.
+    ///
+    /// # Panics
+    /// When swtpm refuses.
+    pub fn prepare(&self, state: &Path, vouched: Vouched) {
         fs::create_dir_all(state).expect("our own folder");
         let mut setup = Command::new("swtpm_setup");
         setup.arg("--tpm2").arg("--tpmstate").arg(state);
@@ -94,8 +103,28 @@ impl Maker {
             setup.arg("--create-ek-cert");
         }
         finish(&mut setup, b"", PATIENCE).ok();
-        Chip::start(state)
     }
+}
+
+/// Starts the TPM whose state lies in `state` for a machine that powers it itself; gives the socket by which the machine
+/// does so.
+///
+/// # Panics
+/// When it does not come up.
+pub fn in_a_machine(state: &Path) -> (Program, PathBuf) {
+    let ctrl = state.join("ctrl");
+    let mut command = Command::new("swtpm");
+    command.args(["socket", "--tpm2"]);
+    command.arg("--tpmstate").arg(format!("dir={}", state.display()));
+    command
+        .arg("--ctrl")
+        .arg(format!("type=unixio,path={}", ctrl.display()));
+    let mut program = Program::start("swtpm", &mut command);
+    wait_for("swtpm to listen", PATIENCE, || {
+        assert!(program.runs(), "swtpm ended: {}", program.said().join("\n"));
+        ctrl.exists().then_some(())
+    });
+    (program, ctrl)
 }
 
 impl Chip {
