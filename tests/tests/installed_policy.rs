@@ -855,6 +855,21 @@ fn sshd_is_set_read_back_and_a_setting_that_it_refuses_leaves_the_file_before() 
         ask_here(&Request::SetSshd(Some(open.clone())), &told),
         Answer::Sshd(_)
     ));
+    let before = fs::read_to_string(&file).ok();
+    // One that ends instead of reading its files again: what was there before stands again.
+    let mut ends = Running(Command::new("sleep").arg("600").spawn().expect("it starts"));
+    fs::write(&pid, ends.0.id().to_string()).expect("written");
+    let closed = Sshd {
+        max_auth_tries: Some(1),
+        ..rule.clone()
+    };
+    let answer = ask_here(&Request::SetSshd(Some(closed)), &told);
+    assert!(
+        matches!(&answer, Answer::Failed(why) if why.contains("it ended when it was told")),
+        "{answer:?}"
+    );
+    assert_eq!(fs::read_to_string(&file).ok(), before);
+    assert!(ends.0.try_wait().expect("ours").is_some());
     let none: Vec<String> = [&args[..], &["--sshd".into(), "/nonexistent".into()]].concat();
     let answer = ask_here(&Request::SetSshd(Some(rule)), &none);
     assert!(
