@@ -35,6 +35,7 @@ use crate::identity::{LeafError, Life, read_leaf};
 use crate::outbox::keeper::{Keeper, Outbox, Place};
 use crate::outbox::sqlite::{Opened, OutboxError};
 use crate::outbox::{Ledger, intake};
+use crate::policy::habits::Now;
 use crate::posture::collect::Bus;
 use crate::posture::report::Reporter;
 use crate::posture::tell::Teller;
@@ -210,9 +211,10 @@ impl Agent {
         let (certificate_tx, certificate) = watch::channel(certificate(life));
         let (link_tx, link) = watch::channel(LinkStatus::default());
         let (wishes_tx, wishes) = mpsc::channel(WISHES);
+        let habits = policing::Start::habits(policy.as_ref());
         let policing = policing::keep(policy.zip(data.clone()), &outbox, &clock, (&link, &trust), &stop);
         let (asked, asks) = asking();
-        let (ends, answering) = proving::converse(proof, &outbox, (&clock, &link), &stop);
+        let (ends, answering) = proving::converse(proof, &outbox, (&clock, &link, &habits), &stop);
         let ledger = outbox.ledger();
         let session = first_session(&config, &ledger, last_alive, &clock);
         let mut tasks = JoinSet::new();
@@ -256,7 +258,7 @@ impl Agent {
             let follower = follower(&server, trust_tx, data, &clock);
             tasks.spawn(done("anchors", follower.run(asks.follow, stop.clone())));
         }
-        let renewal = renewal(server, key, &trust, data.as_deref(), &clock);
+        let renewal = renewal(server, key, &trust, data.as_deref(), &clock, &habits);
         let renewing = renewing(renewal, held_tx, asks.renew, spare, stop.clone());
         begin(&mut tasks, apart, renewing);
 
@@ -273,7 +275,7 @@ impl Agent {
             let telling = teller.run(asks.facts, asks.software, stop.clone());
             tasks.spawn(done("facts", telling));
             let heard = (&sensors, trust, facts);
-            let reporter = reporter(&data, outbox, &clock, heard, config.posture_interval);
+            let reporter = reporter(&data, outbox, &clock, heard, (config.posture_interval, habits));
             tasks.spawn(done("posture", reporter.run(asks.tell, stop.clone())));
             let writer = Writer {
                 data,
@@ -353,6 +355,7 @@ fn renewal(
     trust: &watch::Receiver<Vec<CertificateDer<'static>>>,
     data: Option<&Path>,
     clock: &Arc<Clock>,
+    habits: &Now,
 ) -> Renewal {
     Renewal {
         server,
@@ -360,6 +363,7 @@ fn renewal(
         trust: trust.clone(),
         folder: data.map(Folder::within),
         clock: Arc::clone(clock),
+        habits: habits.clone(),
         dice: random(),
     }
 }
@@ -448,7 +452,7 @@ fn reporter(
         watch::Receiver<Vec<CertificateDer<'static>>>,
         Option<KeyFacts>,
     ),
-    interval: Duration,
+    (interval, habits): (Duration, Now),
 ) -> Reporter {
     Reporter {
         data: data.to_owned(),
@@ -458,6 +462,7 @@ fn reporter(
         trust,
         key,
         interval,
+        habits,
     }
 }
 
@@ -606,8 +611,8 @@ async fn turn(
 ) -> Result<Turn, RunError> {
     let (data, clock) = (ground.data, ground.clock);
     let Loaded {
-        mut config,
-        mut sensors,
+        config,
+        sensors,
         guards,
     } = load(data, clock)?;
     let ids: Vec<SensorId> = sensors.iter().map(|sensor| sensor.id.clone()).collect();
@@ -618,7 +623,8 @@ async fn turn(
         outbox,
         status,
     } = voice;
-    let policy = policing::resume(data, &identity, (&mut config, &mut sensors), clock);
+    let policy = policing::resume(data, &identity, (&config, &sensors, &guards), clock);
+    let habits = policy.habits.subscribe();
     let before = file::read(data).ok();
     let last_alive = before.as_ref().map(|status| status.as_of);
     let before = before.map(|status| status.sensors).unwrap_or_default();
@@ -655,7 +661,7 @@ async fn turn(
         last_alive,
     };
     let mut agent = Agent::start(parts, stop.clone())?;
-    agent.serve(wards.tasks(records_tx, sensors_tx, &judged, &stop));
+    agent.serve(wards.tasks(records_tx, sensors_tx, (&judged, &habits), &stop));
     notify(NotifyState::Ready);
     tracing::info!("the agent runs with the data folder {}", data.display());
     let link = agent.link.clone();

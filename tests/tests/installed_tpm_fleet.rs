@@ -182,6 +182,7 @@ async fn renews(dir: &Path, chip: &Chip) {
         folder: Some(folder.clone()),
         clock: Arc::new(Clock::with_floor(folder.floor())),
         dice: 0,
+        habits: watch::channel(Arc::default()).1,
     };
     let (held, mut told) = watch::channel(Held { chain: before, life });
     let (ask, asked) = watch::channel(0);
@@ -413,6 +414,7 @@ fn a_stolen_spare_key_enrols_nothing_and_renews_nothing() {
         folder: None,
         clock: Arc::new(Clock::with_floor(folder.floor())),
         dice: 0,
+        habits: watch::channel(Arc::default()).1,
     };
     let held = Held {
         chain: spare.chain,

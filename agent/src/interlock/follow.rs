@@ -20,6 +20,7 @@ use super::activity::Activities;
 use super::hold::HoldId;
 use super::{Interlock, Power, Quiet, file};
 use crate::clock::Clock;
+use crate::policy::habits::Now;
 use crate::sense::Sign;
 
 /// How often the holds and the power are looked at.
@@ -35,6 +36,8 @@ pub struct Follow {
     pub clock: Arc<Clock>,
     /// The sensors.
     pub activities: Activities,
+    /// What the policy wants.
+    pub habits: Now,
     /// What comes from them.
     pub signs: mpsc::Receiver<(SensorId, Sign)>,
 }
@@ -48,6 +51,7 @@ impl Follow {
 
     async fn follow(&mut self, stop: CancellationToken) {
         let mut interlock = Interlock::new(self.activities.watched(), self.clock.uptime());
+        self.habits.mark_changed();
         let mut tick = tokio::time::interval(LOOK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut told: Option<(Quiet, Uptime)> = None;
@@ -58,6 +62,10 @@ impl Follow {
                     Some((sensor, sign)) => self.hear(&mut interlock, &sensor, &sign),
                     None => return,
                 },
+                Ok(()) = self.habits.changed() => {
+                    self.activities.follow(&self.habits.borrow_and_update());
+                    interlock.watch(self.activities.watched(), self.clock.uptime());
+                }
                 _ = tick.tick() => self.look(&mut interlock),
             }
             self.tell(&interlock, &mut told);
