@@ -46,6 +46,10 @@ pub(super) const SQLITE: &[(&str, &str)] = &[
         "V14__fleetpol",
         include_str!("../../migrations/sqlite/V14__fleetpol.sql"),
     ),
+    (
+        "V17__reference",
+        include_str!("../../migrations/sqlite/V17__reference.sql"),
+    ),
 ];
 const POSTGRES: &[(&str, &str)] = &[
     (
@@ -91,6 +95,10 @@ const POSTGRES: &[(&str, &str)] = &[
     (
         "V14__fleetpol",
         include_str!("../../migrations/postgres/V14__fleetpol.sql"),
+    ),
+    (
+        "V17__reference",
+        include_str!("../../migrations/postgres/V17__reference.sql"),
     ),
 ];
 
@@ -230,7 +238,9 @@ mod tests {
         let older: Vec<(&str, &str)> = SQLITE
             .iter()
             .copied()
-            .filter(|(name, _)| !["V11", "V12", "V14"].contains(&name.split("__").next().unwrap_or("")))
+            .filter(|(name, _)| {
+                !["V11", "V12", "V14", "V17"].contains(&name.split("__").next().unwrap_or(""))
+            })
             .collect();
         assert_eq!(older.last().map(|(name, _)| *name), Some("V8__postures"));
         run(&older, &mut Embedded(&mut db)).expect("as it was");
