@@ -85,11 +85,12 @@ async fn import(store: &Store, asked: &ReferenceImport, clock: &Clock) -> Result
     let now = clock.now();
     let repository = Repository::of(&asked.folder);
     let kept = begin(&began, asked.root.as_deref())?;
-    let (client, verified) =
-        release::refresh(kept, |name, max| repository.metadata(name, max), now).map_err(refused)?;
+    let (client, verified) = release::refresh(kept, |name, max| repository.metadata(name, max), now)
+        .map_err(|error| refused(&error))?;
     let targets = client.trusted().targets();
     let targets = targets.ok_or_else(|| AdminError::Found("no targets are believed".into()))?;
-    let found = carried(targets, |name, max| repository.target(name, max)).map_err(refused)?;
+    let found =
+        carried(targets, |name, max| repository.target(name, max)).map_err(|error| refused(&error))?;
     let changes = plan(&loaded, &found);
     let (root, until) = (client.trusted().root().head.version, targets.head.expires);
     let mut text = format!(
@@ -156,8 +157,8 @@ fn begin(known: &Files, root: Option<&Path>) -> Result<Files, AdminError> {
     }
 }
 
-fn refused(error: release::ReleaseError) -> AdminError {
-    let why = super::told(&error).replace('\n', " ");
+fn refused(error: &release::ReleaseError) -> AdminError {
+    let why = super::told(error).replace('\n', " ");
     let why = why
         .strip_prefix("a box would refuse this: ")
         .unwrap_or(&why)
