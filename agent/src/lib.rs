@@ -22,6 +22,7 @@ pub mod program;
 pub mod run;
 pub mod sense;
 pub mod session;
+pub mod slot;
 pub mod status;
 pub mod tpm;
 pub mod update;

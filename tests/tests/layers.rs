@@ -123,8 +123,8 @@ const MAY_SPAWN: [(&str, &str); 13] = [
 ];
 
 /// Shells whose handles every other shell may hold: places to keep things, to say things, to ask the time or a program.
-const HANDLES: [&str; 9] = [
-    "store", "clock", "config", "audit", "outbox", "vault", "tpm", "disk", "program",
+const HANDLES: [&str; 10] = [
+    "store", "clock", "config", "audit", "outbox", "vault", "tpm", "disk", "program", "slot",
 ];
 
 /// Files that only say what their noun's shells are given, the clock among it, and why.
