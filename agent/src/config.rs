@@ -12,10 +12,12 @@ use homeward_protocol::time::Uptime;
 use serde::Deserialize;
 
 use crate::guard::{GuardConfig, GuardFault, Plan, plans};
+use crate::interlock::QUIET_AFTER_ALARM;
 use crate::outbox::DEFAULT_QUOTA;
 use crate::posture::DEFAULT_INTERVAL;
 use crate::sense::{Sensor, SensorConfig, SensorFault, lines};
 use crate::session::Limits;
+use crate::update::base::Base;
 
 pub mod load;
 
@@ -33,6 +35,8 @@ struct Raw {
     bluetooth: RawBluetooth,
     #[serde(default)]
     policy: RawPolicy,
+    #[serde(default)]
+    update: RawUpdate,
     #[serde(default)]
     sensor: Vec<SensorConfig>,
     #[serde(default)]
@@ -85,6 +89,31 @@ struct RawPolicy {
     helper: Option<PathBuf>,
 }
 
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawUpdate {
+    /// Where releases are fetched, when not from the server: the address of a folder, `https://HOST/PATH/`. Whoever is
+    /// there is not believed; only what the release's keys signed is installed.
+    repository: Option<String>,
+    /// How long a new build has to be well at a stretch before it is kept, seconds, from 10 to 86400. Default 600
+    /// (10 minutes). One that is not, in three times that, is taken back.
+    trial_s: Option<u64>,
+    /// How long nothing restarts after an alarm, and after a start of the agent, seconds, from 10 to 86400. Default 600
+    /// (10 minutes).
+    quiet_s: Option<u64>,
+}
+
+/// What is said of updates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpdateConfig {
+    /// Where releases are fetched, when not from the server.
+    pub repository: Option<Base>,
+    /// How long a new build has to be well at a stretch.
+    pub trial: Duration,
+    /// How long nothing restarts after an alarm, and after a start.
+    pub quiet: Duration,
+}
+
 /// The configuration, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -102,6 +131,8 @@ pub struct Config {
     pub bluetooth_keys: Option<PathBuf>,
     /// The socket of the helper with rights, when not where it usually is.
     pub policy_helper: Option<PathBuf>,
+    /// What is said of updates.
+    pub update: UpdateConfig,
     /// The sensors as configured; [`Config::sensors`] joins them with their profiles.
     pub sensor: Vec<SensorConfig>,
     /// The guards as configured; [`Config::guards`] joins them with the sensors.
@@ -198,6 +229,24 @@ impl Config {
             "policy.helper",
             "an absolute path: a socket",
         );
+        let repository: Option<Result<Base, _>> = raw.update.repository.as_deref().map(str::parse);
+        check(
+            repository.as_ref().is_none_or(Result::is_ok),
+            "update.repository",
+            "the address of a folder: https://HOST/PATH/",
+        );
+        let trial = raw.update.trial_s.unwrap_or(600);
+        check(
+            (10..=86_400).contains(&trial),
+            "update.trial_s",
+            "from 10 to 86400 (a day)",
+        );
+        let quiet = raw.update.quiet_s.unwrap_or(QUIET_AFTER_ALARM.as_secs());
+        check(
+            (10..=86_400).contains(&quiet),
+            "update.quiet_s",
+            "from 10 to 86400 (a day)",
+        );
         check(
             (60..=7 * 86_400).contains(&posture_interval.as_secs()),
             "posture.interval_s",
@@ -218,6 +267,11 @@ impl Config {
             posture_interval,
             bluetooth_keys: raw.bluetooth.keys,
             policy_helper: raw.policy.helper,
+            update: UpdateConfig {
+                repository: repository.and_then(Result::ok),
+                trial: Duration::from_secs(trial),
+                quiet: Duration::from_secs(quiet),
+            },
             sensor: raw.sensor,
             guard: raw.guard,
         })

@@ -35,8 +35,9 @@ use hold::{Hold, HoldId, Standing};
 pub use quiet::Quiet;
 pub use source::{Activity, Watching};
 use source::{Idle, Source};
+use tokio::sync::oneshot;
 
-/// How long after an alarm nothing disturbs.
+/// How long after an alarm, and after a start, nothing disturbs where nobody says otherwise.
 pub const QUIET_AFTER_ALARM: Duration = Duration::from_mins(10);
 /// How long a lease waits for its act: what was true a minute ago is asked again.
 pub const LEASE_LASTS: Duration = Duration::from_secs(30);
@@ -132,6 +133,15 @@ pub struct Window {
     pub until: Uptime,
 }
 
+/// What somebody who would disturb the home says to the one that knows whether he may.
+#[derive(Debug)]
+pub enum Wish {
+    /// May this begin now? When it may, it has: the permission is spent in the same step.
+    Begin(Act, oneshot::Sender<Result<Window, Vec<Reason>>>),
+    /// It is over, or was not done after all.
+    Over,
+}
+
 /// What is to be done after an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
@@ -151,6 +161,7 @@ pub struct Interlock {
     sources: BTreeMap<SensorId, Source>,
     holds: BTreeMap<HoldId, Standing>,
     holds_unknown: bool,
+    quiet: Duration,
     started: Uptime,
     alarmed: Option<Uptime>,
     power: Power,
@@ -160,8 +171,13 @@ pub struct Interlock {
 }
 
 impl Interlock {
-    /// One that knows these sources, and nothing of how they are, in a process that starts `now`.
-    pub fn new(sources: impl IntoIterator<Item = (SensorId, Watching)>, now: Uptime) -> Interlock {
+    /// One that knows these sources, and nothing of how they are, in a process that starts `now`. Nothing disturbs for
+    /// `quiet` after an alarm and after the start.
+    pub fn new(
+        sources: impl IntoIterator<Item = (SensorId, Watching)>,
+        quiet: Duration,
+        now: Uptime,
+    ) -> Interlock {
         let sources = sources
             .into_iter()
             .map(|(id, watching)| (id, Source::new(watching)));
@@ -169,6 +185,7 @@ impl Interlock {
             sources: sources.collect(),
             holds: BTreeMap::new(),
             holds_unknown: true,
+            quiet,
             started: now,
             alarmed: None,
             power: Power::Mains,
@@ -176,20 +193,6 @@ impl Interlock {
             acting: None,
             leases: 0,
         }
-    }
-
-    /// Devices are watched so from now on; those that are not known are left out.
-    pub fn watch(
-        &mut self,
-        watched: impl IntoIterator<Item = (SensorId, Watching)>,
-        now: Uptime,
-    ) -> Option<Effect> {
-        for (id, watching) in watched {
-            if let Some(source) = self.sources.get_mut(&id) {
-                source.watching = watching;
-            }
-        }
-        self.look(now)
     }
 
     /// What a device was found to be doing. `asked` is when the question went out, or when the device said it by
@@ -299,6 +302,16 @@ impl Interlock {
         Ok(Window { until })
     }
 
+    /// Asks for an act, and begins it in the same step when it may be: nothing can begin in between.
+    ///
+    /// # Errors
+    /// Why the act has to wait; the wish stands.
+    pub fn begin(&mut self, act: Act, now: Uptime) -> Result<Window, Vec<Reason>> {
+        self.ask(act, now);
+        let lease = self.lease(now)?;
+        self.activate(lease, now)
+    }
+
     /// The act is over.
     pub fn ended(&mut self) {
         self.acting = None;
@@ -328,7 +341,7 @@ impl Interlock {
     }
 
     fn quiet(&self, now: Uptime) -> Option<Reason> {
-        let until = self.alarmed.unwrap_or(self.started).plus(QUIET_AFTER_ALARM);
+        let until = self.alarmed.unwrap_or(self.started).plus(self.quiet);
         let why = match self.alarmed {
             Some(_) => Reason::Alarm { until },
             None => Reason::JustStarted { until },

@@ -6,6 +6,7 @@ pub mod asked;
 pub mod associate;
 pub mod attest;
 pub mod care;
+pub mod causes;
 pub mod cli;
 pub mod clock;
 pub mod config;

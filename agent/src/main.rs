@@ -28,13 +28,13 @@ use homeward_agent::sense::{Sensor, SensorConfig};
 use homeward_agent::tpm::chip::Chip;
 use homeward_agent::tpm::thread::Tpm;
 use homeward_agent::tpm::{Address, device};
-use homeward_agent::update::look as releases;
+use homeward_agent::update::go::told;
+use homeward_agent::update::{look as releases, words};
 use homeward_agent::vault::disk::{self, DiskError};
 use homeward_agent::vault::{self, Vault, VaultError};
 use homeward_agent::{log, policy, posture, run, sense, status};
 use homeward_devices::profile::Profile;
 use homeward_protocol::claim::{Endpoint, MAX_CLAIM, Pin};
-use homeward_protocol::grade::Grade;
 use homeward_protocol::id::SensorId;
 use homeward_protocol::policy::check::check;
 use homeward_protocol::posture::ShortText;
@@ -142,7 +142,10 @@ fn update(cli: &Cli, command: &UpdateCommand) -> Result<(), Failure> {
         UpdateCommand::Status => {
             let quiet = file::quiet(data);
             let (may, said) = Quiet::tell(quiet.as_ref(), now);
-            print(cli, &said, &serde_json::json!({ "may": may, "quiet": quiet }));
+            let software = told(data);
+            let shown = software.as_ref().map_or_else(String::new, words::said) + &said;
+            let json = serde_json::json!({ "may": may, "quiet": quiet, "software": software });
+            print(cli, &shown, &json);
             if may { Ok(()) } else { Err(NotNow.into()) }
         }
         UpdateCommand::Trust { root } => {
@@ -402,12 +405,7 @@ fn device(which: &Which) -> Result<Option<Sensor>, Failure> {
 async fn ask_sensor(cli: &Cli, sensor: &Sensor, data: &Path, clock: &Arc<Clock>) -> Result<(), Failure> {
     let master = load::master(&sensor.way, sensor.profile.time_limit, data, clock)?;
     let outcome = sense::poll::once(sensor, master).await;
-    let readings = outcome.readings(
-        sensor,
-        Identity::AsExpected,
-        (Gateway::Unjudged, Some(Grade::Unverified)),
-        clock.now(),
-    );
+    let readings = outcome.readings(sensor, Identity::AsExpected, Gateway::Unjudged, clock.now());
     if cli.json || !readings.is_empty() {
         print(
             cli,

@@ -35,7 +35,6 @@ use crate::identity::{LeafError, Life, read_leaf};
 use crate::outbox::keeper::{Keeper, Outbox, Place};
 use crate::outbox::sqlite::{Opened, OutboxError};
 use crate::outbox::{Ledger, intake};
-use crate::policy::habits::Now;
 use crate::posture::collect::Bus;
 use crate::posture::report::Reporter;
 use crate::posture::tell::Teller;
@@ -56,6 +55,7 @@ pub mod live;
 pub mod looking;
 pub mod policing;
 pub mod proving;
+pub mod updating;
 pub mod voice;
 pub mod wards;
 
@@ -159,6 +159,8 @@ pub struct Parts {
     pub proof: Option<Proof>,
     /// The policies of the box. Without them it takes none.
     pub policy: Option<policing::Start>,
+    /// Where the director's words on software go. Without it the box takes no updates.
+    pub assigned: Option<mpsc::Sender<Vec<u8>>>,
     /// The last moment that an earlier run is known to have been alive.
     pub last_alive: Option<Timestamp>,
 }
@@ -174,6 +176,8 @@ pub struct Agent {
     pub link: watch::Receiver<LinkStatus>,
     /// Where the outbox stands.
     pub ledger: watch::Receiver<Ledger>,
+    /// What it speaks with.
+    pub credentials: watch::Receiver<Credentials>,
 }
 
 impl Agent {
@@ -198,6 +202,7 @@ impl Agent {
             proof,
             key_status,
             policy,
+            assigned,
             last_alive,
         } = parts;
         let facts = key_status.as_ref().map(|status| status.facts);
@@ -211,10 +216,9 @@ impl Agent {
         let (certificate_tx, certificate) = watch::channel(certificate(life));
         let (link_tx, link) = watch::channel(LinkStatus::default());
         let (wishes_tx, wishes) = mpsc::channel(WISHES);
-        let habits = policing::Start::habits(policy.as_ref());
         let policing = policing::keep(policy.zip(data.clone()), &outbox, &clock, (&link, &trust), &stop);
         let (asked, asks) = asking();
-        let (ends, answering) = proving::converse(proof, &outbox, (&clock, &link, &habits), &stop);
+        let (ends, answering) = proving::converse(proof, &outbox, (&clock, &link), &stop);
         let ledger = outbox.ledger();
         let session = first_session(&config, &ledger, last_alive, &clock);
         let mut tasks = JoinSet::new();
@@ -223,12 +227,13 @@ impl Agent {
         tasks.spawn(async { ("records", keeping.await.map_err(RunError::from)) });
         let wire = Link {
             door: gate(&server, &config, spare),
-            credentials: credentials_rx,
+            credentials: credentials_rx.clone(),
             outbox: outbox.clone(),
             clock: Arc::clone(&clock),
             wishes: wishes_tx,
             attest: ends.attest,
             policy: policing.heard,
+            update: assigned,
             speech: ends.speech,
             connection: 0,
             status: link_tx,
@@ -258,7 +263,7 @@ impl Agent {
             let follower = follower(&server, trust_tx, data, &clock);
             tasks.spawn(done("anchors", follower.run(asks.follow, stop.clone())));
         }
-        let renewal = renewal(server, key, &trust, data.as_deref(), &clock, &habits);
+        let renewal = renewal(server, key, &trust, data.as_deref(), &clock);
         let renewing = renewing(renewal, held_tx, asks.renew, spare, stop.clone());
         begin(&mut tasks, apart, renewing);
 
@@ -275,7 +280,7 @@ impl Agent {
             let telling = teller.run(asks.facts, asks.software, stop.clone());
             tasks.spawn(done("facts", telling));
             let heard = (&sensors, trust, facts);
-            let reporter = reporter(&data, outbox, &clock, heard, (config.posture_interval, habits));
+            let reporter = reporter(&data, outbox, &clock, heard, config.posture_interval);
             tasks.spawn(done("posture", reporter.run(asks.tell, stop.clone())));
             let writer = Writer {
                 data,
@@ -294,6 +299,7 @@ impl Agent {
             stop,
             link,
             ledger,
+            credentials: credentials_rx,
         })
     }
 
@@ -355,7 +361,6 @@ fn renewal(
     trust: &watch::Receiver<Vec<CertificateDer<'static>>>,
     data: Option<&Path>,
     clock: &Arc<Clock>,
-    habits: &Now,
 ) -> Renewal {
     Renewal {
         server,
@@ -363,7 +368,6 @@ fn renewal(
         trust: trust.clone(),
         folder: data.map(Folder::within),
         clock: Arc::clone(clock),
-        habits: habits.clone(),
         dice: random(),
     }
 }
@@ -452,7 +456,7 @@ fn reporter(
         watch::Receiver<Vec<CertificateDer<'static>>>,
         Option<KeyFacts>,
     ),
-    (interval, habits): (Duration, Now),
+    interval: Duration,
 ) -> Reporter {
     Reporter {
         data: data.to_owned(),
@@ -462,7 +466,6 @@ fn reporter(
         trust,
         key,
         interval,
-        habits,
     }
 }
 
@@ -611,8 +614,8 @@ async fn turn(
 ) -> Result<Turn, RunError> {
     let (data, clock) = (ground.data, ground.clock);
     let Loaded {
-        config,
-        sensors,
+        mut config,
+        mut sensors,
         guards,
     } = load(data, clock)?;
     let ids: Vec<SensorId> = sensors.iter().map(|sensor| sensor.id.clone()).collect();
@@ -623,8 +626,7 @@ async fn turn(
         outbox,
         status,
     } = voice;
-    let policy = policing::resume(data, &identity, (&config, &sensors, &guards), clock);
-    let habits = policy.habits.subscribe();
+    let policy = policing::resume(data, &identity, (&mut config, &mut sensors), clock);
     let before = file::read(data).ok();
     let last_alive = before.as_ref().map(|status| status.as_of);
     let before = before.map(|status| status.sensors).unwrap_or_default();
@@ -643,6 +645,10 @@ async fn turn(
         (Some(proof), judged)
     };
     let stop = CancellationToken::new();
+    let (assigned, told) = mpsc::channel(WISHES);
+    let (home, wishes) = mpsc::channel(WISHES);
+    let restart = CancellationToken::new();
+    let (server, update) = (identity.server.clone(), config.update.clone());
     let parts = Parts {
         server: identity.server,
         key: Arc::clone(&key),
@@ -658,16 +664,39 @@ async fn turn(
         proof,
         key_status: Some(status),
         policy: Some(policy),
+        assigned: (!is_spare).then_some(assigned),
         last_alive,
     };
+    let heard = sensors_tx.subscribe();
     let mut agent = Agent::start(parts, stop.clone())?;
-    agent.serve(wards.tasks(records_tx, sensors_tx, (&judged, &habits), &stop));
+    agent.serve(wards.tasks(records_tx, sensors_tx, &judged, (update.quiet, wishes), &stop));
+    // A spare key speaks for readings and alarms alone: what is under way waits for the other key.
+    if !is_spare {
+        let ends = updating::Ends {
+            heard: told,
+            credentials: agent.credentials.clone(),
+            link: agent.link.clone(),
+            sensors: heard,
+            judged: judged.clone(),
+            home,
+            restart: restart.clone(),
+        };
+        let ground = updating::Ground {
+            data,
+            config: &update,
+            server: &server,
+            outbox: &outbox,
+            clock,
+        };
+        agent.serve(updating::keep(&ground, ends, &stop).into_iter().collect());
+    }
     notify(NotifyState::Ready);
     tracing::info!("the agent runs with the data folder {}", data.display());
     let link = agent.link.clone();
     let result = tokio::select! {
         ended = agent.ended() => ended.map(|()| Turn::Asked),
         () = any(asked) => Ok(Turn::Asked),
+        () = restart.cancelled() => Ok(Turn::Asked),
         () = watchdog(&outbox, clock) => Ok(Turn::Asked),
         () = voice::changes(ground, &key, is_spare, link) => Ok(Turn::OtherKey(if is_spare { Known::Nothing } else { Known::Dead })),
     };

@@ -4,8 +4,12 @@
 //! from a server or a mirror, [`keep`] keeps them. Whoever carries the files is not believed: only signatures count.
 
 pub mod base;
+pub mod course;
 pub mod decide;
 pub mod fetch;
+pub mod go;
+pub mod health;
 pub mod keep;
 pub mod look;
 pub mod tuf;
+pub mod words;

@@ -154,7 +154,7 @@ impl Home {
             hold: None,
             alarm: None,
             heard: BTreeMap::new(),
-            core: Interlock::new(watched(), Uptime(1_000)),
+            core: Interlock::new(watched(), QUIET_AFTER_ALARM, Uptime(1_000)),
             lease: None,
             checked: false,
             acts: 0,
@@ -309,7 +309,7 @@ impl Home {
 
     /// The process ends, and with it all it knew; the files with holds are read again.
     fn crash(&mut self) {
-        self.core = Interlock::new(watched(), self.now);
+        self.core = Interlock::new(watched(), QUIET_AFTER_ALARM, self.now);
         self.lease = None;
         self.heard.clear();
         self.question = None;
@@ -426,7 +426,7 @@ fn chance_lets_boxes_be_patched_too() {
 
 #[test]
 fn holds_that_cannot_be_read_are_in_the_way_and_end_by_the_uptime_only() {
-    let mut core = Interlock::new([], Uptime(0));
+    let mut core = Interlock::new([], QUIET_AFTER_ALARM, Uptime(0));
     let quiet = Uptime(0).plus(QUIET_AFTER_ALARM);
     assert_eq!(core.busy(quiet), [Reason::HoldsUnknown], "nobody has looked yet");
     core.hold(&BTreeMap::new(), Timestamp::synced(START_MS), quiet);

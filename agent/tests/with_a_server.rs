@@ -97,8 +97,9 @@ fn start_with(dir: &Path, outbox: Outbox, helper: &str) -> Running {
     let text = "[server]\nretry_min_ms = 20\nretry_max_ms = 200\n";
     let mut config = Config::parse(text).expect("a configuration");
     config.policy_helper = (!helper.is_empty()).then(|| helper.into());
+    let sensors = &mut Vec::new();
     let policy =
-        (!helper.is_empty()).then(|| policing::resume(dir, &identity, (&config, &[], &[]), &clock()));
+        (!helper.is_empty()).then(|| policing::resume(dir, &identity, (&mut config, sensors), &clock()));
     config.limits.ack = Duration::from_secs(2);
     let (records, inbox) = mpsc::channel(64);
     let (_, sensors) = watch::channel(Vec::new());
@@ -118,6 +119,7 @@ fn start_with(dir: &Path, outbox: Outbox, helper: &str) -> Running {
         key_status: None,
         proof: None,
         policy,
+        assigned: None,
         last_alive: None,
     };
     let agent = Agent::start(parts, stop.clone()).expect("starts");

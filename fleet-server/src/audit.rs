@@ -97,11 +97,13 @@ pub enum Action {
     GatewayIsolated,
     /// That was lifted.
     IsolationLifted,
+    /// The director said which software a gateway shall have.
+    UpdateAssigned,
 }
 
 impl Action {
     /// All of them.
-    pub const ALL: [Action; 40] = [
+    pub const ALL: [Action; 41] = [
         Action::GatewayClaimed,
         Action::ClaimUsed,
         Action::CsrRefused,
@@ -142,6 +144,7 @@ impl Action {
         Action::GroupChanged,
         Action::GatewayIsolated,
         Action::IsolationLifted,
+        Action::UpdateAssigned,
     ];
 
     /// The name in the table.
@@ -187,6 +190,7 @@ impl Action {
             Action::GroupChanged => "group-changed",
             Action::GatewayIsolated => "gateway-isolated",
             Action::IsolationLifted => "isolation-lifted",
+            Action::UpdateAssigned => "update-assigned",
         }
     }
 

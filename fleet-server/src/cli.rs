@@ -5,12 +5,12 @@ mod ca;
 mod policy;
 mod readings;
 pub mod release;
+pub mod update;
 
 use std::path::PathBuf;
 
 pub use attest::{
-    AttestAccept, AttestCommand, EvidenceCommand, EvidenceVerify, ReferenceCommand, ReferenceImport,
-    ReferenceMake,
+    AttestAccept, AttestCommand, EvidenceCommand, EvidenceVerify, ReferenceCommand, ReferenceMake,
 };
 pub use ca::{CaCommand, RootKey, RotateCommand};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -138,6 +138,9 @@ pub enum Command {
     /// Make, sign and publish releases: what software boxes may run. Needs no server, no data folder and no network.
     #[command(subcommand)]
     Release(release::ReleaseCommand),
+    /// Say which of the released software gateways shall have, and see how they stand with it.
+    #[command(subcommand)]
+    Update(update::UpdateCommand),
     /// Check the configuration, the database and the audit trail; change nothing.
     Check,
     /// Write a consistent copy of the database and the keys into a new folder, also while the server runs.

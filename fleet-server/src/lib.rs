@@ -15,6 +15,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod device;
+pub mod direct;
 pub mod enrol;
 pub mod facts;
 pub mod gate;

@@ -5,6 +5,8 @@
 //! | `fleet.toml` | the configuration |
 //! | `fleet.db` | the embedded database |
 //! | `ca/` | the certificate authority's keys and certificates |
+//! | `director.key` | the key by which this server says which released software a gateway shall have |
+//! | `release/repository/` | releases, for gateways to fetch |
 //! | `ports.json` | the ports listened on, written at each start |
 //! | `lock` | held while a server runs |
 #![expect(clippy::disallowed_methods, reason = "shell: the data folder")]
@@ -102,6 +104,16 @@ impl Place {
     /// The folder of the certificate authority.
     pub fn authority(&self) -> PathBuf {
         self.folder.join("ca")
+    }
+
+    /// The key by which this server directs: it chooses among what is released, and makes nothing.
+    pub fn director(&self) -> PathBuf {
+        self.folder.join("director.key")
+    }
+
+    /// The release folder whose repository gateways fetch from.
+    pub fn release(&self) -> PathBuf {
+        self.folder.join("release")
     }
 
     fn config_path(&self) -> PathBuf {

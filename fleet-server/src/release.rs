@@ -8,7 +8,6 @@
 //! the signatures, because they are over other bytes.
 
 pub mod folder;
-pub mod reference;
 pub mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -146,12 +145,6 @@ pub fn put(
     }
     object(draft, "targets")?.insert(path.to_owned(), one);
     Ok(())
-}
-
-/// The SHA-256 of a drafted target, hex.
-pub fn sha256_of(draft: &Value, path: &str) -> Option<String> {
-    let hash = draft.get("targets")?.get(path)?.get("hashes")?.get("sha256")?;
-    hash.as_str().map(str::to_owned)
 }
 
 /// Takes one out; says whether it was there.
@@ -294,22 +287,10 @@ pub fn check(files: &Files, now: Timestamp) -> Result<Client, ReleaseError> {
     let first = files
         .get("1.root.json")
         .ok_or_else(|| asked("there is no first root"))?;
-    let kept = Files::from([(Role::Root.kept_as(), first.clone())]);
-    let fetch = |file: &str, _| files.get(file).cloned().map_or(Answer::Absent, Answer::Fetched);
-    refresh(kept, fetch, now).map(|(client, _)| client)
-}
-
-/// Refreshes what is `kept` from wherever `fetch` fetches (a file by its name, at most so many bytes); gives what is
-/// believed then, and what is to be kept of it. Without a root nothing is believed.
-pub fn refresh(
-    mut kept: Files,
-    mut fetch: impl FnMut(&str, u64) -> Answer,
-    now: Timestamp,
-) -> Result<(Client, Files), ReleaseError> {
+    let mut kept: Files = BTreeMap::new();
+    let mut root = first.clone();
     loop {
-        let root = kept.get(&Role::Root.kept_as());
-        let root = root.ok_or_else(|| asked("there is no first root"))?;
-        let (mut client, mut step) = Client::begin(root, now)?;
+        let (mut client, mut step) = Client::begin(&root, now)?;
         let ended = loop {
             if let Some(save) = step.save {
                 kept.insert(save.name, save.bytes);
@@ -317,7 +298,7 @@ pub fn refresh(
             let answer = match step.ask {
                 Ask::Nothing => break Ok(()),
                 Ask::Load { name, .. } => Answer::Loaded(kept.get(&name).cloned()),
-                Ask::Fetch { file, max } => fetch(&file, max),
+                Ask::Fetch { file, .. } => files.get(&file).cloned().map_or(Answer::Absent, Answer::Fetched),
             };
             match client.handle(answer) {
                 Ok(next) => step = next,
@@ -325,9 +306,9 @@ pub fn refresh(
             }
         };
         match ended {
-            Ok(()) => return Ok((client, kept)),
-            // Many roots take several refreshes; each begins with the newest that was kept.
-            Err(TufError::TooManyRoots) => {}
+            Ok(()) => return Ok(client),
+            // Many roots take several refreshes.
+            Err(TufError::TooManyRoots) => root = kept.get("root.json").cloned().unwrap_or_default(),
             Err(error) => return Err(error.into()),
         }
     }

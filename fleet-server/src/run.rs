@@ -41,10 +41,11 @@ use crate::local::Local;
 use crate::place::{Place, Ports};
 use crate::policy::publish::Publish;
 use crate::policy::roots as policy_roots;
+use crate::release::folder::Folder;
 use crate::store::{Store, StoreError};
 use crate::tls::doors::Doors;
 use crate::web::Desk;
-use crate::{admin, api, facts, gate, https, ingest, local, store, web};
+use crate::{admin, api, direct, facts, gate, https, ingest, local, store, web};
 
 /// How long a claim that is made in the console can be used, days.
 const CLAIM_DAYS: i64 = 7;
@@ -154,6 +155,7 @@ pub async fn serve(place: &Place, clock: Clock) -> Result<(), RunError> {
         config,
         ports,
         store,
+        release: place.release(),
         keeper: Arc::new(keeper),
         makers,
         doors,
@@ -202,6 +204,8 @@ fn makers(config: &Config) -> Result<Arc<Makers>, RunError> {
 struct Server {
     config: Config,
     ports: Ports,
+    /// The release folder that gateways are served from.
+    release: PathBuf,
     store: Store,
     voices: Keys,
     keeper: Arc<Keeper>,
@@ -272,6 +276,12 @@ impl Server {
             clock: self.clock.clone(),
         };
         parts.start_sure("the sending of policies", publish.run(self.stop.clone()));
+        let direct = direct::publish::Publish {
+            store: self.store.clone(),
+            connections: self.connections.clone(),
+            clock: self.clock.clone(),
+        };
+        parts.start_sure("the words on software", direct.run(self.stop.clone()));
         let journal = watch::write_passages(self.store.clone(), passing, self.bus.clone());
         parts.start_sure("the journal of connections", journal);
     }
@@ -305,7 +315,8 @@ impl Server {
         let (limits, router) = (https::Limits::default(), est::router(state.clone()));
         let serve = https::serve(enrol, self.doors.enrol(), router, limits, self.stop.clone());
         parts.start("the enrolment", serve);
-        let router = est::renewal_router(state);
+        let releases = direct::repository::router(Folder::at(&self.release).repository());
+        let router = est::renewal_router(state).merge(releases);
         let serve = https::serve(renewal, self.doors.renewal(), router, limits, self.stop.clone());
         parts.start("the renewal", serve);
     }

@@ -41,6 +41,7 @@ pub mod suspicions;
 pub mod take;
 pub mod tokens;
 pub mod trust;
+pub mod updates;
 pub mod users;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -26,6 +26,7 @@ use crate::posture::facts::FactReport;
 use crate::posture::inventory::Piece;
 use crate::posture::{MAX_SENSORS, PostureReport};
 use crate::reading::Reading;
+use crate::release::state::UpdateState;
 use crate::signed::Message;
 use crate::time::Timestamp;
 use crate::watch::WatchReport;
@@ -166,6 +167,8 @@ pub enum Item {
     Facts(FactReport),
     /// A piece of the list of software.
     Software(Piece),
+    /// What software runs, and how far an update has come.
+    Update(UpdateState),
 }
 
 impl Item {
@@ -177,7 +180,8 @@ impl Item {
             | Item::Watch(_)
             | Item::Write(_)
             | Item::Policy(_)
-            | Item::Stopped(_) => Lane::Urgent,
+            | Item::Stopped(_)
+            | Item::Update(_) => Lane::Urgent,
             Item::Reading(_) => Lane::Vital,
             Item::Outage(_) | Item::Proof(_) | Item::Facts(_) | Item::Software(_) => Lane::Routine,
         }
@@ -205,6 +209,9 @@ impl Item {
             }
             Item::Policy(state) if !state.is_within_limits() => {
                 Err(WireError::Rule("a policy's state lists too many points"))
+            }
+            Item::Update(state) if !state.is_within_limits() => {
+                Err(WireError::Rule("a state of software that gives too many reasons"))
             }
             Item::Stopped(flows) if !flows.is_within_limits() => {
                 Err(WireError::Rule("a list of stopped flows of another size or rule"))

@@ -11,6 +11,7 @@
 //! | `hw1/GATEWAY/down/verdict` | the server | a [`crate::attest::Notice`], `QoS` 1 |
 //! | `hw1/GATEWAY/down/policy` | the server | a [`crate::policy::sign::Offer`], `QoS` 1 |
 //! | `hw1/GATEWAY/down/isolation` | the server | a [`crate::policy::isolation::IsolationOrder`], `QoS` 1 |
+//! | `hw1/GATEWAY/down/assignment` | the server | a signed [`crate::release::assignment::Assignment`], `QoS` 1 |
 //! | `hw1/GATEWAY/down/hint` | the server | "look now": a short word, `QoS` 0 |
 //! | `hw1/fleet/notice` | the server | the same for every gateway |
 //!
@@ -47,6 +48,8 @@ pub enum Topic {
     Policy(GatewayId),
     /// An order to shut a gateway off, or to lift that.
     Isolation(GatewayId),
+    /// The director's word on which software a gateway shall have.
+    Assignment(GatewayId),
     /// "Look now" to a gateway.
     Hint(GatewayId),
     /// "Look now" to all.
@@ -90,6 +93,7 @@ impl FromStr for Topic {
             (Some("down"), Some("verdict")) => Topic::Verdict(gateway),
             (Some("down"), Some("policy")) => Topic::Policy(gateway),
             (Some("down"), Some("isolation")) => Topic::Isolation(gateway),
+            (Some("down"), Some("assignment")) => Topic::Assignment(gateway),
             (Some("down"), Some("hint")) => Topic::Hint(gateway),
             _ => return Err(TopicError),
         };
@@ -113,6 +117,7 @@ impl fmt::Display for Topic {
             Topic::Verdict(gateway) => write!(f, "hw1/{gateway}/down/verdict"),
             Topic::Policy(gateway) => write!(f, "hw1/{gateway}/down/policy"),
             Topic::Isolation(gateway) => write!(f, "hw1/{gateway}/down/isolation"),
+            Topic::Assignment(gateway) => write!(f, "hw1/{gateway}/down/assignment"),
             Topic::Hint(gateway) => write!(f, "hw1/{gateway}/down/hint"),
             Topic::FleetNotice => f.write_str("hw1/fleet/notice"),
         }
@@ -160,6 +165,7 @@ mod tests {
             Topic::Verdict(gw.clone()),
             Topic::Policy(gw.clone()),
             Topic::Isolation(gw.clone()),
+            Topic::Assignment(gw.clone()),
             Topic::Hint(gw.clone()),
             Topic::FleetNotice,
         ];

@@ -48,6 +48,8 @@ use homeward_protocol::posture::{
 };
 use homeward_protocol::postures::{Link, Occasion, START, TpmClock, after};
 use homeward_protocol::reading::{Details, Kind, Mark, Quality, Reading, SensorClock, Sent, State, Value};
+use homeward_protocol::release::Installer;
+use homeward_protocol::release::state::{Ended, Outcome as HowEnded, Progress, UpdateMark, UpdateState};
 use homeward_protocol::signed::{PublicKey, Signed, Signer};
 use homeward_protocol::time::{ClockTrust, Timestamp, Uptime};
 use homeward_protocol::topic::{Filter, Topic};
@@ -389,6 +391,36 @@ fn policy_state() -> PolicyState {
     }
 }
 
+fn no_update() -> UpdateState {
+    UpdateState {
+        runs: "1.3.0".parse().expect("a version"),
+        packaged: true,
+        now: None,
+        ended: None,
+        taken_at: Timestamp::synced(1_767_225_600_000),
+    }
+}
+
+fn update_state() -> UpdateState {
+    let mark = UpdateMark {
+        counter: 7,
+        installer: Installer::AgentSlot,
+        version: "1.4.0".parse().expect("a version"),
+    };
+    let until = Timestamp::synced(1_767_227_400_000);
+    let missing = vec![ShortText::cut("cuff was heard before, and was not since")];
+    UpdateState {
+        packaged: false,
+        now: Some((mark, Progress::OnTrial { until, missing })),
+        ended: Some(Ended {
+            counter: Some(6),
+            outcome: HowEnded::NotProven(ShortText::cut("the server was not reached since")),
+            at: Timestamp::synced(1_767_139_200_000),
+        }),
+        ..no_update()
+    }
+}
+
 fn stopped() -> StoppedFlows {
     let flow = |point: &str, who: &str, peer: &str, protocol, port| StoppedFlow {
         point: point.parse().expect("a point"),
@@ -637,7 +669,6 @@ fn items() -> Vec<(&'static str, Item)> {
             }),
         ),
         ("item-1-reading-spare-key.cbor", because(Reason::SpareKey)),
-        ("item-1-reading-below-policy.cbor", because(Reason::BelowPolicy)),
         (
             "item-1-alarm-tpm-silent.cbor",
             Item::Alarm(Alarm {
@@ -652,6 +683,8 @@ fn items() -> Vec<(&'static str, Item)> {
         ("item-1-policy.cbor", Item::Policy(Box::new(policy_state()))),
         ("item-1-policy-none.cbor", Item::Policy(Box::new(no_policy()))),
         ("item-1-stopped.cbor", Item::Stopped(stopped())),
+        ("item-1-update.cbor", Item::Update(update_state())),
+        ("item-1-update-none.cbor", Item::Update(no_update())),
         (
             "item-1-write-refused.cbor",
             Item::Write(WriteAttempt {
@@ -824,6 +857,7 @@ fn topics_keep_their_text() {
     text_holds("topic-1-verdict.txt", &Topic::Verdict(gateway()));
     text_holds("topic-1-policy.txt", &Topic::Policy(gateway()));
     text_holds("topic-1-isolation.txt", &Topic::Isolation(gateway()));
+    text_holds("topic-1-assignment.txt", &Topic::Assignment(gateway()));
     text_holds("topic-1-hint.txt", &Topic::Hint(gateway()));
     text_holds("topic-1-fleet-notice.txt", &Topic::FleetNotice);
     text_holds("filter-1-down.txt", &Filter::Down(gateway()));

@@ -11,9 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use homeward_agent::policy::standing::does::Does;
 use homeward_fleet::config::Config;
-use homeward_protocol::policy::points::Rule;
 use homeward_tests::programs::finish;
 use homeward_tests::shared;
 
@@ -96,10 +94,14 @@ fn systemd_accepts_the_units_and_finds_them_closed() {
 fn units_run_the_commands_there_are() {
     for (folder, name) in [("agent", "homeward-agent"), ("fleet", "homeward-fleet")] {
         let unit = read(&packaging(&format!("{folder}/{name}.service")));
-        let verb = if folder == "agent" { "run" } else { "serve" };
+        let (program, verb) = if folder == "agent" {
+            ("libexec/homeward/homeward-launch", "run")
+        } else {
+            ("bin/homeward-fleet", "serve")
+        };
         assert!(
             unit.contains(&format!(
-                "ExecStart=/usr/bin/{name} --data /var/lib/{name} {verb}\n"
+                "ExecStart=/usr/{program} --data /var/lib/{name} {verb}\n"
             )),
             "{name}"
         );
@@ -159,6 +161,14 @@ fn only_the_helper_reads_keys_only_the_agent_asks_it_and_it_has_nothing_else() {
     ] {
         assert!(package.contains(file), "the package lacks {file}");
     }
+}
+
+#[test]
+fn the_launcher_comes_with_the_package_and_a_package_by_hand_wins() {
+    let package = read(&shared::workspace().join("agent/Cargo.toml"));
+    assert!(package.contains("homeward-launch\", \"usr/libexec/homeward/"));
+    let configured = read(&packaging("agent/debian/postinst"));
+    assert!(configured.contains("slots/state.json") && configured.contains("slots/copy.json"));
 }
 
 #[test]
@@ -260,24 +270,6 @@ fn only_the_helper_looks_where_root_looks_and_the_agent_gets_none_of_its_rights(
     }
 }
 
-#[test]
-fn the_table_of_what_a_box_does_of_each_rule_is_what_the_agent_does() {
-    let text = read(&shared::workspace().join("ARCHITECTURE.md"));
-    let rows = text.lines().filter_map(|line| {
-        let mut cells = line.strip_prefix("| ")?.split(" | ");
-        let rule = Rule::ALL
-            .iter()
-            .find(|rule| rule.name() == cells.clone().next().unwrap_or_default())?;
-        cells.next();
-        Some((rule.name(), cells.next().unwrap_or_default().to_owned()))
-    });
-    let is: Vec<_> = Rule::ALL
-        .iter()
-        .map(|rule| (rule.name(), Does::of(*rule).name().to_owned()))
-        .collect();
-    assert_eq!(rows.collect::<Vec<_>>(), is);
-}
-
 /// The example with its keys switched on: `#key = value` is a key, `# words` are words.
 fn switched_on(text: &str) -> String {
     let is_key = |line: &str| {
@@ -340,7 +332,7 @@ fn the_servers_example_says_every_key_and_its_default() {
 
 #[test]
 fn the_agents_example_says_every_key_and_its_default() {
-    use homeward_agent::config::Config;
+    use homeward_agent::config::{Config, UpdateConfig};
     let text = read(&packaging("agent/agent.toml"));
     let default = Config::parse("").expect("nothing is needed");
     assert_eq!(Config::parse(&text).expect("the example is accepted"), default);
@@ -359,10 +351,14 @@ fn the_agents_example_says_every_key_and_its_default() {
             gate: None,
             bluetooth_keys: None,
             policy_helper: None,
+            update: UpdateConfig {
+                repository: None,
+                ..on.update
+            },
             ..on
         },
         default,
-        "what the example shows is the default, but for the devices, the way to the gate, the place of keys and the helper"
+        "what the example shows is the default, but for the devices, the way to the gate, the place of keys, the helper and the mirror"
     );
     says_every_key(&text, &["agent/src/config.rs", "agent/src/sense/config.rs"]);
 }

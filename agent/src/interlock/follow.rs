@@ -18,9 +18,8 @@ use tracing::{info, warn};
 
 use super::activity::Activities;
 use super::hold::HoldId;
-use super::{Interlock, Power, Quiet, file};
+use super::{Interlock, Power, Quiet, Wish, file};
 use crate::clock::Clock;
-use crate::policy::habits::Now;
 use crate::sense::Sign;
 
 /// How often the holds and the power are looked at.
@@ -36,10 +35,12 @@ pub struct Follow {
     pub clock: Arc<Clock>,
     /// The sensors.
     pub activities: Activities,
-    /// What the policy wants.
-    pub habits: Now,
     /// What comes from them.
     pub signs: mpsc::Receiver<(SensorId, Sign)>,
+    /// How long nothing disturbs after an alarm, and after the start.
+    pub quiet: Duration,
+    /// Who would disturb the home.
+    pub wishes: mpsc::Receiver<Wish>,
 }
 
 impl Follow {
@@ -50,8 +51,7 @@ impl Follow {
     }
 
     async fn follow(&mut self, stop: CancellationToken) {
-        let mut interlock = Interlock::new(self.activities.watched(), self.clock.uptime());
-        self.habits.mark_changed();
+        let mut interlock = Interlock::new(self.activities.watched(), self.quiet, self.clock.uptime());
         let mut tick = tokio::time::interval(LOOK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut told: Option<(Quiet, Uptime)> = None;
@@ -62,10 +62,7 @@ impl Follow {
                     Some((sensor, sign)) => self.hear(&mut interlock, &sensor, &sign),
                     None => return,
                 },
-                Ok(()) = self.habits.changed() => {
-                    self.activities.follow(&self.habits.borrow_and_update());
-                    interlock.watch(self.activities.watched(), self.clock.uptime());
-                }
+                Some(wish) = self.wishes.recv() => self.grant(&mut interlock, wish),
                 _ = tick.tick() => self.look(&mut interlock),
             }
             self.tell(&interlock, &mut told);
@@ -79,6 +76,25 @@ impl Follow {
         }
         if let Some((activity, asked)) = self.activities.hear(sensor, sign, now) {
             interlock.say(sensor, activity, asked, now);
+        }
+    }
+
+    /// All signs that came before are heard first: none of them may speak of something that has begun.
+    fn grant(&mut self, interlock: &mut Interlock, wish: Wish) {
+        while let Ok((sensor, sign)) = self.signs.try_recv() {
+            self.hear(interlock, &sensor, &sign);
+        }
+        self.look(interlock);
+        let now = self.clock.uptime();
+        match wish {
+            Wish::Begin(act, answer) => {
+                let begun = interlock.begin(act, now);
+                // Nobody waits for it any more: nothing is done.
+                if let Err(Ok(_)) = answer.send(begun) {
+                    interlock.ended();
+                }
+            }
+            Wish::Over => interlock.ended(),
         }
     }
 

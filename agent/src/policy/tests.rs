@@ -109,7 +109,6 @@ fn me() -> Me {
             }],
             resolvers: Vec::new(),
         },
-        reads_bluetooth: false,
     }
 }
 
@@ -263,7 +262,7 @@ impl Home {
                 self.set.sshd = rule;
                 Some(Input::Set(step, self.sshd()))
             }
-            Effect::Ask(..) | Effect::Radio(_) => None,
+            Effect::Ask(..) => None,
             Effect::Reconnect => {
                 self.reconnects += 1;
                 self.dialed_at = None;

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::{RunError, foreign, open_outbox};
+use crate::causes::chain;
 use crate::clock::Clock;
 use crate::identity::keys::{DeviceKey, Folder, Identity, KeyError};
 use crate::identity::pulse::{self, Pulse};
@@ -29,7 +30,6 @@ use crate::identity::spare;
 use crate::outbox::carry::carry;
 use crate::outbox::keeper::Outbox;
 use crate::outbox::sqlite::waiting;
-use crate::session::mqtt::chain;
 use crate::status::{KeyStatus, LinkStatus};
 use crate::tpm::TpmError;
 use crate::vault::chip::ChipError;

@@ -24,9 +24,9 @@ use crate::config::load::{self, Guarding};
 use crate::guard::Guard;
 use crate::guard::serve::Post;
 use crate::interlock;
+use crate::interlock::Wish;
 use crate::interlock::activity::Activities;
 use crate::outbox::keeper::Outbox;
-use crate::policy::habits::Now;
 use crate::sense::live::tap::{self, Tap};
 use crate::sense::{Heard, Line, Sensor, Sign, lines, poll};
 use crate::watch::follow::Follow;
@@ -119,13 +119,14 @@ impl Wards {
         wired.chain(self.bluetooth.heard()).collect()
     }
 
-    /// The tasks that serve them until `stop`, grading by how this box is `judged`: polls, guards, Bluetooth, the watch over all of it, and those that part
+    /// The tasks that serve them until `stop`, grading by how this box is `judged` and hearing the `wishes` of who would disturb the home, never within `quiet` of an alarm: polls, guards, Bluetooth, the watch over all of it, and those that part
     /// what comes. Without a sensor the senders are kept, so that nothing looks finished.
     pub fn tasks(
         self,
         records: mpsc::Sender<Vec<Item>>,
         sensors: watch::Sender<Vec<SensorHeard>>,
-        (judged, habits): (&watch::Receiver<Judged>, &Now),
+        judged: &watch::Receiver<Judged>,
+        (quiet, wishes): (Duration, mpsc::Receiver<Wish>),
         stop: &CancellationToken,
     ) -> Vec<Task> {
         let (heard_tx, heard) = mpsc::channel(RECORDS);
@@ -141,14 +142,14 @@ impl Wards {
             readings: ears.readings.clone(),
             sensors: sensors.subscribe(),
         };
-        let mut tasks = self.guarding(&guarded_tx, habits, stop);
+        let mut tasks = self.guarding(&guarded_tx, stop);
         for (line, bus) in self.lines {
             let clock = Arc::clone(&self.clock);
             let both: poll::Clock = Arc::new(move || (clock.now(), clock.uptime()));
             let polling = poll::run(
                 bus,
                 line,
-                (both, judged.clone(), habits.clone()),
+                (both, judged.clone()),
                 ears.heard.clone(),
                 Some(self.outbox.clone()),
                 stop.clone(),
@@ -159,7 +160,6 @@ impl Wards {
             data: self.data.clone(),
             clock: Arc::clone(&self.clock),
             listed: self.listed,
-            habits: habits.clone(),
             events,
             records: records.clone(),
         };
@@ -169,11 +169,12 @@ impl Wards {
             data: self.data.clone(),
             clock: Arc::clone(&self.clock),
             activities: self.activities,
-            habits: habits.clone(),
             signs,
+            quiet,
+            wishes,
         };
         tasks.push(task("interlock", interlock.run(stop.clone())));
-        let with = (&self.clock, judged, habits);
+        let with = (&self.clock, judged);
         tasks.extend(self.bluetooth.tasks(&self.data, with, &ears, stop));
         tasks.push(task("tap", tap.run(self.data.clone(), stop.clone())));
         let to = To {
@@ -190,12 +191,7 @@ impl Wards {
         tasks
     }
 
-    fn guarding(
-        &self,
-        records: &mpsc::Sender<Vec<Item>>,
-        habits: &Now,
-        stop: &CancellationToken,
-    ) -> Vec<Task> {
+    fn guarding(&self, records: &mpsc::Sender<Vec<Item>>, stop: &CancellationToken) -> Vec<Task> {
         let post = |guarding: &Guarding| {
             let mut before = self
                 .lines
@@ -208,7 +204,6 @@ impl Wards {
                 guest: bus.guest(PATIENCE),
                 guard: Guard::new(guarding.plan.rules.clone(), self.clock.now(), self.clock.uptime()),
                 clock: Arc::clone(&self.clock),
-                habits: habits.clone(),
                 records: records.clone(),
             };
             Some(task("guard", post.run(stop.clone())))

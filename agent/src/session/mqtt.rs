@@ -17,6 +17,7 @@ use homeward_protocol::id::{Epoch, GatewayId, Seq};
 use homeward_protocol::link::Cause;
 use homeward_protocol::policy::isolation::IsolationOrder;
 use homeward_protocol::policy::sign::Offer;
+use homeward_protocol::release::assignment::MAX_ASSIGNMENT;
 use homeward_protocol::signed::{Signed, Signer};
 use homeward_protocol::topic::{Filter, Topic};
 use rumqttc::{
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Effect, Input, Moment, Session, State};
 use crate::attest::{Heard, Speech};
+use crate::causes::chain;
 use crate::clock::Clock;
 use crate::outbox::Settled;
 use crate::outbox::keeper::Outbox;
@@ -103,6 +105,8 @@ pub struct Link {
     pub attest: mpsc::Sender<Heard>,
     /// Where policies and orders of isolation go.
     pub policy: mpsc::Sender<policy::Heard>,
+    /// Where the director's words go; nowhere for a box that takes no updates.
+    pub update: Option<mpsc::Sender<Vec<u8>>>,
     /// What is to be said about trust.
     pub speech: mpsc::Receiver<Speech>,
     /// How many connections there were: an answer belongs to its challenge's.
@@ -379,6 +383,7 @@ impl Link {
             Topic::Verdict(gateway) if gateway == self.door.gateway => self.judged(&publish.payload),
             Topic::Policy(gateway) if gateway == self.door.gateway => self.offered(&publish.payload),
             Topic::Isolation(gateway) if gateway == self.door.gateway => self.ordered(&publish.payload),
+            Topic::Assignment(gateway) if gateway == self.door.gateway => self.assigned(&publish.payload),
             Topic::Hint(gateway) if gateway == self.door.gateway => hint(publish),
             Topic::FleetNotice => hint(publish),
             _ => None,
@@ -410,6 +415,14 @@ impl Link {
     fn offered(&self, payload: &[u8]) -> Option<Input> {
         let offer = Offer::decode(payload).ok().map(Box::new);
         let _full = self.policy.try_send(policy::Heard::Offer(offer));
+        None
+    }
+
+    /// The director's signature is checked by who knows its key. A full inbox drops it, and the server says it again.
+    fn assigned(&self, payload: &[u8]) -> Option<Input> {
+        if let Some(update) = self.update.as_ref().filter(|_| payload.len() <= MAX_ASSIGNMENT) {
+            let _full = update.try_send(payload.to_vec());
+        }
         None
     }
 
@@ -505,19 +518,4 @@ fn cause(error: &ConnectionError) -> Cause {
         | ConnectionError::NotConnAck(_) => Cause::Closed,
         _ => Cause::Unreachable,
     }
-}
-
-/// An error with its causes, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        let inner = error.to_string();
-        if !text.ends_with(&inner) {
-            text.push_str(": ");
-            text.push_str(&inner);
-        }
-        next = error.source();
-    }
-    text
 }

@@ -13,7 +13,6 @@ use homeward_protocol::release::{Custom, DIRECTOR_KEY, Disruption, Installer, Ve
 use homeward_protocol::signed::Verified;
 use homeward_protocol::time::Timestamp;
 use homeward_protocol::tuf::client::Found;
-use homeward_protocol::tuf::metadata::targets::TargetPath;
 use homeward_protocol::tuf::role::Role;
 use serde::{Deserialize, Serialize};
 
@@ -45,9 +44,9 @@ pub struct Line(String);
 
 impl Line {
     /// That of a release with this installer under this path.
-    pub fn of(installer: Installer, path: &TargetPath) -> Line {
+    pub fn of(installer: Installer, path: &str) -> Line {
         match installer {
-            Installer::Dossier => Line(format!("{} {}", installer.name(), path.as_str())),
+            Installer::Dossier => Line(format!("{} {path}", installer.name())),
             Installer::AgentSlot | Installer::Apt | Installer::Rauc => Line(installer.name().to_owned()),
         }
     }
@@ -74,11 +73,10 @@ impl Floor {
         }
     }
 
-    /// After what `plan` installed was confirmed. To be kept with the confirmation.
+    /// After a release of `line` was confirmed that sets this floor. To be kept with the confirmation.
     #[must_use]
-    pub fn confirmed(mut self, plan: &Plan) -> Floor {
-        let line = Line::of(plan.custom.installer, &plan.found.path);
-        let floor = self.of(&line).max(plan.custom.security_floor);
+    pub fn confirmed(mut self, line: Line, floor: Version) -> Floor {
+        let floor = self.of(&line).max(floor);
         self.versions.insert(line, floor);
         self
     }
@@ -213,7 +211,7 @@ pub fn decide(
         });
     }
     let runs = suits(&custom, own)?;
-    let lowest = floor.of(&Line::of(custom.installer, &found.path));
+    let lowest = floor.of(&Line::of(custom.installer, found.path.as_str()));
     if custom.version < lowest {
         return Err(Refusal::BelowFloor {
             version: custom.version,

@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::identity::tls::{TlsError, unverified};
 
 /// Where a data folder keeps what is believed.
-const FOLDER: &str = "update";
+pub(super) const FOLDER: &str = "update";
 
 /// Why a look failed.
 #[derive(Debug, thiserror::Error)]

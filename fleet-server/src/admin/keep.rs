@@ -12,7 +12,7 @@ use crate::store::check::{self, Report};
 use crate::store::copy::{self, Existing, Manifest};
 
 /// What a backup holds beside the database.
-const ALSO: &[&str] = &["fleet.toml", "ca"];
+const ALSO: &[&str] = &["fleet.toml", "ca", "director.key"];
 /// The embedded database's name in the data folder.
 const DATABASE: &str = "fleet.db";
 

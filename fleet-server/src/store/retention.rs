@@ -63,6 +63,7 @@ pub enum Age {
 /// Every table of ours.
 pub const RULES: &[(&str, Keep)] = &[
     ("alarms", Keep::Days(Age::Readings)),
+    ("assignments", Keep::PerThing),
     ("attempts", Keep::Days(Age::Readings)),
     ("attestation", Keep::PerThing),
     ("audit", Keep::Always),
@@ -106,7 +107,6 @@ pub const RULES: &[(&str, Keep)] = &[
     ("readings", Keep::Days(Age::Readings)),
     ("reference_values", Keep::Always),
     ("rejects", Keep::PerThing),
-    ("release_metadata", Keep::PerThing),
     ("results", Keep::Days(Age::Readings)),
     ("sensors", Keep::PerThing),
     ("sessions", Keep::Days(Age::Expired)),
@@ -118,6 +118,7 @@ pub const RULES: &[(&str, Keep)] = &[
     ("stretches", Keep::Days(Age::Readings)),
     ("teams", Keep::PerThing),
     ("tokens", Keep::PerThing),
+    ("update_states", Keep::PerThing),
     ("users", Keep::PerThing),
     ("watches", Keep::PerThing),
 ];

@@ -284,6 +284,7 @@ async fn start(
         key_status: None,
         proof: None,
         policy: None,
+        assigned: None,
         last_alive: None,
     };
     let agent = Agent::start(parts, stop.clone()).map_err(|e| e.to_string())?;

@@ -66,7 +66,7 @@ fn says(version: &str, floor: &str) -> Value {
 
 /// Of the agent's releases.
 fn floor(text: &str, counter: u64) -> Floor {
-    let line = Line::of(Installer::AgentSlot, &AGENT.parse().expect("a path"));
+    let line = Line::of(Installer::AgentSlot, AGENT);
     Floor {
         versions: [(line, version(text))].into(),
         counter,
@@ -424,10 +424,13 @@ fn a_floor_and_a_counter_only_rise() {
     let Ok(Decision::Install(plan)) = decide(&assigned, found.as_ref(), &fleet.own, &Floor::NEW) else {
         panic!("it installs");
     };
-    let after = Floor::NEW.accepted(&plan).confirmed(&plan);
+    let line = || Line::of(plan.custom.installer, plan.found.path.as_str());
+    let after = Floor::NEW
+        .accepted(&plan)
+        .confirmed(line(), plan.custom.security_floor);
     assert_eq!(after, floor("1.2.0", 12));
     let high = floor("9.0.0", 12);
-    assert_eq!(high.clone().confirmed(&plan), high);
+    assert_eq!(high.clone().confirmed(line(), plan.custom.security_floor), high);
     assert_eq!(Timestamp::synced(plan.deadline.ms), START.plus_ms(DAY));
 }
 
@@ -464,7 +467,7 @@ fn a_floor_holds_for_its_own_line_of_releases() {
     assert!(fleet.judge(&pump).is_ok());
     fleet.refused(&fleet.assigned(AGENT, GOOD, 11), "below 9.0.0");
     // Neither does another device's.
-    let line = |path: &str| Line::of(Installer::Dossier, &path.parse().expect("a path"));
+    let line = |path: &str| Line::of(Installer::Dossier, path);
     fleet
         .floor
         .versions

@@ -16,7 +16,6 @@ mod hostile;
 mod keys;
 mod power;
 mod real;
-mod reference;
 mod rollback;
 mod rotation;
 mod signer;

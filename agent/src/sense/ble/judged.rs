@@ -76,7 +76,6 @@ impl Device {
             standing: self.sensor.profile.standing,
             gateway: self.gateway,
             clock: placed.taken_at.trust,
-            least: self.least,
         }
     }
 }

@@ -1,0 +1,122 @@
+//! Shell: what the updates of a box start with.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "shell: the program's own place, and an environment"
+)]
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use homeward_protocol::posture::SensorHeard;
+use homeward_protocol::release::{Installer, Version};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::wards::{Task, task};
+use crate::care::Judged;
+use crate::clock::Clock;
+use crate::config::UpdateConfig;
+use crate::identity::keys::Server;
+use crate::interlock::Wish;
+use crate::outbox::keeper::Outbox;
+use crate::session::mqtt::Credentials;
+use crate::slot::file::Folder;
+use crate::slot::{LAUNCHED, Place, Slots};
+use crate::status::LinkStatus;
+use crate::update::course::{Course, Limits, Moment, Running};
+use crate::update::decide::Own;
+use crate::update::go::{Going, Source, load};
+
+/// What the updates of a box hang on.
+pub struct Ground<'a> {
+    /// The data folder.
+    pub data: &'a Path,
+    /// What agent.toml says of updates.
+    pub config: &'a UpdateConfig,
+    /// Name and doors.
+    pub server: &'a Server,
+    /// Where reports go.
+    pub outbox: &'a Outbox,
+    /// The clocks.
+    pub clock: &'a Arc<Clock>,
+}
+
+/// What the rest of the agent lets them hear and say.
+pub struct Ends {
+    /// The director's words.
+    pub heard: mpsc::Receiver<Vec<u8>>,
+    /// With what the repository at the server's door is asked.
+    pub credentials: watch::Receiver<Credentials>,
+    /// The state of the link.
+    pub link: watch::Receiver<LinkStatus>,
+    /// How the sensors stand.
+    pub sensors: watch::Receiver<Vec<SensorHeard>>,
+    /// How the server judges this box.
+    pub judged: watch::Receiver<Judged>,
+    /// The one that knows whether the home may be disturbed.
+    pub home: mpsc::Sender<Wish>,
+    /// Cancelled when the agent is to begin anew.
+    pub restart: CancellationToken,
+}
+
+/// The version of this build, as its package counts.
+pub fn packaged() -> Version {
+    env!("CARGO_PKG_VERSION").parse().unwrap_or(Version::ZERO)
+}
+
+/// The task that carries the updates of a box out; none where the address of its server is none.
+pub fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> Option<Task> {
+    let folder = Folder::within(ground.data);
+    let slots = folder.load().unwrap_or_else(|error| {
+        tracing::error!(error = %error, "the record of the slots cannot be read: the package's build runs");
+        None
+    });
+    let slots = slots.unwrap_or_default();
+    let running = running(&folder, &slots);
+    let limits = Limits {
+        trial: ground.config.trial,
+    };
+    let now = Moment {
+        uptime: ground.clock.uptime(),
+        at: ground.clock.now(),
+    };
+    let start = Course::resume(load(ground.data), &slots, running, limits, now);
+    let installers = std::env::var_os(LAUNCHED).map(|_| (Installer::AgentSlot, running.version));
+    let source = if let Some(mirror) = &ground.config.repository {
+        Source::Mirror(mirror.clone())
+    } else {
+        let address = format!("https://{}/release/", ground.server.doors.renewal);
+        let credentials = ends.credentials;
+        let tls = move || Arc::clone(&credentials.borrow().tls);
+        Source::Server(address.parse().ok()?, Box::new(tls))
+    };
+    let going = Going {
+        data: ground.data.to_owned(),
+        start,
+        own: Own {
+            gateway: ground.server.gateway.clone(),
+            hw: std::env::consts::ARCH.to_owned(),
+            installers: installers.into_iter().collect(),
+        },
+        source,
+        outbox: ground.outbox.clone(),
+        clock: Arc::clone(ground.clock),
+        heard: ends.heard,
+        link: ends.link,
+        sensors: ends.sensors,
+        judged: ends.judged,
+        home: ends.home,
+        restart: ends.restart,
+    };
+    Some(task("update", going.run(stop.clone())))
+}
+
+fn running(folder: &Folder, slots: &Slots) -> Running {
+    let own = fs::read_link("/proc/self/exe");
+    let place = own.map_or(Place::Package, |path| folder.place_of(&path));
+    Running {
+        place,
+        version: slots.version(place, packaged()),
+    }
+}

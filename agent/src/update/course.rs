@@ -1,0 +1,679 @@
+//! How an update goes, from the director's word to its confirmation, over restarts and power cuts.
+//!
+//! ```text
+//! assigned ─▶ decided ─▶ fetched and staged ─▶ the home may be disturbed ─▶ commit, restart ─▶ on trial ─▶ confirmed
+//!                 refused                            waits, and says why                           back, and says why
+//! ```
+//! # Design
+//! - What is kept is what is wanted ([`Saved`]); how far it has come is read from the slots at each start, so a power cut
+//!   at any place leaves nothing to repair: [`Course::resume`] sees where it is.
+//! - An act is asked for at each look, and done in one step with its permission. Nothing keeps a permission.
+//! - On trial the build has to be well for a whole [`Limits::trial`] at a stretch. What is not shown in three times that
+//!   is taken back; harm at once.
+//! - Going back restarts the agent too, and waits for the home in the same way. A build that hears no sensor can never
+//!   know that all is quiet: it goes back after [`RETURN_WAIT`], unless it knows of a session.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use homeward_protocol::id::SensorId;
+use homeward_protocol::posture::ShortText;
+use homeward_protocol::release::assignment::MAX_ASSIGNMENT;
+use homeward_protocol::release::state::{Ended, MAX_WHY, Outcome, Progress, UpdateMark, UpdateState};
+use homeward_protocol::release::{Custom, Version};
+use homeward_protocol::time::{Timestamp, Uptime};
+use serde::{Deserialize, Serialize};
+
+use super::decide::{Decision, Floor, Line, Plan, Refusal};
+use super::health::Health;
+use crate::slot::{Build, Cause, Digest, Place, Slots};
+
+/// How often it is looked whether the home may be disturbed, and how the build is.
+pub const LOOK: Duration = Duration::from_secs(10);
+/// After a repository could not be reached, doubled each time.
+const AGAIN: Duration = Duration::from_mins(2);
+/// The longest wait for a repository.
+const LONGEST: Duration = Duration::from_hours(4);
+/// How long a build that is to go back waits for a quiet moment when it knows of no session.
+pub const RETURN_WAIT: Duration = Duration::from_mins(10);
+
+/// What the box's owner may set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How long a new build has to be well at a stretch.
+    pub trial: Duration,
+}
+
+/// What was decided to be installed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Job {
+    /// The director's word.
+    pub counter: u64,
+    /// The target's path.
+    pub path: String,
+    /// Its file below the folder of targets, percent-quoted.
+    pub file: String,
+    /// Its length in bytes.
+    pub length: u64,
+    /// Its SHA-256.
+    pub sha256: Digest,
+    /// What it is.
+    pub custom: Custom,
+    /// Not before.
+    pub not_before: Timestamp,
+    /// By when.
+    pub deadline: Timestamp,
+}
+
+impl Job {
+    fn of(plan: &Plan) -> Option<Job> {
+        Some(Job {
+            counter: plan.counter,
+            path: plan.found.path.as_str().to_owned(),
+            file: plan.found.file.clone(),
+            length: plan.found.target.length,
+            sha256: Digest(plan.found.target.hashes.get_sha256()?),
+            custom: plan.custom.clone(),
+            not_before: plan.not_before,
+            deadline: plan.deadline,
+        })
+    }
+
+    /// What the slot then holds.
+    pub fn build(&self) -> Build {
+        Build {
+            sha256: self.sha256,
+            version: self.custom.version,
+            counter: self.counter,
+        }
+    }
+
+    fn mark(&self) -> UpdateMark {
+        UpdateMark {
+            counter: self.counter,
+            installer: self.custom.installer,
+            version: self.custom.version,
+        }
+    }
+}
+
+/// How the box was before a build was put on trial.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Before {
+    /// The server was reached.
+    pub online: bool,
+    /// The server trusted it.
+    pub trusted: bool,
+    /// Sensors that were heard in the time that a trial takes.
+    pub heard: BTreeSet<SensorId>,
+}
+
+/// What is kept on the disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Saved {
+    /// So that nothing old comes back.
+    pub floor: Floor,
+    /// The newest word of the director that was not decided on, as it was signed.
+    pub assigned: Option<Vec<u8>>,
+    /// The one that was decided on last: it comes again until the server has heard what became of it.
+    pub decided: Option<Vec<u8>>,
+    /// What is under way.
+    pub job: Option<Job>,
+    /// It lies in the free slot, whole.
+    pub staged: bool,
+    /// How the box was when the build was put on trial.
+    pub before: Before,
+    /// How the newest that ended did.
+    pub ended: Option<Ended>,
+}
+
+impl Saved {
+    /// Of a box that has installed nothing yet.
+    pub const NEW: Saved = Saved {
+        floor: Floor::NEW,
+        assigned: None,
+        decided: None,
+        job: None,
+        staged: false,
+        before: Before {
+            online: false,
+            trusted: false,
+            heard: BTreeSet::new(),
+        },
+        ended: None,
+    };
+}
+
+/// Both clocks at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// For deadlines.
+    pub uptime: Uptime,
+    /// For records.
+    pub at: Timestamp,
+}
+
+/// What runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Running {
+    /// Where it lies.
+    pub place: Place,
+    /// Which version that is.
+    pub version: Version,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// The deadline came.
+    Tick,
+    /// The director's word came.
+    Assigned(Vec<u8>),
+    /// What the newest word means, and its number.
+    Decided(u64, Box<Result<Decision, Refusal>>),
+    /// The newest word is not the director's, or none.
+    NotTheirs(String),
+    /// That cannot be said now.
+    Undecided(String),
+    /// So many bytes are there.
+    Came(u64),
+    /// The build lies in the free slot, whole.
+    Staged,
+    /// It could not be brought there.
+    NotStaged(String),
+    /// The home may not be disturbed: why, and whether a session is known to run.
+    Busy(Vec<ShortText>, Session),
+    /// The home may be disturbed, and that is spent: the act begins, with the box as it is.
+    Quiet(Before),
+    /// The slots' record could not be written, or not in time.
+    NotActed(String),
+    /// How the build on trial is.
+    Health(Health),
+}
+
+/// Whether a session is known to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Session {
+    /// At one device at least.
+    Known,
+    /// Not that anybody knows.
+    NotKnown,
+}
+
+/// What to do, in order; nothing further after the first failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Keep this, durably.
+    Save(Box<Saved>),
+    /// Find out what this word means, by the repository.
+    Decide(Vec<u8>),
+    /// Bring the build into the free slot.
+    Stage(Box<Job>),
+    /// Ask whether the home may be disturbed; when it may, answer with [`Input::Quiet`].
+    Ask(Box<Job>),
+    /// Ask whether the agent may restart so that what ran before runs again.
+    AskReturn,
+    /// Put the build on trial.
+    Commit(Build),
+    /// Confirm the build on trial.
+    Confirm,
+    /// End the trial: what ran before runs at the next start.
+    TakeBack,
+    /// Begin anew, with the build that is to run.
+    Restart,
+    /// Find out how the build is.
+    Examine(Box<Before>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Step {
+    /// Nothing is under way.
+    Idle,
+    /// The director's word is looked into at this time.
+    Deciding { at: Uptime, wait: Duration, asked: bool },
+    /// The build is fetched.
+    Fetching {
+        at: Uptime,
+        wait: Duration,
+        asked: bool,
+        have: u64,
+    },
+    /// The build is staged.
+    Waiting { at: Uptime, why: Vec<ShortText> },
+    /// The agent is about to restart.
+    Acting,
+    /// The build is on trial.
+    Trial {
+        at: Uptime,
+        well_since: Option<Uptime>,
+        until: Uptime,
+        until_at: Timestamp,
+        missing: Vec<ShortText>,
+    },
+    /// What ran before is to run again.
+    Returning { at: Uptime, since: Uptime },
+}
+
+/// The updates of one box.
+#[derive(Debug, Clone)]
+pub struct Course {
+    saved: Saved,
+    running: Running,
+    limits: Limits,
+    step: Step,
+}
+
+impl Course {
+    /// Goes on after a start, with what is kept, what the slots say and what runs.
+    pub fn resume(
+        saved: Option<Saved>,
+        slots: &Slots,
+        running: Running,
+        limits: Limits,
+        now: Moment,
+    ) -> (Course, Vec<Effect>) {
+        let mut course = Course {
+            saved: saved.unwrap_or(Saved::NEW),
+            running,
+            limits,
+            step: Step::Idle,
+        };
+        let effects = course.found(slots, now);
+        (course, effects)
+    }
+
+    /// The only way it moves.
+    pub fn handle(&mut self, input: Input, now: Moment) -> Vec<Effect> {
+        match (self.step.clone(), input) {
+            (_, Input::Assigned(word)) => self.assigned(word, now),
+            (_, Input::Tick) => self.tick(now),
+            (Step::Deciding { .. }, Input::Decided(counter, decision)) => {
+                self.decided(counter, *decision, now)
+            }
+            (Step::Deciding { .. }, Input::NotTheirs(why)) => {
+                self.tell_end(None, Outcome::Refused(ShortText::cut(&why)), now);
+                self.over_with_word(now)
+            }
+            (Step::Deciding { wait, .. }, Input::Undecided(_)) => {
+                self.step = Step::Deciding {
+                    at: now.uptime.plus(wait),
+                    wait: (wait * 2).min(LONGEST),
+                    asked: false,
+                };
+                Vec::new()
+            }
+            (Step::Fetching { at, wait, asked, .. }, Input::Came(have)) => {
+                self.step = Step::Fetching {
+                    at,
+                    wait,
+                    asked,
+                    have,
+                };
+                Vec::new()
+            }
+            (Step::Fetching { .. }, Input::Staged) => {
+                self.saved.staged = true;
+                self.step = Step::Waiting {
+                    at: now.uptime,
+                    why: Vec::new(),
+                };
+                vec![self.save()]
+            }
+            (Step::Fetching { wait, have, .. }, Input::NotStaged(_)) => {
+                self.step = Step::Fetching {
+                    at: now.uptime.plus(wait),
+                    wait: (wait * 2).min(LONGEST),
+                    asked: false,
+                    have,
+                };
+                Vec::new()
+            }
+            (Step::Waiting { at, .. }, Input::Busy(why, _)) => {
+                self.step = Step::Waiting { at, why: some(why) };
+                Vec::new()
+            }
+            (Step::Waiting { .. }, Input::Quiet(before)) => self.act(before),
+            (Step::Acting, Input::NotActed(why)) => {
+                self.step = Step::Waiting {
+                    at: now.uptime.plus(LOOK),
+                    why: vec![ShortText::cut(&why)],
+                };
+                Vec::new()
+            }
+            (Step::Trial { .. }, Input::Health(health)) => self.examined(health, now),
+            (Step::Returning { since, .. }, Input::Busy(_, session)) => {
+                let long = now.uptime.since(since) >= RETURN_WAIT;
+                if long && session == Session::NotKnown {
+                    self.step = Step::Acting;
+                    return vec![Effect::Restart];
+                }
+                Vec::new()
+            }
+            (Step::Returning { .. }, Input::Quiet(_)) => {
+                self.step = Step::Acting;
+                vec![Effect::Restart]
+            }
+            // An answer to a question that is not asked any more.
+            _ => Vec::new(),
+        }
+    }
+
+    /// When to come back with [`Input::Tick`]; never without something under way.
+    pub const fn deadline(&self) -> Option<Uptime> {
+        match self.step {
+            Step::Deciding { at, asked: false, .. }
+            | Step::Fetching { at, asked: false, .. }
+            | Step::Waiting { at, .. }
+            | Step::Trial { at, .. }
+            | Step::Returning { at, .. } => Some(at),
+            Step::Idle | Step::Acting | Step::Deciding { .. } | Step::Fetching { .. } => None,
+        }
+    }
+
+    /// What is kept.
+    pub const fn saved(&self) -> &Saved {
+        &self.saved
+    }
+
+    /// What runs.
+    pub const fn running(&self) -> Running {
+        self.running
+    }
+
+    /// How long a new build has to be well.
+    pub const fn trial(&self) -> Duration {
+        self.limits.trial
+    }
+
+    /// How it stands, to be told.
+    pub fn state(&self, now: Timestamp) -> UpdateState {
+        let progress = match &self.step {
+            // A return has ended already; the restart is all that is left.
+            Step::Idle | Step::Deciding { .. } | Step::Returning { .. } => None,
+            Step::Fetching { have, .. } => {
+                let of = self.saved.job.as_ref().map_or(0, |job| job.length);
+                Some(Progress::Fetching { have: *have, of })
+            }
+            Step::Waiting { why, .. } => Some(Progress::Waiting(why.clone())),
+            Step::Acting => Some(Progress::Acting),
+            Step::Trial {
+                until_at, missing, ..
+            } => Some(Progress::OnTrial {
+                until: *until_at,
+                missing: missing.clone(),
+            }),
+        };
+        UpdateState {
+            runs: self.running.version,
+            packaged: self.running.place == Place::Package,
+            now: self.saved.job.as_ref().map(Job::mark).zip(progress),
+            ended: self.saved.ended.clone(),
+            taken_at: now,
+        }
+    }
+
+    /// Where a start finds it.
+    fn found(&mut self, slots: &Slots, now: Moment) -> Vec<Effect> {
+        let runs = match self.running.place {
+            Place::Slot(slot) => slots.builds.get(&slot).map(|build| build.counter),
+            Place::Package => None,
+        };
+        let tried = slots.trial.map(|trial| Place::Slot(trial.slot)) == Some(self.running.place);
+        let job = self.saved.job.clone();
+        let wanted = job.as_ref().map(|job| job.counter);
+        match (runs, slots.ended) {
+            // The power was cut between the word that it is to go back and the slots' record of it.
+            (Some(counter), _) if tried && wanted != Some(counter) => {
+                self.go_back(now);
+                vec![Effect::TakeBack]
+            }
+            (Some(_), _) if tried => {
+                let until = self.limits.trial * 3;
+                let ms = i64::try_from(until.as_millis()).unwrap_or(i64::MAX);
+                self.step = Step::Trial {
+                    at: now.uptime,
+                    well_since: None,
+                    until: now.uptime.plus(until),
+                    until_at: now.at.plus_ms(ms),
+                    missing: Vec::new(),
+                };
+                Vec::new()
+            }
+            // The power was cut between the confirmation and what is kept of it.
+            (Some(counter), _) if wanted == Some(counter) => self.end(Outcome::Confirmed, now),
+            (_, Some(ended)) if wanted == Some(ended.build.counter) => {
+                let outcome = match ended.cause {
+                    Cause::Spent => Outcome::NotProven(ShortText::cut(
+                        "it was started three times and never confirmed: it crashed, or the power was cut",
+                    )),
+                    Cause::NotWhole => Outcome::NotProven(ShortText::cut(
+                        "its bytes changed on the disk before it was started",
+                    )),
+                    Cause::NotStarted => Outcome::Bad(ShortText::cut("it could not be started on this box")),
+                    Cause::TakenBack => Outcome::NotProven(ShortText::cut("it was taken back")),
+                };
+                self.end(outcome, now)
+            }
+            _ => {
+                self.keep_on(now);
+                Vec::new()
+            }
+        }
+    }
+
+    /// With what is kept, from where that says.
+    fn keep_on(&mut self, now: Moment) {
+        self.step = if self.saved.assigned.is_some() {
+            Step::Deciding {
+                at: now.uptime,
+                wait: AGAIN,
+                asked: false,
+            }
+        } else if self.saved.job.is_none() {
+            Step::Idle
+        } else if self.saved.staged {
+            Step::Waiting {
+                at: now.uptime,
+                why: Vec::new(),
+            }
+        } else {
+            Step::Fetching {
+                at: now.uptime,
+                wait: AGAIN,
+                asked: false,
+                have: 0,
+            }
+        };
+    }
+
+    fn go_back(&mut self, now: Moment) {
+        self.step = Step::Returning {
+            at: now.uptime,
+            since: now.uptime,
+        };
+    }
+
+    /// A newer word goes before what is under way, unless that acts or is on trial: then it waits its turn.
+    fn assigned(&mut self, word: Vec<u8>, now: Moment) -> Vec<Effect> {
+        let known = [&self.saved.assigned, &self.saved.decided];
+        if word.len() > MAX_ASSIGNMENT || known.into_iter().any(|known| known.as_ref() == Some(&word)) {
+            return Vec::new();
+        }
+        self.saved.assigned = Some(word);
+        if !matches!(
+            self.step,
+            Step::Acting | Step::Trial { .. } | Step::Returning { .. }
+        ) {
+            self.keep_on(now);
+        }
+        vec![self.save()]
+    }
+
+    fn decided(&mut self, counter: u64, decision: Result<Decision, Refusal>, now: Moment) -> Vec<Effect> {
+        let known = self.saved.job.as_ref().map(|job| job.counter);
+        let over = self.saved.ended.as_ref().and_then(|ended| ended.counter);
+        match decision {
+            // It comes again.
+            Ok(Decision::Install(_)) if Some(counter) == known || Some(counter) == over => {}
+            Ok(Decision::Install(plan)) => {
+                self.saved.floor = self.saved.floor.clone().accepted(&plan);
+                self.saved.job = Job::of(&plan);
+                self.saved.staged = false;
+            }
+            Ok(Decision::Runs) => {
+                self.saved.job = None;
+                self.saved.staged = false;
+                self.tell_end(Some(counter), Outcome::Confirmed, now);
+            }
+            Err(refusal) => {
+                let why = ShortText::cut(&refusal.to_string());
+                self.tell_end(Some(counter), Outcome::Refused(why), now);
+            }
+        }
+        self.over_with_word(now)
+    }
+
+    fn over_with_word(&mut self, now: Moment) -> Vec<Effect> {
+        self.saved.decided = self.saved.assigned.take();
+        self.keep_on(now);
+        vec![self.save()]
+    }
+
+    fn tell_end(&mut self, counter: Option<u64>, outcome: Outcome, now: Moment) {
+        self.saved.ended = Some(Ended {
+            counter,
+            outcome,
+            at: now.at,
+        });
+    }
+
+    fn tick(&mut self, now: Moment) -> Vec<Effect> {
+        if self.deadline().is_none_or(|at| now.uptime < at) {
+            return Vec::new();
+        }
+        let next = now.uptime.plus(LOOK);
+        let job = self.saved.job.clone();
+        match &mut self.step {
+            Step::Deciding { asked, .. } => {
+                *asked = true;
+                let word = self.saved.assigned.clone();
+                word.map(Effect::Decide).into_iter().collect()
+            }
+            Step::Fetching { asked, .. } => {
+                *asked = true;
+                job.map(|job| Effect::Stage(Box::new(job))).into_iter().collect()
+            }
+            Step::Waiting { at, why } => {
+                *at = next;
+                let job = job.filter(|job| {
+                    let due = now.at.ms >= job.not_before.ms;
+                    if !due {
+                        *why = vec![ShortText::cut(&format!(
+                            "it is not to begin before {}",
+                            job.not_before
+                        ))];
+                    }
+                    due
+                });
+                job.map(|job| Effect::Ask(Box::new(job))).into_iter().collect()
+            }
+            Step::Trial { at, .. } => {
+                *at = next;
+                vec![Effect::Examine(Box::new(self.saved.before.clone()))]
+            }
+            Step::Returning { at, .. } => {
+                *at = next;
+                vec![Effect::AskReturn]
+            }
+            Step::Idle | Step::Acting => Vec::new(),
+        }
+    }
+
+    fn act(&mut self, before: Before) -> Vec<Effect> {
+        let Some(build) = self.saved.job.as_ref().map(Job::build) else {
+            return Vec::new();
+        };
+        self.saved.before = before;
+        self.step = Step::Acting;
+        vec![self.save(), Effect::Commit(build), Effect::Restart]
+    }
+
+    fn examined(&mut self, health: Health, now: Moment) -> Vec<Effect> {
+        let trial = self.limits.trial;
+        let Step::Trial {
+            well_since,
+            until,
+            missing,
+            ..
+        } = &mut self.step
+        else {
+            return Vec::new();
+        };
+        let Health {
+            missing: lacks,
+            harm,
+            proven,
+        } = health;
+        *well_since = if lacks.is_empty() && harm.is_none() {
+            well_since.or(Some(now.uptime))
+        } else {
+            None
+        };
+        *missing = some(lacks);
+        let well = well_since.is_some_and(|since| now.uptime.since(since) >= trial);
+        if well {
+            let mut effects = vec![Effect::Confirm];
+            effects.extend(self.end(Outcome::Confirmed, now));
+            return effects;
+        }
+        let outcome = match harm {
+            Some(harm) => Outcome::Bad(harm),
+            None if now.uptime < *until => return Vec::new(),
+            None => {
+                let why = missing
+                    .first()
+                    .map_or("it was not well for long enough", ShortText::as_str);
+                let why = ShortText::cut(why);
+                if proven {
+                    Outcome::Bad(why)
+                } else {
+                    Outcome::NotProven(why)
+                }
+            }
+        };
+        let mut effects = self.end(outcome, now);
+        effects.push(Effect::TakeBack);
+        self.go_back(now);
+        effects
+    }
+
+    /// The job is over.
+    fn end(&mut self, outcome: Outcome, now: Moment) -> Vec<Effect> {
+        if let Some(job) = self.saved.job.take() {
+            if outcome == Outcome::Confirmed {
+                let line = Line::of(job.custom.installer, &job.path);
+                let floor = job.custom.security_floor;
+                self.saved.floor = self.saved.floor.clone().confirmed(line, floor);
+            }
+            self.tell_end(Some(job.counter), outcome, now);
+        }
+        self.saved.staged = false;
+        self.keep_on(now);
+        vec![self.save()]
+    }
+
+    fn save(&self) -> Effect {
+        Effect::Save(Box::new(self.saved.clone()))
+    }
+}
+
+fn some(mut why: Vec<ShortText>) -> Vec<ShortText> {
+    why.truncate(MAX_WHY);
+    why
+}
+
+#[cfg(test)]
+mod tests;

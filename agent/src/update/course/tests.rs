@@ -1,0 +1,432 @@
+use homeward_protocol::release::Disruption;
+use homeward_protocol::release::Installer;
+use homeward_protocol::tuf::client::Found;
+use homeward_protocol::tuf::hash::Hashes;
+use homeward_protocol::tuf::metadata::targets::Target;
+use homeward_protocol::tuf::role::Role;
+use proptest::prelude::*;
+
+use super::*;
+use crate::slot::{Launch, TRIES, launch};
+
+const TRIAL: Duration = Duration::from_mins(10);
+
+fn version(n: u64) -> Version {
+    format!("1.{n}.0").parse().expect("a version")
+}
+
+fn plan(counter: u64) -> Box<Plan> {
+    let byte = u8::try_from(counter).expect("small");
+    Box::new(Plan {
+        found: Found {
+            path: "agent/x86_64/homeward-agent".parse().expect("a path"),
+            target: Target {
+                length: 1_000,
+                hashes: Hashes::sha256([byte; 32]),
+                custom: None,
+            },
+            by: Role::Targets,
+            file: "agent/x86_64/homeward-agent".to_owned(),
+        },
+        custom: Custom {
+            installer: Installer::AgentSlot,
+            hw: vec!["x86_64".to_owned()],
+            version: version(counter),
+            min_version: None,
+            disruption: Disruption::AgentRestart,
+            security_floor: Version::ZERO,
+        },
+        not_before: Timestamp::synced(0),
+        deadline: Timestamp::synced(i64::MAX),
+        wave: 0,
+        counter,
+    })
+}
+
+/// A box: its disk, its clock, and the agent that runs on it.
+struct Home {
+    saved: Option<Saved>,
+    slots: Slots,
+    now: u64,
+    course: Course,
+    /// What the last start gave.
+    running: Running,
+    /// Effects that wait to be done.
+    row: Vec<Effect>,
+}
+
+fn bare() -> Slots {
+    Slots::default()
+}
+
+impl Home {
+    fn new() -> Home {
+        let running = Running {
+            place: Place::Package,
+            version: version(0),
+        };
+        let moment = Moment {
+            uptime: Uptime(0),
+            at: Timestamp::synced(0),
+        };
+        let (course, row) = Course::resume(None, &bare(), running, Limits { trial: TRIAL }, moment);
+        Home {
+            saved: None,
+            slots: bare(),
+            now: 0,
+            course,
+            running,
+            row,
+        }
+    }
+
+    fn moment(&self) -> Moment {
+        Moment {
+            uptime: Uptime(self.now),
+            at: Timestamp::synced(i64::try_from(self.now).expect("small")),
+        }
+    }
+
+    fn hear(&mut self, input: Input) {
+        let effects = self.course.handle(input, self.moment());
+        self.row.extend(effects);
+    }
+
+    /// The launcher starts what is to run.
+    fn start(&mut self) {
+        let Launch { place, save } = launch(&self.slots, |_, _| true);
+        if let Some(save) = save {
+            self.slots = save;
+        }
+        self.running = Running {
+            place,
+            version: self.slots.version(place, version(0)),
+        };
+        let (course, row) = Course::resume(
+            self.saved.clone(),
+            &self.slots,
+            self.running,
+            Limits { trial: TRIAL },
+            self.moment(),
+        );
+        (self.course, self.row) = (course, row);
+    }
+
+    /// Does the first `most` effects; the questions are given back. A restart starts.
+    fn act(&mut self, most: usize) -> Vec<Effect> {
+        let mut asked = Vec::new();
+        for _ in 0..most {
+            if self.row.is_empty() {
+                break;
+            }
+            match self.row.remove(0) {
+                Effect::Save(saved) => self.saved = Some(*saved),
+                Effect::Commit(build) => self.slots = self.slots.clone().commit(build),
+                Effect::Confirm => self.slots = self.slots.clone().confirm(),
+                Effect::TakeBack => self.slots = self.slots.clone().take_back(Cause::TakenBack),
+                Effect::Restart => self.start(),
+                question => asked.push(question),
+            }
+        }
+        asked
+    }
+
+    fn tick(&mut self) -> Vec<Effect> {
+        self.now += 10_000;
+        self.hear(Input::Tick);
+        self.act(usize::MAX)
+    }
+
+    fn ended(&self) -> Option<(Option<u64>, Outcome)> {
+        let saved = self.course.saved();
+        saved.ended.clone().map(|ended| (ended.counter, ended.outcome))
+    }
+
+    /// Up to the moment at which the home may be disturbed.
+    fn staged(counter: u64) -> Home {
+        let mut home = Home::new();
+        home.assign(counter);
+        home
+    }
+
+    fn assign(&mut self, counter: u64) {
+        self.hear(Input::Assigned(vec![u8::try_from(counter).expect("small")]));
+        self.act(usize::MAX);
+        assert!(matches!(self.tick().as_slice(), [Effect::Decide(_)]));
+        self.hear(Input::Decided(
+            counter,
+            Box::new(Ok(Decision::Install(plan(counter)))),
+        ));
+        self.act(usize::MAX);
+        assert!(matches!(self.tick().as_slice(), [Effect::Stage(_)]));
+        self.hear(Input::Staged);
+        self.act(usize::MAX);
+        assert!(matches!(self.tick().as_slice(), [Effect::Ask(_)]));
+    }
+
+    /// On trial.
+    fn tried(counter: u64) -> Home {
+        let mut home = Home::staged(counter);
+        home.hear(Input::Quiet(Before::default()));
+        home.act(usize::MAX);
+        assert_eq!(home.running.version, version(counter));
+        home
+    }
+
+    fn examined(&mut self, health: &Health) {
+        let asked = self.tick();
+        if matches!(asked.as_slice(), [Effect::Examine(_)]) {
+            self.hear(Input::Health(health.clone()));
+            self.act(usize::MAX);
+        }
+    }
+}
+
+fn lacks(text: &str) -> Health {
+    Health {
+        missing: vec![ShortText::cut(text)],
+        ..Health::default()
+    }
+}
+
+#[test]
+fn an_update_is_confirmed_after_it_was_well_for_the_whole_trial_at_a_stretch() {
+    let mut home = Home::tried(1);
+    for _ in 0..50 {
+        home.examined(&Health::default());
+    }
+    // Once not well: from the beginning.
+    home.examined(&lacks("the server was not reached since"));
+    for _ in 0..60 {
+        home.examined(&Health::default());
+        assert_eq!(home.ended(), None);
+    }
+    home.examined(&Health::default());
+    assert_eq!(home.ended(), Some((Some(1), Outcome::Confirmed)));
+    assert_eq!(home.slots.active, Place::Slot(crate::slot::Slot::A));
+    assert_eq!(home.course.deadline(), None);
+    home.start();
+    assert_eq!(home.running.version, version(1));
+    assert_eq!(home.ended(), Some((Some(1), Outcome::Confirmed)));
+}
+
+#[test]
+fn a_home_in_therapy_is_waited_for_and_the_reason_is_said() {
+    let mut home = Home::staged(1);
+    for _ in 0..100 {
+        home.hear(Input::Busy(
+            vec![ShortText::cut("pump is being used")],
+            Session::Known,
+        ));
+        home.act(usize::MAX);
+        let state = home.course.state(home.moment().at);
+        let (mark, progress) = state.now.expect("under way");
+        assert_eq!((mark.counter, mark.version), (1, version(1)));
+        assert_eq!(
+            progress,
+            Progress::Waiting(vec![ShortText::cut("pump is being used")])
+        );
+        assert!(matches!(home.tick().as_slice(), [Effect::Ask(_)]));
+    }
+    assert_eq!((home.running.version, home.slots.trial), (version(0), None));
+    // A power cut while it waits: it waits again, and fetches nothing anew.
+    home.start();
+    assert!(matches!(home.tick().as_slice(), [Effect::Ask(_)]));
+}
+
+#[test]
+fn one_that_is_not_well_goes_back_and_says_what_was_missing() {
+    let proven = |proven| Health {
+        proven,
+        ..lacks("it takes 90 MiB of memory")
+    };
+    let why = ShortText::cut("it takes 90 MiB of memory");
+    for (health, outcome) in [
+        (proven(false), Outcome::NotProven(why.clone())),
+        (proven(true), Outcome::Bad(why)),
+    ] {
+        let mut home = Home::tried(1);
+        for _ in 0..181 {
+            home.examined(&health);
+        }
+        assert_eq!(home.ended(), Some((Some(1), outcome.clone())));
+        assert!(matches!(home.tick().as_slice(), [Effect::AskReturn]));
+        home.hear(Input::Quiet(Before::default()));
+        home.act(usize::MAX);
+        assert_eq!((home.running.version, home.slots.trial), (version(0), None));
+        assert_eq!(home.ended(), Some((Some(1), outcome)));
+    }
+}
+
+#[test]
+fn one_that_does_harm_goes_back_at_once_but_never_while_a_session_is_known() {
+    let mut home = Home::tried(1);
+    home.examined(&Health {
+        harm: Some(ShortText::cut("the server does not trust it")),
+        ..Health::default()
+    });
+    let bad = Some((
+        Some(1),
+        Outcome::Bad(ShortText::cut("the server does not trust it")),
+    ));
+    assert_eq!(home.ended(), bad);
+    for _ in 0..200 {
+        assert!(matches!(home.tick().as_slice(), [Effect::AskReturn]));
+        home.hear(Input::Busy(Vec::new(), Session::Known));
+        home.act(usize::MAX);
+        assert_eq!(home.running.version, version(1));
+    }
+    assert!(matches!(home.tick().as_slice(), [Effect::AskReturn]));
+    // A build that hears nothing can never know that all is quiet.
+    home.hear(Input::Busy(Vec::new(), Session::NotKnown));
+    home.act(usize::MAX);
+    assert_eq!(home.running.version, version(0));
+    assert_eq!(home.ended(), bad);
+}
+
+#[test]
+fn one_that_crashes_is_left_after_three_starts_and_nothing_is_proved() {
+    let mut home = Home::tried(1);
+    for _ in 1..TRIES {
+        home.start();
+        assert_eq!(home.running.version, version(1));
+    }
+    home.start();
+    assert_eq!(home.running.version, version(0));
+    assert!(matches!(home.ended(), Some((Some(1), Outcome::NotProven(_)))));
+    // The same word again, because the server has not heard yet: nothing.
+    home.hear(Input::Assigned(vec![1]));
+    assert!(home.act(usize::MAX).is_empty() && home.course.deadline().is_none());
+    // Another word for the same build: once more.
+    home.hear(Input::Assigned(vec![2]));
+    home.act(usize::MAX);
+    home.tick();
+    home.hear(Input::Decided(2, Box::new(Ok(Decision::Install(plan(2))))));
+    home.act(usize::MAX);
+    assert!(matches!(home.tick().as_slice(), [Effect::Stage(_)]));
+}
+
+#[test]
+fn what_is_refused_is_said_with_its_reason_and_a_repository_that_is_away_is_waited_for() {
+    let mut home = Home::new();
+    home.hear(Input::Assigned(vec![1]));
+    home.act(usize::MAX);
+    assert!(matches!(home.tick().as_slice(), [Effect::Decide(_)]));
+    home.hear(Input::Undecided("the server cannot be reached".to_owned()));
+    assert!(home.tick().is_empty(), "not at once");
+    home.now += 120_000;
+    assert!(matches!(home.tick().as_slice(), [Effect::Decide(_)]));
+    let refusal = Refusal::NoInstaller(Installer::Rauc);
+    home.hear(Input::Decided(1, Box::new(Err(refusal.clone()))));
+    home.act(usize::MAX);
+    let why = ShortText::cut(&refusal.to_string());
+    assert_eq!(home.ended(), Some((Some(1), Outcome::Refused(why))));
+    home.hear(Input::Assigned(vec![2]));
+    home.act(usize::MAX);
+    home.tick();
+    home.hear(Input::NotTheirs("it is not the director's".to_owned()));
+    home.act(usize::MAX);
+    assert!(matches!(home.ended(), Some((None, Outcome::Refused(_)))));
+    assert_eq!(home.course.deadline(), None);
+}
+
+#[test]
+fn a_word_that_comes_during_a_trial_waits_for_its_end() {
+    let mut home = Home::tried(1);
+    home.hear(Input::Assigned(vec![2]));
+    home.act(usize::MAX);
+    for _ in 0..61 {
+        home.examined(&Health::default());
+    }
+    assert_eq!(home.ended(), Some((Some(1), Outcome::Confirmed)));
+    assert!(matches!(home.tick().as_slice(), [Effect::Decide(word)] if *word == [2]));
+}
+
+#[derive(Debug, Clone)]
+enum Happens {
+    /// Time goes on, and a question is answered like this.
+    Tick(Answer),
+    /// The power is cut after so many further effects.
+    Cut(usize),
+    /// The director's next word.
+    Word,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Answer {
+    Good,
+    Bad,
+    None,
+}
+
+fn happens() -> impl Strategy<Value = Happens> {
+    let answer = prop_oneof![4 => Just(Answer::Good), 1 => Just(Answer::Bad), 1 => Just(Answer::None)];
+    prop_oneof![
+        20 => answer.prop_map(Happens::Tick),
+        2 => (0_usize..4).prop_map(Happens::Cut),
+        1 => Just(Happens::Word),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    /// Whenever the power is cut: what runs is confirmed or on trial, what is said to be confirmed runs, and what is said
+    /// to have been taken back never runs for longer than it waits for a quiet moment.
+    #[test]
+    fn a_power_cut_at_any_effect_leaves_the_old_or_the_new_and_the_truth(
+        row in proptest::collection::vec(happens(), 1..400),
+    ) {
+        let mut home = Home::new();
+        let mut next = 1;
+        for one in row {
+            match one {
+                Happens::Word if next < 200 => {
+                    home.hear(Input::Assigned(vec![next]));
+                    next += 1;
+                    home.act(usize::MAX);
+                }
+                Happens::Word => {}
+                Happens::Cut(after) => {
+                    home.now += 10_000;
+                    home.hear(Input::Tick);
+                    home.act(after);
+                    home.start();
+                    home.act(usize::MAX);
+                }
+                Happens::Tick(answer) => {
+                    for question in home.tick() {
+                        let good = matches!(answer, Answer::Good);
+                        let input = match (question, answer) {
+                            (_, Answer::None) => continue,
+                            (Effect::Decide(word), _) => {
+                                let counter = u64::from(word[0]);
+                                let plan = Decision::Install(plan(counter));
+                                Input::Decided(counter, Box::new(Ok(plan)))
+                            }
+                            (Effect::Stage(_), _) if good => Input::Staged,
+                            (Effect::Stage(_), _) => Input::NotStaged("cut off".to_owned()),
+                            (Effect::Ask(_) | Effect::AskReturn, _) if good => Input::Quiet(Before::default()),
+                            (Effect::Ask(_) | Effect::AskReturn, _) => Input::Busy(Vec::new(), Session::Known),
+                            (Effect::Examine(_), _) if good => Input::Health(Health::default()),
+                            (Effect::Examine(_), _) => Input::Health(lacks("something")),
+                            _ => continue,
+                        };
+                        home.hear(input);
+                        home.act(usize::MAX);
+                    }
+                }
+            }
+            let tried = home.slots.trial.map(|trial| Place::Slot(trial.slot));
+            let runs = home.running.place;
+            let returning = home.slots.ended.is_some_and(|ended| ended.cause == Cause::TakenBack);
+            prop_assert!(runs == home.slots.active || Some(runs) == tried || returning);
+            if let Some((Some(counter), Outcome::Confirmed)) = home.ended() {
+                let held = home.slots.builds.values().any(|build| build.counter == counter);
+                prop_assert!(held, "{counter} is said to be confirmed");
+                let trial = home.slots.trial.and_then(|trial| home.slots.builds.get(&trial.slot));
+                prop_assert!(trial.is_none_or(|build| build.counter != counter));
+            }
+        }
+    }
+}

@@ -1,0 +1,511 @@
+//! Shell: carries updates out: fetches, stages, asks whether the home may be disturbed, puts in place, examines, tells.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `update/course.cbor` | what is wanted, and how the newest ended ([`Saved`]) |
+//! | `update/incoming/` | what is being fetched |
+//! | `update-state.json` | what was last told, for the command line |
+#![expect(clippy::disallowed_methods, reason = "shell: files, the network, and waiting")]
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use homeward_protocol::envelope::Item;
+use homeward_protocol::posture::{SensorHeard, ShortText};
+use homeward_protocol::release::assignment::Assignment;
+use homeward_protocol::release::state::{Progress, UpdateState};
+use homeward_protocol::release::{DIRECTOR_KEY, Disruption};
+use homeward_protocol::signed::PublicKey;
+use homeward_protocol::time::Timestamp;
+use homeward_protocol::tuf::client::Found;
+use homeward_protocol::tuf::hash::Hashes;
+use homeward_protocol::tuf::metadata::targets::Target;
+use homeward_protocol::tuf::role::Role;
+use rustls::ClientConfig;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::base::Base;
+use super::course::{Before, Course, Effect, Input, Job, Moment, Saved, Session};
+use super::decide::{Own, decide};
+use super::fetch::Http;
+use super::health::{Health, Seen, examine};
+use super::keep::Folder;
+use super::look::FOLDER;
+use super::tuf::{UpdateError, download, find, refresh};
+use crate::care::{Gateway, Judged};
+use crate::causes::chain;
+use crate::clock::Clock;
+use crate::disk::replace;
+use crate::interlock::{Act, Reason, Window, Wish};
+use crate::outbox::keeper::Outbox;
+use crate::slot::file as slots;
+use crate::slot::{Cause, Slots};
+use crate::status::LinkStatus;
+
+/// Longest file that is read, bytes.
+const MAX_FILE: u64 = 64 * 1024;
+const FILE: &str = "course.cbor";
+const STATE: &str = "update-state.json";
+/// Longest that a restart of the agent may take, from the permission on.
+const LONGEST_RESTART: Duration = Duration::from_mins(1);
+/// After the disk refused what must be kept.
+const DISK_AGAIN: Duration = Duration::from_secs(10);
+/// Room that stays free beside a build, bytes: records go on being kept.
+const SPARE_ROOM: u64 = 16 << 20;
+/// Longest public key, bytes of PEM.
+const MAX_KEY: u64 = 1024;
+
+/// Where the repository is.
+pub enum Source {
+    /// At the server's own door, which asks for the box's certificate: with what it is shown, as it is then.
+    Server(Base, Box<dyn Fn() -> Arc<ClientConfig> + Send + Sync>),
+    /// At a mirror, which learns nothing of who asks.
+    Mirror(Base),
+}
+
+/// Carries the updates of one box out.
+pub struct Going {
+    /// The data folder.
+    pub data: PathBuf,
+    /// What was decided so far, and what is to be done first.
+    pub start: (Course, Vec<Effect>),
+    /// What this box is.
+    pub own: Own,
+    /// Where the repository is.
+    pub source: Source,
+    /// Where reports go.
+    pub outbox: Outbox,
+    /// The clocks.
+    pub clock: Arc<Clock>,
+    /// The director's words.
+    pub heard: mpsc::Receiver<Vec<u8>>,
+    /// The state of the link.
+    pub link: watch::Receiver<LinkStatus>,
+    /// How the sensors stand.
+    pub sensors: watch::Receiver<Vec<SensorHeard>>,
+    /// How the server judges this box.
+    pub judged: watch::Receiver<Judged>,
+    /// The one that knows whether the home may be disturbed.
+    pub home: mpsc::Sender<Wish>,
+    /// Cancelled when the agent is to begin anew.
+    pub restart: CancellationToken,
+}
+
+/// What is kept in a data folder; nothing where nothing is, or where it cannot be read.
+pub fn load(data: &Path) -> Option<Saved> {
+    let bytes = read(&data.join(FOLDER).join(FILE), MAX_FILE).ok()?;
+    serde_cbor::from_slice(&bytes).ok()
+}
+
+/// What was last told.
+pub fn told(data: &Path) -> Option<UpdateState> {
+    serde_json::from_slice(&read(&data.join(STATE), MAX_FILE).ok()?).ok()
+}
+
+fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(max).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// What is remembered while it runs.
+struct State {
+    course: Course,
+    began: Moment,
+    last: Option<UpdateState>,
+    window: Option<Window>,
+}
+
+impl Going {
+    /// Goes on for ever, or until the agent is to begin anew.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let whole = stop.clone();
+        Box::pin(whole.run_until_cancelled(self.go())).await;
+    }
+
+    async fn go(&mut self) {
+        let (course, effects) = self.start.clone();
+        self.judged.mark_unchanged();
+        let mut state = State {
+            course,
+            began: self.moment(),
+            last: None,
+            window: None,
+        };
+        self.act(&mut state, effects).await;
+        loop {
+            let deadline = state.course.deadline();
+            let now = self.clock.uptime();
+            let due = async {
+                match deadline {
+                    Some(at) => sleep(at.since(now)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let input = tokio::select! {
+                () = due => Input::Tick,
+                word = self.heard.recv() => match word {
+                    Some(word) => Input::Assigned(word),
+                    None => return std::future::pending().await,
+                },
+            };
+            let effects = state.course.handle(input, self.moment());
+            self.act(&mut state, effects).await;
+        }
+    }
+
+    /// Does effects in order, and what follows from them; an answer drops the rest of its row only where it says so.
+    async fn act(&mut self, state: &mut State, effects: Vec<Effect>) {
+        let mut row: VecDeque<Effect> = effects.into();
+        loop {
+            self.tell(state).await;
+            let Some(effect) = row.pop_front() else {
+                return;
+            };
+            let Some(input) = self.perform(state, effect).await else {
+                continue;
+            };
+            if matches!(input, Input::NotActed(_)) {
+                row.clear();
+            }
+            row.extend(state.course.handle(input, self.moment()));
+        }
+    }
+
+    async fn perform(&mut self, state: &mut State, effect: Effect) -> Option<Input> {
+        match effect {
+            Effect::Save(saved) => {
+                self.insist("what is wanted of updates", || save(&self.data, &saved))
+                    .await;
+                None
+            }
+            Effect::Decide(word) => Some(self.decide(&word, state).await),
+            Effect::Stage(job) => Some(match self.stage(&job).await {
+                Ok(()) => Input::Staged,
+                Err(why) => {
+                    tracing::warn!("version {} could not be fetched: {why}", job.custom.version);
+                    Input::NotStaged(why)
+                }
+            }),
+            Effect::Ask(job) => Some(self.ask(state, job.custom.disruption).await),
+            Effect::AskReturn => Some(self.ask(state, Disruption::AgentRestart).await),
+            Effect::Commit(build) => {
+                let folder = slots::Folder::within(&self.data);
+                let in_time = state
+                    .window
+                    .is_some_and(|window| self.clock.uptime() < window.until);
+                let commit = move || {
+                    if !in_time {
+                        return Err(io::Error::other("the disk took too long"));
+                    }
+                    let slots = folder.load().ok().flatten().unwrap_or_default();
+                    folder.save(&slots.commit(build))
+                };
+                let error = aside(commit).await.err()?;
+                let _gone = self.home.send(Wish::Over).await;
+                Some(Input::NotActed(format!("it could not be put in place: {error}")))
+            }
+            Effect::Confirm => {
+                self.change(Slots::confirm).await;
+                tracing::info!("the build on trial is confirmed");
+                None
+            }
+            Effect::TakeBack => {
+                self.change(|slots| slots.take_back(Cause::TakenBack)).await;
+                tracing::warn!("the build on trial is taken back");
+                None
+            }
+            Effect::Restart => {
+                tracing::info!("beginning anew, so that another build runs");
+                self.restart.cancel();
+                None
+            }
+            Effect::Examine(before) => Some(Input::Health(self.examine(state, &before))),
+        }
+    }
+
+    /// Finds out what a word of the director means.
+    async fn decide(&self, word: &[u8], state: &State) -> Input {
+        match self.decided(word, state).await {
+            Ok(input) => input,
+            Err(error) => {
+                let why = chain(&error);
+                tracing::warn!("an assigned update cannot be looked into yet: {why}");
+                Input::Undecided(why)
+            }
+        }
+    }
+
+    async fn decided(&self, word: &[u8], state: &State) -> Result<Input, UpdateError> {
+        let store = Folder::at(self.data.join(FOLDER));
+        let http = self.http("metadata");
+        let mut client = refresh(&http, &store, self.clock.now()).await?;
+        let not_theirs = |why: &str| Ok(Input::NotTheirs(why.to_owned()));
+        let Ok(path) = DIRECTOR_KEY.parse() else {
+            return not_theirs("the director's key has no place");
+        };
+        let found = find(&mut client, path, &http, &store).await?;
+        let Some(found) = found.filter(|found| found.by == Role::Targets && found.target.length <= MAX_KEY)
+        else {
+            return not_theirs("the repository names no director");
+        };
+        let place = self.data.join(FOLDER).join("director.pub");
+        download(&found, &self.http("targets"), &place).await?;
+        let key = read(&place, MAX_KEY).ok().and_then(|pem| director(&pem));
+        let Some(key) = key else {
+            return not_theirs("the director's key in the repository is none");
+        };
+        let Ok(assigned) = Assignment::verify(word, &key) else {
+            return not_theirs("it is not signed by the director that the repository names");
+        };
+        let counter = assigned.get().counter;
+        let path = assigned.get().path();
+        let found = match path {
+            Some(path) => find(&mut client, path, &http, &store).await?,
+            None => None,
+        };
+        let mut own = self.own.clone();
+        let runs = state.course.running().version;
+        own.installers.iter_mut().for_each(|(_, version)| *version = runs);
+        let decision = decide(&assigned, found.as_ref(), &own, &state.course.saved().floor);
+        Ok(Input::Decided(counter, Box::new(decision)))
+    }
+
+    /// Brings a build into the free slot, unless it is there.
+    async fn stage(&self, job: &Job) -> Result<(), String> {
+        let folder = slots::Folder::within(&self.data);
+        let said = |error: io::Error| error.to_string();
+        let free = folder.load().ok().flatten().unwrap_or_default().free();
+        let (there, wanted) = (folder.clone(), job.sha256);
+        if aside(move || Ok(there.is_whole(free, &wanted)))
+            .await
+            .map_err(said)?
+        {
+            return Ok(());
+        }
+        let incoming = self.data.join(FOLDER).join("incoming");
+        let place = incoming.join(job.sha256.to_string());
+        let length = job.length;
+        let keep = place.clone();
+        aside(move || room(&incoming, &keep, length))
+            .await
+            .map_err(said)?;
+        let path = job.path.parse().map_err(str::to_owned)?;
+        let found = Found {
+            path,
+            target: Target {
+                length,
+                hashes: Hashes::sha256(job.sha256.0),
+                custom: None,
+            },
+            by: Role::Targets,
+            file: job.file.clone(),
+        };
+        download(&found, &self.http("targets"), &place)
+            .await
+            .map_err(|error| chain(&error))?;
+        aside(move || folder.put(free, &place)).await.map_err(said)
+    }
+
+    fn http(&self, folder: &str) -> Http {
+        match &self.source {
+            Source::Server(base, tls) => Http::new(base.join(folder), Some(tls())),
+            // Whoever carries the files is not believed, so any certificate will do; the signatures decide.
+            Source::Mirror(base) => {
+                let tls = crate::identity::tls::unverified(&self.clock).ok().map(Arc::new);
+                Http::new(base.join(folder), tls)
+            }
+        }
+    }
+
+    async fn ask(&self, state: &mut State, disruption: Disruption) -> Input {
+        let act = Act {
+            disruption,
+            longest: LONGEST_RESTART,
+        };
+        let (answer, answered) = oneshot::channel();
+        let asked = self.home.send(Wish::Begin(act, answer)).await;
+        let unknown = || Err(vec![Reason::HoldsUnknown]);
+        let begun = match asked {
+            Ok(()) => answered.await.unwrap_or_else(|_| unknown()),
+            Err(_) => unknown(),
+        };
+        match begun {
+            Ok(window) => {
+                state.window = Some(window);
+                Input::Quiet(self.before(state.course.trial()))
+            }
+            Err(why) => {
+                let now = self.clock.uptime();
+                let known = why.iter().any(|reason| matches!(reason, Reason::Session { .. }));
+                let session = if known { Session::Known } else { Session::NotKnown };
+                let said = why.iter().map(|reason| ShortText::cut(&reason.said(now)));
+                Input::Busy(said.collect(), session)
+            }
+        }
+    }
+
+    /// How the box is before a build is put on trial; sensors count that were heard within `trial`.
+    fn before(&self, trial: Duration) -> Before {
+        let now = self.clock.now();
+        let sensors = self.sensors.borrow();
+        let heard = sensors
+            .iter()
+            .filter(|one| one.last_heard.is_some_and(|at| at.age(now) <= trial));
+        Before {
+            online: self.link.borrow().connected_since.is_some(),
+            trusted: self.judged.borrow().at(now) == Gateway::Trusted,
+            heard: heard.map(|one| one.sensor.clone()).collect(),
+        }
+    }
+
+    fn examine(&self, state: &State, before: &Before) -> Health {
+        let now = self.moment();
+        let link = self.link.borrow().clone();
+        let waits = self.outbox.ledger().borrow().items();
+        let judged = self.judged.has_changed().unwrap_or(false);
+        let trusted = judged.then(|| self.judged.borrow().at(now.at) != Gateway::Doubted);
+        let took = now.uptime.since(state.began.uptime);
+        let (memory_bytes, cpu) = used(took);
+        let sensors = self.sensors.borrow();
+        examine(
+            before,
+            &Seen {
+                began: state.began.at,
+                online: link.connected_since.is_some(),
+                draining: link.last_ack.is_some() || waits == 0,
+                trusted,
+                sensors: &sensors,
+                memory_bytes,
+                cpu,
+            },
+        )
+    }
+
+    /// Changes the slots' record; without one there is nothing to change.
+    async fn change(&self, how: impl Fn(Slots) -> Slots) {
+        let folder = slots::Folder::within(&self.data);
+        self.insist("the record of the slots", || match folder.load() {
+            Ok(Some(slots)) => folder.save(&how(slots)),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        })
+        .await;
+    }
+
+    /// Keeps something that everything after it relies on: again and again, until the disk takes it.
+    async fn insist(&self, what: &str, keep: impl Fn() -> io::Result<()>) {
+        while let Err(error) = keep() {
+            tracing::error!(error = %error, "{what} could not be kept; trying again");
+            sleep(DISK_AGAIN).await;
+        }
+    }
+
+    /// Tells how it stands when that changed. How far a file has come is told with the next change.
+    async fn tell(&self, state: &mut State) {
+        let now = self.clock.now();
+        let report = state.course.state(now);
+        let coarse = |state: &UpdateState| {
+            let mut state = state.clone();
+            state.taken_at = Timestamp::synced(0);
+            if let Some((_, Progress::OnTrial { until, .. })) = &mut state.now {
+                *until = Timestamp::synced(0);
+            }
+            state
+        };
+        if state
+            .last
+            .as_ref()
+            .is_some_and(|last| coarse(last) == coarse(&report))
+        {
+            return;
+        }
+        if let Err(error) = self.outbox.push(vec![Item::Update(report.clone())], now).await {
+            tracing::warn!(error = %error, "could not keep a report of the software");
+            return;
+        }
+        let shown = serde_json::to_vec_pretty(&report).map_err(io::Error::other);
+        if let Err(error) = shown.and_then(|shown| replace(&self.data.join(STATE), &shown)) {
+            tracing::warn!(error = %error, "the state of the software could not be written for the command line");
+        }
+        state.last = Some(report);
+    }
+
+    fn moment(&self) -> Moment {
+        Moment {
+            uptime: self.clock.uptime(),
+            at: self.clock.now(),
+        }
+    }
+}
+
+fn save(data: &Path, saved: &Saved) -> io::Result<()> {
+    let folder = data.join(FOLDER);
+    fs::create_dir_all(&folder)?;
+    let bytes = serde_cbor::to_vec(saved).map_err(io::Error::other)?;
+    replace(&folder.join(FILE), &bytes)
+}
+
+/// Makes the folder of what comes, without what came for something else; fails when the disk has no room for `length`
+/// bytes more than is there, twice beside what stays free.
+fn room(incoming: &Path, keep: &Path, length: u64) -> io::Result<()> {
+    fs::create_dir_all(incoming)?;
+    let mut part = keep.as_os_str().to_owned();
+    part.push("+part");
+    let part = PathBuf::from(part);
+    for entry in fs::read_dir(incoming)? {
+        let path = entry?.path();
+        if path != keep && path != part {
+            fs::remove_file(path)?;
+        }
+    }
+    let have = fs::metadata(&part).map_or(0, |meta| meta.len());
+    let disk = rustix::fs::statvfs(incoming)?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let needs = length.saturating_sub(have).saturating_add(SPARE_ROOM);
+    if free < needs {
+        return Err(io::Error::other(format!(
+            "the disk has room for {} MiB, and {} MiB are needed",
+            free >> 20,
+            needs >> 20
+        )));
+    }
+    Ok(())
+}
+
+/// The key in a PEM of `PUBLIC KEY`.
+fn director(pem: &[u8]) -> Option<PublicKey> {
+    let (_, pem) = x509_parser::pem::parse_x509_pem(pem).ok()?;
+    PublicKey::from_spki(&pem.contents).filter(|_| pem.label == "PUBLIC KEY")
+}
+
+/// Memory of this process in bytes, and thousandths of a core that it took in `since`. Nothing where the system does not
+/// tell. Source: Linux, proc(5), /proc/self/statm and /proc/self/stat.
+fn used(since: Duration) -> (u64, u64) {
+    let number = |text: Option<&str>| text.and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = number(statm.split(' ').nth(1));
+    let memory = pages.saturating_mul(u64::try_from(rustix::param::page_size()).unwrap_or(0));
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // After the name in brackets come the fields from the third on; times are the 14th and 15th.
+    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let mut fields = fields.split_whitespace().skip(11);
+    let ticks = number(fields.next()).saturating_add(number(fields.next()));
+    let ms = ticks.saturating_mul(1_000) / rustix::param::clock_ticks_per_second().max(1);
+    let of = u64::try_from(since.as_millis()).unwrap_or(u64::MAX).max(1_000);
+    (memory, ms.saturating_mul(1_000) / of)
+}
+
+/// Waits for the disk on a thread where nobody else waits.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    spawn_blocking(work)
+        .await
+        .unwrap_or_else(|ended| Err(io::Error::other(ended)))
+}

@@ -1,0 +1,82 @@
+//! Whether a build on trial is well: as the box was before, and no harm to what it never touches.
+//!
+//! # Design
+//! A build that is never well is bad only when something that depends on nobody else shows it. A server that nobody
+//! reaches, or a sensor that is out of reach, proves nothing: then the box goes back and says so.
+
+use homeward_protocol::posture::SensorHeard;
+use homeward_protocol::posture::ShortText;
+use homeward_protocol::time::Timestamp;
+
+use super::course::Before;
+
+/// Most memory of an agent that is well, bytes: what its unit asks it to stay below.
+const MOST_MEMORY: u64 = 48 << 20;
+/// Most of one core that an agent that is well takes, thousandths.
+const MOST_CPU: u64 = 500;
+
+/// What is seen of a build on trial.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen<'a> {
+    /// When it began.
+    pub began: Timestamp,
+    /// The server was reached by it.
+    pub online: bool,
+    /// Records that it sent were acknowledged, or there are none.
+    pub draining: bool,
+    /// How the server judged it since it began; none for not yet.
+    pub trusted: Option<bool>,
+    /// How the sensors stand.
+    pub sensors: &'a [SensorHeard],
+    /// Its memory, bytes.
+    pub memory_bytes: u64,
+    /// What it took of one core since it began, thousandths.
+    pub cpu: u64,
+}
+
+/// How a build on trial is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Health {
+    /// What it has not shown yet; nothing when it is well.
+    pub missing: Vec<ShortText>,
+    /// What it does harm to.
+    pub harm: Option<ShortText>,
+    /// Something of what is missing depends on nobody but the build.
+    pub proven: bool,
+}
+
+/// Compares what is seen with how the box was.
+pub fn examine(before: &Before, seen: &Seen<'_>) -> Health {
+    let mut missing = Vec::new();
+    if before.online && !seen.online {
+        missing.push("the server was not reached since".to_owned());
+    }
+    if seen.online && !seen.draining {
+        missing.push("the server has acknowledged nothing since".to_owned());
+    }
+    if before.trusted && seen.online && seen.trusted.is_none() {
+        missing.push("the server has not judged its evidence since".to_owned());
+    }
+    for sensor in &before.heard {
+        let known = seen.sensors.iter().find(|one| one.sensor == *sensor);
+        let heard = known.and_then(|one| one.last_heard);
+        if heard.is_none_or(|at| at.ms < seen.began.ms) {
+            missing.push(format!("{sensor} was heard before, and was not since"));
+        }
+    }
+    let mut proven = false;
+    if seen.memory_bytes > MOST_MEMORY {
+        missing.push(format!("it takes {} MiB of memory", seen.memory_bytes >> 20));
+        proven = true;
+    }
+    if seen.cpu > MOST_CPU {
+        missing.push(format!("it takes {} % of a core", seen.cpu / 10));
+        proven = true;
+    }
+    let harm = (seen.trusted == Some(false)).then_some("the server does not trust it");
+    Health {
+        missing: missing.iter().map(|text| ShortText::cut(text)).collect(),
+        harm: harm.map(ShortText::cut),
+        proven,
+    }
+}

@@ -1,0 +1,41 @@
+//! How the software of a box stands, in plain words.
+
+use homeward_protocol::release::state::{Outcome, Progress, UpdateState};
+
+/// For people, a few lines.
+pub fn said(state: &UpdateState) -> String {
+    let whose = if state.packaged {
+        "the build of its package"
+    } else {
+        "a build that an update brought"
+    };
+    let mut text = format!("Version {} runs: {whose}\n", state.runs);
+    if let Some((mark, progress)) = &state.now {
+        let version = mark.version;
+        text.push_str(&match progress {
+            Progress::Fetching { .. } => format!("Version {version} is being fetched\n"),
+            Progress::Waiting(_) => format!("Version {version} is here and waits for a quiet moment\n"),
+            Progress::Acting => format!("Version {version} is being put in place\n"),
+            Progress::OnTrial { until, missing } => {
+                let lacks = missing.iter().map(|lacks| format!("  - {}\n", lacks.as_str()));
+                let lacks: String = lacks.collect();
+                format!("Version {version} is on trial, and goes back at {until} unless it is well before\n{lacks}")
+            }
+        });
+    }
+    if let Some(ended) = &state.ended {
+        let at = ended.at;
+        text.push_str(&match &ended.outcome {
+            Outcome::Confirmed => format!("The last update was confirmed {at}\n"),
+            Outcome::Refused(why) => format!("The last update was not taken {at}: {}\n", why.as_str()),
+            Outcome::Bad(why) => format!("The last update was taken back {at}: {}\n", why.as_str()),
+            Outcome::NotProven(why) => {
+                format!(
+                    "The last update was taken back {at}, without proof against it: {}\n",
+                    why.as_str()
+                )
+            }
+        });
+    }
+    text
+}

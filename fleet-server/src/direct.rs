@@ -1,0 +1,160 @@
+//! Directing: which software each gateway shall have, said by signed words, and what gateways make of them.
+//!
+//! The director chooses among what the offline keys released; it can make nothing. [`publish`] says the words, [`assign`]
+//! makes one.
+
+pub mod publish;
+pub mod repository;
+
+use std::time::Duration;
+
+use homeward_protocol::id::GatewayId;
+use homeward_protocol::release::assignment::Assignment;
+use homeward_protocol::release::state::{Outcome, Progress, UpdateState};
+use homeward_protocol::release::{Custom, Installer};
+use homeward_protocol::signed::{SignedError, Signer};
+use homeward_protocol::time::Timestamp;
+use homeward_protocol::tuf::client::Client;
+use homeward_protocol::tuf::metadata::targets::TargetPath;
+
+use crate::store::updates::Assigned;
+
+/// A word is said again after this, on a connection on which its gateway has not named it yet.
+const AGAIN: Duration = Duration::from_mins(1);
+
+/// Whether a word is to be said: its gateway neither has it nor has ended it. `told` is when that word was last said on
+/// this connection.
+pub fn due(word: u64, said: Option<&UpdateState>, told: Option<Timestamp>, now: Timestamp) -> bool {
+    let knows = said.is_some_and(|said| {
+        let has = said.now.as_ref().is_some_and(|(mark, _)| mark.counter >= word);
+        let ended = said.ended.as_ref().and_then(|ended| ended.counter);
+        has || ended.is_some_and(|ended| ended >= word)
+    });
+    !knows && told.is_none_or(|told| told.ms > now.ms || told.age(now) >= AGAIN)
+}
+
+/// Why no word can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Unassignable {
+    /// The repository does not name it.
+    #[error("the repository does not name `{0}`: `release show` lists what is published")]
+    NotReleased(String),
+    /// It says nothing of itself, or is the director's key.
+    #[error("{0}: {1}")]
+    Undescribed(String, &'static str),
+    /// Nobody pushes to a device: a person does.
+    #[error(
+        "`{0}` is the firmware of a device, for a person to install by its dossier: nothing can be pushed to a device"
+    )]
+    ByAPerson(String),
+    /// The deadline lies before the beginning.
+    #[error("the deadline lies before the moment from which it may begin")]
+    Times,
+    /// The key does not sign.
+    #[error("the word could not be signed")]
+    Sign(#[source] SignedError),
+}
+
+/// What is released under a path, as boxes would believe it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Released {
+    path: TargetPath,
+    sha256: [u8; 32],
+    /// What it is.
+    pub custom: Custom,
+}
+
+/// Finds a target that may be assigned.
+pub fn released(client: &Client, path: &str) -> Result<Released, Unassignable> {
+    let unknown = || Unassignable::NotReleased(path.to_owned());
+    let at: TargetPath = path.parse().map_err(|_| unknown())?;
+    let targets = client.trusted().targets().ok_or_else(unknown)?;
+    let target = targets.targets.get(path).ok_or_else(unknown)?;
+    let custom = Custom::read(target.custom.as_ref());
+    let custom = custom.map_err(|why| Unassignable::Undescribed(path.to_owned(), why))?;
+    if custom.installer == Installer::Dossier {
+        return Err(Unassignable::ByAPerson(path.to_owned()));
+    }
+    Ok(Released {
+        path: at,
+        sha256: target.hashes.get_sha256().ok_or_else(unknown)?,
+        custom,
+    })
+}
+
+/// Makes the word for one gateway.
+pub fn assign(
+    gateway: &GatewayId,
+    released: &Released,
+    (not_before, deadline): (Timestamp, Timestamp),
+    counter: u64,
+    (director, by, now): (&dyn Signer, &str, Timestamp),
+) -> Result<Assigned, Unassignable> {
+    if deadline.ms < not_before.ms {
+        return Err(Unassignable::Times);
+    }
+    let target = (&released.path, released.sha256);
+    let word = Assignment::new(gateway.clone(), target, (not_before, deadline), 0, counter);
+    Ok(Assigned {
+        gateway: gateway.clone(),
+        counter,
+        path: released.path.as_str().to_owned(),
+        version: released.custom.version,
+        not_before,
+        deadline,
+        at: now,
+        by: by.to_owned(),
+        word: word.seal(director).map_err(Unassignable::Sign)?,
+    })
+}
+
+/// How a word stands, in one plain sentence for people.
+pub fn words(assigned: &Assigned, said: Option<&UpdateState>, connected: Option<bool>) -> String {
+    let version = assigned.version;
+    let Some(said) = said else {
+        return format!("{version} is to come; this box has said nothing of its software yet");
+    };
+    if let Some(ended) = said
+        .ended
+        .as_ref()
+        .filter(|ended| ended.counter == Some(assigned.counter))
+    {
+        return match &ended.outcome {
+            Outcome::Confirmed => format!("runs {version} and is well, since {}", ended.at),
+            Outcome::Refused(why) => format!("did not take {version}: {}", why.as_str()),
+            Outcome::Bad(why) => format!(
+                "went back to {} from {version}, which is bad here: {}",
+                said.runs,
+                why.as_str()
+            ),
+            Outcome::NotProven(why) => {
+                format!(
+                    "went back to {} from {version}, without proof against it: {}",
+                    said.runs,
+                    why.as_str()
+                )
+            }
+        };
+    }
+    let at = said
+        .now
+        .as_ref()
+        .filter(|(mark, _)| mark.counter == assigned.counter);
+    match at.map(|(_, progress)| progress) {
+        None if connected == Some(false) => format!("{version} is to come; the box is not connected"),
+        None => format!("{version} is to come; the box has not named it yet"),
+        Some(Progress::Fetching { .. }) => format!("fetches {version}"),
+        Some(Progress::Waiting(why)) => match why.first() {
+            Some(why) => format!("has {version}, and waits: {}", why.as_str()),
+            None => format!("has {version}, and waits for a quiet moment"),
+        },
+        Some(Progress::Acting) => format!("puts {version} in place"),
+        Some(Progress::OnTrial { until, missing }) => match missing.first() {
+            Some(lacks) => format!("tries {version} until {until}: {}", lacks.as_str()),
+            None => format!("tries {version} until {until}, and is well so far"),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+//! What a box says of its software: what runs, what it was assigned, and how far that has come.
+//!
+//! # Design
+//! A report is the whole state, sent at the start and at each change, as an [`crate::envelope::Item`]: a lost one costs
+//! time, never truth. Each ended update says how it ended, until the next one ends.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Installer, Version};
+use crate::posture::ShortText;
+use crate::time::Timestamp;
+
+/// Most reasons for waiting in one report.
+pub const MAX_WHY: usize = 8;
+
+/// Which software is meant, and by which word of the director.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateMark {
+    /// The number of the assignment.
+    pub counter: u64,
+    /// What puts it in place.
+    pub installer: Installer,
+    /// Which version.
+    pub version: Version,
+}
+
+/// How far an assigned update has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Progress {
+    /// It is fetched: so many bytes of so many are there.
+    Fetching {
+        /// There.
+        have: u64,
+        /// In all.
+        of: u64,
+    },
+    /// It is there, and the home may not be disturbed, or not yet: in the words for people, at most [`MAX_WHY`].
+    Waiting(Vec<ShortText>),
+    /// It is being put in place.
+    Acting,
+    /// It runs, and has to show until then that it is well; what it has not shown yet.
+    OnTrial {
+        /// When it is taken back at the latest.
+        until: Timestamp,
+        /// What is missing, at most [`MAX_WHY`].
+        missing: Vec<ShortText>,
+    },
+}
+
+/// How an update ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It runs and is well.
+    Confirmed,
+    /// It was not taken: why.
+    Refused(ShortText),
+    /// The box went back to what ran before, and it is proved that the update was the cause: why.
+    Bad(ShortText),
+    /// The box went back, and nothing is proved: its power may have been cut, or nobody could be reached.
+    NotProven(ShortText),
+}
+
+/// How an update ended, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ended {
+    /// By which word of the director; none for a word that was not the director's.
+    pub counter: Option<u64>,
+    /// How.
+    pub outcome: Outcome,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The software of a box.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateState {
+    /// What runs.
+    pub runs: Version,
+    /// Whether that is the build of the system's package, which no update brought.
+    pub packaged: bool,
+    /// What is under way, and how far it has come.
+    pub now: Option<(UpdateMark, Progress)>,
+    /// How the newest that ended did.
+    pub ended: Option<Ended>,
+    /// When this was so.
+    pub taken_at: Timestamp,
+}
+
+impl UpdateState {
+    /// Whether it lists no more than it may.
+    pub fn is_within_limits(&self) -> bool {
+        match self.now.as_ref().map(|(_, progress)| progress) {
+            Some(Progress::Waiting(why) | Progress::OnTrial { missing: why, .. }) => why.len() <= MAX_WHY,
+            Some(Progress::Fetching { .. } | Progress::Acting) | None => true,
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Software on its way: signed offline, assigned by the server, fetched, put in place when the home may be disturbed, tried
+//! and confirmed; and what becomes of a release that is bad, and of one that the offline keys did not sign.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use homeward_tests::homes::Home;
+use homeward_tests::programs::{Finished, binary, finish, wait_for};
+use serde_json::Value;
+
+use super::stage::Stage;
+
+const LIMIT: Duration = Duration::from_mins(1);
+/// Quiet after a start, three polls of doubt, ten seconds of trial, on a busy machine.
+const UPDATE: Duration = Duration::from_mins(3);
+
+/// People with keys on machines of their own, and the folder that goes from one to the next.
+struct Releases {
+    desk: tempfile::TempDir,
+}
+
+impl Releases {
+    /// Keys, a first root, and the server's key as the director among the targets.
+    fn new(stage: &Stage) -> Releases {
+        let releases = Releases {
+            desk: tempfile::tempdir().expect("a folder"),
+        };
+        releases.write("passphrase", b"four dry badgers sing\n");
+        for name in ["alice", "bob", "carol", "dave", "erin", "online"] {
+            releases.ok(&[
+                "keygen",
+                "--out",
+                &format!("{name}.key"),
+                "--passphrase-file",
+                "passphrase",
+            ]);
+        }
+        let mut root = vec!["root", "REL"];
+        root.extend([
+            "--root",
+            "alice.key.pub",
+            "--root",
+            "bob.key.pub",
+            "--root",
+            "carol.key.pub",
+        ]);
+        root.extend([
+            "--targets",
+            "dave.key.pub",
+            "--targets",
+            "erin.key.pub",
+            "--online",
+            "online.key.pub",
+        ]);
+        releases.ok(&root);
+        let pem = stage.fleet.run(&["update", "director"]).ok();
+        releases.write("director.pub", pem.as_bytes());
+        releases.ok(&["add", "REL", "director.pub", "--director"]);
+        releases
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.desk.path().join(name);
+        fs::write(&path, bytes).expect("our own folder");
+        path
+    }
+
+    fn tell(&self, args: &[&str]) -> Finished {
+        let mut command = Command::new(binary("homeward-fleet"));
+        command.current_dir(self.desk.path());
+        finish(command.arg("release").args(args), b"", LIMIT)
+    }
+
+    fn ok(&self, args: &[&str]) -> String {
+        self.tell(args).ok()
+    }
+
+    /// Adds a build of the agent.
+    fn add(&self, version: &str, build: &Path, floor: &str) {
+        let path = format!("agent/{version}");
+        let mut add = vec!["add", "REL", build.to_str().expect("text"), "--path", &path];
+        add.extend([
+            "--installer",
+            "agent-slot",
+            "--hw",
+            std::env::consts::ARCH,
+            "--version",
+            version,
+        ]);
+        add.extend(["--disruption", "agent-restart", "--security-floor", floor]);
+        self.ok(&add);
+    }
+
+    /// Signed by two of each, published, and carried to the server.
+    fn publish(&self, stage: &Stage) {
+        for name in ["alice", "bob", "dave", "erin"] {
+            let key = format!("{name}.key");
+            self.tell(&["sign", "REL", "--key", &key, "--passphrase-file", "passphrase"]);
+        }
+        self.ok(&[
+            "publish",
+            "REL",
+            "--key",
+            "online.key",
+            "--passphrase-file",
+            "passphrase",
+        ]);
+        let served = stage.fleet.dir().join("release");
+        let copied = Command::new("cp")
+            .args(["-rT", "--"])
+            .arg(self.desk.path().join("REL"))
+            .arg(&served)
+            .status();
+        assert!(copied.expect("cp runs").success());
+    }
+}
+
+/// A home whose agent is started by the launcher, as its unit does.
+async fn launched(stage: &Stage, releases: &Releases) -> Home {
+    let mut home = stage.home("mill-road-12").await;
+    let root = releases.desk.path().join("REL/repository/metadata/1.root.json");
+    home.agent
+        .command_ended(&["update", "trust", root.to_str().expect("text")])
+        .ok();
+    let settings = home.agent.dir().join("agent.toml");
+    let text = fs::read_to_string(&settings).expect("agent.toml");
+    fs::write(
+        &settings,
+        format!("{text}\n[update]\ntrial_s = 10\nquiet_s = 10\n"),
+    )
+    .expect("agent.toml");
+    let (launcher, agent) = (binary("homeward-launch"), binary("homeward-agent"));
+    let script = format!(
+        "#!/bin/sh\nexec '{}' --package '{}' \"$@\"\n",
+        launcher.display(),
+        agent.display()
+    );
+    let unit = releases.write("unit", script.as_bytes());
+    runs(&unit);
+    home.agent.replace_program(&unit);
+    home.run();
+    home
+}
+
+fn runs(path: &Path) {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("our own file");
+}
+
+/// As `Restart=always` does.
+fn tend(home: &mut Home) {
+    let nothing: [&str; 0] = [];
+    if !home.agent.program().runs() {
+        home.agent.run(&nothing);
+    }
+}
+
+fn assign(stage: &Stage, home: &Home, version: &str) {
+    let path = format!("agent/{version}");
+    stage
+        .fleet
+        .run(&["update", "assign", &path, "--gateway", home.gateway.as_str()])
+        .ok();
+}
+
+/// How the server says that the home stands.
+fn stands(stage: &Stage) -> Value {
+    stage.fleet.json(&["update", "status"])[0].clone()
+}
+
+fn until(stage: &Stage, home: &mut Home, words: &str) -> Value {
+    let mut last = Value::Null;
+    wait_for(
+        &format!("the server to say {words:?}; last {last}"),
+        UPDATE,
+        || {
+            tend(home);
+            last = stands(stage);
+            let said = last["stands"].as_str().unwrap_or_default();
+            said.contains(words).then(|| last.clone())
+        },
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_waits_for_the_home_is_tried_and_confirmed_and_a_bad_one_goes_back() {
+    let stage = Stage::new();
+    let releases = Releases::new(&stage);
+    let mut build = fs::read(binary("homeward-agent")).expect("the agent");
+    build.extend(b"another build");
+    let good = releases.write("good", &build);
+    let bad = releases.write("bad", b"#!/bin/sh\nexit 1\n");
+    releases.add("7.1.0", &good, "7.1.0");
+    releases.add("7.2.0", &bad, "7.1.0");
+    releases.add("7.0.0", &good, "0.0.0");
+    releases.publish(&stage);
+    let mut home = launched(&stage, &releases).await;
+    stage.more_readings(5);
+
+    // Somebody is at work in the home: the build is fetched, and waits.
+    let hold = [
+        "update",
+        "hold",
+        "--by",
+        "nurse",
+        "--minutes",
+        "30",
+        "dressing change",
+    ];
+    home.agent.command_ended(&hold).ok();
+    assign(&stage, &home, "7.1.0");
+    let waits = until(&stage, &mut home, "has 7.1.0, and waits: nurse asked for quiet");
+    assert_eq!(waits["state"]["packaged"], true, "{waits}");
+    home.agent
+        .command_ended(&["update", "hold", "--lift", "nurse"])
+        .ok();
+
+    let runs = until(&stage, &mut home, "runs 7.1.0 and is well");
+    assert_eq!(
+        (&runs["runs"], &runs["state"]["packaged"]),
+        (&Value::from("7.1.0"), &Value::from(false))
+    );
+    let slot = home.agent.dir().join("slots/a/homeward-agent");
+    assert_eq!(fs::read(&slot).expect("a slot").len(), build.len());
+    stage.more_readings(5);
+
+    // One that does not even run: three starts, then the one before, and the readings go on.
+    assign(&stage, &home, "7.2.0");
+    let back = until(
+        &stage,
+        &mut home,
+        "went back to 7.1.0 from 7.2.0, without proof against it",
+    );
+    assert_eq!(back["runs"], "7.1.0", "{back}");
+    stage.more_readings(5);
+
+    // Below the floor that 7.1.0 set nothing is taken, whoever asks.
+    assign(&stage, &home, "7.0.0");
+    until(
+        &stage,
+        &mut home,
+        "did not take 7.0.0: version 7.0.0 lies below 7.1.0",
+    );
+
+    // What the offline keys did not sign, nobody takes: the server's own disk says otherwise, and is not believed.
+    let shown = home.agent.command_ended(&["update", "status"]);
+    assert!(shown.stdout.contains("Version 7.1.0 runs"), "{}", shown.stdout);
+    let spoilt = stage.fleet.dir().join("release/repository/metadata");
+    for entry in fs::read_dir(&spoilt).expect("metadata").flatten() {
+        let text = fs::read_to_string(entry.path()).expect("text");
+        fs::write(entry.path(), text.replace("7.2.0", "7.3.0")).expect("our own folder");
+    }
+    let refused = stage.fleet.run(&[
+        "update",
+        "assign",
+        "agent/7.3.0",
+        "--gateway",
+        home.gateway.as_str(),
+    ]);
+    refused.failed();
+}
