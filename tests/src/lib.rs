@@ -6,6 +6,7 @@
 
 pub mod browser;
 pub mod console;
+pub mod disk;
 pub mod fake_bluez;
 pub mod guest;
 pub mod homes;
