@@ -101,7 +101,6 @@ impl TryFrom<String> for Digest {
 
 /// What a slot holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Build {
     /// Its bytes.
     pub sha256: Digest,
@@ -113,7 +112,6 @@ pub struct Build {
 
 /// A build that has to show that it is well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Trial {
     /// Where it is.
     pub slot: Slot,
@@ -137,7 +135,6 @@ pub enum Cause {
 
 /// A trial that ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Ended {
     /// What was tried.
     pub build: Build,
@@ -145,9 +142,9 @@ pub struct Ended {
     pub cause: Cause,
 }
 
-/// What is kept of the slots.
+/// What is kept of the slots. A build that came before or after the one that wrote it reads it too: what it does not know it
+/// leaves out.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Slots {
     /// Where the confirmed build is.
     pub active: Place,

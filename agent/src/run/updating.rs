@@ -65,7 +65,8 @@ pub fn packaged() -> Version {
     env!("CARGO_PKG_VERSION").parse().unwrap_or(Version::ZERO)
 }
 
-/// The task that carries the updates of a box out; none where the address of its server is none.
+/// The task that carries the updates of a box out; none where what is kept of them cannot be read, or where the address of
+/// its server is none.
 pub fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> Option<Task> {
     let folder = Folder::within(ground.data);
     let slots = folder.load().unwrap_or_else(|error| {
@@ -81,7 +82,13 @@ pub fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> Option
         uptime: ground.clock.uptime(),
         at: ground.clock.now(),
     };
-    let start = Course::resume(load(ground.data), &slots, running, limits, now);
+    let saved = load(ground.data)
+        .inspect_err(|error| {
+            tracing::error!(error = %error, "what is kept of updates cannot be read: this box takes none. Remove the file \
+                             update/course.cbor in the data folder to begin anew, without the floors that it held");
+        })
+        .ok()?;
+    let start = Course::resume(saved, &slots, running, limits, now);
     let installers = std::env::var_os(LAUNCHED).map(|_| (Installer::AgentSlot, running.version));
     let source = if let Some(mirror) = &ground.config.repository {
         Source::Mirror(mirror.clone())

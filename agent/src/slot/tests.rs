@@ -85,12 +85,12 @@ fn what_is_not_whole_does_not_run_whichever_it_is() {
 }
 
 #[test]
-fn what_is_kept_reads_back_and_nothing_more_is_read() {
+fn what_is_kept_reads_back_also_by_a_build_that_knows_less_of_it() {
     let slots = Slots::default().commit(build(1)).confirm().commit(build(2));
     let text = serde_json::to_string(&slots).expect("text");
     assert_eq!(serde_json::from_str::<Slots>(&text).expect("reads"), slots);
     let odd = text.replacen("{\"active\"", "{\"more\":1,\"active\"", 1);
-    assert!(serde_json::from_str::<Slots>(&odd).is_err());
+    assert_eq!(serde_json::from_str::<Slots>(&odd).expect("reads"), slots);
     assert!(Digest::try_from("00".repeat(31)).is_err());
 }
 

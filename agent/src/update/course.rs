@@ -46,7 +46,6 @@ pub struct Limits {
 
 /// What was decided to be installed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Job {
     /// The director's word.
     pub counter: u64,
@@ -100,7 +99,6 @@ impl Job {
 
 /// How the box was before a build was put on trial.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Before {
     /// The server was reached.
     pub online: bool,
@@ -110,9 +108,9 @@ pub struct Before {
     pub heard: BTreeSet<SensorId>,
 }
 
-/// What is kept on the disk.
+/// What is kept on the disk. The build before reads it, too, when it goes on after a return: what it does not know it leaves
+/// out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Saved {
     /// So that nothing old comes back.
     pub floor: Floor,

@@ -29,7 +29,6 @@ pub struct Own {
 
 /// What outlasts restarts, so that nothing old comes back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Floor {
     /// Nothing below is installed, line by line: the highest floor that any release of the line set which ran here.
     pub versions: BTreeMap<Line, Version>,

@@ -98,10 +98,16 @@ pub struct Going {
     pub restart: CancellationToken,
 }
 
-/// What is kept in a data folder; nothing where nothing is, or where it cannot be read.
-pub fn load(data: &Path) -> Option<Saved> {
-    let bytes = read(&data.join(FOLDER).join(FILE), MAX_FILE).ok()?;
-    serde_cbor::from_slice(&bytes).ok()
+/// What is kept in a data folder; none where nothing is.
+///
+/// # Errors
+/// When it is there and cannot be read: without the floors that it holds, something old could come back.
+pub fn load(data: &Path) -> io::Result<Option<Saved>> {
+    match read(&data.join(FOLDER).join(FILE), MAX_FILE) {
+        Ok(bytes) => serde_cbor::from_slice(&bytes).map(Some).map_err(io::Error::other),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// What was last told.
@@ -352,12 +358,14 @@ impl Going {
         }
     }
 
-    /// How the box is before a build is put on trial; sensors count that were heard within `trial`.
+    /// How the box is before a build is put on trial; sensors count that are to be heard at least twice within `trial`, and
+    /// were. One that is used once a day is not waited for.
     fn before(&self, trial: Duration) -> Before {
         let now = self.clock.now();
         let sensors = self.sensors.borrow();
         let heard = sensors
             .iter()
+            .filter(|one| Duration::from_secs(one.interval_s.into()) * 2 <= trial)
             .filter(|one| one.last_heard.is_some_and(|at| at.age(now) <= trial));
         Before {
             online: self.link.borrow().connected_since.is_some(),
