@@ -80,3 +80,128 @@ pub fn examine(before: &Before, seen: &Seen<'_>) -> Health {
         proven,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use homeward_protocol::id::SensorId;
+
+    use super::*;
+
+    const BEGAN: i64 = 1_000_000;
+
+    fn id(name: &str) -> SensorId {
+        name.parse().expect("an id")
+    }
+
+    fn sensor(name: &str, last_heard: Option<i64>) -> SensorHeard {
+        SensorHeard {
+            sensor: id(name),
+            profile: ShortText::cut("comet-tx5xx"),
+            last_heard: last_heard.map(Timestamp::synced),
+            interval_s: 1,
+            failures: 0,
+            last_error: None,
+        }
+    }
+
+    fn before() -> Before {
+        Before {
+            online: true,
+            trusted: true,
+            heard: [id("cuff"), id("room")].into(),
+        }
+    }
+
+    fn well(sensors: &[SensorHeard]) -> Seen<'_> {
+        Seen {
+            began: Timestamp::synced(BEGAN),
+            online: true,
+            draining: true,
+            trusted: Some(true),
+            sensors,
+            memory_bytes: 8 << 20,
+            cpu: 2,
+        }
+    }
+
+    #[test]
+    fn a_build_is_well_when_all_is_as_before_and_each_thing_that_is_not_is_named() {
+        let heard = [sensor("cuff", Some(BEGAN)), sensor("room", Some(BEGAN + 1))];
+        assert_eq!(examine(&before(), &well(&heard)), Health::default());
+        let old = [sensor("cuff", Some(BEGAN - 1)), sensor("room", Some(BEGAN))];
+        let never = [sensor("cuff", None), sensor("room", Some(BEGAN))];
+        let gone = [sensor("room", Some(BEGAN))];
+        let seen = well(&heard);
+        for (seen, words, proven) in [
+            (
+                Seen {
+                    online: false,
+                    ..seen.clone()
+                },
+                "the server was not reached since",
+                false,
+            ),
+            (
+                Seen {
+                    draining: false,
+                    ..seen.clone()
+                },
+                "the server has acknowledged nothing since",
+                false,
+            ),
+            (
+                Seen {
+                    trusted: None,
+                    ..seen.clone()
+                },
+                "the server has not judged its evidence since",
+                false,
+            ),
+            (well(&old), "cuff was heard before, and was not since", false),
+            (well(&never), "cuff was heard before, and was not since", false),
+            (well(&gone), "cuff was heard before, and was not since", false),
+            (
+                Seen {
+                    memory_bytes: 90 << 20,
+                    ..seen.clone()
+                },
+                "it takes 90 MiB of memory",
+                true,
+            ),
+            (
+                Seen {
+                    cpu: 750,
+                    ..seen.clone()
+                },
+                "it takes 75 % of a core",
+                true,
+            ),
+        ] {
+            let health = examine(&before(), &seen);
+            assert_eq!(health.missing, [ShortText::cut(words)]);
+            assert_eq!((health.harm, health.proven), (None, proven), "{words}");
+        }
+    }
+
+    #[test]
+    fn a_box_that_was_offline_or_untrusted_before_is_asked_for_no_more_than_that() {
+        let nothing = Seen {
+            online: false,
+            draining: false,
+            trusted: None,
+            ..well(&[])
+        };
+        assert_eq!(examine(&Before::default(), &nothing), Health::default());
+    }
+
+    #[test]
+    fn evidence_that_the_server_does_not_accept_is_harm() {
+        let heard = [sensor("cuff", Some(BEGAN)), sensor("room", Some(BEGAN))];
+        let seen = Seen {
+            trusted: Some(false),
+            ..well(&heard)
+        };
+        let health = examine(&before(), &seen);
+        assert_eq!(health.harm, Some(ShortText::cut("the server does not trust it")));
+    }
+}
