@@ -113,13 +113,20 @@ pub struct Circumstances {
     pub gateway: Gateway,
     /// How far this box's clock was trusted.
     pub clock: ClockTrust,
+    /// The least grade that the policy wants of it; none where the policy knows no such sensor.
+    pub least: Option<Grade>,
 }
 
 /// The grade, and what keeps it from a higher one (in the order of [`Reason`]; empty for [`Grade::Verified`] only).
 ///
 /// Each reason alone says how far a reading can still be believed ([`Reason::ceiling`]), and the lowest decides.
 pub fn judge(c: &Circumstances) -> (Grade, Vec<Reason>) {
-    let reasons: Vec<Reason> = against(c).collect();
+    let mut reasons: Vec<Reason> = against(c).collect();
+    let grade = Grade::beside(&reasons);
+    if c.least.is_some_and(|least| grade >= least) {
+        return (grade, reasons);
+    }
+    reasons.push(Reason::BelowPolicy);
     (Grade::beside(&reasons), reasons)
 }
 
@@ -168,7 +175,35 @@ mod tests {
             standing: Standing::Tried,
             gateway: Gateway::Trusted,
             clock: ClockTrust::Synced,
+            least: Some(Grade::Unverified),
         }
+    }
+
+    #[test]
+    fn what_the_policy_wants_to_be_surer_of_is_unverified_and_says_so() {
+        let plain = Circumstances {
+            proof: Proof::Nothing,
+            ..best()
+        };
+        let under = |c: Circumstances, least| judge(&Circumstances { least, ..c });
+        for enough in [Grade::Unverified, Grade::Associated] {
+            assert_eq!(
+                under(plain, Some(enough)),
+                (Grade::Associated, vec![Reason::NoIdentity])
+            );
+        }
+        assert_eq!(
+            under(plain, Some(Grade::Verified)),
+            (Grade::Unverified, vec![Reason::NoIdentity, Reason::BelowPolicy])
+        );
+        assert_eq!(
+            under(best(), Some(Grade::Verified)),
+            (Grade::Verified, Vec::new())
+        );
+        assert_eq!(
+            under(best(), None),
+            (Grade::Unverified, vec![Reason::BelowPolicy])
+        );
     }
 
     #[test]

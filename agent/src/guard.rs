@@ -31,6 +31,7 @@ use homeward_protocol::alarm::{Alarm, Condition};
 use homeward_protocol::envelope::Item;
 use homeward_protocol::guard::{Outcome, Why, WriteAttempt};
 use homeward_protocol::id::SensorId;
+use homeward_protocol::policy::rules::AllowedWrite;
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::time::{Timestamp, Uptime};
 
@@ -111,6 +112,8 @@ pub struct Rules {
     pub peers: Vec<Peer>,
     /// Whether peers are known by the roles of their certificates.
     pub secured: bool,
+    /// The writes that the policy allows, of those that the peers may; none: all of these.
+    pub writes: Option<Vec<AllowedWrite>>,
 }
 
 impl Rules {
@@ -145,11 +148,28 @@ impl Rules {
             return refuse(ILLEGAL_ADDRESS, Why::Address);
         }
         match &ask {
+            Ask::Write(_) if !self.is_in_policy(who, unit, question.function(), first, count) => {
+                refuse(ILLEGAL_ADDRESS, Why::Policy)
+            }
             Ask::Write(write) if !self.units.get(&unit).is_some_and(|u| u.profile.may_write(write)) => {
                 refuse(ILLEGAL_ADDRESS, Why::NotWritable)
             }
             _ => Verdict::Forward(ask),
         }
+    }
+
+    fn is_in_policy(&self, who: &Who, unit: u8, function: u8, first: u16, count: u16) -> bool {
+        let last = u32::from(first) + u32::from(count.max(1)) - 1;
+        let may = |write: &AllowedWrite| {
+            let by = write.from.is_none_or(|net| net.holds(who.from));
+            let on = self
+                .units
+                .get(&unit)
+                .is_some_and(|guarded| guarded.sensor == write.sensor);
+            let there = write.first <= first && last <= u32::from(write.last);
+            by && on && there && write.functions.contains(&function)
+        };
+        self.writes.as_ref().is_none_or(|all| all.iter().any(may))
     }
 
     /// Whether a peer may come from this address. Whether it is that peer, its role has to show.
@@ -209,6 +229,13 @@ impl Guard {
             absent: BTreeMap::new(),
             out,
             refused_reads: 0,
+        }
+    }
+
+    /// The policy allows these writes from now on; none: those that the peers may.
+    pub fn allow(&mut self, writes: Option<&Vec<AllowedWrite>>) {
+        if self.rules.writes.as_ref() != writes {
+            self.rules.writes = writes.cloned();
         }
     }
 

@@ -3,6 +3,8 @@
 //! The key is made on the box and never leaves it; renewal keeps it. On a box with a TPM it lies in that, and cannot be
 //! copied; else in a file that the vault seals, as well as the box can.
 
+use std::time::Duration;
+
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::Timestamp;
@@ -107,13 +109,19 @@ impl Life {
             .clamp(0, LONGEST_MS)
     }
 
-    /// What to do `now`: renew from two thirds of the life on, spread by `dice` (random) over a thirtieth of it,
-    /// and after a failure hourly. `last_try_ms` is when it was last tried.
-    pub fn plan(self, dice: u64, last_try_ms: Option<i64>, now: Timestamp) -> Plan {
-        let spread = i64::try_from(dice % 1000).unwrap_or(0) * (self.length_ms() / 30) / 1000;
-        let begin = self
-            .not_before_ms
-            .saturating_add(self.length_ms() / 3 * 2 + spread);
+    /// What to do `now`: renew from two thirds of the life on, or from the age `oldest` when that comes first, spread by
+    /// `dice` (random) over a thirtieth of it, and after a failure hourly. `last_try_ms` is when it was last tried.
+    pub fn plan(self, dice: u64, last_try_ms: Option<i64>, oldest: Option<Duration>, now: Timestamp) -> Plan {
+        let spread = |age: i64| i64::try_from(dice % 1000).unwrap_or(0) * (age / 20) / 1000;
+        let oldest = oldest.map_or(i64::MAX, |age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+        // Earlier than the age that is wanted by the spread, so that none is older.
+        let own = self.length_ms() / 3 * 2;
+        let age = if oldest < own {
+            oldest - spread(oldest)
+        } else {
+            own + spread(own)
+        };
+        let begin = self.not_before_ms.saturating_add(age);
         let again = last_try_ms.map_or(begin, |at| {
             at.saturating_add((self.length_ms() / RETRY_PART).max(1000))
         });
@@ -152,21 +160,37 @@ mod tests {
     #[test]
     fn renews_from_two_thirds_of_the_life_then_hourly_and_late_at_the_other_door() {
         let begin = LIFE.not_after_ms / 3 * 2;
-        assert_eq!(LIFE.plan(0, None, at(begin - 1)), Plan::Wait(begin));
-        assert_eq!(LIFE.plan(0, None, at(begin)), Plan::Renew(Door::Usual));
+        assert_eq!(LIFE.plan(0, None, None, at(begin - 1)), Plan::Wait(begin));
+        assert_eq!(LIFE.plan(0, None, None, at(begin)), Plan::Renew(Door::Usual));
         assert_eq!(
-            LIFE.plan(0, Some(begin), at(begin + 1)),
+            LIFE.plan(0, Some(begin), None, at(begin + 1)),
             Plan::Wait(begin + 3_600_000)
         );
         assert_eq!(
-            LIFE.plan(0, Some(begin), at(14 * DAY + 1)),
+            LIFE.plan(0, Some(begin), None, at(14 * DAY + 1)),
             Plan::Renew(Door::Late)
         );
     }
 
     #[test]
+    fn a_policy_that_wants_younger_certificates_is_followed_and_one_that_wants_older_is_not() {
+        let hours = |hours| Some(Duration::from_hours(hours));
+        let begin = |dice, oldest| match LIFE.plan(dice, None, oldest, at(0)) {
+            Plan::Wait(until) => until,
+            Plan::Renew(_) => panic!("not yet"),
+        };
+        assert_eq!(begin(0, hours(48)), 2 * DAY);
+        let late = begin(999, hours(48));
+        assert!(
+            (2 * DAY - DAY / 10..=2 * DAY).contains(&late),
+            "none is older: {late}"
+        );
+        assert_eq!(begin(0, hours(336)), begin(0, None));
+    }
+
+    #[test]
     fn a_fleet_does_not_renew_in_one_moment() {
-        let begin = |dice| match LIFE.plan(dice, None, at(0)) {
+        let begin = |dice| match LIFE.plan(dice, None, None, at(0)) {
             Plan::Wait(until) => until,
             Plan::Renew(_) => panic!("too early"),
         };
@@ -180,6 +204,6 @@ mod tests {
             not_before_ms: i64::MIN,
             not_after_ms: i64::MAX,
         };
-        let _ = odd.plan(u64::MAX, Some(i64::MAX), at(i64::MAX));
+        let _ = odd.plan(u64::MAX, Some(i64::MAX), Some(Duration::MAX), at(i64::MAX));
     }
 }

@@ -195,6 +195,20 @@ impl Interlock {
         }
     }
 
+    /// Devices are watched so from now on; those that are not known are left out.
+    pub fn watch(
+        &mut self,
+        watched: impl IntoIterator<Item = (SensorId, Watching)>,
+        now: Uptime,
+    ) -> Option<Effect> {
+        for (id, watching) in watched {
+            if let Some(source) = self.sources.get_mut(&id) {
+                source.watching = watching;
+            }
+        }
+        self.look(now)
+    }
+
     /// What a device was found to be doing. `asked` is when the question went out, or when the device said it by
     /// itself: what counts is what was true then at the earliest. One that is not known says nothing.
     pub fn say(&mut self, sensor: &SensorId, activity: Activity, asked: Uptime, now: Uptime) -> Vec<Effect> {

@@ -35,6 +35,7 @@ use homeward_agent::vault::{self, Vault, VaultError};
 use homeward_agent::{log, policy, posture, run, sense, status};
 use homeward_devices::profile::Profile;
 use homeward_protocol::claim::{Endpoint, MAX_CLAIM, Pin};
+use homeward_protocol::grade::Grade;
 use homeward_protocol::id::SensorId;
 use homeward_protocol::policy::check::check;
 use homeward_protocol::posture::ShortText;
@@ -405,7 +406,12 @@ fn device(which: &Which) -> Result<Option<Sensor>, Failure> {
 async fn ask_sensor(cli: &Cli, sensor: &Sensor, data: &Path, clock: &Arc<Clock>) -> Result<(), Failure> {
     let master = load::master(&sensor.way, sensor.profile.time_limit, data, clock)?;
     let outcome = sense::poll::once(sensor, master).await;
-    let readings = outcome.readings(sensor, Identity::AsExpected, Gateway::Unjudged, clock.now());
+    let readings = outcome.readings(
+        sensor,
+        Identity::AsExpected,
+        (Gateway::Unjudged, Some(Grade::Unverified)),
+        clock.now(),
+    );
     if cli.json || !readings.is_empty() {
         print(
             cli,

@@ -32,17 +32,19 @@ use homeward_protocol::time::{Timestamp, Uptime};
 use serde::{Deserialize, Serialize};
 
 use ask::{Answer, Request};
+use radio::Radio;
 use rules::{Needs, Target};
 use standing::{Observed, Part, find};
 use tighten::tightened;
 
 pub mod apply;
 pub mod ask;
+pub mod habits;
 pub mod helper;
 pub mod keep;
 pub mod look;
 pub mod nftables;
-pub mod overlay;
+pub mod radio;
 pub mod rules;
 pub mod show;
 pub mod sshd;
@@ -54,6 +56,8 @@ pub mod tighten;
 
 /// How often it is looked whether what was set still stands. A change by hand is found within a minute.
 pub const LOOK: Duration = Duration::from_secs(30);
+/// After the radio was switched for a rule that is new.
+const SOON: Duration = Duration::from_secs(2);
 /// After a part could not be set.
 const AGAIN: Duration = Duration::from_mins(1);
 /// After rules were set and could not be kept for the next start of the box.
@@ -88,6 +92,9 @@ pub struct Saved {
     pub returned: Option<(Returned, u8)>,
     /// Something was set on this box once: it is to be kept in order, or taken away.
     pub touched: bool,
+    /// This box switched its Bluetooth radio off, for a policy.
+    #[serde(default)]
+    pub radio_off: bool,
     /// What was kept could not be read, or is not believed any more, and no policy was confirmed since.
     #[serde(default)]
     pub unreadable: bool,
@@ -143,6 +150,8 @@ pub enum Effect {
     Save(Box<Saved>),
     /// Ask the helper; answer with [`Input::Set`].
     Ask(Step, Request),
+    /// Switch what the Bluetooth stack has; what comes of it is seen at the next look.
+    Radio(Vec<radio::Order>),
     /// Connect anew, so that what is confirmed is a connection under the new rules.
     Reconnect,
     /// See what the box is like; answer with [`Input::Seen`].
@@ -179,6 +188,8 @@ pub struct Me {
     pub roots: Vec<PublicKey>,
     /// Flows that it needs whatever a policy says.
     pub needs: Needs,
+    /// Whether it reads a sensor by Bluetooth.
+    pub reads_bluetooth: bool,
 }
 
 /// The policies of this box.
@@ -196,6 +207,7 @@ pub struct Policies {
     /// What sshd said of itself when its file was set.
     sshd: Option<BTreeMap<String, String>>,
     observed: Observed,
+    radio: Radio,
     since: BTreeMap<PointId, (Standing, Timestamp)>,
     look_at: Uptime,
     set_again_at: Uptime,
@@ -227,6 +239,7 @@ impl Policies {
             table: None,
             sshd: None,
             observed: Observed::default(),
+            radio: Radio::default(),
             since: BTreeMap::new(),
             look_at: now.uptime,
             set_again_at: now.uptime,
@@ -609,6 +622,44 @@ impl Policies {
         self.observed = observed;
         self.looked = true;
         self.look_at = now.uptime.plus(LOOK);
+        self.observed.facts.reads_bluetooth = self.me.reads_bluetooth;
+        let mut effects = self.switch(now);
+        effects.extend(self.put_back(now));
+        effects
+    }
+
+    /// What of the radio is to be switched. That it was switched off is kept before.
+    fn switch(&mut self, now: Moment) -> Vec<Effect> {
+        let Some(adapters) = &self.observed.facts.adapters else {
+            return Vec::new();
+        };
+        let policy = self.effective(now.at).1;
+        let rule = policy.as_ref().and_then(|policy| policy.bluetooth.as_ref());
+        let (reads, off_by_us) = (self.me.reads_bluetooth, self.saved.radio_off);
+        let before = self.radio.clone();
+        let orders = self.radio.look(rule, reads, off_by_us, adapters, now.uptime);
+        if !orders.is_empty() && !self.radio.is_set_as(&before) {
+            self.look_at = now.uptime.plus(SOON);
+        }
+        self.observed.facts.pairs_long = self.radio.pairs_long(now.uptime);
+        let powers = |on| {
+            let powers = |order: &radio::Order| order.switch == radio::Switch::Powered && order.on == on;
+            orders.iter().any(powers)
+        };
+        let off = !powers(true) && (powers(false) || self.saved.radio_off);
+        let mut effects = Vec::new();
+        if off != self.saved.radio_off {
+            self.saved.radio_off = off;
+            effects.push(self.save());
+        }
+        if !orders.is_empty() {
+            effects.push(Effect::Radio(orders));
+        }
+        effects
+    }
+
+    /// The parts that are not as they should be, set anew.
+    fn put_back(&mut self, now: Moment) -> Vec<Effect> {
         // A table of ours that nobody remembers: it was set when the disk was full, or the disk is another one.
         let ours =
             matches!(&self.observed.network, Part::Said(Answer::Network(table)) if !table.points.is_empty());

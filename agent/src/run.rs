@@ -35,6 +35,7 @@ use crate::identity::{LeafError, Life, read_leaf};
 use crate::outbox::keeper::{Keeper, Outbox, Place};
 use crate::outbox::sqlite::{Opened, OutboxError};
 use crate::outbox::{Ledger, intake};
+use crate::policy::habits::Now;
 use crate::posture::collect::Bus;
 use crate::posture::report::Reporter;
 use crate::posture::tell::Teller;
@@ -216,9 +217,10 @@ impl Agent {
         let (certificate_tx, certificate) = watch::channel(certificate(life));
         let (link_tx, link) = watch::channel(LinkStatus::default());
         let (wishes_tx, wishes) = mpsc::channel(WISHES);
+        let habits = policing::Start::habits(policy.as_ref());
         let policing = policing::keep(policy.zip(data.clone()), &outbox, &clock, (&link, &trust), &stop);
         let (asked, asks) = asking();
-        let (ends, answering) = proving::converse(proof, &outbox, (&clock, &link), &stop);
+        let (ends, answering) = proving::converse(proof, &outbox, (&clock, &link, &habits), &stop);
         let ledger = outbox.ledger();
         let session = first_session(&config, &ledger, last_alive, &clock);
         let mut tasks = JoinSet::new();
@@ -263,7 +265,7 @@ impl Agent {
             let follower = follower(&server, trust_tx, data, &clock);
             tasks.spawn(done("anchors", follower.run(asks.follow, stop.clone())));
         }
-        let renewal = renewal(server, key, &trust, data.as_deref(), &clock);
+        let renewal = renewal(server, key, &trust, data.as_deref(), &clock, &habits);
         let renewing = renewing(renewal, held_tx, asks.renew, spare, stop.clone());
         begin(&mut tasks, apart, renewing);
 
@@ -280,7 +282,7 @@ impl Agent {
             let telling = teller.run(asks.facts, asks.software, stop.clone());
             tasks.spawn(done("facts", telling));
             let heard = (&sensors, trust, facts);
-            let reporter = reporter(&data, outbox, &clock, heard, config.posture_interval);
+            let reporter = reporter(&data, outbox, &clock, heard, (config.posture_interval, habits));
             tasks.spawn(done("posture", reporter.run(asks.tell, stop.clone())));
             let writer = Writer {
                 data,
@@ -361,6 +363,7 @@ fn renewal(
     trust: &watch::Receiver<Vec<CertificateDer<'static>>>,
     data: Option<&Path>,
     clock: &Arc<Clock>,
+    habits: &Now,
 ) -> Renewal {
     Renewal {
         server,
@@ -368,6 +371,7 @@ fn renewal(
         trust: trust.clone(),
         folder: data.map(Folder::within),
         clock: Arc::clone(clock),
+        habits: habits.clone(),
         dice: random(),
     }
 }
@@ -456,7 +460,7 @@ fn reporter(
         watch::Receiver<Vec<CertificateDer<'static>>>,
         Option<KeyFacts>,
     ),
-    interval: Duration,
+    (interval, habits): (Duration, Now),
 ) -> Reporter {
     Reporter {
         data: data.to_owned(),
@@ -466,6 +470,7 @@ fn reporter(
         trust,
         key,
         interval,
+        habits,
     }
 }
 
@@ -606,6 +611,10 @@ enum Turn {
 }
 
 /// Runs the agent with one key.
+#[expect(
+    clippy::too_many_lines,
+    reason = "what a running agent is made of is joined in one place"
+)]
 async fn turn(
     ground: &Ground<'_>,
     known: Known,
@@ -614,8 +623,8 @@ async fn turn(
 ) -> Result<Turn, RunError> {
     let (data, clock) = (ground.data, ground.clock);
     let Loaded {
-        mut config,
-        mut sensors,
+        config,
+        sensors,
         guards,
     } = load(data, clock)?;
     let ids: Vec<SensorId> = sensors.iter().map(|sensor| sensor.id.clone()).collect();
@@ -626,7 +635,8 @@ async fn turn(
         outbox,
         status,
     } = voice;
-    let policy = policing::resume(data, &identity, (&mut config, &mut sensors), clock);
+    let policy = policing::resume(data, &identity, (&config, &sensors, &guards), clock);
+    let habits = policy.habits.subscribe();
     let before = file::read(data).ok();
     let last_alive = before.as_ref().map(|status| status.as_of);
     let before = before.map(|status| status.sensors).unwrap_or_default();
@@ -669,7 +679,7 @@ async fn turn(
     };
     let heard = sensors_tx.subscribe();
     let mut agent = Agent::start(parts, stop.clone())?;
-    agent.serve(wards.tasks(records_tx, sensors_tx, &judged, (update.quiet, wishes), &stop));
+    agent.serve(wards.tasks(records_tx, sensors_tx, (&judged, &habits), (update.quiet, wishes), &stop));
     // A spare key speaks for readings and alarms alone: what is under way waits for the other key.
     if !is_spare {
         let ends = updating::Ends {

@@ -24,18 +24,20 @@ use std::time::Duration;
 use homeward_devices::modbus::{self, Decoded};
 use homeward_protocol::alarm::{Alarm, Condition};
 use homeward_protocol::envelope::Item;
+use homeward_protocol::grade::Grade;
 use homeward_protocol::id::SensorId;
 use homeward_protocol::posture::{SensorHeard, ShortText};
 use homeward_protocol::reading::{Details, Quality, Reading};
 use homeward_protocol::time::{Timestamp, Uptime};
 
-pub use config::{Address, Sensor, SensorConfig, SensorFault, SensorTls, TlsFiles, Way, lines};
+pub use config::{Address, Pace, Sensor, SensorConfig, SensorFault, SensorTls, TlsFiles, Way, lines};
 pub use identified::Said;
 pub use show::{describe, shown, values};
 pub use sign::Sign;
 
 use crate::care::{self, Association, Circumstances, Gateway, Identity, Judged, Proof};
 use crate::outbox::Progress;
+use crate::policy::habits::Habits;
 use identified::Identified;
 
 /// The longest pause between two tries of a sensor that does not answer, unless its own interval is longer:
@@ -56,7 +58,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// The values as readings of `sensor`, taken `now` by a box that is judged so.
+    /// The values as readings of `sensor`, taken `now` by a box that is judged so and whose policy wants this least grade.
     ///
     /// `looks`: what is known of who it says it is. When that is not as expected, or a register that should be
     /// constant is not, all values of the poll are doubtful.
@@ -64,7 +66,7 @@ impl Outcome {
         &self,
         sensor: &Sensor,
         looks: Identity,
-        gateway: Gateway,
+        (gateway, least): (Gateway, Option<Grade>),
         now: Timestamp,
     ) -> Vec<Reading> {
         let expected = self.answers.iter().all(|a| a.unexpected.is_empty());
@@ -76,6 +78,7 @@ impl Outcome {
             standing: sensor.profile.standing,
             gateway,
             clock: now.trust,
+            least,
         });
         let samples = self.answers.iter().flat_map(|a| &a.samples);
         samples
@@ -139,6 +142,10 @@ enum Told {
 
 struct Watched {
     sensor: Sensor,
+    /// Its pace by the box's own configuration.
+    own: Pace,
+    /// The least grade that the policy wants of it; none where the policy knows no such sensor.
+    least: Option<Grade>,
     questions: Vec<modbus::Request>,
     identified: Identified,
     due: Uptime,
@@ -166,6 +173,8 @@ impl Line {
         let watch = |sensor: Sensor| Watched {
             questions: modbus::requests(&sensor.profile),
             identified: Identified::new(&sensor, up),
+            own: sensor.pace(),
+            least: Some(Grade::Unverified),
             sensor,
             due: up,
             failures: 0,
@@ -194,6 +203,13 @@ impl Line {
     /// How this box is judged from now on.
     pub const fn judge(&mut self, judged: Judged) {
         self.judged = judged;
+    }
+
+    /// Follows other habits from now on.
+    pub fn follow(&mut self, habits: &Habits, up: Uptime) {
+        for watched in &mut self.watched {
+            watched.follow(habits, up);
+        }
     }
 
     /// The sensors on it.
@@ -276,7 +292,7 @@ impl Line {
                 .readings(
                     &watched.sensor,
                     watched.identified.looks(),
-                    self.judged.at(now),
+                    (self.judged.at(now), watched.least),
                     now,
                 )
                 .into_iter()
@@ -316,6 +332,16 @@ impl Line {
 }
 
 impl Watched {
+    fn follow(&mut self, habits: &Habits, up: Uptime) {
+        self.least = habits.least_grade(&self.sensor);
+        let pace = habits.pace(&self.sensor.id, self.own);
+        if pace.interval != self.sensor.interval {
+            // Whoever waits already waits no longer than the new interval.
+            self.due = self.due.min(up.plus(pace.interval));
+        }
+        self.sensor.keep_pace(pace);
+    }
+
     fn take(&mut self, outcome: &Outcome, now: Timestamp, up: Uptime) {
         if outcome.answers.is_empty() {
             self.identified.silent(up);

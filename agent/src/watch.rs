@@ -111,6 +111,8 @@ pub fn listed(sensors: &[Sensor], associations: &Associations) -> Vec<Listed> {
 pub enum Event {
     /// A value was taken.
     Reading(Reading),
+    /// The policy lets the sensors be silent for so long.
+    Silent(BTreeMap<SensorId, Duration>),
     /// A scan window ended.
     Scan(Scan),
     /// A BLE sensor connected, and its link was encrypted with this bond; none when it was not encrypted.
@@ -272,6 +274,8 @@ enum Touched {
 pub struct Watch {
     board: Board,
     sensors: BTreeMap<SensorId, One>,
+    /// How long sensors may be silent, where not by their profiles.
+    allowed: BTreeMap<SensorId, Duration>,
     scanner: scanner::Scanner,
     nearby: nearby::Nearby,
     reported: WatchReport,
@@ -292,6 +296,7 @@ impl Watch {
         };
         let mut watch = Watch {
             sensors: listed.into_iter().map(one).collect(),
+            allowed: BTreeMap::new(),
             board: Board::inherit(saved.findings, up),
             scanner: scanner::Scanner::new(saved.radio),
             nearby: nearby::Nearby::default(),
@@ -381,6 +386,7 @@ impl Watch {
                 self.with(&sensor, |one| one.session.see(session, now, up));
             }
             Event::WriteRefused { sensor, said } => self.with(&sensor, |one| one.write.see(said, now, up)),
+            Event::Silent(allowed) => self.allow(allowed),
             Event::Listed(listed) => {
                 self.list(listed, up);
                 return Touched::Facts;
@@ -416,6 +422,14 @@ impl Watch {
         lasting
     }
 
+    fn allow(&mut self, allowed: BTreeMap<SensorId, Duration>) {
+        self.allowed = allowed;
+        for (id, one) in &mut self.sensors {
+            let own = one.listed.silent_after;
+            one.silence.allow(self.allowed.get(id).copied().unwrap_or(own));
+        }
+    }
+
     fn list(&mut self, listed: Vec<Listed>, up: Uptime) {
         let mut old = std::mem::take(&mut self.sensors);
         for listed in listed {
@@ -429,6 +443,8 @@ impl Watch {
             };
             self.sensors.insert(one.listed.sensor.clone(), one);
         }
+        let allowed = std::mem::take(&mut self.allowed);
+        self.allow(allowed);
         self.forget_strangers();
     }
 

@@ -97,9 +97,8 @@ fn start_with(dir: &Path, outbox: Outbox, helper: &str) -> Running {
     let text = "[server]\nretry_min_ms = 20\nretry_max_ms = 200\n";
     let mut config = Config::parse(text).expect("a configuration");
     config.policy_helper = (!helper.is_empty()).then(|| helper.into());
-    let sensors = &mut Vec::new();
     let policy =
-        (!helper.is_empty()).then(|| policing::resume(dir, &identity, (&mut config, sensors), &clock()));
+        (!helper.is_empty()).then(|| policing::resume(dir, &identity, (&config, &[], &[]), &clock()));
     config.limits.ack = Duration::from_secs(2);
     let (records, inbox) = mpsc::channel(64);
     let (_, sensors) = watch::channel(Vec::new());

@@ -18,6 +18,7 @@ pub mod keep;
 pub mod keys;
 pub mod policy;
 pub mod readings;
+pub mod reference;
 pub mod release;
 pub mod update;
 pub mod verify;
@@ -126,7 +127,7 @@ fn away(command: &Command, clock: &Clock) -> Option<Result<Said, AdminError>> {
     match command {
         Command::Reading(ReadingCommand::Verify(asked)) => Some(verify::verify(asked)),
         Command::Evidence(asked) => Some(evidence::run(asked)),
-        Command::Reference(ReferenceCommand::Make(asked)) => Some(attest::make(asked)),
+        Command::Reference(ReferenceCommand::Make(asked)) => Some(evidence::make(asked)),
         Command::Reference(ReferenceCommand::Show { file, signer }) => Some(evidence::show(file, signer)),
         Command::Release(command) => Some(release::run(command, clock)),
         Command::Policy(asked) => policy::papers::run(asked, clock.now()),
@@ -145,7 +146,7 @@ pub async fn run(cli: &Cli, clock: &Clock) -> Result<Said, AdminError> {
         Command::Evidence(command) => evidence::run(command),
         Command::Posture(command) => facts::run(&open(&place)?.1, command, clock).await,
         Command::Release(command) => release::run(command, clock),
-        Command::Reference(command) => attest::reference(&open(&place)?.1, command, clock).await,
+        Command::Reference(command) => reference::run(&open(&place)?.1, command, clock).await,
         Command::Reading(ReadingCommand::List(asked)) => readings::list(&place, asked).await,
         Command::Reading(ReadingCommand::Export(asked)) => readings::export(&place, asked, clock).await,
         Command::Reading(ReadingCommand::Verify(asked)) => verify::verify(asked),

@@ -10,7 +10,8 @@ pub mod update;
 use std::path::PathBuf;
 
 pub use attest::{
-    AttestAccept, AttestCommand, EvidenceCommand, EvidenceVerify, ReferenceCommand, ReferenceMake,
+    AttestAccept, AttestCommand, EvidenceCommand, EvidenceVerify, ReferenceCommand, ReferenceImport,
+    ReferenceMake,
 };
 pub use ca::{CaCommand, RootKey, RotateCommand};
 use clap::{Args, Parser, Subcommand, ValueEnum};

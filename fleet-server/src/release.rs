@@ -8,6 +8,7 @@
 //! the signatures, because they are over other bytes.
 
 pub mod folder;
+pub mod reference;
 pub mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -145,6 +146,12 @@ pub fn put(
     }
     object(draft, "targets")?.insert(path.to_owned(), one);
     Ok(())
+}
+
+/// The SHA-256 of a drafted target, hex.
+pub fn sha256_of(draft: &Value, path: &str) -> Option<String> {
+    let hash = draft.get("targets")?.get(path)?.get("hashes")?.get("sha256")?;
+    hash.as_str().map(str::to_owned)
 }
 
 /// Takes one out; says whether it was there.
@@ -287,10 +294,22 @@ pub fn check(files: &Files, now: Timestamp) -> Result<Client, ReleaseError> {
     let first = files
         .get("1.root.json")
         .ok_or_else(|| asked("there is no first root"))?;
-    let mut kept: Files = BTreeMap::new();
-    let mut root = first.clone();
+    let kept = Files::from([(Role::Root.kept_as(), first.clone())]);
+    let fetch = |file: &str, _| files.get(file).cloned().map_or(Answer::Absent, Answer::Fetched);
+    refresh(kept, fetch, now).map(|(client, _)| client)
+}
+
+/// Refreshes what is `kept` from wherever `fetch` fetches (a file by its name, at most so many bytes); gives what is
+/// believed then, and what is to be kept of it. Without a root nothing is believed.
+pub fn refresh(
+    mut kept: Files,
+    mut fetch: impl FnMut(&str, u64) -> Answer,
+    now: Timestamp,
+) -> Result<(Client, Files), ReleaseError> {
     loop {
-        let (mut client, mut step) = Client::begin(&root, now)?;
+        let root = kept.get(&Role::Root.kept_as());
+        let root = root.ok_or_else(|| asked("there is no first root"))?;
+        let (mut client, mut step) = Client::begin(root, now)?;
         let ended = loop {
             if let Some(save) = step.save {
                 kept.insert(save.name, save.bytes);
@@ -298,7 +317,7 @@ pub fn check(files: &Files, now: Timestamp) -> Result<Client, ReleaseError> {
             let answer = match step.ask {
                 Ask::Nothing => break Ok(()),
                 Ask::Load { name, .. } => Answer::Loaded(kept.get(&name).cloned()),
-                Ask::Fetch { file, .. } => files.get(&file).cloned().map_or(Answer::Absent, Answer::Fetched),
+                Ask::Fetch { file, max } => fetch(&file, max),
             };
             match client.handle(answer) {
                 Ok(next) => step = next,
@@ -306,9 +325,9 @@ pub fn check(files: &Files, now: Timestamp) -> Result<Client, ReleaseError> {
             }
         };
         match ended {
-            Ok(()) => return Ok(client),
-            // Many roots take several refreshes.
-            Err(TufError::TooManyRoots) => root = kept.get("root.json").cloned().unwrap_or_default(),
+            Ok(()) => return Ok((client, kept)),
+            // Many roots take several refreshes; each begins with the newest that was kept.
+            Err(TufError::TooManyRoots) => {}
             Err(error) => return Err(error.into()),
         }
     }

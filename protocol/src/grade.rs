@@ -51,11 +51,13 @@ pub enum Reason {
     GatewayUnproven,
     /// The gateway's TPM did not answer: it spoke with its spare key, which can be copied off its disk.
     SpareKey,
+    /// The policy of the gateway names no such sensor, or wants to be surer of it than the other reasons leave.
+    BelowPolicy,
 }
 
 impl Reason {
     /// All of them, in their order.
-    pub const ALL: [Reason; 14] = [
+    pub const ALL: [Reason; 15] = [
         Reason::NoIdentity,
         Reason::UnauthenticatedBond,
         Reason::LegacyBond,
@@ -70,6 +72,7 @@ impl Reason {
         Reason::ClockUntrusted,
         Reason::GatewayUnproven,
         Reason::SpareKey,
+        Reason::BelowPolicy,
     ];
 
     /// The highest grade that a reading can have in spite of it. Gateway, server and verifier hold to the same table.
@@ -88,7 +91,8 @@ impl Reason {
             | Reason::OtherDevice
             | Reason::ShapeOnly
             | Reason::GatewayDoubted
-            | Reason::SpareKey => Grade::Unverified,
+            | Reason::SpareKey
+            | Reason::BelowPolicy => Grade::Unverified,
         }
     }
 }

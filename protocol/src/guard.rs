@@ -22,17 +22,20 @@ pub enum Why {
     NotWritable,
     /// The question makes no sense.
     Malformed,
+    /// The rules of the box allow it, and its policy does not.
+    Policy,
 }
 
 impl Why {
     /// All of them.
-    pub const ALL: [Why; 6] = [
+    pub const ALL: [Why; 7] = [
         Why::UnknownPeer,
         Why::UnknownRole,
         Why::Function,
         Why::Address,
         Why::NotWritable,
         Why::Malformed,
+        Why::Policy,
     ];
 
     /// One clause in plain words.
@@ -44,6 +47,7 @@ impl Why {
             Why::Address => "this address is not allowed for it",
             Why::NotWritable => "the device's profile has nothing there that may be written",
             Why::Malformed => "the question makes no sense",
+            Why::Policy => "the policy of the box does not allow it",
         }
     }
 }

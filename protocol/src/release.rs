@@ -28,6 +28,16 @@ pub mod lifetime {
 
 /// Where the director's public key lies among the targets: PEM, P-256. The offline keys say who directs.
 pub const DIRECTOR_KEY: &str = "homeward/director.pub";
+/// Where the public key lies whose signature reference values bear: PEM, P-256. The offline keys say who measures.
+pub const REFERENCE_KEY: &str = "homeward/reference.pub";
+/// The folder of reference values among the targets: of each release that evidence is held against, one file.
+pub const REFERENCE_FOLDER: &str = "homeward/reference/";
+
+/// Where the reference values of the release of this name lie among the targets.
+pub fn reference_path(name: &str) -> String {
+    format!("{REFERENCE_FOLDER}{name}.rim")
+}
+
 /// Most hardware names of one target.
 const MAX_HW: usize = 16;
 

@@ -669,6 +669,7 @@ fn items() -> Vec<(&'static str, Item)> {
             }),
         ),
         ("item-1-reading-spare-key.cbor", because(Reason::SpareKey)),
+        ("item-1-reading-below-policy.cbor", because(Reason::BelowPolicy)),
         (
             "item-1-alarm-tpm-silent.cbor",
             Item::Alarm(Alarm {

@@ -9,13 +9,14 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use homeward_agent::policy::ask::{Answer, Request};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::programs::{Finished, binary, finish};
 use crate::shared;
@@ -86,6 +87,20 @@ impl Netns {
     /// Where the helper with rights keeps the rules for the box's next start.
     pub fn kept(&self) -> PathBuf {
         self.folder.path().join("network.json")
+    }
+
+    /// Moves this thread, and all that it starts from now on, to a place.
+    ///
+    /// # Panics
+    /// When the kernel does not let it.
+    pub fn enter(&self, place: Place) {
+        let file = std::fs::File::open(format!("/run/netns/{}", self.of(place))).expect("a namespace");
+        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).expect("root may");
+    }
+
+    /// The words before a program that start it in a place.
+    pub fn prefix(&self, place: Place) -> String {
+        format!("{} netns exec {}", self.ip.display(), self.of(place))
     }
 
     fn of(&self, place: Place) -> String {

@@ -843,6 +843,21 @@ fn sshd_is_set_read_back_and_a_setting_that_it_refuses_leaves_the_file_before() 
     }
     let none_left = ask_here(&Request::SetSshd(None), &args);
     assert!(matches!(none_left, Answer::Sshd(_)) && !file.exists());
+}
+
+#[test]
+fn an_sshd_that_ends_instead_of_reading_its_files_leaves_those_before_and_a_box_without_one_says_so() {
+    let Some(_) = shared::debian("sshd", "openssh-server") else {
+        return;
+    };
+    if !rustix::process::geteuid().is_root() {
+        return shared::missing("root", "sshd -T reads its host keys as root");
+    }
+    let _there = fs::create_dir_all("/run/sshd");
+    let folder = tempfile::tempdir().expect("a folder");
+    let args = sshd_of(folder.path(), "PasswordAuthentication yes");
+    let file = folder.path().join("sshd_config.d/00-homeward.conf");
+    let rule = sshd_rule();
     // An sshd that is not told of its new file has not got it.
     let pid = folder.path().join("pid");
     fs::write(&pid, "0x").expect("written");
@@ -852,9 +867,24 @@ fn sshd_is_set_read_back_and_a_setting_that_it_refuses_leaves_the_file_before() 
     ]
     .concat();
     assert!(matches!(
-        ask_here(&Request::SetSshd(Some(open.clone())), &told),
+        ask_here(&Request::SetSshd(Some(rule.clone())), &told),
         Answer::Sshd(_)
     ));
+    let before = fs::read_to_string(&file).ok();
+    // One that ends instead of reading its files again: what was there before stands again.
+    let mut ends = Running(Command::new("sleep").arg("600").spawn().expect("it starts"));
+    fs::write(&pid, ends.0.id().to_string()).expect("written");
+    let closed = Sshd {
+        max_auth_tries: Some(1),
+        ..rule.clone()
+    };
+    let answer = ask_here(&Request::SetSshd(Some(closed)), &told);
+    assert!(
+        matches!(&answer, Answer::Failed(why) if why.contains("it ended when it was told")),
+        "{answer:?}"
+    );
+    assert_eq!(fs::read_to_string(&file).ok(), before);
+    assert!(ends.0.try_wait().expect("ours").is_some());
     let none: Vec<String> = [&args[..], &["--sshd".into(), "/nonexistent".into()]].concat();
     let answer = ask_here(&Request::SetSshd(Some(rule)), &none);
     assert!(

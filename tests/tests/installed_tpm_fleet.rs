@@ -7,6 +7,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use homeward_protocol::claim::Claim;
 use homeward_tests::homes::{Home, Plan};
 use homeward_tests::programs::agent::Agent;
 use homeward_tests::programs::fleet::Fleet;
-use homeward_tests::programs::wait_for;
+use homeward_tests::programs::{finish, wait_for};
 use homeward_tests::proxy::Link;
 use homeward_tests::swtpm::{self, Chip, Maker, Vouched};
 use homeward_tests::tally::number;
@@ -182,6 +183,7 @@ async fn renews(dir: &Path, chip: &Chip) {
         folder: Some(folder.clone()),
         clock: Arc::new(Clock::with_floor(folder.floor())),
         dice: 0,
+        habits: watch::channel(Arc::default()).1,
     };
     let (held, mut told) = watch::channel(Held { chain: before, life });
     let (ask, asked) = watch::channel(0);
@@ -389,6 +391,81 @@ async fn a_dead_tpm_does_not_silence_a_patient() {
     stage.fleet.run(&["gateway", "show", &id]).ok();
 }
 
+/// Somebody guessed passwords until the TPM shut itself: what the box needs of it is not behind a password.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_locked_out_tpm_silences_nobody_and_lets_its_box_in() {
+    let Some(stage) = Stage::new() else { return };
+    let chip = stage.chip("chip", Vouched::Yes);
+    let plan = Plan {
+        placement: "mill-road-12",
+        team: "north",
+        profile: "comet-tx5xx",
+        interval_ms: 200,
+        seed: 7,
+    };
+    let tpm = surroundings(&chip.address());
+    let mut home = Home::settle_in(&stage.fleet, stage.folder.path(), plan, &tpm).await;
+    lock_out(&chip, stage.folder.path());
+
+    // 1. The enrolled box goes on with the key in it, and proves itself.
+    home.run();
+    let database = stage.fleet.dir().join("fleet.db");
+    wait_for("readings by the key in the TPM", LIMIT, || {
+        (graded(&database, "associated") >= 10).then_some(())
+    });
+    stands(&stage, &home, "trusted");
+    let place = home.agent.status()["key"]["place"].clone();
+    assert_eq!(place, "tpm", "its own key, not the spare one");
+    home.agent.stop();
+    assert_eq!(graded(&database, "unverified"), 0);
+
+    // 2. A box that comes in meanwhile proves as much as any.
+    let agent = stage.agent("another", &chip.address());
+    let claim = stage.claim(&[]);
+    agent.enrol(&claim.to_string(), LIMIT).ok();
+    assert_eq!(stage.tier(&claim), "tpm-chip");
+    assert!(is_locked_out(&chip, stage.folder.path()), "all the while");
+}
+
+/// One wrong password, where one is allowed.
+fn lock_out(chip: &Chip, folder: &Path) {
+    let setup = [
+        "--setup-parameters",
+        "--max-tries=1",
+        "--recovery-time=10000",
+        "--lockout-recovery-time=10000",
+    ];
+    chip.tool(folder, "tpm2_dictionarylockout", &setup);
+    chip.tool(
+        folder,
+        "tpm2_createprimary",
+        &["-Q", "-C", "o", "-p", "secret", "-c", "guessed.ctx"],
+    );
+    chip.tool(folder, "tpm2_flushcontext", &["-t"]);
+    let mut guess = Command::new("tpm2_create");
+    guess.args([
+        "-Q",
+        "-C",
+        "guessed.ctx",
+        "-P",
+        "wrong",
+        "-u",
+        "k.pub",
+        "-r",
+        "k.priv",
+    ]);
+    guess.current_dir(folder).env("TPM2TOOLS_TCTI", chip.tcti());
+    finish(&mut guess, b"", LIMIT).failed();
+    chip.tool(folder, "tpm2_flushcontext", &["-t"]);
+    assert!(is_locked_out(chip, folder));
+}
+
+fn is_locked_out(chip: &Chip, folder: &Path) -> bool {
+    let said = chip.tool(folder, "tpm2_getcap", &["properties-variable"]);
+    let line = said.lines().find(|line| line.contains("inLockout"));
+    line.is_some_and(|line| line.trim_end().ends_with('1'))
+}
+
 /// Whoever copied the spare key gets no other certificate with it, at either door.
 #[test]
 fn a_stolen_spare_key_enrols_nothing_and_renews_nothing() {
@@ -413,6 +490,7 @@ fn a_stolen_spare_key_enrols_nothing_and_renews_nothing() {
         folder: None,
         clock: Arc::new(Clock::with_floor(folder.floor())),
         dice: 0,
+        habits: watch::channel(Arc::default()).1,
     };
     let held = Held {
         chain: spare.chain,

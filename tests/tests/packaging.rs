@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use homeward_agent::policy::standing::does::Does;
 use homeward_fleet::config::Config;
+use homeward_protocol::policy::points::Rule;
 use homeward_tests::programs::finish;
 use homeward_tests::shared;
 
@@ -268,6 +270,24 @@ fn only_the_helper_looks_where_root_looks_and_the_agent_gets_none_of_its_rights(
     ] {
         assert!(package.contains(file), "the package lacks {file}");
     }
+}
+
+#[test]
+fn the_table_of_what_a_box_does_of_each_rule_is_what_the_agent_does() {
+    let text = read(&shared::workspace().join("ARCHITECTURE.md"));
+    let rows = text.lines().filter_map(|line| {
+        let mut cells = line.strip_prefix("| ")?.split(" | ");
+        let rule = Rule::ALL
+            .iter()
+            .find(|rule| rule.name() == cells.clone().next().unwrap_or_default())?;
+        cells.next();
+        Some((rule.name(), cells.next().unwrap_or_default().to_owned()))
+    });
+    let is: Vec<_> = Rule::ALL
+        .iter()
+        .map(|rule| (rule.name(), Does::of(*rule).name().to_owned()))
+        .collect();
+    assert_eq!(rows.collect::<Vec<_>>(), is);
 }
 
 /// The example with its keys switched on: `#key = value` is a key, `# words` are words.

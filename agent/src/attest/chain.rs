@@ -69,6 +69,8 @@ enum State {
 pub struct Chain {
     kept: Kept,
     state: State,
+    /// The longest pause that the policy allows, seconds.
+    most_s: Option<u32>,
 }
 
 impl Chain {
@@ -85,7 +87,11 @@ impl Chain {
                 occasion: Occasion::Away,
             }
         };
-        Chain { kept, state }
+        Chain {
+            kept,
+            state,
+            most_s: None,
+        }
     }
 
     /// What is kept.
@@ -130,7 +136,16 @@ impl Chain {
     /// The pause after the next link, seconds.
     fn pause_s(&self) -> u32 {
         let halvings = u32::try_from(self.kept.made / DENSE).unwrap_or(u32::MAX).min(8);
-        HOUR_S.saturating_mul(1 << halvings).min(LONGEST_S)
+        let own = HOUR_S.saturating_mul(1 << halvings).min(LONGEST_S);
+        self.most_s.map_or(own, |most| most.min(own))
+    }
+
+    /// From now on no pause is longer than this, also not the one that runs.
+    pub fn at_least_every(&mut self, most: Option<Duration>, up: Uptime) {
+        self.most_s = most.map(|most| u32::try_from(most.as_secs()).unwrap_or(u32::MAX));
+        if let (Some(most), State::Away { next, .. }) = (most, &mut self.state) {
+            *next = (*next).min(up.plus(most));
+        }
     }
 
     /// The next link.
@@ -235,6 +250,20 @@ mod tests {
         let last = make(&mut chain, Occasion::Back, up(7000));
         assert_eq!((last.seq, chain.kept().made, chain.deadline()), (3, 0, None));
         assert_eq!(chain.kept().end().map(|end| end.seq), Some(3));
+    }
+
+    #[test]
+    fn a_policy_shortens_the_pause_that_runs_and_those_after_it_and_lengthens_none() {
+        let mut chain = Chain::resume(Kept::begin(Nonce([1; 32])), up(0));
+        let first = make(&mut chain, Occasion::Away, up(600));
+        assert_eq!(first.next_s, 3600);
+        chain.at_least_every(Some(Duration::from_mins(10)), up(1000));
+        assert_eq!(chain.deadline(), Some(up(1600)));
+        assert_eq!(make(&mut chain, Occasion::Due, up(1600)).next_s, 600);
+        assert_eq!(chain.deadline(), Some(up(2200)));
+        chain.at_least_every(Some(Duration::from_hours(24)), up(2000));
+        assert_eq!(chain.deadline(), Some(up(2200)), "what was promised");
+        assert_eq!(make(&mut chain, Occasion::Due, up(2200)).next_s, 3600);
     }
 
     #[test]

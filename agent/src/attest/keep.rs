@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::outbox::Progress;
 use crate::outbox::keeper::Outbox;
 use crate::outbox::sqlite::OutboxError;
+use crate::policy::habits::Now;
 use crate::status::LinkStatus;
 
 /// Under which name the outbox keeps where the chain stands.
@@ -53,6 +54,8 @@ pub struct Keeping {
     pub outbox: Outbox,
     /// The clocks.
     pub clock: Arc<Clock>,
+    /// What the policy wants.
+    pub habits: Now,
     /// Whether there is a connection.
     pub link: watch::Receiver<LinkStatus>,
     /// Where the chain ends, for the evidence.
@@ -67,6 +70,7 @@ impl Keeping {
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), OutboxError> {
         let mut chain = Chain::resume(self.kept().await?, self.clock.uptime());
         self.tell(&chain, false);
+        self.habits.mark_changed();
         loop {
             let wait = chain.deadline().map(|at| at.since(self.clock.uptime()));
             let occasion = tokio::select! {
@@ -77,6 +81,11 @@ impl Keeping {
                     }
                     let connected = self.link.borrow_and_update().connected_since.is_some();
                     chain.connected(connected, self.clock.uptime())
+                }
+                Ok(()) = self.habits.changed() => {
+                    let most = self.habits.borrow_and_update().evidence;
+                    chain.at_least_every(most, self.clock.uptime());
+                    None
                 }
                 () = sleep(wait.unwrap_or(Duration::MAX)), if wait.is_some() => chain.due(self.clock.uptime()),
             };
@@ -207,6 +216,7 @@ mod tests {
             clock: Arc::clone(&clock),
             link: seen.clone(),
             end: end.clone(),
+            habits: watch::channel(Arc::default()).1,
         };
         let stop = CancellationToken::new();
         let running = tokio::spawn(keeping().run(stop.clone()));

@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::identity::keys::{DeviceKey, Folder, Server};
 use crate::identity::tls::verified;
 use crate::identity::{Door, Life, Plan, read_leaf};
+use crate::policy::habits::Now;
 
 /// Longest sleep: the wall clock may be put right meanwhile.
 const LONGEST_SLEEP: Duration = Duration::from_mins(10);
@@ -36,6 +37,8 @@ pub struct Renewal {
     pub folder: Option<Folder>,
     /// The clocks.
     pub clock: Arc<Clock>,
+    /// What the policy wants.
+    pub habits: Now,
     /// A random number that spreads a fleet's renewals.
     pub dice: u64,
 }
@@ -52,7 +55,7 @@ pub struct Held {
 impl Renewal {
     /// Renews for ever: by plan, and at each change of `now`. A new certificate goes to `held`.
     pub async fn run(
-        self,
+        mut self,
         held: watch::Sender<Held>,
         mut now: watch::Receiver<u64>,
         stop: CancellationToken,
@@ -73,11 +76,13 @@ impl Renewal {
                 }
             }
             let at = self.clock.now();
-            if let Plan::Wait(until) = current.life.plan(self.dice, last_try, at) {
+            let oldest = self.habits.borrow_and_update().certificate;
+            if let Plan::Wait(until) = current.life.plan(self.dice, last_try, oldest, at) {
                 let wait = Duration::from_millis(u64::try_from(until.saturating_sub(at.ms)).unwrap_or(0));
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = sleep(wait.min(LONGEST_SLEEP)) => continue,
+                    Ok(()) = self.habits.changed() => continue,
                     asked = now.changed() => if asked.is_err() { return },
                 }
             }

@@ -199,6 +199,7 @@ fn rules(guard: &GuardConfig, before: &Sensor, sensors: &[Sensor]) -> Rules {
         before: before.id.clone(),
         peers: guard.peer.clone(),
         secured: guard.tls.is_some(),
+        writes: None,
     }
 }
 

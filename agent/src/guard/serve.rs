@@ -34,6 +34,7 @@ use tracing::{debug, info, warn};
 use crate::clock::Clock;
 use crate::guard::seats::{Seat, room};
 use crate::guard::{Guard, NO_ANSWER, Verdict, Who};
+use crate::policy::habits::Now;
 
 /// How long a handshake may take: small displays compute seconds for one.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -58,6 +59,8 @@ pub struct Post<R> {
     pub guard: Guard,
     /// The clocks.
     pub clock: Arc<Clock>,
+    /// What the policy wants.
+    pub habits: Now,
     /// Where records go.
     pub records: mpsc::Sender<Vec<Item>>,
 }
@@ -67,6 +70,7 @@ struct Desk<R> {
     guard: Mutex<Guard>,
     guest: Guest<R>,
     clock: Arc<Clock>,
+    habits: Now,
     /// Something is to be told.
     news: Notify,
 }
@@ -93,6 +97,7 @@ impl<R: Registers + 'static> Post<R> {
             guard: Mutex::new(self.guard),
             guest: self.guest,
             clock: self.clock,
+            habits: self.habits,
             news: Notify::new(),
         });
         let mut tasks = JoinSet::new();
@@ -188,7 +193,9 @@ impl<R: Registers> Desk<R> {
     async fn ask(&self, who: &Who, unit: u8, question: &Question) -> Vec<u8> {
         let verdict = {
             let (now, up) = (self.clock.now(), self.clock.uptime());
-            self.lock().judge(who, unit, question, now, up)
+            let mut guard = self.lock();
+            guard.allow(self.habits.borrow().writes.as_ref());
+            guard.judge(who, unit, question, now, up)
         };
         let function = question.function();
         let ask = match verdict {

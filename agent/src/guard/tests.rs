@@ -71,6 +71,7 @@ fn rules() -> Rules {
             },
         ],
         secured: false,
+        writes: None,
     }
 }
 
@@ -98,6 +99,56 @@ fn guard() -> Guard {
     let first = guard.take(now(0), up(0));
     assert_eq!(first.len(), 2, "no alarm stands for either device: {first:?}");
     guard
+}
+
+#[test]
+fn the_policy_narrows_what_may_be_written_and_opens_nothing() {
+    let allowed = |sensor: &str, from: Option<&str>, functions: &[u8], first, last| AllowedWrite {
+        sensor: sensor.parse().expect("an id"),
+        from: from.map(|net| net.parse().expect("a network")),
+        functions: functions.to_vec(),
+        first,
+        last,
+    };
+    let mut guard = guard();
+    let judged =
+        |guard: &mut Guard, question: &Question| match guard.judge(&who(20), 1, question, now(1), up(1)) {
+            Verdict::Refuse { why, .. } => Some(why),
+            _ => None,
+        };
+    assert_eq!(judged(&mut guard, &write(11)), None);
+    for (writes, why) in [
+        (vec![], Some(Why::Policy)),
+        (vec![allowed("pump-1", None, &[6], 11, 11)], None),
+        (
+            vec![allowed("pump-1", Some("192.0.2.0/28"), &[6], 11, 11)],
+            Some(Why::Policy),
+        ),
+        (
+            vec![allowed("pump-1", Some("192.0.2.20"), &[6], 0, u16::MAX)],
+            None,
+        ),
+        (vec![allowed("pump-1", None, &[16], 11, 11)], Some(Why::Policy)),
+        (vec![allowed("pump-1", None, &[6], 12, 20)], Some(Why::Policy)),
+        (vec![allowed("pump-2", None, &[6], 0, 20)], Some(Why::Policy)),
+    ] {
+        guard.allow(Some(&writes));
+        assert_eq!(judged(&mut guard, &write(11)), why, "{writes:?}");
+        assert_eq!(judged(&mut guard, &read(0, 1)), None, "a read is no write");
+    }
+    let all = vec![allowed("pump-1", None, &[5, 6, 15, 16], 0, u16::MAX)];
+    guard.allow(Some(&all));
+    assert_eq!(judged(&mut guard, &write(13)), Some(Why::NotWritable));
+    assert_eq!(judged(&mut guard, &write(30)), Some(Why::Address));
+    let items = guard.take(now(2), up(2));
+    let told = |item: &Item| matches!(item, Item::Write(one) if one.outcome == Outcome::Refused(Why::Policy));
+    assert!(items.iter().any(told), "it is told: {items:?}");
+    guard.allow(None);
+    assert_eq!(
+        judged(&mut guard, &write(11)),
+        None,
+        "as the box has it by itself"
+    );
 }
 
 #[test]

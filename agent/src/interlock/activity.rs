@@ -15,6 +15,7 @@ use homeward_protocol::id::SensorId;
 use homeward_protocol::time::Uptime;
 
 use super::{Activity, Watching};
+use crate::policy::habits::Habits;
 use crate::sense::{Sensor, Sign};
 
 /// How long after its last value a Bluetooth sensor counts as put away.
@@ -26,6 +27,8 @@ pub const LISTENS_WITHIN: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 struct Known {
     watching: Watching,
+    /// How often it is asked by the box's own configuration.
+    own: Duration,
     alarms: bool,
     last_value: Option<Uptime>,
 }
@@ -39,10 +42,20 @@ impl Activities {
     pub fn new(sensors: &[Sensor]) -> Activities {
         let known = |sensor: &Sensor| Known {
             watching: watching(sensor),
+            own: sensor.interval,
             alarms: false,
             last_value: None,
         };
         Activities(sensors.iter().map(|s| (s.id.clone(), known(s))).collect())
+    }
+
+    /// Follows other habits from now on: sensors on a wire are asked at another pace.
+    pub fn follow(&mut self, habits: &Habits) {
+        for (id, known) in &mut self.0 {
+            if let Watching::Asked { every, .. } = &mut known.watching {
+                *every = habits.interval(id, known.own);
+            }
+        }
     }
 
     /// How each is watched.
@@ -101,6 +114,7 @@ mod tests {
     fn activities(watching: Watching) -> Activities {
         let known = Known {
             watching,
+            own: Duration::from_secs(10),
             alarms: false,
             last_value: None,
         };

@@ -20,6 +20,7 @@ use super::activity::Activities;
 use super::hold::HoldId;
 use super::{Interlock, Power, Quiet, Wish, file};
 use crate::clock::Clock;
+use crate::policy::habits::Now;
 use crate::sense::Sign;
 
 /// How often the holds and the power are looked at.
@@ -35,6 +36,8 @@ pub struct Follow {
     pub clock: Arc<Clock>,
     /// The sensors.
     pub activities: Activities,
+    /// What the policy wants.
+    pub habits: Now,
     /// What comes from them.
     pub signs: mpsc::Receiver<(SensorId, Sign)>,
     /// How long nothing disturbs after an alarm, and after the start.
@@ -52,6 +55,7 @@ impl Follow {
 
     async fn follow(&mut self, stop: CancellationToken) {
         let mut interlock = Interlock::new(self.activities.watched(), self.quiet, self.clock.uptime());
+        self.habits.mark_changed();
         let mut tick = tokio::time::interval(LOOK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut told: Option<(Quiet, Uptime)> = None;
@@ -62,6 +66,10 @@ impl Follow {
                     Some((sensor, sign)) => self.hear(&mut interlock, &sensor, &sign),
                     None => return,
                 },
+                Ok(()) = self.habits.changed() => {
+                    self.activities.follow(&self.habits.borrow_and_update());
+                    interlock.watch(self.activities.watched(), self.clock.uptime());
+                }
                 Some(wish) = self.wishes.recv() => self.grant(&mut interlock, wish),
                 _ = tick.tick() => self.look(&mut interlock),
             }

@@ -92,6 +92,10 @@ enum Task {
         now: Timestamp,
         reply: Reply<Settled>,
     },
+    Limit {
+        quota: u64,
+        reply: Reply<()>,
+    },
 }
 
 impl Keeper {
@@ -191,6 +195,11 @@ impl Outbox {
             reply,
         })
         .await
+    }
+
+    /// No more bytes than `quota` may wait from now on: what is too much goes when the next records come.
+    pub async fn limit(&self, quota: u64) -> Result<(), OutboxError> {
+        self.ask(|reply| Task::Limit { quota, reply }).await
     }
 
     /// Where it stands, as of the last commit; tells of each change.
@@ -357,6 +366,11 @@ fn take(open: &mut HashMap<u64, Open>, next_id: &mut u64, call: Call) -> Option<
             let answer = outbox.db.settle(&ack, epoch, now);
             outbox.tell();
             let _nobody = reply.send(answer);
+        }
+        Task::Limit { quota, reply } => {
+            outbox.flush();
+            outbox.db.limit(quota);
+            let _nobody = reply.send(Ok(()));
         }
     }
     None

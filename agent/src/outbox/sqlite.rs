@@ -152,6 +152,11 @@ impl Db {
         }
     }
 
+    /// No more bytes may wait from now on.
+    pub const fn limit(&mut self, quota: u64) {
+        self.quota = quota;
+    }
+
     /// An outbox that lives as long as the process: for tests and load generators.
     pub fn in_memory(quota: u64, epoch: Epoch) -> Result<Db, OutboxError> {
         let path = Path::new(":memory:");

@@ -395,3 +395,19 @@ fn an_older_outbox_is_sealed_when_it_is_opened_and_leaves_nothing_in_the_clear()
     assert_eq!(batch.entries.first(), Some(&Entry::Item(Bytes(plain(1)))));
     assert_eq!(db.ledger().items(), 700);
 }
+
+#[test]
+fn a_smaller_limit_holds_from_the_next_record_on_and_what_goes_is_counted() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("outbox.db");
+    let (mut db, _) = Db::open(&path, &vault(), 1 << 20, Epoch(1), NOW).expect("opens");
+    let some: Vec<_> = (0..300).map(|n| (Lane::Routine, body(n))).collect();
+    db.push(&some, NOW).expect("pushes");
+    assert!(db.ledger().bytes() > 12_000);
+    db.limit(12_000);
+    db.push(&[(Lane::Vital, body(300))], NOW).expect("pushes");
+    assert!(db.ledger().bytes() <= 12_000, "{}", db.ledger().bytes());
+    assert!(db.ledger().lost > 0);
+    let vital = db.batch(Lane::Vital, Seq(1), NOW).expect("reads");
+    assert!(vital.is_some(), "the least important went");
+}

@@ -11,9 +11,11 @@ use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use homeward_protocol::policy::rules::Sshd;
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
 
 use super::ask::{Answer, MAX_LINE, Request, Table};
@@ -24,6 +26,10 @@ use crate::program::run;
 
 /// How long one program may take.
 const LIMIT: Duration = Duration::from_secs(10);
+/// An sshd that does not bear its new settings has ended within this.
+const COMES_BACK: Duration = Duration::from_secs(1);
+/// How often it is looked whether it has.
+const PAUSE: Duration = Duration::from_millis(20);
 /// Our file in the folder of drop-ins.
 const FILE: &str = "00-homeward.conf";
 
@@ -244,16 +250,18 @@ impl Places {
         }
     }
 
-    /// A running sshd reads its files again; one that is started later reads them then.
+    /// A running sshd reads its files again, and must live on; one that is started later reads them then.
     fn reload(&self) -> io::Result<()> {
         let pid = fs::read_to_string(&self.sshd_pid).ok();
         let pid = pid
             .and_then(|text| text.trim().parse().ok())
-            .and_then(rustix::process::Pid::from_raw);
-        match pid.map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::HUP)) {
+            .and_then(Pid::from_raw);
+        let Some(pid) = pid else { return Ok(()) };
+        match kill_process(pid, Signal::HUP) {
+            Ok(()) => lives(pid),
             // The file may outlive the process that it names.
-            None | Some(Ok(()) | Err(rustix::io::Errno::SRCH)) => Ok(()),
-            Some(Err(error)) => Err(error.into()),
+            Err(Errno::SRCH) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -264,6 +272,26 @@ impl Places {
             Err(Answer::NotHere(format!("{name} is not installed")))
         }
     }
+}
+
+/// It starts itself anew, under the same number, or ends.
+fn lives(pid: Pid) -> io::Result<()> {
+    let end = Instant::now() + COMES_BACK;
+    while Instant::now() < end {
+        if test_kill_process(pid) == Err(Errno::SRCH) || is_dead(pid) {
+            return Err(io::Error::other("it ended when it was told"));
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(())
+}
+
+/// Whether it has ended and nobody has asked for its end yet. Source: proc(5), `/proc/PID/stat`.
+fn is_dead(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    stat.rsplit(')')
+        .next()
+        .is_some_and(|rest| rest.trim_start().starts_with('Z'))
 }
 
 fn failed(what: &str, error: &io::Error) -> Answer {

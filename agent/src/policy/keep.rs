@@ -6,14 +6,17 @@
 //! | `policy-state.json` | what was last told, for the command line |
 #![expect(clippy::disallowed_methods, reason = "shell: files, and waiting")]
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use homeward_protocol::envelope::Item;
+use homeward_protocol::id::SensorId;
+use homeward_protocol::policy::Policy;
 use homeward_protocol::policy::state::PolicyState;
 use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::{ClockTrust, Timestamp};
@@ -26,13 +29,18 @@ use x509_parser::asn1_rs::FromDer as _;
 use x509_parser::certificate::X509Certificate;
 
 use super::ask::{Answer, Request};
+use super::habits::Habits;
 use super::helper::Helper;
+use super::radio::{Adapter, Order};
+use super::standing::people::Sights;
 use super::standing::{Facts, Observed, Part};
 use super::stopped::Told;
 use super::{Effect, Heard, Input, Moment, Policies, Saved, Step, look};
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::disk::replace;
 use crate::outbox::keeper::Outbox;
+use crate::sense::Sensor;
 use crate::status::LinkStatus;
 
 /// Longest file that is read, bytes: three policies at their longest.
@@ -63,14 +71,54 @@ pub fn roots(trust: &[CertificateDer<'_>]) -> Vec<PublicKey> {
     trust.iter().filter_map(key).collect()
 }
 
+/// What comes in a while.
+pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What the agent has of its own, before any policy.
+#[derive(Debug, Clone)]
+pub struct Own {
+    /// Its configuration.
+    pub config: Config,
+    /// Its sensors.
+    pub sensors: Vec<Sensor>,
+    /// The devices that a guard stands before.
+    pub guarded: BTreeSet<SensorId>,
+}
+
+/// What is to be seen for a policy, beyond what the agent sees by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Want {
+    /// Who can sign in and become root.
+    pub accounts: bool,
+    /// The time service.
+    pub time: bool,
+    /// The Bluetooth adapters.
+    pub radio: bool,
+}
+
+/// What was seen.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// With rights.
+    pub sights: Sights,
+    /// The Bluetooth adapters; none when the stack does not answer.
+    pub adapters: Option<Vec<Adapter>>,
+}
+
 /// Keeps the policies of one box.
 pub struct Keeping {
     /// Where they are kept.
     pub data: PathBuf,
     /// What was decided so far, and what is to be done first.
     pub start: (Policies, Vec<Effect>),
-    /// What the agent runs with.
-    pub facts: Facts,
+    /// What the agent has of its own.
+    pub own: Own,
+    /// Where the habits that a policy wants are told.
+    pub habits: watch::Sender<Arc<Habits>>,
+    /// Who sees what the agent does not see by itself.
+    pub eyes: fn(Want) -> Later<Seen>,
+    /// Who switches what the Bluetooth stack has.
+    pub radio: fn(Vec<Order>) -> Later<()>,
     /// Who sets what the agent may not.
     pub helper: Helper,
     /// Where reports go.
@@ -85,6 +133,16 @@ pub struct Keeping {
     pub trust: watch::Receiver<Vec<CertificateDer<'static>>>,
     /// Whoever is told here connects anew.
     pub reconnect: watch::Sender<u64>,
+}
+
+impl Want {
+    fn of(policy: Option<&Policy>, radio_off: bool) -> Want {
+        Want {
+            accounts: policy.is_some_and(|policy| policy.accounts.is_some()),
+            time: policy.is_some_and(|policy| policy.time.is_some()),
+            radio: radio_off || policy.is_some_and(|policy| policy.bluetooth.is_some()),
+        }
+    }
 }
 
 impl Keeping {
@@ -173,6 +231,10 @@ impl Keeping {
                 }
                 Some(Input::Set(step, answer))
             }
+            Effect::Radio(orders) => {
+                (self.radio)(orders).await;
+                None
+            }
             Effect::Reconnect => {
                 self.reconnect.send_modify(|count| *count += 1);
                 None
@@ -183,12 +245,21 @@ impl Keeping {
 
     async fn look(&mut self, state: &mut Running) -> Observed {
         let now = self.clock.now();
-        let (mut facts, synced) = (self.facts.clone(), now.trust == ClockTrust::Synced);
+        let policy = state.policies.effective(now).1;
+        let habits = self.follow(policy.as_ref()).await;
+        let mut facts = habits.facts(&self.own.config, &self.own.sensors);
+        let (before, synced) = (facts.clone(), now.trust == ClockTrust::Synced);
         let looking = spawn_blocking(move || {
             look::look(&mut facts, synced);
             facts
         });
-        let facts = looking.await.unwrap_or_else(|_| self.facts.clone());
+        let seen = (self.eyes)(Want::of(policy.as_ref(), state.policies.saved().radio_off)).await;
+        let facts = Facts {
+            guarded: self.own.guarded.clone(),
+            adapters: seen.adapters,
+            sights: seen.sights,
+            ..looking.await.unwrap_or(before)
+        };
         if !state.policies.asks_helper() {
             return Observed {
                 facts,
@@ -197,7 +268,6 @@ impl Keeping {
         }
         let network = self.helper.ask(&Request::SeeNetwork).await;
         if let Answer::Network(table) = &network {
-            let policy = state.policies.effective(now).1;
             let devices = policy.as_ref().and_then(|policy| policy.devices.as_ref());
             for record in state.stops.news(table, devices, now) {
                 self.push(Item::Stopped(record), now).await;
@@ -209,6 +279,20 @@ impl Keeping {
             sshd: Part::Said(sshd),
             facts,
         }
+    }
+
+    /// Everybody who follows the habits of the policy is told when they are others.
+    async fn follow(&self, policy: Option<&Policy>) -> Habits {
+        let habits = Habits::of(policy);
+        if **self.habits.borrow() == habits {
+            return habits;
+        }
+        self.habits.send_replace(Arc::new(habits.clone()));
+        let quota = habits.quota(self.own.config.quota);
+        if let Err(error) = self.outbox.limit(quota).await {
+            tracing::warn!(error = %error, "the outbox does not take its new limit");
+        }
+        habits
     }
 
     /// Tells how it stands when that changed.

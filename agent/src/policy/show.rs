@@ -1,11 +1,16 @@
 //! The policy of a box for people: what holds, and what another one would change.
 
+use std::collections::BTreeSet;
+
 use homeward_protocol::policy::check::Checked;
 use homeward_protocol::policy::diff::diff;
 use homeward_protocol::policy::isolation::Ordered;
+use homeward_protocol::policy::points::Rule;
 use homeward_protocol::policy::state::{Basis, Phase, PolicyState, ReturnCause, Standing};
 use homeward_protocol::policy::{Policy, PolicyVersion};
 use homeward_protocol::posture::ShortText;
+
+use super::standing::does::Does;
 
 /// What was last told, in plain words.
 pub fn show(state: &PolicyState) -> String {
@@ -106,6 +111,15 @@ pub fn plan(now: Option<&Policy>, checked: &Checked, state: Option<&PolicyState>
     text.push_str(&format!("{} things would change on this box:\n", changes.len()));
     for change in &changes {
         text.push_str(&format!("  {change}\n"));
+    }
+    let rules: BTreeSet<Rule> = next.points().iter().map(|point| point.id.rule()).collect();
+    for rule in rules {
+        let said = match Does::of(rule) {
+            Does::Enforces => continue,
+            Does::Observes => "seen and reported, never changed",
+            Does::Nothing => "neither set nor seen by this agent",
+        };
+        text.push_str(&format!("  {}: {said}\n", rule.name()));
     }
     let stuck = state.into_iter().flat_map(|state| &state.points);
     for point in stuck {

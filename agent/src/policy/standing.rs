@@ -1,6 +1,6 @@
 //! How each point of a policy stands: what is wanted, against what this box set and what it sees.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use homeward_protocol::grade::Grade;
 use homeward_protocol::id::SensorId;
@@ -8,12 +8,19 @@ use homeward_protocol::policy::Policy;
 use homeward_protocol::policy::net::Net;
 use homeward_protocol::policy::network::Protocol;
 use homeward_protocol::policy::points::{Point, Rule};
-use homeward_protocol::policy::rules::{May, UsbClass};
+use homeward_protocol::policy::rules::{Bluetooth, May, ModbusWrites, UsbClass};
 use homeward_protocol::policy::state::Standing;
 use homeward_protocol::posture::ShortText;
 
 use super::ask::Answer;
+use super::radio::{self, Adapter};
 use super::sshd;
+use people::Sights;
+
+pub mod does;
+pub mod people;
+#[cfg(test)]
+mod tests;
 
 /// A part of the box that the helper rules.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -54,6 +61,20 @@ pub struct Facts {
     pub outbox_kib: u64,
     /// How often the box reports itself when nothing changes, seconds.
     pub posture_s: u64,
+    /// How often it makes a link of its chain while away, at least, where the policy says so, seconds.
+    pub evidence_s: Option<u64>,
+    /// How old its certificate gets, where the policy says so, seconds.
+    pub certificate_s: Option<u64>,
+    /// The devices that a guard stands before; others write to no others through this box.
+    pub guarded: BTreeSet<SensorId>,
+    /// Whether it reads a sensor by Bluetooth.
+    pub reads_bluetooth: bool,
+    /// Its Bluetooth adapters; none when the stack does not answer.
+    pub adapters: Option<Vec<Adapter>>,
+    /// Whether they take bonds for longer than an installer needs.
+    pub pairs_long: bool,
+    /// What was seen with rights.
+    pub sights: Sights,
 }
 
 /// How a sensor is read.
@@ -65,6 +86,8 @@ pub struct Read {
     pub interval_ms: u64,
     /// Without a value for so long it is silent, minutes.
     pub silent_min: u64,
+    /// Below this its readings are shown as unverified; none: all of them are.
+    pub least_grade: Option<Grade>,
 }
 
 /// One point's middle columns and how it stands.
@@ -92,7 +115,7 @@ impl Found {
         self
     }
 
-    /// What the agent runs with: set when it is what is wanted, which it is from its next start on.
+    /// What the agent does by itself: set when it is what is wanted.
     fn in_use(observed: &str, holds: bool, point: &Point) -> Found {
         let found = Found::seen(observed, holds);
         if holds { found.set(point) } else { found }
@@ -137,16 +160,14 @@ pub fn find(
         ),
         Rule::Usb => usb(policy, facts),
         Rule::Listening => listening(policy, facts),
-        Rule::Time => time(point, facts),
+        Rule::Time => with(policy.time.as_ref(), |rule| people::time(point, rule, facts)),
         Rule::Sensors => sensor(point, policy, facts),
         Rule::Polling => polling(point, policy, facts),
         Rule::Thresholds => threshold(point, policy, facts),
         Rule::Retention => {
             let most = policy.retention.as_ref().map_or(u64::MAX, |rule| rule.outbox_kib);
-            Found::seen(
-                &format!("at most {} KiB", facts.outbox_kib),
-                facts.outbox_kib <= most,
-            )
+            let said = format!("at most {} KiB", facts.outbox_kib);
+            Found::in_use(&said, facts.outbox_kib <= most, point)
         }
         Rule::Intervals => interval(point, policy, facts),
         Rule::Support if policy.support.as_ref().is_some_and(|rule| rule.tunnel == May::No) => {
@@ -154,10 +175,16 @@ pub fn find(
         }
         Rule::Support => Found::not_here("this agent opens no tunnel"),
         Rule::Maintenance => Found::not_here("nothing on this box asks for a window yet"),
-        Rule::Accounts => Found::not_here("this agent may not read who can sign in"),
-        Rule::Bluetooth => Found::not_here("this agent does not rule the radio yet"),
-        Rule::ModbusWrites => Found::not_here("the guards follow agent.toml only"),
+        Rule::Accounts => with(policy.accounts.as_ref(), |rule| {
+            people::accounts(point, rule, &facts.sights)
+        }),
+        Rule::Bluetooth => with(policy.bluetooth.as_ref(), |rule| bluetooth(point, rule, facts)),
+        Rule::ModbusWrites => writes(point, policy, facts),
     }
+}
+
+fn with<T>(rule: Option<&T>, find: impl FnOnce(&T) -> Found) -> Found {
+    rule.map_or_else(|| Found::not_here("no rule"), find)
 }
 
 fn without(part: &Part) -> Found {
@@ -251,11 +278,37 @@ fn listening(policy: &Policy, facts: &Facts) -> Found {
     Found::seen(&said, others.is_empty())
 }
 
-fn time(point: &Point, facts: &Facts) -> Found {
-    match point.id.item() {
-        "error" if !facts.clock_synced => Found::seen("the clock is not synchronised", false),
-        "error" => Found::not_here("the kernel's estimate of the clock's error cannot be read here"),
-        _ => Found::not_here("this agent cannot tell which sources are asked"),
+fn bluetooth(point: &Point, rule: &Bluetooth, facts: &Facts) -> Found {
+    let Some(adapters) = &facts.adapters else {
+        return Found::not_here("no Bluetooth stack answers");
+    };
+    let (said, holds) = radio::observed(rule.mode, adapters, facts.pairs_long);
+    if radio::mode(Some(rule), facts.reads_bluetooth) != rule.mode {
+        return Found {
+            observed: Some(ShortText::cut(&said)),
+            ..Found::not_here("this box reads sensors by Bluetooth, and they go first")
+        };
+    }
+    Found::in_use(&said, holds, point)
+}
+
+/// Guards ask the policy at each write; where none stands, nobody writes through this box.
+fn writes(point: &Point, policy: &Policy, facts: &Facts) -> Found {
+    let item = point.id.item();
+    if item == "others" {
+        let said = match facts.guarded.len() {
+            0 => "no guard: nobody writes through this box".to_owned(),
+            some => format!("refused by the guards of {some} devices"),
+        };
+        return Found::in_use(&said, true, point);
+    }
+    let sensor = item.split('/').next().unwrap_or_default();
+    let known = facts.guarded.iter().any(|one| one.as_str() == sensor);
+    let named = |rule: &ModbusWrites| rule.allow.iter().any(|one| one.sensor.as_str() == sensor);
+    if known && policy.modbus_writes.as_ref().is_some_and(named) {
+        Found::in_use("asked at each write", true, point)
+    } else {
+        Found::not_here("no guard of this box stands before it")
     }
 }
 
@@ -271,9 +324,9 @@ fn sensor(point: &Point, policy: &Policy, facts: &Facts) -> Found {
         let said = if others.is_empty() {
             "none".to_owned()
         } else {
-            format!("also read: {}", others.join(", "))
+            format!("also read, as unverified: {}", others.join(", "))
         };
-        return Found::seen(&said, others.is_empty());
+        return Found::in_use(&said, others.is_empty(), point);
     }
     let Some(rule) = allowed.iter().find(|one| one.sensor.as_str() == point.id.item()) else {
         return Found::not_here("no such sensor");
@@ -285,10 +338,12 @@ fn sensor(point: &Point, policy: &Policy, facts: &Facts) -> Found {
                 .address
                 .as_ref()
                 .is_none_or(|address| address.as_str() == read.address);
-            if there && rule.least_grade != Grade::Unverified {
-                return Found::not_here("this agent holds no reading back for its grade");
-            }
-            Found::seen(&format!("at {}", read.address), there)
+            let below = match read.least_grade {
+                Some(Grade::Unverified) => "",
+                _ => ", less is shown as unverified",
+            };
+            let set = read.least_grade == there.then_some(rule.least_grade);
+            Found::in_use(&format!("at {}{below}", read.address), there && set, point)
         }
     }
 }
@@ -326,13 +381,18 @@ fn threshold(point: &Point, policy: &Policy, facts: &Facts) -> Found {
 }
 
 fn interval(point: &Point, policy: &Policy, facts: &Facts) -> Found {
-    let wanted = policy.intervals.as_ref().and_then(|rule| rule.posture_s);
-    match (point.id.item(), wanted) {
-        ("posture", Some(wanted)) => Found::in_use(
-            &format!("every {} s", facts.posture_s),
-            facts.posture_s <= u64::from(wanted),
-            point,
-        ),
-        _ => Found::not_here("this agent keeps an interval of its own"),
-    }
+    with(policy.intervals.as_ref(), |rule| {
+        let (is, most) = match point.id.item() {
+            "posture" => (Some(facts.posture_s), rule.posture_s.map(u64::from)),
+            "evidence" => (facts.evidence_s, rule.evidence_s.map(u64::from)),
+            _ => (
+                facts.certificate_s,
+                rule.certificate_h.map(|hours| u64::from(hours) * 3600),
+            ),
+        };
+        match (is, most) {
+            (Some(is), Some(most)) => Found::in_use(&format!("every {is} s"), is <= most, point),
+            _ => Found::seen("an interval of its own", false),
+        }
+    })
 }

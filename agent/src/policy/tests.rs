@@ -109,6 +109,7 @@ fn me() -> Me {
             }],
             resolvers: Vec::new(),
         },
+        reads_bluetooth: false,
     }
 }
 
@@ -262,7 +263,7 @@ impl Home {
                 self.set.sshd = rule;
                 Some(Input::Set(step, self.sshd()))
             }
-            Effect::Ask(..) => None,
+            Effect::Ask(..) | Effect::Radio(_) => None,
             Effect::Reconnect => {
                 self.reconnects += 1;
                 self.dialed_at = None;

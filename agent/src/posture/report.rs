@@ -17,6 +17,7 @@ use super::{changed, facts};
 use crate::clock::Clock;
 use crate::enrol::anchors::mark;
 use crate::outbox::keeper::Outbox;
+use crate::policy::habits::Now;
 
 /// How often it is looked whether something changed. The disk fills and clocks come right within minutes.
 const LOOK: Duration = Duration::from_secs(30);
@@ -37,8 +38,10 @@ pub struct Reporter {
     pub trust: watch::Receiver<Vec<CertificateDer<'static>>>,
     /// Where the key is.
     pub key: Option<KeyFacts>,
-    /// How often to report when nothing changed.
+    /// How often to report when nothing changed, where the policy does not want it oftener.
     pub interval: Duration,
+    /// What the policy wants.
+    pub habits: Now,
 }
 
 impl Reporter {
@@ -65,9 +68,10 @@ impl Reporter {
             let mut report = facts::gather(&self.data, bytes, &self.clock).report(sensors, trust);
             report.key = self.key;
             let up = self.clock.uptime();
+            let interval = self.habits.borrow().posture(self.interval);
             let due = last
                 .as_ref()
-                .is_none_or(|(old, at)| now_asked || up.since(*at) >= self.interval || changed(old, &report));
+                .is_none_or(|(old, at)| now_asked || up.since(*at) >= interval || changed(old, &report));
             if !due {
                 continue;
             }

@@ -16,6 +16,7 @@ use crate::associate::{Associations, file};
 use crate::care::{Gateway, Judged};
 use crate::clock::Clock;
 use crate::outbox::keeper::Outbox;
+use crate::policy::habits::Now;
 use crate::sense::Sensor;
 use crate::sense::ble::Device;
 use crate::sense::radio::{self, Radio, SCANS};
@@ -76,7 +77,7 @@ impl Bluetooth {
     pub fn tasks(
         self,
         data: &Path,
-        (clock, judged): (&Arc<Clock>, &watch::Receiver<Judged>),
+        (clock, judged, habits): (&Arc<Clock>, &watch::Receiver<Judged>, &Now),
         ears: &Ears,
         stop: &CancellationToken,
     ) -> Vec<Task> {
@@ -97,6 +98,7 @@ impl Bluetooth {
                 scans: scans.subscribe(),
                 paired: paired.clone(),
                 judged: judged.clone(),
+                habits: habits.clone(),
                 heard: ears.heard.clone(),
                 events: ears.events.clone(),
                 readings: ears.readings.clone(),

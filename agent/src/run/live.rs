@@ -33,6 +33,7 @@ use crate::attest::file;
 use crate::care::Judged;
 use crate::clock::Clock;
 use crate::config::load::{self, Loaded, load};
+use crate::policy::habits::Now;
 use crate::sense::live::{Live, Troubles, tap};
 use crate::sense::{Heard, Line, Sensor, lines, poll};
 use crate::tpm::thread::Tpm;
@@ -79,11 +80,12 @@ pub async fn live(
     // As the server judged this box last: nobody judges it anew here.
     let before = file::verdict(data);
     let (_last, judged) = watch::channel(before.as_ref().map_or(Judged::NOT_YET, Judged::of));
-    let with = (clock, &judged);
+    // Who looks on without an agent follows no policy.
+    let habits = watch::channel(Arc::default()).1;
     let mut tasks = Vec::new();
     for line in lines(sensors.clone(), clock.uptime()).unwrap_or_default() {
         let master = load::master(line.way(), line.time_limit(), data, clock)?;
-        tasks.push(asked(line, master, with, &ears, &stop));
+        tasks.push(asked(line, master, (clock, &judged, &habits), &ears, &stop));
     }
     let mut kept = None;
     if sensors.iter().any(|sensor| sensor.ble_address().is_some()) {
@@ -91,7 +93,7 @@ pub async fn live(
         let outbox = open_outbox(data, &vault, config.quota, clock).await?;
         let keys = Keys::at(config.bluetooth_keys.as_deref());
         let bluetooth = Bluetooth::resume(&sensors, paired::load(data)?, &[], &outbox, clock, keys).await?;
-        tasks.extend(bluetooth.tasks(data, with, &ears, &stop));
+        tasks.extend(bluetooth.tasks(data, (clock, &judged, &habits), &ears, &stop));
         kept = Some(outbox);
     }
     let ended = together(tasks, show.run(&stop), &stop).await;
@@ -138,7 +140,15 @@ pub async fn tried(
     let (ears, show) = ears(to);
     let line = lines(vec![sensor], clock.uptime()).unwrap_or_default().pop();
     let (_never, judged) = watch::channel(Judged::NOT_YET);
-    let tasks = line.map(|line| asked(line, master, (clock, &judged), &ears, &stop));
+    let tasks = line.map(|line| {
+        asked(
+            line,
+            master,
+            (clock, &judged, &watch::channel(Arc::default()).1),
+            &ears,
+            &stop,
+        )
+    });
     together(tasks.into_iter().collect(), show.run(&stop), &stop).await
 }
 
@@ -178,13 +188,13 @@ fn ears(to: mpsc::Sender<Live>) -> (Ears, Show) {
 fn asked(
     line: Line,
     master: Master,
-    (clock, judged): (&Arc<Clock>, &watch::Receiver<Judged>),
+    (clock, judged, habits): (&Arc<Clock>, &watch::Receiver<Judged>, &Now),
     ears: &Ears,
     stop: &CancellationToken,
 ) -> Task {
     let clock = Arc::clone(clock);
     let both: poll::Clock = Arc::new(move || (clock.now(), clock.uptime()));
-    let with = (both, judged.clone());
+    let with = (both, judged.clone(), habits.clone());
     let polling = poll::run(
         Bus::new(master),
         line,

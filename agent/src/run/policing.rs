@@ -10,18 +10,18 @@ use rustls::pki_types::CertificateDer;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::WISHES;
 use super::wards::{Task, task};
+use super::{WISHES, looking};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::config::load::Guarding;
 use crate::identity::keys::{Folder, Identity, KeyError, Server};
 use crate::outbox::keeper::Outbox;
+use crate::policy::habits::{Habits, Now, vital};
 use crate::policy::helper::{Helper, SOCKET};
-use crate::policy::keep::{Keeping, load, roots};
+use crate::policy::keep::{Keeping, Own, load, roots};
 use crate::policy::look::resolvers;
-use crate::policy::overlay::{facts, overlay, vital};
 use crate::policy::rules::{Needs, Vital};
-use crate::policy::standing::Facts;
 use crate::policy::{Effect, Heard, Me, Moment, Policies};
 use crate::sense::Sensor;
 use crate::status::LinkStatus;
@@ -30,8 +30,10 @@ use crate::status::LinkStatus;
 pub struct Start {
     /// What was decided before, and what is to be done first.
     pub policies: (Policies, Vec<Effect>),
-    /// What the agent runs with.
-    pub facts: Facts,
+    /// What the agent has of its own.
+    pub own: Own,
+    /// Where the habits that a policy wants are told.
+    pub habits: watch::Sender<Arc<Habits>>,
     /// The socket of the helper with rights.
     pub helper: PathBuf,
 }
@@ -44,6 +46,16 @@ pub struct Ends {
     pub again: watch::Receiver<u64>,
     /// The task; none for a box that takes no policies.
     pub task: Option<Task>,
+}
+
+impl Start {
+    /// The habits of now.
+    pub fn habits(start: Option<&Start>) -> Now {
+        start.map_or_else(
+            || watch::channel(Arc::default()).1,
+            |start| start.habits.subscribe(),
+        )
+    }
 }
 
 /// The task that keeps the policies in a data folder, and its ends.
@@ -62,7 +74,10 @@ pub fn keep(
     let keeping = start.map(|(start, data)| Keeping {
         data,
         start: start.policies,
-        facts: start.facts,
+        own: start.own,
+        habits: start.habits,
+        eyes: |want| Box::pin(looking::seen(want)),
+        radio: |orders| Box::pin(looking::switch(orders)),
         helper: Helper { socket: start.helper },
         outbox: outbox.clone(),
         clock: Arc::clone(clock),
@@ -78,22 +93,28 @@ pub fn keep(
     }
 }
 
-/// Goes on with what is kept, and lays the policy over what agent.toml says.
+/// Goes on with what is kept; the habits that it wants hold from the start.
 pub fn resume(
     data: &Path,
     identity: &Identity,
-    (config, sensors): (&mut Config, &mut Vec<Sensor>),
+    (config, sensors, guards): (&Config, &[Sensor], &[Guarding]),
     clock: &Clock,
 ) -> Start {
     let me = me(&identity.server, &identity.trust, config, sensors);
     let policies = Policies::resume(load(data), me, moment(clock));
-    if let Some(policy) = policies.0.effective(clock.now()).1 {
-        overlay(&policy, config, sensors);
-    }
+    let habits = Habits::of(policies.0.effective(clock.now()).1.as_ref());
+    let behind = guards
+        .iter()
+        .flat_map(|guarding| guarding.plan.rules.units.values());
     let helper = config.policy_helper.clone().unwrap_or_else(|| SOCKET.into());
     Start {
         policies,
-        facts: facts(config, sensors),
+        own: Own {
+            config: config.clone(),
+            sensors: sensors.to_vec(),
+            guarded: behind.map(|guarded| guarded.sensor.clone()).collect(),
+        },
+        habits: watch::Sender::new(Arc::new(habits)),
         helper,
     }
 }
@@ -125,6 +146,7 @@ fn me(server: &Server, trust: &[CertificateDer<'_>], config: &Config, sensors: &
         gateway: server.gateway.clone(),
         roots: roots(trust),
         needs,
+        reads_bluetooth: sensors.iter().any(|sensor| sensor.ble_address().is_some()),
     }
 }
 

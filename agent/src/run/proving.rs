@@ -21,6 +21,7 @@ use crate::care::Judged;
 use crate::clock::Clock;
 use crate::identity::keys::{DeviceKey, Folder};
 use crate::outbox::keeper::Outbox;
+use crate::policy::habits::Now;
 use crate::posture::facts::boot_id;
 use crate::status::LinkStatus;
 
@@ -64,7 +65,7 @@ pub struct Ends {
 pub fn converse(
     proof: Option<Proof>,
     outbox: &Outbox,
-    (clock, link): (&Arc<Clock>, &watch::Receiver<LinkStatus>),
+    (clock, link, habits): (&Arc<Clock>, &watch::Receiver<LinkStatus>, &Now),
     stop: &CancellationToken,
 ) -> (Ends, Vec<Task>) {
     let (attest, heard) = mpsc::channel(WISHES);
@@ -79,6 +80,7 @@ pub fn converse(
             tpm: proof.tpm.clone(),
             outbox: outbox.clone(),
             clock: Arc::clone(clock),
+            habits: habits.clone(),
             link: link.clone(),
             end,
         };

@@ -27,6 +27,7 @@ use crate::interlock;
 use crate::interlock::Wish;
 use crate::interlock::activity::Activities;
 use crate::outbox::keeper::Outbox;
+use crate::policy::habits::Now;
 use crate::sense::live::tap::{self, Tap};
 use crate::sense::{Heard, Line, Sensor, Sign, lines, poll};
 use crate::watch::follow::Follow;
@@ -125,7 +126,7 @@ impl Wards {
         self,
         records: mpsc::Sender<Vec<Item>>,
         sensors: watch::Sender<Vec<SensorHeard>>,
-        judged: &watch::Receiver<Judged>,
+        (judged, habits): (&watch::Receiver<Judged>, &Now),
         (quiet, wishes): (Duration, mpsc::Receiver<Wish>),
         stop: &CancellationToken,
     ) -> Vec<Task> {
@@ -142,14 +143,14 @@ impl Wards {
             readings: ears.readings.clone(),
             sensors: sensors.subscribe(),
         };
-        let mut tasks = self.guarding(&guarded_tx, stop);
+        let mut tasks = self.guarding(&guarded_tx, habits, stop);
         for (line, bus) in self.lines {
             let clock = Arc::clone(&self.clock);
             let both: poll::Clock = Arc::new(move || (clock.now(), clock.uptime()));
             let polling = poll::run(
                 bus,
                 line,
-                (both, judged.clone()),
+                (both, judged.clone(), habits.clone()),
                 ears.heard.clone(),
                 Some(self.outbox.clone()),
                 stop.clone(),
@@ -160,6 +161,7 @@ impl Wards {
             data: self.data.clone(),
             clock: Arc::clone(&self.clock),
             listed: self.listed,
+            habits: habits.clone(),
             events,
             records: records.clone(),
         };
@@ -169,12 +171,13 @@ impl Wards {
             data: self.data.clone(),
             clock: Arc::clone(&self.clock),
             activities: self.activities,
+            habits: habits.clone(),
             signs,
             quiet,
             wishes,
         };
         tasks.push(task("interlock", interlock.run(stop.clone())));
-        let with = (&self.clock, judged);
+        let with = (&self.clock, judged, habits);
         tasks.extend(self.bluetooth.tasks(&self.data, with, &ears, stop));
         tasks.push(task("tap", tap.run(self.data.clone(), stop.clone())));
         let to = To {
@@ -191,7 +194,12 @@ impl Wards {
         tasks
     }
 
-    fn guarding(&self, records: &mpsc::Sender<Vec<Item>>, stop: &CancellationToken) -> Vec<Task> {
+    fn guarding(
+        &self,
+        records: &mpsc::Sender<Vec<Item>>,
+        habits: &Now,
+        stop: &CancellationToken,
+    ) -> Vec<Task> {
         let post = |guarding: &Guarding| {
             let mut before = self
                 .lines
@@ -204,6 +212,7 @@ impl Wards {
                 guest: bus.guest(PATIENCE),
                 guard: Guard::new(guarding.plan.rules.clone(), self.clock.now(), self.clock.uptime()),
                 clock: Arc::clone(&self.clock),
+                habits: habits.clone(),
                 records: records.clone(),
             };
             Some(task("guard", post.run(stop.clone())))

@@ -24,14 +24,16 @@ use homeward_devices::profile::{Memory, Session, Visits};
 use homeward_protocol::alarm::{Alarm, Condition};
 use homeward_protocol::bond::BleAddress;
 use homeward_protocol::envelope::Item;
+use homeward_protocol::grade::Grade;
 use homeward_protocol::id::SensorId;
 use homeward_protocol::posture::{SensorHeard, ShortText};
 use homeward_protocol::time::{Timestamp, Uptime};
 
-use super::{Heard, Sensor, Sign, Told};
+use super::{Heard, Pace, Sensor, Sign, Told};
 use crate::associate::{Association, Declared};
 use crate::care::{Gateway, Proof};
 use crate::outbox::Progress;
+use crate::policy::habits::Habits;
 pub use moves::{Effect, Input, Kept, Noticed, State};
 
 use judged::proof;
@@ -62,6 +64,10 @@ pub struct Device {
     sensor: Sensor,
     address: BleAddress,
     session: Session,
+    /// Its pace by the box's own configuration.
+    own: Pace,
+    /// The least grade that the policy wants of it; none where the policy knows no such sensor.
+    least: Option<Grade>,
     gateway: Gateway,
     association: Option<Association>,
     state: State,
@@ -130,6 +136,8 @@ impl Device {
         };
         let mut device = Device {
             records: Records::resume(sensor.id.as_str(), since, saved),
+            own: sensor.pace(),
+            least: Some(Grade::Unverified),
             sensor,
             address,
             session,
@@ -150,6 +158,12 @@ impl Device {
     /// How this box is judged from now on.
     pub const fn judge(&mut self, gateway: Gateway) {
         self.gateway = gateway;
+    }
+
+    /// Follows other habits from now on.
+    pub fn follow(&mut self, habits: &Habits) {
+        self.least = habits.least_grade(&self.sensor);
+        self.sensor.keep_pace(habits.pace(&self.sensor.id, self.own));
     }
 
     /// Which sensor it is.

@@ -223,7 +223,30 @@ pub struct Sensor {
     pub silent_after: Duration,
 }
 
+/// How often a sensor is asked, and how long it may give nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// How often to ask.
+    pub interval: Duration,
+    /// Without a value for this long, it is silent.
+    pub silent_after: Duration,
+}
+
 impl Sensor {
+    /// Its pace.
+    pub const fn pace(&self) -> Pace {
+        Pace {
+            interval: self.interval,
+            silent_after: self.silent_after,
+        }
+    }
+
+    /// Gives it another pace.
+    pub const fn keep_pace(&mut self, pace: Pace) {
+        self.interval = pace.interval;
+        self.silent_after = pace.silent_after;
+    }
+
     /// Its Bluetooth address; none for a sensor on a wire.
     pub const fn ble_address(&self) -> Option<BleAddress> {
         match self.way {

@@ -14,6 +14,7 @@ use tracing::{debug, info, warn};
 use crate::care::Judged;
 use crate::outbox::Progress;
 use crate::outbox::keeper::Outbox;
+use crate::policy::habits::Now;
 use crate::sense::{Heard, Line, Outcome, Said, Sensor};
 
 /// Parts in which a device may say who it is: there are three objects.
@@ -33,13 +34,14 @@ pub async fn once<R: Registers>(sensor: &Sensor, mut registers: R) -> Outcome {
 pub async fn run<R: Registers>(
     mut registers: Bus<R>,
     mut line: Line,
-    (clock, judged): (Clock, watch::Receiver<Judged>),
+    (clock, judged, mut habits): (Clock, watch::Receiver<Judged>, Now),
     out: mpsc::Sender<Heard>,
     memory: Option<Outbox>,
     stop: CancellationToken,
 ) {
     loop {
         let (now, asked) = clock();
+        line.follow(&habits.borrow_and_update(), asked);
         let mut heard = line.tick(now, asked);
         if let Some(which) = line.due(asked)
             && let Some((sensor, questions)) = line.questions(which)
@@ -61,8 +63,10 @@ pub async fn run<R: Registers>(
         } else if heard.is_empty() {
             let wait = line.deadline().map(|at| at.since(asked));
             let Some(wait) = wait else { return };
-            if stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
-                return;
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(wait) => {}
+                Ok(()) = habits.changed() => {}
             }
         }
         for one in heard {

@@ -20,6 +20,7 @@ use crate::associate::Associations;
 use crate::care::Judged;
 use crate::outbox::keeper::Outbox;
 use crate::outbox::sqlite::OutboxError;
+use crate::policy::habits::Now;
 use crate::watch::Event;
 
 /// How long is listened at a time: a sensor that has something to tell advertises several times a second.
@@ -79,6 +80,8 @@ pub struct Radio<C: Central> {
     pub paired: watch::Receiver<Arc<Associations>>,
     /// How this box is judged.
     pub judged: watch::Receiver<Judged>,
+    /// What its policy wants of its sensors.
+    pub habits: Now,
     /// Takes how the sensor stands; its records are kept by then.
     pub heard: mpsc::Sender<Heard>,
     /// Takes what the watch wants to know.
@@ -116,6 +119,7 @@ impl<C: Central> Radio<C> {
             while let Some(input) = todo.pop_front() {
                 let (now, up) = (self.clock)();
                 device.judge(self.judged.borrow().at(now));
+                device.follow(&self.habits.borrow());
                 for effect in device.handle(input, now, up) {
                     let act = self.act(&mut link, effect, &device);
                     let Some(answer) = stop.run_until_cancelled(act).await else {
@@ -144,6 +148,7 @@ impl<C: Central> Radio<C> {
                     let anew = now.life != life && now.state == StackState::Ready;
                     if anew { life = now.life; Woken::Input(Input::StackNew) } else { Woken::Nothing }
                 }
+                Ok(()) = self.habits.changed() => Woken::Input(Input::Tick),
                 _ = says_so.tick() => Woken::Listens,
                 () = tokio::time::sleep(deadline.since(up).max(Duration::from_millis(1))) => {
                     Woken::Input(Input::Tick)

@@ -281,7 +281,10 @@ fn every_profile_can_be_described_and_every_poll_shown() {
     let readings = answer(UPS, false).readings(
         &sensor("ups", UPS),
         Identity::AsExpected,
-        crate::care::Gateway::Unjudged,
+        (
+            crate::care::Gateway::Unjudged,
+            Some(homeward_protocol::grade::Grade::Unverified),
+        ),
         Timestamp::synced(0),
     );
     let text = values(&readings);
@@ -349,4 +352,89 @@ fn a_device_that_says_it_is_another_grades_lower_until_the_first_is_back() {
     let kept = line.learnt(0).expect("the first is kept");
     assert_eq!(kept.stream, "probe");
     assert_eq!(line.learnt(0), None);
+}
+
+fn habits(rules: &str) -> Habits {
+    let text = format!(
+        "name = \"a\"\nversion = 1\nissued = \"2026-11-18T08:00:00Z\"\nexpires = \"2027-05-18T08:00:00Z\"\n\
+         on_expiry = \"keep\"\nconfirm_s = 60\naudience = \"all\"\nhazards = {{ h-1 = \"A stranger.\" }}\n{rules}"
+    );
+    let checked = homeward_protocol::policy::check::check(&text);
+    let policy = checked.policy.unwrap_or_else(|| panic!("{:?}", checked.findings));
+    Habits::of(Some(&policy))
+}
+
+#[test]
+fn a_line_follows_the_pace_of_a_policy_at_once_and_its_own_when_there_is_none() {
+    let mut line = line(vec![sensor("ups", UPS)]);
+    turn(&mut line, &answer(UPS, false), 0);
+    let own = line.deadline().expect("a turn");
+    let fast = habits(
+        "[polling]\nhazard = \"h-1\"\nevery = [{ sensor = \"ups\", interval_ms = 500 }]\n\
+         [thresholds]\nhazard = \"h-1\"\nsilent = [{ sensor = \"ups\", minutes = 1 }]\n",
+    );
+    line.follow(&fast, Uptime(1000));
+    assert_eq!(
+        line.deadline(),
+        Some(Uptime(1500)),
+        "not after its own interval, which is {own:?}"
+    );
+    let heard = turn(&mut line, &answer(UPS, false), 1500);
+    assert_eq!(heard.state.interval_s, 1);
+    assert!(line.deadline().is_some_and(|at| at <= Uptime(2000)));
+    for second in 2..200 {
+        turn(&mut line, &nothing(), second * 1000);
+    }
+    let begun = turn(&mut line, &answer(UPS, false), 200_000);
+    assert_eq!(
+        alarms(&begun),
+        [(Condition::SensorSilent, false)],
+        "it was silent after a minute"
+    );
+    line.follow(&Habits::default(), Uptime(200_000));
+    assert_eq!(turn(&mut line, &answer(UPS, false), 200_500).state.interval_s, 10);
+}
+
+#[test]
+fn a_sensor_that_the_policy_wants_to_be_surer_of_or_does_not_name_is_read_and_unverified() {
+    let rule = |allow: &str| habits(&format!("[sensors]\nhazard = \"h-1\"\nallow = [{allow}]\n"));
+    let mut line = line(vec![sensor("ups", UPS)]);
+    for (allow, grade) in [
+        (
+            "{ sensor = \"ups\", least_grade = \"associated\" }",
+            Grade::Associated,
+        ),
+        (
+            "{ sensor = \"ups\", least_grade = \"verified\" }",
+            Grade::Unverified,
+        ),
+        (
+            "{ sensor = \"other\", least_grade = \"unverified\" }",
+            Grade::Unverified,
+        ),
+        (
+            "{ sensor = \"ups\", address = \"127.0.0.1:502\", least_grade = \"unverified\" }",
+            Grade::Associated,
+        ),
+        (
+            "{ sensor = \"ups\", address = \"192.0.2.1:502\", least_grade = \"unverified\" }",
+            Grade::Unverified,
+        ),
+    ] {
+        line.follow(&rule(allow), Uptime(0));
+        let heard = turn(&mut line, &answer(UPS, false), 10);
+        let readings = readings(&heard);
+        assert_eq!(readings.len(), 8, "none is held back");
+        for reading in readings {
+            let below = reading
+                .details
+                .reasons
+                .contains(&homeward_protocol::grade::Reason::BelowPolicy);
+            assert_eq!(
+                (reading.grade, below),
+                (grade, grade == Grade::Unverified),
+                "{allow}"
+            );
+        }
+    }
 }

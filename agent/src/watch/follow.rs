@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use super::{Event, Listed, Saved, Watch};
 use crate::clock::Clock;
+use crate::policy::habits::Now;
 
 /// Longest file that is read, bytes: a hundred sensors with their batteries are far below it.
 const MAX: u64 = 1 << 20;
@@ -29,6 +30,8 @@ pub struct Follow {
     pub clock: Arc<Clock>,
     /// What is watched.
     pub listed: Vec<Listed>,
+    /// What the policy wants.
+    pub habits: Now,
     /// What happens.
     pub events: mpsc::Receiver<Event>,
     /// Where reports go.
@@ -41,6 +44,7 @@ impl Follow {
         let (now, up) = (self.clock.now(), self.clock.uptime());
         let (mut watch, first) = Watch::resume(std::mem::take(&mut self.listed), read(&self.data), now, up);
         let mut report = Some(first);
+        self.habits.mark_changed();
         let mut written = None;
         loop {
             let up = self.clock.uptime();
@@ -62,6 +66,7 @@ impl Follow {
             let event = tokio::select! {
                 () = stop.cancelled() => break,
                 () = sleep(wait) => Event::Tick,
+                Ok(()) = self.habits.changed() => Event::Silent(self.habits.borrow_and_update().silent()),
                 event = self.events.recv() => match event {
                     Some(event) => event,
                     None => break,

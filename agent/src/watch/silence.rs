@@ -27,6 +27,11 @@ impl Silence {
         }
     }
 
+    /// Nothing for so long is silence from now on.
+    pub(super) const fn allow(&mut self, allowed: Duration) {
+        self.allowed = allowed;
+    }
+
     pub(super) const fn heard(&mut self, now: Timestamp, up: Uptime) {
         self.since = up;
         self.heard_at = Some(now);

@@ -231,3 +231,23 @@ fn what_is_not_news_is_not_told() {
     }
     assert_eq!(desk.reports, 1);
 }
+
+#[test]
+fn the_policy_says_when_a_sensor_is_silent_and_its_profile_again_without_one() {
+    let mut desk = Desk::new(Duration::from_mins(20));
+    desk.reading("cuff", Kind::SystolicPressure, 130, Details::default());
+    desk.reading("glucose", Kind::TissueGlucose, 100, Details::default());
+    desk.tell(Event::Silent([(id("cuff"), Duration::from_mins(5))].into()));
+    desk.minutes(6);
+    assert_eq!(desk.stands(), [Suspicion::Silent], "one of the two");
+    // Also after something was paired.
+    desk.tell(Event::Listed(vec![
+        listed("glucose", Duration::from_mins(20)),
+        listed("cuff", Duration::from_mins(20)),
+    ]));
+    desk.minutes(2);
+    assert_eq!(desk.stands(), [Suspicion::Silent]);
+    desk.tell(Event::Silent(BTreeMap::new()));
+    desk.minutes(2);
+    assert_eq!(desk.stands(), []);
+}

@@ -1,19 +1,19 @@
-//! Shell: `attest show|challenge|accept` and `reference load|list|remove`.
+//! Shell: `attest show|challenge|accept`.
 
 use homeward_protocol::attest::{Tier, Trust};
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::time::Timestamp;
 use serde_json::{Value, json};
 
-use super::{AdminError, BY, Said, evidence, keys};
+use super::{AdminError, BY, Said, evidence};
 use crate::attest::baseline::Change;
 use crate::attest::logs::Logs;
 use crate::attest::postures::Unproven;
 use crate::attest::take::{Accept, Accepted, accept, challenge};
 use crate::attest::{Claim, words};
-use crate::cli::{AttestAccept, AttestCommand, ReferenceCommand, ReferenceMake};
+use crate::cli::{AttestAccept, AttestCommand};
 use crate::clock::Clock;
-use crate::store::attest::{self, Kept, Shown, firmware, measured, postures, releases};
+use crate::store::attest::{self, Kept, Shown, firmware, measured, postures};
 use crate::store::{Store, gateways, hex};
 
 /// Judgements that are shown.
@@ -26,76 +26,6 @@ pub async fn run(store: &Store, command: &AttestCommand, clock: &Clock) -> Resul
         AttestCommand::Challenge { id } => ask(store, id, clock.now()).await,
         AttestCommand::Accept(asked) => decide(store, asked, clock.now()).await,
     }
-}
-
-/// Runs one `reference` command that needs the data folder.
-pub async fn reference(store: &Store, command: &ReferenceCommand, clock: &Clock) -> Result<Said, AdminError> {
-    match command {
-        ReferenceCommand::Make(asked) => make(asked),
-        ReferenceCommand::Show { file, signer } => evidence::show(file, signer),
-        ReferenceCommand::Load { file, signer } => {
-            let signer = keys::public_key(signer)?;
-            let (release, bytes) = evidence::signed_release(file, &signer)?;
-            let (name, count, now) = (release.name.clone(), release.values.len(), clock.now());
-            let fits = store
-                .write(move |tx| releases::load(tx, (&release, &bytes), &signer, BY, now))
-                .await?;
-            if !fits {
-                let why = format!("{} releases are loaded already: remove one first", releases::MOST);
-                return Err(AdminError::Found(why));
-            }
-            let text = format!(
-                "Evidence is held against release {} now: {count} values",
-                name.as_str()
-            );
-            Ok(Said::new(
-                text,
-                &json!({ "release": name.as_str(), "values": count }),
-            ))
-        }
-        ReferenceCommand::List => list(store).await,
-        ReferenceCommand::Remove { name } => {
-            let (wanted, now) = (name.clone(), clock.now());
-            let gone = store
-                .write(move |tx| releases::remove(tx, &wanted, BY, now))
-                .await?;
-            if !gone {
-                return Err(AdminError::Found(format!("no release {name} is loaded")));
-            }
-            Ok(Said::new(
-                format!("Release {name} is not loaded any more"),
-                &json!({ "removed": name }),
-            ))
-        }
-    }
-}
-
-/// Needs no data folder.
-pub fn make(asked: &ReferenceMake) -> Result<Said, AdminError> {
-    evidence::make(asked)
-}
-
-async fn list(store: &Store) -> Result<Said, AdminError> {
-    let loaded = store.read(releases::all).await?;
-    if loaded.is_empty() {
-        let text = "No release is loaded: measurements are only remembered, not judged";
-        return Ok(Said::new(text, &json!([])));
-    }
-    let mut text = String::new();
-    let mut rows = Vec::new();
-    for one in &loaded {
-        let (name, count) = (one.release.name.as_str(), one.release.values.len());
-        let signer = one.signer.fingerprint();
-        text.push_str(&format!(
-            "{name:<16} {count:>4} values, signed by {signer}, loaded {} by {}\n",
-            one.loaded_at, one.loaded_by
-        ));
-        rows.push(json!({
-            "release": name, "values": count, "signer": signer, "loaded_at_ms": one.loaded_at.ms,
-            "loaded_by": one.loaded_by,
-        }));
-    }
-    Ok(Said::new(text, &rows))
 }
 
 fn unknown(id: &GatewayId) -> AdminError {

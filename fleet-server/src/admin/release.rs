@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use homeward_protocol::release::{Custom, DIRECTOR_KEY};
+use homeward_protocol::release::{Custom, DIRECTOR_KEY, REFERENCE_FOLDER, REFERENCE_KEY, reference_path};
+use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::Timestamp;
 use homeward_protocol::tuf::metadata::targets::TargetPath;
 use homeward_protocol::tuf::role::Role;
 use homeward_protocol::tuf::sign::{Holders, SigningKey, Unsigned};
 use serde_json::{Value, json};
 
-use super::{AdminError, Said, ca, keys};
+use super::{AdminError, Said, ca, evidence, keys};
 use crate::ca::passphrase;
 use crate::cli::release::{Add, HolderKey, ReleaseCommand, RootDraft};
 use crate::clock::Clock;
@@ -211,6 +212,13 @@ fn add(asked: &Add, now: Timestamp) -> Result<Said, AdminError> {
         // Only a key that boxes can use becomes the director's.
         keys::public_key(&asked.file)?;
         (DIRECTOR_KEY.to_owned(), None)
+    } else if asked.reference_key {
+        keys::public_key(&asked.file)?;
+        (REFERENCE_KEY.to_owned(), None)
+    } else if asked.reference {
+        let signer = measurer(&asked.folder, now)?;
+        let (release, _) = evidence::signed_release(&asked.file, &signer)?;
+        (reference_path(release.name.as_str()), None)
     } else {
         let missing = || wrong("give --path, --installer, --hw, --version and --disruption");
         let custom = Custom {
@@ -225,8 +233,14 @@ fn add(asked: &Add, now: Timestamp) -> Result<Said, AdminError> {
         (asked.path.clone().ok_or_else(missing)?, Some(custom))
     };
     let path: TargetPath = path.parse().map_err(wrong)?;
-    if path.as_str() == DIRECTOR_KEY && !asked.director {
+    let ours = asked.director || asked.reference_key || asked.reference;
+    if path.as_str() == DIRECTOR_KEY && !ours {
         return Err(wrong("that path is the director's: give --director"));
+    }
+    if (path.as_str() == REFERENCE_KEY || path.as_str().starts_with(REFERENCE_FOLDER)) && !ours {
+        return Err(wrong(
+            "that path is for reference values: give --reference-key or --reference",
+        ));
     }
     let (length, sha256) = Folder::at(&asked.folder).take_in(&asked.file)?;
     edit(&asked.folder, now, |draft| {
@@ -238,6 +252,19 @@ fn add(asked: &Add, now: Timestamp) -> Result<Said, AdminError> {
             custom.as_ref(),
         )?)
     })
+}
+
+/// Whose signature the drafted targets accept on reference values.
+fn measurer(folder: &Path, now: Timestamp) -> Result<PublicKey, AdminError> {
+    let mut state = State::read(folder)?;
+    let draft = state.drafts.remove("targets");
+    let signed = release::open_targets(draft, state.targets.as_ref(), now)?;
+    let sha256 = release::sha256_of(&signed, REFERENCE_KEY).ok_or_else(|| {
+        AdminError::Asked(
+            "the targets name nobody who measures: add the key with --reference-key first".into(),
+        )
+    })?;
+    keys::public_key(&state.folder.taken_in(&sha256))
 }
 
 fn remove(folder: &Path, path: &str, now: Timestamp) -> Result<Said, AdminError> {

@@ -53,6 +53,7 @@ pub const fn reason(reason: Reason) -> &'static str {
         Reason::ClockUntrusted => "the box's clock was not confirmed",
         Reason::GatewayUnproven => "the box's own word is all that vouches for it",
         Reason::SpareKey => "the box's TPM did not answer: it spoke with its spare key",
+        Reason::BelowPolicy => "the box's policy does not name the device, or wants to be surer of it",
     }
 }
 

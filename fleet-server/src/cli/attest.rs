@@ -122,6 +122,16 @@ pub enum ReferenceCommand {
         #[arg(long, value_name = "FILE")]
         signer: PathBuf,
     },
+    /// Take over the signed values that a repository of releases carries.
+    ///
+    /// Its metadata is verified as a box verifies it: signed by enough of the offline keys, in force, and not older than
+    /// what was seen before. Values that its targets do not name any more are taken out; those that were loaded by hand
+    /// stay.
+    #[command(
+        after_help = "Examples:\n  homeward-fleet --data DIR reference import REL --root 1.root.json --dry-run\n  \
+                            homeward-fleet --data DIR reference import /media/stick/repository"
+    )]
+    Import(ReferenceImport),
     /// Show what signed values say, once their signature holds. Needs no data folder.
     #[command(after_help = "Example:\n  homeward-fleet reference show 0.1.0.rim --signer maker.pem")]
     Show {
@@ -138,6 +148,19 @@ pub enum ReferenceCommand {
         /// The release.
         name: String,
     },
+}
+
+/// Which repository is imported.
+#[derive(Debug, Args)]
+pub struct ReferenceImport {
+    /// The release folder, or a copy of its `repository`.
+    pub folder: PathBuf,
+    /// The root to begin with (`1.root.json`), the first time; from a source that you trust.
+    #[arg(long, value_name = "FILE")]
+    pub root: Option<PathBuf>,
+    /// Only say what would change.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// What a release is made of.

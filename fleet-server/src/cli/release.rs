@@ -32,7 +32,8 @@ pub enum ReleaseCommand {
     #[command(
         after_help = "Examples:\n  homeward-fleet release add REL homeward-agent --path agent/1.4.0/x86_64 --installer \
                       agent-slot --hw x86_64 --version 1.4.0 --disruption agent-restart --security-floor 1.3.0\n  \
-                      homeward-fleet release add REL director.pem --director"
+                      homeward-fleet release add REL director.pem --director\n  homeward-fleet release add REL maker.pem \
+                      --reference-key\n  homeward-fleet release add REL 1.4.0.rim --reference"
     )]
     Add(Add),
     /// Take a file out of the draft of the targets.
@@ -150,25 +151,31 @@ pub struct Add {
     /// The file.
     pub file: PathBuf,
     /// The file is the public key (P-256, PEM) of the director: whoever holds it says which box gets what.
-    #[arg(long, conflicts_with_all = ["path", "installer", "hw", "version", "disruption"])]
+    #[arg(long, group = "own", conflicts_with_all = ["path", "installer", "hw", "version", "disruption"])]
     pub director: bool,
+    /// The file is the public key (P-256, PEM) that signs reference values.
+    #[arg(long, group = "own", conflicts_with_all = ["path", "installer", "hw", "version", "disruption"])]
+    pub reference_key: bool,
+    /// The file holds reference values, as `reference make` signed them: servers hold evidence against them.
+    #[arg(long, group = "own", conflicts_with_all = ["path", "installer", "hw", "version", "disruption"])]
+    pub reference: bool,
     /// The target's path: what it is, for people.
-    #[arg(long, value_name = "PATH", required_unless_present = "director")]
+    #[arg(long, value_name = "PATH", required_unless_present = "own")]
     pub path: Option<String>,
     /// What puts it in place: agent-slot, apt, rauc or dossier.
-    #[arg(long, required_unless_present = "director")]
+    #[arg(long, required_unless_present = "own")]
     pub installer: Option<Installer>,
     /// Hardware that it is for, for example `x86_64` or `aarch64`; may repeat.
-    #[arg(long, required_unless_present = "director")]
+    #[arg(long, required_unless_present = "own")]
     pub hw: Vec<String>,
     /// What it is then, for example 1.4.0.
-    #[arg(long, required_unless_present = "director")]
+    #[arg(long, required_unless_present = "own")]
     pub version: Option<Version>,
     /// What must run before.
     #[arg(long)]
     pub min_version: Option<Version>,
     /// What it interrupts: none, agent-restart, service-restart or reboot.
-    #[arg(long, required_unless_present = "director")]
+    #[arg(long, required_unless_present = "own")]
     pub disruption: Option<Disruption>,
     /// Once it ran, nothing below this version is installed any more.
     #[arg(long, default_value = "0.0.0")]

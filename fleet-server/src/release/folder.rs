@@ -7,6 +7,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use homeward_protocol::tuf::client::Answer;
 use homeward_protocol::tuf::key::Key;
 use homeward_protocol::tuf::read::to_hex;
 use homeward_protocol::tuf::sign::{SigningKey, Unsigned};
@@ -77,6 +78,11 @@ impl Folder {
 
     fn metadata(&self) -> PathBuf {
         self.repository().join("metadata")
+    }
+
+    /// Where a file lies that was taken in, by its SHA-256 in hex.
+    pub fn taken_in(&self, sha256: &str) -> PathBuf {
+        self.0.join("files").join(sha256)
     }
 
     /// The draft of a role.
@@ -173,6 +179,38 @@ impl Folder {
             write(&self.metadata().join(name), bytes, 0o644)?;
         }
         Ok(())
+    }
+}
+
+/// A repository, or a copy of one: nothing in it is believed by itself.
+#[derive(Debug, Clone)]
+pub struct Repository(PathBuf);
+
+impl Repository {
+    /// The one in a release folder, or the folder itself.
+    pub fn of(path: &Path) -> Repository {
+        let within = path.join("repository");
+        Repository(if within.is_dir() { within } else { path.to_owned() })
+    }
+
+    /// A file of metadata, by the name that a client asks for.
+    pub fn metadata(&self, name: &str, max: u64) -> Answer {
+        answer(&self.0.join("metadata").join(name), max)
+    }
+
+    /// A target's file, likewise; at most so many bytes.
+    pub fn target(&self, name: &str, max: u64) -> Answer {
+        answer(&self.0.join("targets").join(name), max)
+    }
+}
+
+fn answer(path: &Path, max: u64) -> Answer {
+    let mut bytes = Vec::new();
+    match fs::File::open(path).and_then(|file| file.take(max.saturating_add(1)).read_to_end(&mut bytes)) {
+        Ok(read) if u64::try_from(read).is_ok_and(|read| read <= max) => Answer::Fetched(bytes),
+        Ok(_) => Answer::TooLong,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Answer::Absent,
+        Err(error) => Answer::Failed(error.to_string()),
     }
 }
 

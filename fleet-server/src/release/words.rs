@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use homeward_protocol::release::{Custom, DIRECTOR_KEY};
+use homeward_protocol::release::{Custom, DIRECTOR_KEY, REFERENCE_FOLDER, REFERENCE_KEY};
 use homeward_protocol::tuf::sign::Unsigned;
 use serde_json::Value;
 
@@ -121,6 +121,10 @@ fn target_words(path: &str, target: &Value) -> String {
     let what = match Custom::read(target.get("custom")) {
         Ok(custom) => describe(&custom),
         Err(_) if path == DIRECTOR_KEY => "THE DIRECTOR: this key says which box gets what".to_owned(),
+        Err(_) if path == REFERENCE_KEY => "WHO MEASURES: this key says what releases look like".to_owned(),
+        Err(_) if path.starts_with(REFERENCE_FOLDER) => {
+            "reference values: servers hold evidence against them".to_owned()
+        }
         Err(why) => format!("no box installs it: {why}"),
     };
     let path = path.escape_debug();

@@ -50,6 +50,10 @@ pub(super) const SQLITE: &[(&str, &str)] = &[
         "V16__updates",
         include_str!("../../migrations/sqlite/V16__updates.sql"),
     ),
+    (
+        "V17__reference",
+        include_str!("../../migrations/sqlite/V17__reference.sql"),
+    ),
 ];
 const POSTGRES: &[(&str, &str)] = &[
     (
@@ -99,6 +103,10 @@ const POSTGRES: &[(&str, &str)] = &[
     (
         "V16__updates",
         include_str!("../../migrations/postgres/V16__updates.sql"),
+    ),
+    (
+        "V17__reference",
+        include_str!("../../migrations/postgres/V17__reference.sql"),
     ),
 ];
 

@@ -107,6 +107,7 @@ pub const RULES: &[(&str, Keep)] = &[
     ("readings", Keep::Days(Age::Readings)),
     ("reference_values", Keep::Always),
     ("rejects", Keep::PerThing),
+    ("release_metadata", Keep::PerThing),
     ("results", Keep::Days(Age::Readings)),
     ("sensors", Keep::PerThing),
     ("sessions", Keep::Days(Age::Expired)),

@@ -1,6 +1,7 @@
 //! The operator's words for what is kept as a short name.
 
 use homeward_protocol::bond::{Bond, KeyClass};
+use homeward_protocol::posture::{KeyFacts, KeyPlace, Sealing};
 use homeward_protocol::time::ClockTrust;
 use homeward_protocol::watch::Suspicion;
 
@@ -53,6 +54,25 @@ pub fn clock(trust: ClockTrust) -> &'static str {
         ClockTrust::Synced => "right: confirmed by a time source",
         ClockTrust::Unsynced => "runs, but no time source has confirmed it since the boot",
         ClockTrust::Floor => "wrong: it stands before a moment that has passed",
+    }
+}
+
+/// Where the key is that a gateway speaks with, by its own word.
+pub fn key(key: &KeyFacts) -> String {
+    let sealed = match key.sealed {
+        Sealing::Tpm => "sealed by its TPM",
+        Sealing::Credential => "sealed by a credential of its system",
+        Sealing::Machine => {
+            "sealed by facts of the machine: a stolen box opens it, a stolen disk alone does not"
+        }
+        Sealing::Nothing => "which nothing seals",
+    };
+    match key.place {
+        KeyPlace::Tpm => "in its TPM: it cannot be copied".to_owned(),
+        KeyPlace::File => format!("in a file, {sealed}"),
+        KeyPlace::Spare => {
+            format!("the spare one, because its TPM does not answer; in a file, {sealed}")
+        }
     }
 }
 

@@ -17,7 +17,9 @@ use homeward_fleet::store::{Store, StoreConfig, StoreError, Tx, Value, open, tok
 use homeward_fleet::web::{self, Desk};
 use homeward_protocol::claim::Pin;
 use homeward_protocol::id::SensorId;
-use homeward_protocol::posture::{Clock as BoxClock, Disk, PostureReport, SensorHeard, ShortText};
+use homeward_protocol::posture::{
+    Clock as BoxClock, Disk, KeyFacts, KeyPlace, PostureReport, Sealing, SensorHeard, ShortText,
+};
 use homeward_protocol::time::{ClockTrust, Timestamp, Uptime};
 
 /// 2026-11-18 14:49:10 UTC.
@@ -455,7 +457,10 @@ fn posture() -> Vec<u8> {
             last_error: None,
         }],
         trust: None,
-        key: None,
+        key: Some(KeyFacts {
+            place: KeyPlace::File,
+            sealed: Sealing::Machine,
+        }),
     };
     homeward_protocol::wire::encode(&report, 65_536).expect("encodes")
 }

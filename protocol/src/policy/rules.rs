@@ -45,7 +45,7 @@ impl May {
 
 /// Which sensors a box reads, and how sure it must be of each.
 ///
-/// A reading is never dropped for this rule: what does not meet it is shown as unverified, and reported.
+/// A reading is never dropped for this rule: what does not meet it is shown as unverified, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -95,7 +95,7 @@ impl RadioMode {
     }
 }
 
-/// The box's Bluetooth radio.
+/// The box's Bluetooth radio. It is not switched off on a box that reads a sensor by Bluetooth.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -341,7 +341,7 @@ pub struct Socket {
     pub ports: Ports,
 }
 
-/// Where the box gets the time from.
+/// Where the box gets the time from. What is otherwise is reported.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -351,7 +351,7 @@ pub struct Time {
     /// The only sources: names or addresses. An empty list rules nothing.
     #[serde(default)]
     pub sources: Vec<ShortText>,
-    /// How far the clock may be off by the kernel's own estimate, milliseconds, 1 to 60000.
+    /// How far the clock may be off by the time service's own estimate, milliseconds, 1 to 60000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_error_ms: Option<u32>,
 }

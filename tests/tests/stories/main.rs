@@ -14,6 +14,7 @@ mod full_disk;
 mod guarded;
 mod hostile_handshakes;
 mod known;
+mod locked_out;
 mod moved_cable;
 mod nurse;
 mod on_postgres;

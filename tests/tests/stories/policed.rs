@@ -2,6 +2,7 @@
 //! stops it; an order shuts the box off within seconds and holds over a restart.
 
 use homeward_tests::console::Person;
+use homeward_tests::homes::{Home, Plan};
 use homeward_tests::programs::wait_for;
 use rusqlite::Connection;
 use serde_json::Value;
@@ -133,6 +134,105 @@ async fn quarantine_stops_a_policy_and_an_order_shuts_the_box_off_and_holds_over
         .ok();
     becomes(&stage, &gateway, "isolation", &"open".into());
     becomes(&stage, &gateway, "holds", &7.into());
+    home.agent.stop();
+    stage.fleet.stop();
+}
+
+/// A rule for each habit of the agent; no part of the box is touched.
+const HABITS: &str = r#"
+[polling]
+hazard = "h-1"
+every = [{ sensor = "comet-tx5xx", interval_ms = 200 }]
+[thresholds]
+hazard = "h-1"
+silent = [{ sensor = "comet-tx5xx", minutes = 3 }]
+[sensors]
+hazard = "h-1"
+allow = [{ sensor = "comet-tx5xx", least_grade = "verified" }]
+[intervals]
+hazard = "h-1"
+posture_s = 3600
+evidence_s = 1200
+certificate_h = 48
+[retention]
+hazard = "h-1"
+outbox_kib = 8192
+[modbus_writes]
+hazard = "h-1"
+[bluetooth]
+hazard = "h-1"
+mode = "bonded-only"
+[accounts]
+hazard = "h-1"
+[time]
+hazard = "h-1"
+sources = ["ntp.example.net"]
+max_error_ms = 1000
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn habits_of_a_policy_hold_at_once_without_a_new_start_and_each_point_says_how_it_stands() {
+    let mut stage = Stage::new();
+    let people = People::new(&stage.fleet.dir().join("ca/root-1.key"));
+    // Asked once an hour by its own configuration.
+    let plan = Plan {
+        placement: "mill-road-12",
+        team: "north",
+        profile: "comet-tx5xx",
+        interval_ms: 3_600_000,
+        seed: 7,
+    };
+    let mut home = Home::settle(&stage.fleet, stage.path(), plan).await;
+    home.run();
+    let gateway = home.gateway.to_string();
+    wait_for("the first reading", SOON, || (stage.readings() > 0).then_some(()));
+    let first = stage.readings();
+    let papers = people.signed("v7", &document(7, HABITS));
+    stage.fleet.run(&["policy", "load", &papers]).ok();
+    stage.fleet.run(&["policy", "assign", "7", "--all"]).ok();
+    stage.more_readings(10);
+    let below = "SELECT count(*) FROM readings WHERE grade = 'unverified' AND details LIKE '%below-policy%'";
+    wait_for("readings below what the policy wants", SOON, || {
+        (stage.number(below) >= 10).then_some(())
+    });
+    assert!(stage.readings() > first);
+    becomes(&stage, &gateway, "progress", &"applied".into());
+    let standing = |point: &str| {
+        let told = status(&stage, &gateway);
+        let all = told["points"].as_array().cloned().unwrap_or_default();
+        let found = all.into_iter().find(|one| one["point"] == point);
+        found.map_or(Value::Null, |one| one["standing"].clone())
+    };
+    for point in [
+        "polling/comet-tx5xx",
+        "thresholds/comet-tx5xx",
+        "sensors/comet-tx5xx",
+        "sensors/others",
+        "intervals/posture",
+        "intervals/evidence",
+        "intervals/certificate",
+        "retention/outbox",
+        "modbus-writes/others",
+    ] {
+        wait_for(&format!("{point} to hold"), SOON, || {
+            (standing(point) == "holds").then_some(())
+        });
+    }
+    // What this machine has of the others is found, or said to be out of reach; never held for done unseen.
+    for point in [
+        "accounts/passwords",
+        "accounts/root",
+        "time/sources",
+        "time/error",
+        "bluetooth",
+    ] {
+        wait_for(&format!("{point} to be told"), SOON, || {
+            standing(point)
+                .as_str()
+                .is_some_and(|is| is != "failed")
+                .then_some(())
+        });
+    }
     home.agent.stop();
     stage.fleet.stop();
 }

@@ -16,6 +16,7 @@ mod hostile;
 mod keys;
 mod power;
 mod real;
+mod reference;
 mod rollback;
 mod rotation;
 mod signer;

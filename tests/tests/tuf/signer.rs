@@ -12,14 +12,16 @@ use homeward_protocol::tuf::sign::{SigningKey, Unsigned};
 use homeward_tests::programs::binary;
 use homeward_tests::tuf::forge::Python;
 use homeward_tests::tuf::shelf::Served;
+use homeward_tests::wall::Surroundings;
 use serde_json::{Value, json};
 
-struct Desk {
+/// Where releases are made: the holders' keys and a release folder `rel`.
+pub(crate) struct Desk {
     dir: tempfile::TempDir,
 }
 
 impl Desk {
-    fn new() -> Desk {
+    pub(crate) fn new() -> Desk {
         let desk = Desk {
             dir: tempfile::tempdir().expect("a folder"),
         };
@@ -37,20 +39,26 @@ impl Desk {
         desk
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn at(&self, name: &str) -> String {
+    pub(crate) fn at(&self, name: &str) -> String {
         self.path(name).display().to_string()
     }
 
     /// Runs the real program without any network configuration or data folder; gives what it said, or why it did not.
-    fn run(&self, words: &[&str]) -> Result<String, String> {
+    pub(crate) fn run(&self, words: &[&str]) -> Result<String, String> {
+        self.run_in(words, &Surroundings::new())
+    }
+
+    /// The same with this environment.
+    pub(crate) fn run_in(&self, words: &[&str], environment: &Surroundings) -> Result<String, String> {
         let mut command = Command::new(binary("homeward-fleet"));
         let done = command
             .args(words)
             .env_clear()
+            .envs(environment.iter().cloned())
             .current_dir(self.dir.path())
             .output()
             .expect("it runs");
@@ -62,11 +70,11 @@ impl Desk {
         }
     }
 
-    fn ok(&self, words: &[&str]) -> String {
+    pub(crate) fn ok(&self, words: &[&str]) -> String {
         self.run(words).unwrap_or_else(|why| panic!("{words:?}: {why}"))
     }
 
-    fn root(&self) -> String {
+    pub(crate) fn root(&self) -> String {
         let public = |name: &str| format!("{}.pub", self.at(name));
         self.ok(&[
             "release",
@@ -87,7 +95,7 @@ impl Desk {
         ])
     }
 
-    fn sign(&self, folder: &str, who: &str) -> Result<String, String> {
+    pub(crate) fn sign(&self, folder: &str, who: &str) -> Result<String, String> {
         self.run(&[
             "release",
             "sign",
@@ -99,7 +107,7 @@ impl Desk {
         ])
     }
 
-    fn publish(&self) -> Result<String, String> {
+    pub(crate) fn publish(&self) -> Result<String, String> {
         self.run(&[
             "release",
             "publish",

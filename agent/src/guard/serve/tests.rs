@@ -92,6 +92,7 @@ async fn scene(tls: Option<Arc<ServerConfig>>) -> Scene {
         before: "pump".parse().expect("an id"),
         peers,
         secured: tls.is_some(),
+        writes: None,
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let listen = listener.local_addr().expect("bound");
@@ -104,6 +105,7 @@ async fn scene(tls: Option<Arc<ServerConfig>>) -> Scene {
         guest: Bus::new(device.clone()).guest(Duration::from_secs(5)),
         guard: Guard::new(rules, clock.now(), clock.uptime()),
         clock,
+        habits: tokio::sync::watch::channel(Arc::default()).1,
         records: records_tx,
     };
     let stop = CancellationToken::new();

@@ -3,6 +3,8 @@
 //! Sources: passwd(5), shadow(5), sshd(8) (`AUTHORIZED_KEYS FILE FORMAT`). Of a password only its state is told; of keys,
 //! how many there are.
 
+use std::collections::BTreeMap;
+
 use homeward_protocol::posture::fact::{Fact, Value, What, text};
 
 use super::seen::Seen;
@@ -44,6 +46,22 @@ pub fn accounts(passwd: &str) -> Vec<Account> {
         })
     };
     passwd.lines().filter_map(one).collect()
+}
+
+/// Reads `/etc/group`: the members of each group that has some. Source: group(5).
+pub fn groups(group: &str) -> BTreeMap<String, Vec<String>> {
+    let one = |line: &str| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [name, _, _, members] = fields.as_slice() else {
+            return None;
+        };
+        let members = members
+            .split(',')
+            .map(str::trim)
+            .filter(|member| !member.is_empty());
+        Some(((*name).to_owned(), members.map(str::to_owned).collect()))
+    };
+    group.lines().filter_map(one).collect()
 }
 
 /// Accounts with the number 0, beside root.

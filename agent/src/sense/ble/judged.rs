@@ -76,6 +76,7 @@ impl Device {
             standing: self.sensor.profile.standing,
             gateway: self.gateway,
             clock: placed.taken_at.trust,
+            least: self.least,
         }
     }
 }

@@ -87,7 +87,14 @@ async fn a_device_is_read_goes_silent_is_noticed_and_comes_back() {
     let stop = CancellationToken::new();
     let bus = Bus::new(Tcp::new(address.clone(), line.time_limit()));
     let (_judge, judged) = watch::channel(Judged::NOT_YET);
-    let polling = tokio::spawn(run(bus, line, (clock(), judged), out, None, stop.clone()));
+    let polling = tokio::spawn(run(
+        bus,
+        line,
+        (clock(), judged, watch::channel(Arc::default()).1),
+        out,
+        None,
+        stop.clone(),
+    ));
 
     until(&mut heard, "read", |h| {
         h.items.iter().filter(|i| matches!(i, Item::Reading(_))).count() == 8

@@ -6,6 +6,7 @@ use homeward_protocol::time::Timestamp;
 
 use crate::attest::reference::Reference;
 use crate::audit::Action;
+use crate::release::Files;
 use crate::store::{Row, StoreError, Tx, audit};
 
 /// Most releases that are loaded at a time: what is older is taken out by a person.
@@ -16,19 +17,40 @@ pub const MOST: i64 = 64;
 pub struct Loaded {
     /// What it says.
     pub release: Release,
+    /// Its file, as it was signed.
+    pub signed: Vec<u8>,
     /// Whose signature it was checked against.
     pub signer: PublicKey,
     /// When it was loaded.
     pub loaded_at: Timestamp,
     /// By whom.
     pub loaded_by: String,
+    /// The version of the release's targets that name it; none when it was loaded by hand.
+    pub targets: Option<u64>,
+}
+
+/// A release that was verified, with what vouches for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Verified<'a> {
+    /// What it says.
+    pub release: &'a Release,
+    /// Its file.
+    pub bytes: &'a [u8],
+    /// Whose signature it bears.
+    pub signer: &'a PublicKey,
+    /// The version of the release's targets that name it; none when it is loaded by hand.
+    pub targets: Option<u64>,
 }
 
 /// Keeps a release that was verified, in the place of one of the same name. False when there are too many.
 pub fn load(
     tx: &mut dyn Tx,
-    (release, bytes): (&Release, &[u8]),
-    signer: &PublicKey,
+    Verified {
+        release,
+        bytes,
+        signer,
+        targets,
+    }: Verified<'_>,
     by: &str,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
@@ -40,21 +62,24 @@ pub fn load(
         return Ok(false);
     }
     tx.execute(
-        "INSERT INTO reference_values (name, signed, signer, loaded_at, loaded_by) VALUES ($1, $2, $3, $4, $5)
+        "INSERT INTO reference_values (name, signed, signer, loaded_at, loaded_by, targets)
+         VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (name) DO UPDATE SET signed = excluded.signed, signer = excluded.signer,
-             loaded_at = excluded.loaded_at, loaded_by = excluded.loaded_by",
+             loaded_at = excluded.loaded_at, loaded_by = excluded.loaded_by, targets = excluded.targets",
         &[
             release.name.as_str().into(),
             bytes.into(),
             signer.point().into(),
             now.ms.into(),
             by.into(),
+            targets.and_then(|version| i64::try_from(version).ok()).into(),
         ],
     )?;
     let detail = format!(
-        "{} values, signed by {}",
+        "{} values, signed by {}{}",
         release.values.len(),
-        signer.fingerprint()
+        signer.fingerprint(),
+        from(targets)
     );
     audit::record(
         tx,
@@ -67,11 +92,25 @@ pub fn load(
     Ok(true)
 }
 
+/// Where values came from, as a clause behind a comma.
+pub fn from(targets: Option<u64>) -> String {
+    targets.map_or(", by hand".to_owned(), |version| {
+        format!(", named by the release's targets {version}")
+    })
+}
+
+/// Targets of this version name it too.
+pub fn named_by(tx: &mut dyn Tx, name: &str, targets: u64) -> Result<(), StoreError> {
+    let version = i64::try_from(targets).unwrap_or(i64::MAX);
+    let sql = "UPDATE reference_values SET targets = $1 WHERE name = $2";
+    tx.execute(sql, &[version.into(), name.into()]).map(drop)
+}
+
 /// Takes a release out; false when there is none of that name.
-pub fn remove(tx: &mut dyn Tx, name: &str, by: &str, now: Timestamp) -> Result<bool, StoreError> {
+pub fn remove(tx: &mut dyn Tx, name: &str, why: &str, by: &str, now: Timestamp) -> Result<bool, StoreError> {
     let gone = tx.execute("DELETE FROM reference_values WHERE name = $1", &[name.into()])?;
     if gone > 0 {
-        audit::record(tx, now, by, Action::ReferenceRemoved, name, "")?;
+        audit::record(tx, now, by, Action::ReferenceRemoved, name, why)?;
     }
     Ok(gone > 0)
 }
@@ -79,7 +118,7 @@ pub fn remove(tx: &mut dyn Tx, name: &str, by: &str, now: Timestamp) -> Result<b
 /// The loaded releases, the newest last. A row whose signature does not hold any more is corrupt.
 pub fn all(tx: &mut dyn Tx) -> Result<Vec<Loaded>, StoreError> {
     let rows = tx.rows(
-        "SELECT signed, signer, loaded_at, loaded_by FROM reference_values ORDER BY loaded_at, name LIMIT $1",
+        "SELECT signed, signer, loaded_at, loaded_by, targets FROM reference_values ORDER BY loaded_at, name LIMIT $1",
         &[MOST.into()],
     )?;
     let loaded = |row: &Row| {
@@ -87,9 +126,11 @@ pub fn all(tx: &mut dyn Tx) -> Result<Vec<Loaded>, StoreError> {
         let release = Release::verify(row.blob(0)?, &signer).map_err(|e| row.corrupt(0, e))?;
         Ok(Loaded {
             release: release.into_inner(),
+            signed: row.blob(0)?.to_vec(),
             signer,
             loaded_at: Timestamp::synced(row.int(2)?),
             loaded_by: row.text(3)?.to_owned(),
+            targets: row.opt_int(4)?.and_then(|version| u64::try_from(version).ok()),
         })
     };
     rows.iter().map(loaded).collect()
@@ -109,4 +150,26 @@ pub fn mark(tx: &mut dyn Tx) -> Result<(i64, i64), StoreError> {
         &[],
     )?;
     row.map_or(Ok((0, 0)), |row| Ok((row.int(0)?, row.int(1)?)))
+}
+
+/// What was verified of the repository of releases: its metadata, by name.
+pub fn metadata(tx: &mut dyn Tx) -> Result<Files, StoreError> {
+    let rows = tx.rows("SELECT name, bytes FROM release_metadata", &[])?;
+    let file = |row: &Row| Ok((row.text(0)?.to_owned(), row.blob(1)?.to_vec()));
+    rows.iter().map(file).collect()
+}
+
+/// Keeps what was verified of it since. False, and nothing is kept, when something else is kept than what that began with.
+pub fn keep_metadata(tx: &mut dyn Tx, began: &Files, verified: &Files) -> Result<bool, StoreError> {
+    if metadata(tx)? != *began {
+        return Ok(false);
+    }
+    for (name, bytes) in verified {
+        tx.execute(
+            "INSERT INTO release_metadata (name, bytes) VALUES ($1, $2)
+             ON CONFLICT (name) DO UPDATE SET bytes = excluded.bytes",
+            &[name.as_str().into(), bytes.as_slice().into()],
+        )?;
+    }
+    Ok(true)
 }

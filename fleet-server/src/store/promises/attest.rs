@@ -29,6 +29,7 @@ use crate::attest::schedule::Occasion;
 use crate::attest::take::{Accept, Accepted, Came, Taken, With, accept, hash, take};
 use crate::attest::{Nonce, Status, Why, refuse};
 use crate::ca::{Issued, Rank, Serial};
+use crate::store::attest::releases::Verified;
 use crate::store::attest::{self, Answer, firmware, releases};
 use crate::store::certificates::{self, Timing};
 use crate::store::incidents::{self, Kind};
@@ -457,10 +458,20 @@ pub(crate) fn a_release_whose_row_was_changed_is_not_believed(home: &Home) {
     let (store, key) = (home.open(), Key::new());
     let signed = release().seal(&key).expect("seals");
     let (public, bytes) = (key.public(), signed.clone());
-    let load = move |tx: &mut dyn Tx| releases::load(tx, (&release(), &bytes), &public, "anna", NOW);
+    let load = move |tx: &mut dyn Tx| {
+        let verified = Verified {
+            release: &release(),
+            bytes: &bytes,
+            signer: &public,
+            targets: Some(7),
+        };
+        releases::load(tx, verified, "anna", NOW)
+    };
     assert!(write(&store, load));
     let read = || block(store.read(releases::reference));
     assert_eq!(read().expect("read"), reference());
+    let targets = block(store.read(releases::all)).expect("read")[0].targets;
+    assert_eq!(targets, Some(7), "where it came from");
     let mut tampered = signed;
     let last = tampered.len() - 1;
     tampered[last] ^= 1;
@@ -469,7 +480,7 @@ pub(crate) fn a_release_whose_row_was_changed_is_not_believed(home: &Home) {
         tx.execute(sql, &[tampered.as_slice().into()])
     });
     assert!(matches!(read(), Err(StoreError::Corrupt { .. })));
-    assert!(write(&store, |tx| releases::remove(tx, "1.0", "anna", NOW)));
+    assert!(write(&store, |tx| releases::remove(tx, "1.0", "", "anna", NOW)));
     assert_eq!(read().expect("read"), Reference::default());
 }
 
