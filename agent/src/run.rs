@@ -679,7 +679,13 @@ async fn turn(
     };
     let heard = sensors_tx.subscribe();
     let mut agent = Agent::start(parts, stop.clone())?;
-    agent.serve(wards.tasks(records_tx, sensors_tx, (&judged, &habits), (update.quiet, wishes), &stop));
+    agent.serve(wards.tasks(
+        records_tx,
+        sensors_tx,
+        (&judged, &habits),
+        (update.quiet, wishes),
+        &stop,
+    ));
     // A spare key speaks for readings and alarms alone: what is under way waits for the other key.
     if !is_spare {
         let ends = updating::Ends {

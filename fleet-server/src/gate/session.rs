@@ -350,11 +350,17 @@ impl Session {
     }
 }
 
-/// Whether it is sent until it is confirmed: a lost challenge, judgement, policy or order would cost hours.
+/// Whether it is sent until it is confirmed: a lost challenge, judgement, policy, order or word on software would cost
+/// hours.
 const fn is_confirmed(topic: &Topic) -> bool {
     matches!(
         topic,
-        Topic::Ack(_) | Topic::Challenge(_) | Topic::Verdict(_) | Topic::Policy(_) | Topic::Isolation(_)
+        Topic::Ack(_)
+            | Topic::Challenge(_)
+            | Topic::Verdict(_)
+            | Topic::Policy(_)
+            | Topic::Isolation(_)
+            | Topic::Assignment(_)
     )
 }
 
