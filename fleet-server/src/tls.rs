@@ -20,6 +20,7 @@
 pub mod doors;
 pub mod known;
 pub mod late;
+pub mod recent;
 pub mod refusal;
 
 use std::collections::HashSet;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use homeward_agent::identity::tls;
 use rumqttc::mqttbytes::v4::{Connect, ConnectReturnCode, Packet, Publish};
 use rumqttc::mqttbytes::{QoS, v4};
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -61,8 +62,8 @@ impl Target {
         key: Arc<dyn SigningKey>,
         resumption: rustls::client::Resumption,
     ) -> Result<Arc<rustls::ClientConfig>, LoadError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        // As an agent offers it.
+        let mut config = rustls::ClientConfig::builder_with_provider(tls::provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|e| e.to_string())?
             .with_root_certificates(Arc::clone(&self.roots))
@@ -116,6 +117,12 @@ impl Connection {
     /// Whether its handshake was a full one or resumed an earlier session.
     pub fn handshake(&self) -> Option<rustls::HandshakeKind> {
         self.stream.get_ref().1.handshake_kind()
+    }
+
+    /// The curve of its handshake's own keys.
+    pub fn curve(&self) -> Option<rustls::NamedGroup> {
+        let group = self.stream.get_ref().1.negotiated_key_exchange_group();
+        group.map(rustls::crypto::SupportedKxGroup::name)
     }
 
     /// Writes bytes.

@@ -6,13 +6,17 @@
 
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use homeward_tests::browser::{self, Page, Visit};
+use homeward_tests::load::Connection;
 use homeward_tests::peers::{Mosquitto, Postgres, Pymodbus};
+use homeward_tests::prepared::Prepared;
 use homeward_tests::programs::{Program, finish};
 use homeward_tests::proxy::{Link, Proxy};
 use homeward_tests::shared;
+use rustls::{HandshakeKind, NamedGroup};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -164,4 +168,24 @@ async fn the_wire_carries_waits_crawls_and_breaks() {
     }
     assert!((5_000..40_000).contains(&carried), "cut after {carried}");
     assert!(proxy.cuts() >= 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_s_first_handshake_is_whole_and_its_next_one_resumes_both_on_the_cheaper_curve() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut prepared = Prepared::new(&folder.path().join("fleet"), 1).expect("a fleet");
+    prepared.start();
+    let target = prepared.gate().expect("a gate");
+    let member = prepared.members().first().expect("a gateway").clone();
+    let key = member.key.for_tls().expect("a key");
+    let tls = target
+        .tls_that_resumes(&member.chain, key)
+        .expect("a configuration");
+    for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
+        let open = Connection::open(&target, Arc::clone(&tls), member.id.as_str());
+        let connection = open.await.expect("admitted");
+        assert_eq!(connection.handshake(), Some(kind), "no round trip more");
+        assert_eq!(connection.curve(), Some(NamedGroup::secp256r1));
+        connection.close().await;
+    }
 }

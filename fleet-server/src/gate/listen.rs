@@ -30,7 +30,8 @@ use super::limits::{Allowances, Lobby, SharedAllowance};
 use super::session::{Effect, Input, Session};
 use super::socket::Socket;
 use super::{Gate, Passage, Place, Why, codec};
-use crate::ca::Leaf;
+use crate::ca::{Leaf, LeafError};
+use crate::tls::recent::{Recent, fingerprint};
 use crate::tls::refusal::Refusal;
 
 /// How long the gate waits after the system had no socket for it, most likely for want of file descriptors.
@@ -85,6 +86,8 @@ pub(super) struct Door {
     /// Room for records on their way to the store, in bytes.
     pub(super) room: Arc<Semaphore>,
     tls: watch::Receiver<Arc<ServerConfig>>,
+    /// Certificates that were taken apart: what these very bytes say stays the same.
+    leaves: Mutex<Recent<Leaf>>,
     lobby: Mutex<Lobby<oneshot::Sender<()>>>,
     allowances: Mutex<Allowances>,
     handshakes: Semaphore,
@@ -108,6 +111,7 @@ impl Door {
             },
             room: Arc::new(Semaphore::new(gate.limits.in_flight_bytes)),
             tls,
+            leaves: Mutex::default(),
             lobby: Mutex::new(Lobby::new(&gate.limits)),
             allowances: Mutex::new(Allowances::new(&gate.limits)),
             handshakes: Semaphore::new(gate.limits.handshakes),
@@ -124,6 +128,18 @@ impl Door {
     /// The moment as the runtime's timers count.
     pub(super) fn instant(&self, at: Uptime) -> Instant {
         self.began + Duration::from_millis(at.0)
+    }
+
+    /// A certificate that a peer showed, taken apart once.
+    fn leaf(&self, der: &[u8]) -> Result<Leaf, LeafError> {
+        let leaves = || self.leaves.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = fingerprint(der);
+        if let Some(known) = leaves().get(&of) {
+            return Ok(known);
+        }
+        let leaf = Leaf::read(der, &self.gate.domain)?;
+        leaves().put(of, leaf.clone());
+        Ok(leaf)
     }
 
     /// What this gateway may send.
@@ -213,7 +229,7 @@ async fn admit(door: &Door, tcp: TcpStream) -> Result<Box<Admitted>, Why> {
         return Err(Why::Handshake);
     }
     let certificate = connection.peer_certificates().and_then(|chain| chain.first());
-    let leaf = Leaf::read(certificate.ok_or(Why::Handshake)?, &door.gate.domain);
+    let leaf = door.leaf(certificate.ok_or(Why::Handshake)?);
     let leaf = leaf.map_err(|_| Why::Identity)?;
     if !leaf.is_current(door.gate.clock.now()) {
         return Err(Why::Identity);

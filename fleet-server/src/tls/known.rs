@@ -12,33 +12,26 @@
 //! What proves that the peer holds the key, its signature over this handshake, is checked each time: it is new each
 //! time. What is remembered is bounded, and belongs to one set of issuers.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ring::digest::{SHA256, digest};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
+use super::recent::{Recent, fingerprint};
 use crate::ca::Serial;
-
-/// Certificates that are remembered: two generations of this many, some 100 bytes each. A fleet with more pays for
-/// the signatures of the rest.
-const REMEMBERED: usize = 32_768;
 
 /// Certificates whose issuer's signature was proved. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Proved(Arc<Mutex<Generations>>);
+pub struct Proved(Arc<Mutex<Under>>);
 
-type Fingerprint = [u8; 32];
-
-/// The newer half is filled; when it is full it becomes the older one, which is forgotten.
+/// Certificates, and the issuers that they were held against.
 #[derive(Debug, Default)]
-struct Generations {
+struct Under {
     issuers: Vec<CertificateDer<'static>>,
-    newer: HashMap<Fingerprint, Facts>,
-    older: HashMap<Fingerprint, Facts>,
+    facts: Recent<Facts>,
 }
 
 /// What is looked at each time, of a certificate whose signature was proved.
@@ -47,24 +40,6 @@ struct Facts {
     serial: Serial,
     /// Seconds since 1970, both inclusive.
     valid: (i64, i64),
-}
-
-impl Generations {
-    fn get(&mut self, fingerprint: &Fingerprint) -> Option<Facts> {
-        if let Some(facts) = self.newer.get(fingerprint) {
-            return Some(*facts);
-        }
-        let facts = self.older.remove(fingerprint)?;
-        self.put(*fingerprint, facts);
-        Some(facts)
-    }
-
-    fn put(&mut self, fingerprint: Fingerprint, facts: Facts) {
-        if self.newer.len() >= REMEMBERED {
-            self.older = std::mem::take(&mut self.newer);
-        }
-        self.newer.insert(fingerprint, facts);
-    }
 }
 
 /// Holds a certificate's chain against its issuer once, and its dates and its number each time.
@@ -96,20 +71,19 @@ impl Known {
     }
 
     /// Whoever holds other issuers finds nothing, and leaves nothing to those who hold these.
-    fn with<T>(&self, work: impl FnOnce(&mut Generations) -> T) -> T {
+    fn with<T>(&self, work: impl FnOnce(&mut Recent<Facts>) -> T) -> T {
         let mut all = self.proved.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.issuers != self.issuers {
-            *all = Generations {
+            *all = Under {
                 issuers: self.issuers.clone(),
-                ..Generations::default()
+                facts: Recent::default(),
             };
         }
-        work(&mut all)
+        work(&mut all.facts)
     }
 
     fn facts(&self, leaf: &CertificateDer<'_>, now: UnixTime) -> Result<Facts, Error> {
-        let mut fingerprint = [0; 32];
-        fingerprint.copy_from_slice(digest(&SHA256, leaf).as_ref());
+        let fingerprint = fingerprint(leaf);
         let at = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let remembered = self.with(|all| all.get(&fingerprint));
         if let Some(facts) = remembered.filter(|facts| (facts.valid.0..=facts.valid.1).contains(&at)) {
