@@ -28,6 +28,7 @@ use crate::posture::{MAX_SENSORS, PostureReport};
 use crate::reading::Reading;
 use crate::release::state::UpdateState;
 use crate::signed::Message;
+use crate::support::SupportRecord;
 use crate::time::Timestamp;
 use crate::watch::WatchReport;
 use crate::wire::{self, Bytes, WireError};
@@ -169,6 +170,8 @@ pub enum Item {
     Software(Piece),
     /// What software runs, and how far an update has come.
     Update(UpdateState),
+    /// What became of a support session.
+    Support(Box<SupportRecord>),
 }
 
 impl Item {
@@ -181,7 +184,8 @@ impl Item {
             | Item::Write(_)
             | Item::Policy(_)
             | Item::Stopped(_)
-            | Item::Update(_) => Lane::Urgent,
+            | Item::Update(_)
+            | Item::Support(_) => Lane::Urgent,
             Item::Reading(_) => Lane::Vital,
             Item::Outage(_) | Item::Proof(_) | Item::Facts(_) | Item::Software(_) => Lane::Routine,
         }
@@ -204,6 +208,7 @@ impl Item {
             }
             Item::Facts(report) => report.check().map(|()| item),
             Item::Software(piece) => piece.check().map(|()| item),
+            Item::Support(record) => record.of.check().map(|()| item),
             Item::Watch(report) if !report.is_within_limits() => {
                 Err(WireError::Rule("a watch report lists too much"))
             }

@@ -29,6 +29,7 @@ pub mod reading;
 pub mod reference;
 pub mod release;
 pub mod signed;
+pub mod support;
 pub mod time;
 pub mod topic;
 pub mod tpm;

@@ -51,6 +51,10 @@ use homeward_protocol::reading::{Details, Kind, Mark, Quality, Reading, SensorCl
 use homeward_protocol::release::Installer;
 use homeward_protocol::release::state::{Ended, Outcome as HowEnded, Progress, UpdateMark, UpdateState};
 use homeward_protocol::signed::{PublicKey, Signed, Signer};
+use homeward_protocol::support::{
+    Became, EndCause, Ended as SupportEnded, Moved, Refusal as SupportRefusal, Session, SessionNumber, SupportOrder,
+    SupportRecord,
+};
 use homeward_protocol::time::{ClockTrust, Timestamp, Uptime};
 use homeward_protocol::topic::{Filter, Topic};
 use homeward_protocol::trust::TrustMark;
@@ -620,6 +624,74 @@ fn software() -> Piece {
     inventory::pieces(&bytes).remove(0)
 }
 
+fn support_session() -> Session {
+    Session {
+        session: SessionNumber(1_795_000_000_000),
+        ticket: ShortText::cut("INC-4711"),
+        by: ShortText::cut("olga"),
+        reason: ShortText::cut("the scale reports nothing"),
+        port: 22,
+        lasts_s: 900,
+    }
+}
+
+fn support(became: Became) -> Item {
+    Item::Support(Box::new(SupportRecord {
+        of: support_session(),
+        became,
+        at: AT,
+    }))
+}
+
+fn ended() -> SupportEnded {
+    SupportEnded {
+        cause: EndCause::Expired,
+        lasted_s: Some(900),
+        moved: Some(Moved {
+            links: 2,
+            in_bytes: 4_096,
+            out_bytes: 65_536,
+        }),
+    }
+}
+
+fn support_items() -> [(&'static str, Item); 3] {
+    [
+        (
+            "item-1-support-refused.cbor",
+            support(Became::Refused(SupportRefusal::Port)),
+        ),
+        ("item-1-support-opened.cbor", support(Became::Opened)),
+        ("item-1-support-ended.cbor", support(Became::Ended(ended()))),
+    ]
+}
+
+#[test]
+fn orders_of_support_keep_their_bytes() {
+    let orders = [
+        ("support-1-open.cbor", SupportOrder::Open(support_session())),
+        (
+            "support-1-end.cbor",
+            SupportOrder::End(SessionNumber(1_795_000_000_000)),
+        ),
+    ];
+    for (name, order) in orders {
+        let encode = |o: &SupportOrder| o.encode().expect("encodes");
+        holds(name, &order, encode, |b| {
+            SupportOrder::decode(b).expect("decodes")
+        });
+    }
+    let mut words = String::new();
+    for refusal in SupportRefusal::ALL {
+        let _ = writeln!(words, "{}: {refusal}", refusal.name());
+    }
+    for cause in EndCause::ALL {
+        let _ = writeln!(words, "{}: {cause}", cause.name());
+    }
+    let kept = self::kept("support-words-1.txt", || words.clone().into_bytes());
+    assert_eq!(String::from_utf8_lossy(&kept), words);
+}
+
 fn items() -> Vec<(&'static str, Item)> {
     let floor = Timestamp {
         ms: 1_790_000_000_000,
@@ -777,7 +849,7 @@ fn acknowledgements_keep_their_bytes() {
 
 #[test]
 fn records_keep_their_bytes() {
-    for (name, item) in items() {
+    for (name, item) in items().into_iter().chain(support_items()) {
         let decode = |b: &[u8]| Item::decode(&Bytes(b.to_vec())).expect("decodes");
         holds(name, &item, |i| i.encode().expect("encodes").0, decode);
     }
@@ -859,6 +931,7 @@ fn topics_keep_their_text() {
     text_holds("topic-1-policy.txt", &Topic::Policy(gateway()));
     text_holds("topic-1-isolation.txt", &Topic::Isolation(gateway()));
     text_holds("topic-1-assignment.txt", &Topic::Assignment(gateway()));
+    text_holds("topic-1-support.txt", &Topic::Support(gateway()));
     text_holds("topic-1-hint.txt", &Topic::Hint(gateway()));
     text_holds("topic-1-fleet-notice.txt", &Topic::FleetNotice);
     text_holds("filter-1-down.txt", &Filter::Down(gateway()));

@@ -12,6 +12,7 @@ use homeward_protocol::claim::{Claim, Code, Endpoint, Pin};
 use homeward_protocol::envelope::{Entry, Envelope, Item, MAX_ENVELOPE};
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::signed::{Message, PublicKey, Signed, SignedError};
+use homeward_protocol::support::SupportOrder;
 use homeward_protocol::unit::Decimal;
 use homeward_protocol::wire::{self, Bytes};
 
@@ -29,12 +30,15 @@ fn envelope() -> Envelope {
 fn reads(name: &str, bytes: &[u8]) -> bool {
     match name.split('-').next() {
         Some("ack") => Ack::decode(bytes).is_ok(),
+        Some("support") => SupportOrder::decode(bytes).is_ok(),
         Some("item") => Item::decode(&Bytes(bytes.to_vec())).is_ok(),
         _ => wire::decode::<Envelope>(bytes, MAX_ENVELOPE).is_ok(),
     }
 }
 
-const MESSAGES: [&str; 11] = [
+const MESSAGES: [&str; 13] = [
+    "item-1-support-ended.cbor",
+    "support-1-open.cbor",
     "item-1-policy.cbor",
     "item-1-stopped.cbor",
     "ack-1-continue.cbor",

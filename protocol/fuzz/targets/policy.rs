@@ -1,4 +1,4 @@
-//! A policy from a stranger: as a document, as an offer, as an order. All end in an answer.
+//! A policy from a stranger: as a document, as an offer, as an order to isolate or to open a tunnel. All end in an answer.
 #![no_main]
 
 use homeward_protocol::policy::check::{check, faults};
@@ -7,6 +7,7 @@ use homeward_protocol::policy::isolation::IsolationOrder;
 use homeward_protocol::policy::sign::{Offer, kept};
 use homeward_protocol::policy::{MAX_POLICY, Policy};
 use homeward_protocol::signed::PublicKey;
+use homeward_protocol::support::SupportOrder;
 use homeward_protocol::wire;
 use libfuzzer_sys::fuzz_target;
 
@@ -24,4 +25,5 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(kept(&offer, &[key]).is_err());
     }
     let _ = IsolationOrder::decode(bytes);
+    let _ = SupportOrder::decode(bytes);
 });

@@ -3,7 +3,9 @@
 //! # Design
 //! Containing must be quick, so it is by the server's authority: the connection that it comes on, which the server's
 //! certificate proves. No offline key is asked. It can do so because it only tightens: readings, alarms and the fleet's
-//! connection stay, support tunnels do not, and lifting goes back to the policy that two people signed, never beyond it. A server that was taken over can therefore shut boxes off from what is not vital, and open nothing.
+//! connection stay; support tunnels do where the policy that two people signed says so (`support.while_isolated`), and
+//! lifting goes back to that policy, never beyond it. A server that was taken over can therefore shut boxes off from what
+//! is not vital, and open nothing.
 //!
 //! The order is a state, not an event: the server says it on each connection to a box that it has ever ordered so,
 //! until the box reports its number. The newest that was heard holds, also through restarts and weeks without a server.

@@ -422,8 +422,12 @@ fn support(rule: &Support) -> String {
         May::Yes => {
             let to = list(&rule.to, "the fleet server");
             let ports = list(&rule.ports, "no port of the box");
+            let also = match rule.while_isolated {
+                Some(May::Yes) => ", also while isolated",
+                Some(May::No) | None => "",
+            };
             format!(
-                "at most {} minutes, to {to}, leading to {ports}",
+                "at most {} minutes, to {to}, leading to {ports}{also}",
                 rule.max_minutes
             )
         }

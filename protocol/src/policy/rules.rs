@@ -462,12 +462,15 @@ pub struct Support {
     pub tunnel: May,
     /// How long one may last, minutes, 1 to 480.
     pub max_minutes: u16,
-    /// Where the far end may be; empty: nowhere but the fleet server.
+    /// Where the fleet server, which is the far end, must be for this; empty: wherever it is.
     #[serde(default)]
     pub to: Vec<Net>,
     /// Ports of the box itself that it may lead to, for example "22".
     #[serde(default)]
     pub ports: Vec<Ports>,
+    /// Whether there may be one also while the box is isolated; not said: no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub while_isolated: Option<May>,
 }
 
 /// When a finding about a sensor is raised, where not by its profile.
