@@ -152,6 +152,12 @@ pub enum Command {
     /// Look at the policy of this box.
     #[command(subcommand, after_help = "Example:\n  homeward-agent --data DIR policy show")]
     Policy(PolicyCommand),
+    /// See who of the provider is on this box, and end it.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  homeward-agent --data DIR support status"
+    )]
+    Support(SupportCommand),
     /// Ask sensors.
     #[command(
         subcommand,
@@ -164,6 +170,17 @@ pub enum Command {
         after_help = "Example:\n  homeward-agent --data DIR profile check my-ups.toml"
     )]
     Profile(ProfileCommand),
+}
+
+/// Support sessions.
+#[derive(Debug, Subcommand)]
+pub enum SupportCommand {
+    /// Say whether a support session is open, whose, why, until when, and what became of those before.
+    #[command(after_help = "Example:\n  homeward-agent --data DIR --json support status")]
+    Status,
+    /// End the session that is open. It takes a second; what was carried is reported as ever.
+    #[command(after_help = "Example:\n  runuser -u homeward-agent -- homeward-agent --data DIR support end")]
+    End,
 }
 
 /// Changes of the box, and quiet from them.

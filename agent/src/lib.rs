@@ -25,6 +25,7 @@ pub mod sense;
 pub mod session;
 pub mod slot;
 pub mod status;
+pub mod support;
 pub mod tpm;
 pub mod update;
 pub mod vault;

@@ -7,14 +7,15 @@ use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Parser as _;
 use homeward_agent::associate::pair;
 use homeward_agent::attest::show;
 use homeward_agent::care::{Gateway, Identity};
 use homeward_agent::cli::{
-    Cli, Command, PolicyCommand, ProfileCommand, SensorCommand, TpmChoice, UpdateCommand, Which,
+    Cli, Command, PolicyCommand, ProfileCommand, SensorCommand, SupportCommand, TpmChoice, UpdateCommand,
+    Which,
 };
 use homeward_agent::clock::Clock;
 use homeward_agent::config::load;
@@ -32,7 +33,7 @@ use homeward_agent::update::go::told;
 use homeward_agent::update::{look as releases, words};
 use homeward_agent::vault::disk::{self, DiskError};
 use homeward_agent::vault::{self, Vault, VaultError};
-use homeward_agent::{log, policy, posture, run, sense, status};
+use homeward_agent::{log, policy, posture, run, sense, status, support};
 use homeward_devices::profile::Profile;
 use homeward_protocol::claim::{Endpoint, MAX_CLAIM, Pin};
 use homeward_protocol::grade::Grade;
@@ -57,6 +58,8 @@ type Failure = Box<dyn Error>;
 
 /// Lines that wait for a slow terminal.
 const LIVE: usize = 64;
+/// How long a running agent may take to end a support session.
+const END: Duration = Duration::from_secs(10);
 /// What a device is called that is asked by a profile file only.
 const TRIED: &str = "tried-device";
 
@@ -123,6 +126,7 @@ fn act(cli: &Cli) -> Result<(), Failure> {
         }
         Command::Update(command) => update(cli, command),
         Command::Policy(command) => rules(cli, command),
+        Command::Support(command) => helped(cli, command),
         Command::Sensor(command) => runtime()?.block_on(sensor(cli, command)),
         Command::Profile(ProfileCommand::Check { file }) => {
             let profile = load::profile(file)?;
@@ -495,6 +499,30 @@ fn clock(cli: &Cli) -> Result<Arc<Clock>, Failure> {
     Ok(Arc::new(Clock::with_floor(floor)))
 }
 
+fn helped(cli: &Cli, command: &SupportCommand) -> Result<(), Failure> {
+    let data = cli.data()?;
+    let load = || support::file::load(data).ok_or("what is kept of support sessions cannot be read");
+    let mut saved = load()?;
+    if matches!(command, SupportCommand::End) {
+        let end_by = Instant::now() + END;
+        if saved.open.is_some() {
+            support::file::wish_end(data)?;
+        }
+        while saved.open.is_some() {
+            if Instant::now() >= end_by {
+                return Err(
+                    "the agent did not end it: does it run? A session ends with the agent, too".into(),
+                );
+            }
+            std::thread::sleep(Duration::from_millis(100));
+            saved = load()?;
+        }
+    }
+    let text = support::show::show(&saved);
+    print(cli, text.trim_end(), &serde_json::to_value(&saved)?);
+    Ok(())
+}
+
 fn rules(cli: &Cli, command: &PolicyCommand) -> Result<(), Failure> {
     let data = cli.data()?;
     let told = policy::keep::told(data);
@@ -532,6 +560,14 @@ fn show_status(cli: &Cli) -> Result<(), Failure> {
     let now = Clock::with_floor(Folder::within(cli.data()?).floor()).now();
     let mut json = serde_json::to_value(&found)?;
     let mut text = found.tell(now);
+    if let Some((session, _)) = support::file::load(cli.data()?).and_then(|saved| saved.open) {
+        json["support"] = serde_json::to_value(&session)?;
+        let (by, ticket) = (session.by.as_str(), session.ticket.as_str());
+        text = format!(
+            "{}\nSupport:     a session is open: {by}, ticket {ticket}",
+            text.trim_end()
+        );
+    }
     if let Some(kind) = disk::kind(cli.data()?) {
         json["sealed_by"] = serde_json::to_value(kind)?;
         text = format!("{}\nData:        {}", text.trim_end(), kind.words());

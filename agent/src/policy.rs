@@ -35,7 +35,9 @@ use ask::{Answer, Request};
 use radio::Radio;
 use rules::{Needs, Target};
 use standing::{Observed, Part, find};
-use tighten::tightened;
+use tighten::{isolated, tightened};
+
+use crate::support::InForce;
 
 pub mod apply;
 pub mod ask;
@@ -327,9 +329,17 @@ impl Policies {
             },
         };
         if self.is_isolated() {
-            (basis, Some(tightened(policy.as_ref())))
+            (basis, Some(isolated(policy.as_ref())))
         } else {
             (basis, policy)
+        }
+    }
+
+    /// What rules support tunnels at `at`.
+    pub fn support(&self, at: Timestamp) -> InForce {
+        InForce {
+            rule: self.effective(at).1.and_then(|policy| policy.support),
+            isolated: self.is_isolated(),
         }
     }
 

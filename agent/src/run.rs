@@ -56,6 +56,7 @@ pub mod live;
 pub mod looking;
 pub mod policing;
 pub mod proving;
+pub mod supporting;
 pub mod updating;
 pub mod voice;
 pub mod wards;
@@ -220,6 +221,13 @@ impl Agent {
         let habits = policing::Start::habits(policy.as_ref());
         let policing = policing::keep(policy.zip(data.clone()), &outbox, &clock, (&link, &trust), &stop);
         let (asked, asks) = asking();
+        let (orders, helping) = supporting::keep(
+            data.as_deref(),
+            (&outbox, &clock),
+            policing.support,
+            (&server, &config, credentials_rx.clone()),
+            &stop,
+        );
         let (ends, answering) = proving::converse(proof, &outbox, (&clock, &link, &habits), &stop);
         let ledger = outbox.ledger();
         let session = first_session(&config, &ledger, last_alive, &clock);
@@ -236,6 +244,7 @@ impl Agent {
             attest: ends.attest,
             policy: policing.heard,
             update: assigned,
+            support: orders,
             speech: ends.speech,
             connection: 0,
             status: link_tx,
@@ -244,7 +253,7 @@ impl Agent {
         // A key in a TPM is slow, and TLS waits for it on the thread that it runs on.
         let apart = key.chip().is_some();
         begin(&mut tasks, apart, done("link", wire.run(session, stop.clone())));
-        for task in answering.into_iter().chain(policing.task) {
+        for task in answering.into_iter().chain(policing.task).chain(helping) {
             begin(&mut tasks, apart, task);
         }
         let change = Change {

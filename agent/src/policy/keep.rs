@@ -42,6 +42,7 @@ use crate::disk::replace;
 use crate::outbox::keeper::Outbox;
 use crate::sense::Sensor;
 use crate::status::LinkStatus;
+use crate::support::InForce;
 
 /// Longest file that is read, bytes: three policies at their longest.
 const MAX_FILE: u64 = 512 * 1024;
@@ -133,6 +134,8 @@ pub struct Keeping {
     pub trust: watch::Receiver<Vec<CertificateDer<'static>>>,
     /// Whoever is told here connects anew.
     pub reconnect: watch::Sender<u64>,
+    /// What rules the box about support tunnels.
+    pub support: watch::Sender<InForce>,
 }
 
 impl Want {
@@ -298,6 +301,9 @@ impl Keeping {
     /// Tells how it stands when that changed.
     async fn tell(&mut self, state: &mut Running) {
         let now = self.clock.now();
+        let in_force = state.policies.support(now);
+        self.support
+            .send_if_modified(|told| std::mem::replace(told, in_force.clone()) != in_force);
         let report = state.policies.report(now);
         let same = |last: &PolicyState| {
             PolicyState {

@@ -8,7 +8,7 @@ use homeward_protocol::policy::Policy;
 use homeward_protocol::policy::net::Net;
 use homeward_protocol::policy::network::Protocol;
 use homeward_protocol::policy::points::{Point, Rule};
-use homeward_protocol::policy::rules::{Bluetooth, May, ModbusWrites, UsbClass};
+use homeward_protocol::policy::rules::{Bluetooth, ModbusWrites, UsbClass};
 use homeward_protocol::policy::state::Standing;
 use homeward_protocol::posture::ShortText;
 
@@ -170,10 +170,8 @@ pub fn find(
             Found::in_use(&said, facts.outbox_kib <= most, point)
         }
         Rule::Intervals => interval(point, policy, facts),
-        Rule::Support if policy.support.as_ref().is_some_and(|rule| rule.tunnel == May::No) => {
-            Found::seen("this agent opens no tunnel", true)
-        }
-        Rule::Support => Found::not_here("this agent opens no tunnel"),
+        // The agent opens each by the rule, and nobody else does.
+        Rule::Support => Found::in_use("sessions are opened by this rule alone", true, point),
         Rule::Maintenance => Found::not_here("nothing on this box asks for a window yet"),
         Rule::Accounts => with(policy.accounts.as_ref(), |rule| {
             people::accounts(point, rule, &facts.sights)

@@ -63,6 +63,18 @@ pub fn tightened(policy: Option<&Policy>) -> Policy {
     strict
 }
 
+/// The form of `policy` while the box is isolated: the strict one, with its support tunnels where it says so.
+pub fn isolated(policy: Option<&Policy>) -> Policy {
+    let mut strict = tightened(policy);
+    let stays = policy
+        .and_then(|policy| policy.support.as_ref())
+        .filter(|rule| rule.while_isolated == Some(May::Yes));
+    if let Some(rule) = stays {
+        strict.support = Some(rule.clone());
+    }
+    strict
+}
+
 fn hazard() -> HazardId {
     HAZARD.parse().expect("a hazard's id")
 }
@@ -126,5 +138,25 @@ mod tests {
             "what is no door stays"
         );
         assert_eq!(tightened(Some(&tightened(None))), tightened(None));
+    }
+
+    #[test]
+    fn isolation_keeps_tunnels_only_where_the_policy_says_so_and_the_end_of_a_policy_never() {
+        let text = include_str!("../../../protocol/tests/policies/every-rule.toml");
+        let mut policy = check(text).policy.expect("a policy");
+        let tunnel = |policy: Policy| policy.support.map(|rule| rule.tunnel);
+        for (says, is) in [
+            (None, May::No),
+            (Some(May::No), May::No),
+            (Some(May::Yes), May::Yes),
+        ] {
+            if let Some(rule) = &mut policy.support {
+                rule.while_isolated = says;
+            }
+            assert_eq!(tunnel(isolated(Some(&policy))), Some(is), "{says:?}");
+            assert_eq!(tunnel(tightened(Some(&policy))), Some(May::No));
+            let over = tightened(Some(&policy));
+            assert_eq!(tunnel(isolated(Some(&over))), Some(May::No), "{says:?}");
+        }
     }
 }

@@ -25,6 +25,7 @@ use crate::policy::rules::{Needs, Vital};
 use crate::policy::{Effect, Heard, Me, Moment, Policies};
 use crate::sense::Sensor;
 use crate::status::LinkStatus;
+use crate::support::InForce;
 
 /// What the policies of a box start with.
 pub struct Start {
@@ -44,6 +45,8 @@ pub struct Ends {
     pub heard: mpsc::Sender<Heard>,
     /// Told when the link is to connect anew.
     pub again: watch::Receiver<u64>,
+    /// What rules the box about support tunnels.
+    pub support: watch::Receiver<InForce>,
     /// The task; none for a box that takes no policies.
     pub task: Option<Task>,
 }
@@ -71,6 +74,7 @@ pub fn keep(
 ) -> Ends {
     let (heard_tx, heard) = mpsc::channel(WISHES);
     let (reconnect, again) = watch::channel(0);
+    let (support_tx, support) = watch::channel(InForce::default());
     let keeping = start.map(|(start, data)| Keeping {
         data,
         start: start.policies,
@@ -85,10 +89,12 @@ pub fn keep(
         link: link.clone(),
         trust: trust.clone(),
         reconnect,
+        support: support_tx,
     });
     Ends {
         heard: heard_tx,
         again,
+        support,
         task: keeping.map(|keeping| task("policy", keeping.run(stop.clone()))),
     }
 }

@@ -19,6 +19,7 @@ use homeward_protocol::policy::isolation::IsolationOrder;
 use homeward_protocol::policy::sign::Offer;
 use homeward_protocol::release::assignment::MAX_ASSIGNMENT;
 use homeward_protocol::signed::{Signed, Signer};
+use homeward_protocol::support::SupportOrder;
 use homeward_protocol::topic::{Filter, Topic};
 use rumqttc::{
     AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, NetworkOptions, Packet, Publish, QoS,
@@ -107,6 +108,8 @@ pub struct Link {
     pub policy: mpsc::Sender<policy::Heard>,
     /// Where the director's words go; nowhere for a box that takes no updates.
     pub update: Option<mpsc::Sender<Vec<u8>>>,
+    /// Where orders of support sessions go.
+    pub support: mpsc::Sender<SupportOrder>,
     /// What is to be said about trust.
     pub speech: mpsc::Receiver<Speech>,
     /// How many connections there were: an answer belongs to its challenge's.
@@ -384,6 +387,7 @@ impl Link {
             Topic::Policy(gateway) if gateway == self.door.gateway => self.offered(&publish.payload),
             Topic::Isolation(gateway) if gateway == self.door.gateway => self.ordered(&publish.payload),
             Topic::Assignment(gateway) if gateway == self.door.gateway => self.assigned(&publish.payload),
+            Topic::Support(gateway) if gateway == self.door.gateway => self.supported(&publish.payload),
             Topic::Hint(gateway) if gateway == self.door.gateway => hint(publish),
             Topic::FleetNotice => hint(publish),
             _ => None,
@@ -432,6 +436,17 @@ impl Link {
                 let _full = self.policy.try_send(policy::Heard::Order(order));
             }
             Err(error) => tracing::warn!(error = %chain(&error), "an order of isolation could not be read"),
+        }
+        None
+    }
+
+    /// A full inbox drops it, and the server says it again.
+    fn supported(&self, payload: &[u8]) -> Option<Input> {
+        match SupportOrder::decode(payload) {
+            Ok(order) => {
+                let _full = self.support.try_send(order);
+            }
+            Err(error) => tracing::warn!(error = %chain(&error), "an order of support could not be read"),
         }
         None
     }

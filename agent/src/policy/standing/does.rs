@@ -27,9 +27,10 @@ impl Does {
             | Rule::Polling
             | Rule::Retention
             | Rule::Intervals
-            | Rule::Thresholds => Does::Enforces,
+            | Rule::Thresholds
+            | Rule::Support => Does::Enforces,
             Rule::Accounts | Rule::Usb | Rule::Listening | Rule::Time => Does::Observes,
-            Rule::Maintenance | Rule::Support => Does::Nothing,
+            Rule::Maintenance => Does::Nothing,
         }
     }
 

@@ -1,0 +1,315 @@
+//! Support sessions: when a tunnel out of this box may be open, and when it ends.
+//!
+//! `Closed -> Open -> Closed`. An order of the server opens one where the policy in force allows it: to that port, for no
+//! longer than it says. It ends by the box's own monotonic clock, when what rules the box allows it no more, when nothing
+//! goes through it, when the server or somebody at the box says so, and with the agent. The bytes are carried by
+//! [`carry`]; what is decided here is kept and told by [`serve`].
+//!
+//! # Design
+//! - One session at a time: a box has one person's attention, and a home one uplink.
+//! - It is written down, and on its way to the server, before it is opened: what cannot be written down is not opened.
+//! - The highest number that was heard is kept. A session that was refused, ended or lost in a restart is not opened by
+//!   its order coming again: whoever still needs it asks anew.
+//! - What ends a session closes the tunnel first, and is told before it is forgotten: at least once, that is.
+
+use std::time::Duration;
+
+use homeward_protocol::policy::rules::{May, Support};
+use homeward_protocol::support::{
+    Became, EndCause, Ended, Moved, Refusal, Session, SessionNumber, SupportOrder, SupportRecord,
+};
+use homeward_protocol::time::{Timestamp, Uptime};
+use serde::{Deserialize, Serialize};
+
+use crate::session::Moment;
+
+pub mod carry;
+pub mod file;
+pub mod serve;
+pub mod share;
+pub mod show;
+#[cfg(test)]
+mod tests;
+
+/// A session through which nothing goes for so long ends.
+pub const IDLE: Duration = Duration::from_mins(10);
+/// Records of what became of sessions that are kept for `support status`.
+const KEPT: usize = 20;
+
+/// What rules the box about support.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct InForce {
+    /// The rule of the policy in force, isolation and the policy's end considered.
+    pub rule: Option<Support>,
+    /// Whether the box is isolated.
+    pub isolated: bool,
+}
+
+impl InForce {
+    /// Whether this session may be open, as far as its port and length go.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn allows(&self, session: &Session) -> Result<(), Refusal> {
+        let allowed = self.rule.as_ref().filter(|rule| rule.tunnel == May::Yes);
+        let Some(rule) = allowed else {
+            return Err(if self.isolated {
+                Refusal::Isolated
+            } else {
+                Refusal::NotAllowed
+            });
+        };
+        if !rule.ports.iter().any(|ports| ports.holds(session.port)) {
+            Err(Refusal::Port)
+        } else if u64::from(session.lasts_s) > u64::from(rule.max_minutes) * 60 {
+            Err(Refusal::TooLong)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// What is kept on the disk.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Saved {
+    /// The highest number that was heard.
+    pub highest: SessionNumber,
+    /// The session that is open, and since when.
+    pub open: Option<(Session, Timestamp)>,
+    /// What became of the newest sessions, the newest last.
+    pub past: Vec<SupportRecord>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// The deadline came.
+    Tick,
+    /// The server ordered something.
+    Ordered(SupportOrder),
+    /// What rules the box is this.
+    Ruled(InForce),
+    /// So much went through the session since it was opened.
+    Moved(Moved),
+    /// Somebody at the box ends it.
+    Local,
+    /// The agent stops.
+    Stop,
+    /// [`Effect::Save`] or [`Effect::Record`] could not be done, and the [`Effect::Open`] behind it was left.
+    NotKept,
+}
+
+/// What to do, in order; nothing further after the first failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Close the tunnel, at once.
+    Close,
+    /// Keep this, durably.
+    Save(Box<Saved>),
+    /// Tell the server, durably.
+    Record(Box<SupportRecord>),
+    /// Open the tunnel; it closes by itself at this time, whatever else happens.
+    Open(Box<Session>, Uptime),
+}
+
+/// An open session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Open {
+    session: Session,
+    since: Uptime,
+    until: Uptime,
+    moved: Moved,
+    moved_at: Uptime,
+}
+
+/// The support sessions of this box.
+#[derive(Debug, Clone)]
+pub struct Sessions {
+    saved: Saved,
+    in_force: InForce,
+    open: Option<Open>,
+}
+
+impl Sessions {
+    /// After a start. `saved` is what was kept; none when it is there and cannot be read: then no session is opened that
+    /// was asked for before now.
+    pub fn resume(saved: Option<Saved>, now: Moment) -> (Sessions, Vec<Effect>) {
+        let saved = saved.unwrap_or_else(|| Saved {
+            highest: SessionNumber(u64::try_from(now.at.ms).unwrap_or(0)),
+            ..Saved::default()
+        });
+        let mut this = Sessions {
+            saved,
+            in_force: InForce::default(),
+            open: None,
+        };
+        let effects = match this.saved.open.take() {
+            None => Vec::new(),
+            Some((session, _)) => {
+                let ended = Ended {
+                    cause: EndCause::Restarted,
+                    lasted_s: None,
+                    moved: None,
+                };
+                this.told(session, Became::Ended(ended), now)
+            }
+        };
+        (this, effects)
+    }
+
+    /// The session that is open, since when, and until when at the latest.
+    pub fn open(&self) -> Option<(&Session, Uptime, Uptime)> {
+        let open = self.open.as_ref()?;
+        Some((&open.session, open.since, open.until))
+    }
+
+    /// What is kept.
+    pub fn saved(&self) -> &Saved {
+        &self.saved
+    }
+
+    /// When to come back with [`Input::Tick`].
+    pub fn deadline(&self) -> Option<Uptime> {
+        self.open.as_ref().map(|open| open.until.min(open.idle_at()))
+    }
+
+    /// The only way the state moves.
+    pub fn handle(&mut self, input: Input, now: Moment) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if let Some(open) = &mut self.open {
+            if let Input::Moved(moved) = input
+                && moved != open.moved
+            {
+                (open.moved, open.moved_at) = (moved, now.uptime);
+            }
+            if let Some(cause) = open.over(now.uptime) {
+                effects = self.end(cause, now);
+            }
+        }
+        effects.extend(match input {
+            Input::Tick | Input::Moved(_) => Vec::new(),
+            Input::Ordered(SupportOrder::Open(session)) => self.ordered(session, now),
+            Input::Ordered(SupportOrder::End(number)) => self.ended(number, now),
+            Input::Ruled(in_force) => self.ruled(in_force, now),
+            Input::Local => self.end(EndCause::Local, now),
+            Input::Stop => self.end(EndCause::Restarted, now),
+            Input::NotKept => self.not_kept(now),
+        });
+        effects
+    }
+
+    fn ordered(&mut self, session: Session, now: Moment) -> Vec<Effect> {
+        if session.session <= self.saved.highest {
+            return Vec::new();
+        }
+        self.saved.highest = session.session;
+        let refused = match &self.open {
+            Some(_) => Some(Refusal::Busy),
+            None => self.in_force.allows(&session).err(),
+        };
+        if let Some(why) = refused {
+            return self.told(session, Became::Refused(why), now);
+        }
+        let until = now.uptime.plus(Duration::from_secs(session.lasts_s.into()));
+        self.open = Some(Open {
+            session: session.clone(),
+            since: now.uptime,
+            until,
+            moved: Moved::default(),
+            moved_at: now.uptime,
+        });
+        self.saved.open = Some((session.clone(), now.at));
+        let opened = self.note(session.clone(), Became::Opened, now);
+        vec![self.save(), opened, Effect::Open(Box::new(session), until)]
+    }
+
+    /// One that is ended before its order came is never opened.
+    fn ended(&mut self, number: SessionNumber, now: Moment) -> Vec<Effect> {
+        if self
+            .open
+            .as_ref()
+            .is_some_and(|open| open.session.session == number)
+        {
+            return self.end(EndCause::Ordered, now);
+        }
+        if number <= self.saved.highest {
+            return Vec::new();
+        }
+        self.saved.highest = number;
+        vec![self.save()]
+    }
+
+    fn ruled(&mut self, in_force: InForce, now: Moment) -> Vec<Effect> {
+        self.in_force = in_force;
+        match &self.open {
+            Some(open) if self.in_force.allows(&open.session).is_err() => self.end(EndCause::Policy, now),
+            _ => Vec::new(),
+        }
+    }
+
+    /// What is not written down is not open. The server hears of it when the disk takes it again, or never.
+    fn not_kept(&mut self, now: Moment) -> Vec<Effect> {
+        let Some(open) = self.open.take() else {
+            return Vec::new();
+        };
+        self.saved.open = None;
+        let mut effects = vec![Effect::Close];
+        effects.extend(self.told(open.session, Became::Refused(Refusal::NotKept), now));
+        effects
+    }
+
+    fn end(&mut self, cause: EndCause, now: Moment) -> Vec<Effect> {
+        let Some(open) = self.open.take() else {
+            return Vec::new();
+        };
+        self.saved.open = None;
+        let lasted = now.uptime.since(open.since).as_secs();
+        let ended = Ended {
+            cause,
+            lasted_s: Some(u32::try_from(lasted).unwrap_or(u32::MAX)),
+            moved: Some(open.moved),
+        };
+        let mut effects = vec![Effect::Close];
+        effects.extend(self.told(open.session, Became::Ended(ended), now));
+        effects
+    }
+
+    /// What became of one that is not open: a power cut in between has it told twice, never left out.
+    fn told(&mut self, of: Session, became: Became, now: Moment) -> Vec<Effect> {
+        let record = self.note(of, became, now);
+        vec![record, self.save()]
+    }
+
+    fn note(&mut self, of: Session, became: Became, now: Moment) -> Effect {
+        let record = SupportRecord {
+            of,
+            became,
+            at: now.at,
+        };
+        self.saved.past.push(record.clone());
+        let surplus = self.saved.past.len().saturating_sub(KEPT);
+        self.saved.past.drain(..surplus);
+        Effect::Record(Box::new(record))
+    }
+
+    fn save(&self) -> Effect {
+        Effect::Save(Box::new(self.saved.clone()))
+    }
+}
+
+impl Open {
+    fn idle_at(&self) -> Uptime {
+        self.moved_at.plus(IDLE)
+    }
+
+    fn over(&self, now: Uptime) -> Option<EndCause> {
+        if now >= self.until {
+            Some(EndCause::Expired)
+        } else if now >= self.idle_at() {
+            Some(EndCause::Idle)
+        } else {
+            None
+        }
+    }
+}

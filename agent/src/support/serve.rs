@@ -1,0 +1,165 @@
+//! Shell: keeps the support sessions of a box: hears orders, writes down what becomes of them, tells the server, and says
+//! to [`super::carry`] what may be open.
+#![expect(clippy::disallowed_methods, reason = "shell: files, and waiting")]
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use homeward_protocol::envelope::Item;
+use homeward_protocol::policy::net::Net;
+use homeward_protocol::support::{Moved, Session, SessionNumber, SupportOrder};
+use homeward_protocol::time::Uptime;
+use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::{Effect, InForce, Input, Sessions, file};
+use crate::clock::Clock;
+use crate::outbox::keeper::Outbox;
+use crate::session::Moment;
+
+/// How often it is looked whether somebody at the box wants an open session to end.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What may be open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Which session.
+    pub session: Session,
+    /// Until then at the latest.
+    pub until: Uptime,
+    /// Where the server must be; empty: wherever it is.
+    pub to: Vec<Net>,
+}
+
+/// Keeps the sessions of one box.
+pub struct Serving {
+    /// Where they are kept.
+    pub data: PathBuf,
+    /// Where records go.
+    pub outbox: Outbox,
+    /// The clocks.
+    pub clock: Arc<Clock>,
+    /// What the server orders.
+    pub orders: mpsc::Receiver<SupportOrder>,
+    /// What rules the box.
+    pub in_force: watch::Receiver<InForce>,
+    /// What may be open.
+    pub grant: watch::Sender<Option<Grant>>,
+    /// What went through which session.
+    pub moved: watch::Receiver<(SessionNumber, Moved)>,
+}
+
+impl Serving {
+    /// Keeps them until `stop`, which ends one that is open.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let data = self.data.clone();
+        let saved = spawn_blocking(move || file::load(&data)).await.ok().flatten();
+        let (mut sessions, effects) = Sessions::resume(saved, self.moment());
+        self.act(&mut sessions, effects).await;
+        let in_force = self.in_force.borrow_and_update().clone();
+        self.step(&mut sessions, Input::Ruled(in_force)).await;
+        loop {
+            let wait = sessions.deadline().map(|at| {
+                let left = at.since(self.clock.uptime()).max(Duration::from_millis(10));
+                left.min(LOOK)
+            });
+            let input = tokio::select! {
+                () = stop.cancelled() => Input::Stop,
+                order = self.orders.recv() => match order {
+                    Some(order) => Input::Ordered(order),
+                    None => Input::Stop,
+                },
+                Ok(()) = self.in_force.changed() => Input::Ruled(self.in_force.borrow_and_update().clone()),
+                Ok(()) = self.moved.changed() => self.count(),
+                () = sleep(wait.unwrap_or(Duration::MAX)), if wait.is_some() => self.look().await,
+            };
+            let last = input == Input::Stop;
+            self.step(&mut sessions, input).await;
+            if last {
+                return;
+            }
+        }
+    }
+
+    /// What went through the session that is open.
+    fn count(&mut self) -> Input {
+        let (number, moved) = *self.moved.borrow_and_update();
+        let of_open = self.grant.borrow().as_ref().map(|grant| grant.session.session) == Some(number);
+        if of_open { Input::Moved(moved) } else { Input::Tick }
+    }
+
+    async fn look(&self) -> Input {
+        let data = self.data.clone();
+        let wished = spawn_blocking(move || file::end_is_wished(&data)).await;
+        if wished.unwrap_or(false) {
+            Input::Local
+        } else {
+            Input::Tick
+        }
+    }
+
+    async fn step(&mut self, sessions: &mut Sessions, input: Input) {
+        let effects = sessions.handle(input, self.moment());
+        self.act(sessions, effects).await;
+    }
+
+    /// Does effects in order. What could not be written down is not opened; an end that could not be told is told by the
+    /// next start.
+    async fn act(&mut self, sessions: &mut Sessions, effects: Vec<Effect>) {
+        let opens = effects.iter().any(|effect| matches!(effect, Effect::Open(..)));
+        if let Err(error) = self.carry_out(effects).await {
+            tracing::error!(error = %error, "a support session could not be written down: {error}");
+            if opens {
+                let effects = sessions.handle(Input::NotKept, self.moment());
+                if let Err(error) = self.carry_out(effects).await {
+                    tracing::error!(error = %error, "nor could its refusal: {error}");
+                }
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, effects: Vec<Effect>) -> io::Result<()> {
+        for effect in effects {
+            match effect {
+                Effect::Close => {
+                    self.grant.send_replace(None);
+                    let data = self.data.clone();
+                    spawn_blocking(move || file::forget_wish(&data)).await?;
+                }
+                Effect::Save(saved) => {
+                    let data = self.data.clone();
+                    spawn_blocking(move || file::save(&data, &saved)).await??;
+                }
+                Effect::Record(record) => {
+                    let (session, ticket) = (record.of.session, record.of.ticket.clone());
+                    tracing::info!(
+                        support.session = session.0,
+                        support.ticket = ticket.as_str(),
+                        "support session {session}: {:?}",
+                        record.became
+                    );
+                    let kept = self.outbox.push(vec![Item::Support(record)], self.clock.now());
+                    kept.await.map_err(io::Error::other)?;
+                }
+                Effect::Open(session, until) => {
+                    let in_force = self.in_force.borrow().rule.clone();
+                    let to = in_force.map(|rule| rule.to).unwrap_or_default();
+                    let session = *session;
+                    self.grant.send_replace(Some(Grant { session, until, to }));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn moment(&self) -> Moment {
+        Moment {
+            uptime: self.clock.uptime(),
+            at: self.clock.now(),
+        }
+    }
+}
