@@ -7,6 +7,8 @@
     reason = "shell: measures real time of real processes"
 )]
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,13 +27,14 @@ use homeward_protocol::policy::sign::{
 };
 use homeward_protocol::policy::state::{Basis, Phase, PointState, PolicyState, Standing};
 use homeward_protocol::posture::ShortText;
+use homeward_protocol::posture::facts::{Mark, Still};
 use homeward_protocol::signed::{PublicKey, Signed, Signer};
 use homeward_protocol::time::Timestamp;
 use homeward_protocol::topic::{Filter, Topic};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use rumqttc::mqttbytes::QoS;
-use rumqttc::mqttbytes::v4::{Packet, PubAck, Publish, Subscribe};
+use rumqttc::mqttbytes::v4::{Packet, PingReq, PubAck, Publish, Subscribe};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde::Serialize;
@@ -42,6 +45,10 @@ use crate::prepared::{Member, Prepared};
 
 /// How long everything may take.
 const PATIENCE: Duration = Duration::from_mins(3);
+/// How often an idle one pings.
+const PING: Duration = Duration::from_secs(30);
+/// Until what came before is written down.
+const SETTLE: Duration = Duration::from_secs(5);
 /// Handshakes at a time while they connect.
 const AT_ONCE: usize = 64;
 
@@ -60,12 +67,15 @@ pub struct Figures {
     pub reported_p50_ms: f64,
     /// The last.
     pub reported_last_ms: f64,
+    /// Transactions that the server wrote a second while all of them stayed connected, pinged, and said once that
+    /// nothing changed; none when that was not asked for.
+    pub idle_commits_per_s: Option<f64>,
     /// Processor time of the server from the assignment to the last acknowledgement, seconds.
     pub server_cpu_s: f64,
 }
 
 /// Makes the gateways, connects them, gives them a policy, and waits for every report.
-pub async fn measure(gateways: usize) -> Result<Figures, LoadError> {
+pub async fn measure(gateways: usize, idle: Option<Duration>) -> Result<Figures, LoadError> {
     let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
     eprintln!("{gateways} gateways are made …");
     let mut prepared = Prepared::new(&folder.path().join("fleet"), gateways)?;
@@ -96,9 +106,11 @@ pub async fn measure(gateways: usize) -> Result<Figures, LoadError> {
     let begun = Instant::now();
     prepared.command(&["policy", "assign", "1", "--all"]);
     let (mut reached, mut reported) = (Vec::new(), Vec::new());
+    let mut quiet = Vec::new();
     let all = async {
         while let Some(done) = boxes.join_next().await {
-            let (at, acknowledged) = done.map_err(|e| e.to_string())??;
+            let (at, acknowledged, member, connection) = done.map_err(|e| e.to_string())??;
+            quiet.push((member, connection));
             reached.push(micros(at.saturating_duration_since(begun)));
             reported.push(micros(acknowledged.saturating_duration_since(begun)));
         }
@@ -114,6 +126,10 @@ pub async fn measure(gateways: usize) -> Result<Figures, LoadError> {
             "the server does not count every gateway as applied: {listed}"
         ));
     }
+    let idle_commits_per_s = match idle {
+        Some(span) => Some(rest(quiet, prepared.port("local"), span).await?),
+        None => None,
+    };
     prepared.stop();
     reached.sort_unstable();
     reported.sort_unstable();
@@ -125,6 +141,7 @@ pub async fn measure(gateways: usize) -> Result<Figures, LoadError> {
         reached_last_ms: ms(&reached, 1.0),
         reported_p50_ms: ms(&reported, 0.5),
         reported_last_ms: ms(&reported, 1.0),
+        idle_commits_per_s,
         server_cpu_s: cpu,
     })
 }
@@ -243,7 +260,7 @@ async fn follow(
     member: Member,
     mut connection: Connection,
     roots: Arc<Vec<PublicKey>>,
-) -> Result<(Instant, Instant), LoadError> {
+) -> Result<(Instant, Instant, Member, Connection), LoadError> {
     let mut reached = None;
     loop {
         let Packet::Publish(down) = connection.read().await? else {
@@ -266,12 +283,94 @@ async fn follow(
             Ok(Topic::Ack(_)) => {
                 let ack = Ack::decode(&down.payload).map_err(|e| e.to_string())?;
                 if let Some(reached) = reached.filter(|_| ack.lane == Lane::Urgent && ack.up_to.0 >= 1) {
-                    return Ok((reached, Instant::now()));
+                    return Ok((reached, Instant::now(), member, connection));
                 }
             }
             _ => {}
         }
     }
+}
+
+/// Lets them be for a while; gives the transactions that the server wrote meanwhile, a second.
+async fn rest(quiet: Vec<(Member, Connection)>, local: u16, span: Duration) -> Result<f64, LoadError> {
+    eprintln!("they stay for {} s …", span.as_secs());
+    let count = u32::try_from(quiet.len().max(1)).unwrap_or(u32::MAX);
+    let mut boxes = JoinSet::new();
+    for (n, (member, connection)) in (0u32..).zip(quiet) {
+        boxes.spawn(be_quiet(member, connection, PING * n / count, span * n / count));
+    }
+    // What came before is written by then.
+    tokio::time::sleep(SETTLE).await;
+    let before = commits(local)?;
+    tokio::time::sleep(span).await;
+    let written = commits(local)? - before;
+    if let Some(done) = boxes.try_join_next() {
+        done.map_err(|e| e.to_string())??;
+        return Err("one of them ended".into());
+    }
+    Ok(written / span.as_secs_f64())
+}
+
+/// Pings, says once that nothing changed, and takes what comes.
+async fn be_quiet(
+    member: Member,
+    mut connection: Connection,
+    first: Duration,
+    still: Duration,
+) -> Result<(), LoadError> {
+    let mut ping_at = Instant::now() + first;
+    let mut still_at = Some(Instant::now() + SETTLE + still);
+    loop {
+        let next = still_at.map_or(ping_at, |at| at.min(ping_at));
+        let heard = tokio::time::timeout_at(next.into(), connection.read()).await;
+        let mut out = BytesMut::new();
+        if let Ok(packet) = heard {
+            if let Packet::Publish(down) = packet?
+                && down.qos == QoS::AtLeastOnce
+            {
+                PubAck::new(down.pkid)
+                    .write(&mut out)
+                    .map_err(|e| e.to_string())?;
+                connection.write(&out).await?;
+            }
+            continue;
+        }
+        if still_at.is_some_and(|at| Instant::now() >= at) {
+            still_at = None;
+            let still = Still {
+                number: 1,
+                mark: Mark([0; 16]),
+                software: None,
+            };
+            let bytes = still.encode().map_err(|e| e.to_string())?;
+            let mut publish = Publish::new(
+                Topic::Still(member.id.clone()).to_string(),
+                QoS::AtLeastOnce,
+                bytes,
+            );
+            publish.pkid = 3;
+            publish.write(&mut out).map_err(|e| e.to_string())?;
+        } else {
+            PingReq.write(&mut out).map_err(|e| e.to_string())?;
+            ping_at = Instant::now() + PING;
+        }
+        connection.write(&out).await?;
+    }
+}
+
+/// Transactions that the server has written so far, as it counts them.
+fn commits(local: u16) -> Result<f64, LoadError> {
+    let mut line = TcpStream::connect(("127.0.0.1", local)).map_err(|e| e.to_string())?;
+    line.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .map_err(|e| e.to_string())?;
+    let mut text = String::new();
+    line.read_to_string(&mut text).map_err(|e| e.to_string())?;
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix("homeward_store_commits_total "));
+    value
+        .and_then(|value| value.trim().parse().ok())
+        .ok_or_else(|| "the server does not count its commits".to_owned())
 }
 
 fn taken(

@@ -157,8 +157,9 @@ fn commit_group<S: Session>(session: &mut S, first: Box<dyn Job>, jobs: &mut mps
         }
     }
     let outcome = outcome.and_then(|()| session.execute("COMMIT", &[]).map(drop));
-    if let Err(error) = &outcome {
-        tracing::warn!("{} pieces of work were undone: {error}", ran.len());
+    match &outcome {
+        Ok(()) => metrics::counter!("homeward_store_commits_total").increment(1),
+        Err(error) => tracing::warn!("{} pieces of work were undone: {error}", ran.len()),
     }
     for job in ran {
         job.tell(outcome.clone().err());

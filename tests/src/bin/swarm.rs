@@ -58,6 +58,9 @@ struct Cli {
     /// Only measure how long a policy takes to reach every gateway, and to be reported back.
     #[arg(long, conflicts_with_all = ["storm", "seconds", "every_ms"])]
     policy: bool,
+    /// Then let them stay connected so long, seconds, and count what the server writes.
+    #[arg(long, requires = "policy")]
+    idle: Option<u64>,
     /// Print the figures as JSON.
     #[arg(long)]
     json: bool,
@@ -95,7 +98,7 @@ fn main() -> ExitCode {
         Err(e) => return fail(&format!("no runtime: {e}")),
     };
     if cli.policy {
-        return match runtime.block_on(rollout::measure(cli.gateways)) {
+        return match runtime.block_on(rollout::measure(cli.gateways, cli.idle.map(Duration::from_secs))) {
             Ok(figures) => {
                 print_rollout(&figures, cli.json);
                 ExitCode::SUCCESS
@@ -137,6 +140,9 @@ fn print_rollout(figures: &rollout::Figures, as_json: bool) {
         figures.reported_p50_ms, figures.reported_last_ms
     );
     println!("processor time of the server      {:.1} s", figures.server_cpu_s);
+    if let Some(commits) = figures.idle_commits_per_s {
+        println!("transactions a second while idle  {commits:.2}");
+    }
 }
 
 fn print(figures: &Figures, as_json: bool) {
