@@ -105,6 +105,32 @@ impl Counts {
     }
 }
 
+/// One of those that a policy was given to, and how far it is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wave {
+    /// Whom it was given to.
+    pub target: Target,
+    /// How far it is.
+    pub counts: Counts,
+}
+
+/// How far a policy is with each of those that it was given to. A box in two of them counts in both.
+pub fn waves(book: &Book, lines: &[Line], version: u64, targets: &[Target]) -> Vec<Wave> {
+    let wave = |target: &Target| {
+        let one = std::slice::from_ref(target);
+        let of_it: Vec<Line> = lines
+            .iter()
+            .filter(|line| is_meant(book, &line.gateway, one))
+            .cloned()
+            .collect();
+        Wave {
+            target: target.clone(),
+            counts: Counts::of(&of_it, version),
+        }
+    };
+    targets.iter().map(wave).collect()
+}
+
 /// Boxes on which the same changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {

@@ -8,8 +8,8 @@ use homeward_protocol::policy::diff::Change;
 use serde::Deserialize;
 
 use super::Row;
-use crate::policy::book::{Order, Target};
-use crate::policy::rollout::{Counts, Line, Plan, changes};
+use crate::policy::book::{Book, Order, Target};
+use crate::policy::rollout::{Counts, Line, Plan, Wave, changes, waves};
 use crate::policy::take::{Unassignable, give, planned};
 use crate::store::policies::{self, Loaded, groups, overview};
 use crate::store::{StoreError, Tx};
@@ -71,6 +71,8 @@ struct Rollout {
     version: u64,
     name: String,
     counts: Counts,
+    /// With each of those that it was given to.
+    waves: Vec<Wave>,
     /// Boxes that a person should look at, the first hundred.
     wrong: Vec<Line>,
     more: usize,
@@ -92,12 +94,18 @@ impl Rollout {
     }
 }
 
-fn rollout(frame: Frame, loaded: &Loaded, lines: &[Line]) -> Rollout {
+fn rollout(frame: Frame, loaded: &Loaded, (book, lines, orders): (&Book, &[Line], &[Order])) -> Rollout {
     let version = loaded.entry.mark.version.0;
     let mut wrong: Vec<Line> = lines
         .iter()
         .filter(|line| line.wanted == Some(version) && line.is_wrong())
         .cloned()
+        .collect();
+    let targets: Vec<Target> = orders
+        .iter()
+        .filter(|order| order.version == version)
+        .map(|order| order.target.clone())
+        .take(NAMED)
         .collect();
     let more = wrong.len().saturating_sub(NAMED);
     wrong.truncate(NAMED);
@@ -106,6 +114,7 @@ fn rollout(frame: Frame, loaded: &Loaded, lines: &[Line]) -> Rollout {
         version,
         name: loaded.entry.policy.name.as_str().to_owned(),
         counts: Counts::of(lines, version),
+        waves: waves(book, lines, version, &targets),
         wrong,
         more,
     }
@@ -134,7 +143,7 @@ pub async fn get(
     let (loaded, book, lines, older, orders, groups) =
         desk.store.read(work).await?.ok_or(Failure::NothingHere)?;
     let frame = Frame::new("Policy", "/policies", &visitor, now);
-    let progress = rollout(frame.clone(), &loaded, &lines);
+    let progress = rollout(frame.clone(), &loaded, (&book, &lines, &orders));
     let older = older.as_ref().map(|older| &older.entry.policy);
     Ok(page(&Page {
         frame,
@@ -157,12 +166,13 @@ pub async fn rows(
     let (now, roots) = (desk.clock.now(), desk.roots.now());
     let work = move |tx: &mut dyn Tx| -> Result<_, StoreError> {
         let book = policies::book(tx, &roots)?;
-        Ok((policies::get(tx, version)?, overview::lines(tx, &book, now)?))
+        let lines = overview::lines(tx, &book, now)?;
+        Ok((policies::get(tx, version)?, book, lines, policies::orders(tx)?))
     };
-    let (loaded, lines) = desk.store.read(work).await?;
+    let (loaded, book, lines, orders) = desk.store.read(work).await?;
     let loaded = loaded.ok_or(Failure::NothingHere)?;
     let frame = Frame::new("Policy", "/policies", &visitor, now);
-    Ok(page(&rollout(frame, &loaded, &lines)))
+    Ok(page(&rollout(frame, &loaded, (&book, &lines, &orders))))
 }
 
 /// Who gets it.
