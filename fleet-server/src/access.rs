@@ -78,16 +78,19 @@ pub enum Scope {
     FleetWrite,
     /// Load policies, give them to gateways and take them back, shut gateways off and open them.
     PolicyWrite,
+    /// Ask boxes for support sessions, come through them, and end them.
+    SupportOpen,
     /// See how homes are.
     CareRead,
 }
 
 impl Scope {
     /// All of them.
-    pub const ALL: [Scope; 4] = [
+    pub const ALL: [Scope; 5] = [
         Scope::FleetRead,
         Scope::FleetWrite,
         Scope::PolicyWrite,
+        Scope::SupportOpen,
         Scope::CareRead,
     ];
 
@@ -97,6 +100,7 @@ impl Scope {
             Scope::FleetRead => "fleet:read",
             Scope::FleetWrite => "fleet:write",
             Scope::PolicyWrite => "policy:write",
+            Scope::SupportOpen => "support:open",
             Scope::CareRead => "care:read",
         }
     }
@@ -108,7 +112,7 @@ impl FromStr for Scope {
         let found = Scope::ALL.into_iter().find(|s| s.name() == text);
         found.ok_or_else(|| UnknownName {
             given: text.to_owned(),
-            names: "fleet:read, fleet:write, policy:write, care:read",
+            names: "fleet:read, fleet:write, policy:write, support:open, care:read",
         })
     }
 }
@@ -254,6 +258,7 @@ const EITHER: Needs = Needs::Person(&[Role::Operator, Role::Nurse]);
 const FLEET_READ: Needs = Needs::Token(Scope::FleetRead);
 const FLEET_WRITE: Needs = Needs::Token(Scope::FleetWrite);
 const POLICY_WRITE: Needs = Needs::Token(Scope::PolicyWrite);
+const SUPPORT_OPEN: Needs = Needs::Token(Scope::SupportOpen);
 const CARE_READ: Needs = Needs::Token(Scope::CareRead);
 
 const fn get(path: &'static str, needs: Needs) -> Route {
@@ -314,6 +319,9 @@ pub const ROUTES: &[Route] = &[
     get("/claims", OPERATOR),
     post("/claims", OPERATOR),
     get("/approvals", OPERATOR),
+    get("/support", OPERATOR),
+    post("/gateways/{gateway}/support/open", OPERATOR),
+    post("/gateways/{gateway}/support/end", OPERATOR),
     get("/incidents", OPERATOR),
     post("/incidents/{incident}/close", OPERATOR),
     get("/placements", OPERATOR),
@@ -337,6 +345,10 @@ pub const ROUTES: &[Route] = &[
     get("/api/v1/gateways/{gateway}/policy", FLEET_READ),
     post("/api/v1/gateways/{gateway}/isolate", POLICY_WRITE),
     post("/api/v1/gateways/{gateway}/release", POLICY_WRITE),
+    get("/api/v1/gateways/{gateway}/support", FLEET_READ),
+    get("/api/v1/gateways/{gateway}/support/connect", SUPPORT_OPEN),
+    post("/api/v1/gateways/{gateway}/support/open", SUPPORT_OPEN),
+    post("/api/v1/gateways/{gateway}/support/end", SUPPORT_OPEN),
     get("/api/v1/policies", FLEET_READ),
     post("/api/v1/policies", POLICY_WRITE),
     post("/api/v1/policies/check", FLEET_READ),

@@ -20,6 +20,7 @@ pub mod policy;
 pub mod readings;
 pub mod reference;
 pub mod release;
+mod support;
 pub mod update;
 pub mod verify;
 
@@ -32,7 +33,10 @@ use crate::access::{Role, Scope, UserName, setup};
 use crate::ca::passphrase::Passphrase;
 use crate::ca::signer::Keys;
 use crate::ca::{Authority, TrustDomain};
-use crate::cli::{Cli, Command, ReadingCommand, ReferenceCommand, RoleArg, TokenCommand, UserCommand};
+use crate::cli::{
+    Cli, Command, GatewayCommand, ReadingCommand, ReferenceCommand, RoleArg, SupportCommand, TokenCommand,
+    UserCommand,
+};
 use crate::clock::Clock;
 use crate::config::{Config, Keep};
 use crate::place::{Place, PlaceError};
@@ -114,7 +118,9 @@ impl Said {
 
     /// Prints the form that was asked for.
     pub fn print(&self, as_json: bool) {
-        if as_json {
+        if self.json.is_null() {
+            // What a command had to say stands on standard output already.
+        } else if as_json {
             println!("{}", self.json);
         } else {
             println!("{}", self.text.trim_end());
@@ -139,6 +145,9 @@ fn away(command: &Command, clock: &Clock) -> Option<Result<Said, AdminError>> {
 pub async fn run(cli: &Cli, clock: &Clock) -> Result<Said, AdminError> {
     if let Some(said) = away(&cli.command, clock) {
         return said;
+    }
+    if let Command::Gateway(GatewayCommand::Support(SupportCommand::Connect(asked))) = &cli.command {
+        return support::connect(asked).await;
     }
     let place = place(cli)?;
     match &cli.command {

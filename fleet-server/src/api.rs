@@ -14,6 +14,7 @@ pub mod problem;
 pub mod readings;
 pub mod shape;
 pub mod spec;
+pub mod support;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -26,6 +27,7 @@ use crate::device::invite::Invitations;
 use crate::policy::roots::Roots;
 use crate::routes::{self, Endpoint, change, look};
 use crate::store::Store;
+use crate::support::hub::Hub;
 
 /// Most bytes of a request's body: the longest has three short fields.
 const MAX_BODY: usize = 16 * 1024;
@@ -45,6 +47,8 @@ pub struct Desk {
     pub invitations: Invitations,
     /// Whose signatures count under a keyring of policies.
     pub roots: Roots,
+    /// Where the ends of support sessions meet.
+    pub hub: Hub,
 }
 
 /// The API, with the guard that [`crate::access::ROUTES`] names for each route.
@@ -75,6 +79,10 @@ pub fn endpoints() -> Vec<Endpoint<Desk>> {
         look("/api/v1/gateways/{gateway}/policy", policy::one),
         change("/api/v1/gateways/{gateway}/isolate", policy::isolate),
         change("/api/v1/gateways/{gateway}/release", policy::release),
+        look("/api/v1/gateways/{gateway}/support", support::list),
+        look("/api/v1/gateways/{gateway}/support/connect", support::connect),
+        change("/api/v1/gateways/{gateway}/support/open", support::open),
+        change("/api/v1/gateways/{gateway}/support/end", support::end),
         look("/api/v1/policies", policies::list),
         long(change("/api/v1/policies", policies::load)),
         long(change("/api/v1/policies/check", policies::checked)),

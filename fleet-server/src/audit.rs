@@ -99,11 +99,25 @@ pub enum Action {
     IsolationLifted,
     /// The director said which software a gateway shall have.
     UpdateAssigned,
+    /// A person asked for a support session.
+    SupportAsked,
+    /// A person ordered its end.
+    SupportEndAsked,
+    /// A box opened one.
+    SupportOpened,
+    /// A box refused one.
+    SupportRefused,
+    /// A box ended one.
+    SupportEnded,
+    /// A person came through one.
+    SupportConnected,
+    /// A person left it.
+    SupportLeft,
 }
 
 impl Action {
     /// All of them.
-    pub const ALL: [Action; 41] = [
+    pub const ALL: [Action; 48] = [
         Action::GatewayClaimed,
         Action::ClaimUsed,
         Action::CsrRefused,
@@ -145,6 +159,13 @@ impl Action {
         Action::GatewayIsolated,
         Action::IsolationLifted,
         Action::UpdateAssigned,
+        Action::SupportAsked,
+        Action::SupportEndAsked,
+        Action::SupportOpened,
+        Action::SupportRefused,
+        Action::SupportEnded,
+        Action::SupportConnected,
+        Action::SupportLeft,
     ];
 
     /// The name in the table.
@@ -191,6 +212,13 @@ impl Action {
             Action::GatewayIsolated => "gateway-isolated",
             Action::IsolationLifted => "isolation-lifted",
             Action::UpdateAssigned => "update-assigned",
+            Action::SupportAsked => "support-asked",
+            Action::SupportEndAsked => "support-end-asked",
+            Action::SupportOpened => "support-opened",
+            Action::SupportRefused => "support-refused",
+            Action::SupportEnded => "support-ended",
+            Action::SupportConnected => "support-connected",
+            Action::SupportLeft => "support-left",
         }
     }
 

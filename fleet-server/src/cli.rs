@@ -5,6 +5,7 @@ mod ca;
 mod policy;
 mod readings;
 pub mod release;
+mod support;
 pub mod update;
 
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ pub use policy::{
     Sign as PolicySign, Status,
 };
 pub use readings::{ReadingCommand, ReadingExport, ReadingList, ReadingVerify, Span};
+pub use support::{SupportCommand, SupportConnect, SupportOpen};
 
 /// The telecare provider's server: enrols home gateways, stores what they report, and shows who needs help.
 #[derive(Debug, Parser)]
@@ -321,6 +323,9 @@ pub enum GatewayCommand {
         #[arg(long, value_name = "TEXT")]
         reason: String,
     },
+    /// Support sessions: a person of the provider on a box, for a ticket and a time.
+    #[command(subcommand)]
+    Support(SupportCommand),
     /// Lift an isolation: from then on the box is as its policy says.
     Release {
         /// Which.
@@ -369,7 +374,7 @@ pub enum TokenCommand {
     New {
         /// What it is for.
         name: String,
-        /// What it may do: fleet:read, fleet:write, policy:write, care:read.
+        /// What it may do: fleet:read, fleet:write, policy:write, support:open, care:read.
         #[arg(long = "scope", required = true)]
         scopes: Vec<String>,
         /// Days until it expires, 1 to 366.

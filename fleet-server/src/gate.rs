@@ -27,6 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::ca::TrustDomain;
 use crate::clock::Clock;
+use crate::support::hub::Hub;
 pub use connections::{Connection, Connections, Down, Place, Sent};
 pub use limits::Limits;
 pub use revoked::Revoked;
@@ -46,6 +47,8 @@ pub struct Gate {
     pub testimonies: mpsc::Sender<Testimony>,
     /// Where comings and goings go.
     pub passages: mpsc::Sender<Passage>,
+    /// Where links of support sessions meet people.
+    pub support: Hub,
     /// How much anyone may take.
     pub limits: Limits,
     /// What time it is.

@@ -30,5 +30,6 @@ pub mod routes;
 pub mod run;
 pub mod stamp;
 pub mod store;
+pub mod support;
 pub mod tls;
 pub mod web;

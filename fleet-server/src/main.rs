@@ -27,7 +27,10 @@ fn main() -> ExitCode {
             Err(error) => fail(&admin::told(&error), 1),
         };
     }
-    match runtime.block_on(admin::run(&cli, &Clock::system())) {
+    let done = runtime.block_on(admin::run(&cli, &Clock::system()));
+    // Standard input may still be waited for.
+    runtime.shutdown_background();
+    match done {
         Ok(said) => {
             said.print(cli.json);
             ExitCode::from(said.code())

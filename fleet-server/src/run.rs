@@ -43,6 +43,8 @@ use crate::policy::publish::Publish;
 use crate::policy::roots as policy_roots;
 use crate::release::folder::Folder;
 use crate::store::{Store, StoreError};
+use crate::support::hub::{Hub, Used};
+use crate::support::serve::Serve as Support;
 use crate::tls::doors::Doors;
 use crate::web::Desk;
 use crate::{admin, api, direct, facts, gate, https, ingest, local, store, web};
@@ -146,7 +148,9 @@ pub async fn serve(place: &Place, clock: Clock) -> Result<(), RunError> {
     listeners::say_where(&config, &ports);
     listeners::say_setup_code(&store, &config, &ports, now).await?;
 
+    let (hub, used) = Hub::new();
     let server = Server {
+        hub,
         voices: Keys::new(store.clone()),
         connections: Connections::new(config.gate.connections),
         revoked: Revoked::new(watch::all_revoked(&store).await?),
@@ -164,6 +168,7 @@ pub async fn serve(place: &Place, clock: Clock) -> Result<(), RunError> {
     let mut tasks = Parts::new(server.stop.clone());
     tasks.start_sure("the signals", signals.wait(server.stop.clone()));
     server.take_records(&mut tasks, listeners.gate);
+    server.support(&mut tasks, used);
     server.let_boxes_in(&mut tasks, listeners.enrol, listeners.renewal);
     server.show(&mut tasks, listeners.console)?;
     server.look_after(&mut tasks, listeners.local, metrics, keys);
@@ -208,6 +213,7 @@ struct Server {
     release: PathBuf,
     store: Store,
     voices: Keys,
+    hub: Hub,
     keeper: Arc<Keeper>,
     makers: Arc<Makers>,
     doors: Arc<Doors>,
@@ -231,6 +237,7 @@ impl Server {
             uplinks,
             testimonies,
             passages,
+            support: self.hub.clone(),
             clock: self.clock.clone(),
             limits: Limits {
                 waiting_per_address: self.config.gate.per_address,
@@ -286,6 +293,19 @@ impl Server {
         parts.start_sure("the journal of connections", journal);
     }
 
+    /// Support sessions.
+    fn support(&self, parts: &mut Parts, used: mpsc::Receiver<Used>) {
+        let support = Support {
+            store: self.store.clone(),
+            connections: self.connections.clone(),
+            hub: self.hub.clone(),
+            used,
+            bus: self.bus.clone(),
+            clock: self.clock.clone(),
+        };
+        parts.start_sure("the support sessions", support.run(self.stop.clone()));
+    }
+
     /// Whose signatures count under a keyring of policies, as it is at each moment.
     fn roots(&self) -> policy_roots::Roots {
         let authority = self.keeper.watch();
@@ -338,6 +358,7 @@ impl Server {
             bus: bus.clone(),
             invitations: invitations.clone(),
             roots: self.roots(),
+            hub: self.hub.clone(),
         };
         let people = Desk {
             roots: self.roots(),

@@ -37,6 +37,7 @@ pub mod signals;
 pub mod sqlite;
 pub mod stamps;
 pub mod streams;
+pub mod support;
 pub mod suspicions;
 pub mod take;
 pub mod tokens;

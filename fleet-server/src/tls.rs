@@ -26,6 +26,7 @@ pub mod refusal;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use homeward_protocol::support::{ALPN, ALPN_MQTT};
 use rustls::client::VerifierBuilderError;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::{Ticketer, default_provider};
@@ -100,6 +101,8 @@ pub fn gate(
     let verifier = Known::new(chain, &trust.issuers, trust.revoked.clone(), proved);
     let mut config = config(identity, &[&TLS13], Arc::new(verifier), clock)?;
     config.ignore_client_order = true;
+    // A client that names neither speaks MQTT.
+    config.alpn_protocols = vec![ALPN_MQTT.to_vec(), ALPN.to_vec()];
     config.ticketer = Arc::clone(tickets);
     config.send_tls13_tickets = 1;
     Ok(Arc::new(config))

@@ -24,6 +24,7 @@ pub mod policies;
 pub mod rules;
 pub mod setup;
 pub mod sign_in;
+pub mod support;
 pub mod tries;
 pub mod users;
 pub mod when;
@@ -156,6 +157,9 @@ pub fn pages() -> Vec<Endpoint<Desk>> {
         look("/claims", claims::get),
         change("/claims", claims::post),
         look("/approvals", approvals::get),
+        look("/support", support::get),
+        change("/gateways/{gateway}/support/open", support::open),
+        change("/gateways/{gateway}/support/end", support::end),
         look("/incidents", incidents::get),
         change("/incidents/{incident}/close", incidents::close),
         look("/placements", placements::get),

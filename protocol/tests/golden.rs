@@ -52,8 +52,8 @@ use homeward_protocol::release::Installer;
 use homeward_protocol::release::state::{Ended, Outcome as HowEnded, Progress, UpdateMark, UpdateState};
 use homeward_protocol::signed::{PublicKey, Signed, Signer};
 use homeward_protocol::support::{
-    Became, EndCause, Ended as SupportEnded, Moved, Refusal as SupportRefusal, Session, SessionNumber, SupportOrder,
-    SupportRecord,
+    Became, EndCause, Ended as SupportEnded, Moved, Refusal as SupportRefusal, Session, SessionNumber,
+    SupportOrder, SupportRecord,
 };
 use homeward_protocol::time::{ClockTrust, Timestamp, Uptime};
 use homeward_protocol::topic::{Filter, Topic};

@@ -134,7 +134,12 @@ const FRONTS: [(&str, &str); 1] = [(
 )];
 
 /// Shells that know another noun's shell, and why. (importing noun, imported noun, reason)
-const MAY_KNOW: [(&str, &str, &str); 6] = [
+const MAY_KNOW: [(&str, &str, &str); 7] = [
+    (
+        "gate",
+        "support",
+        "a link of a support session comes in by the gate's handshake",
+    ),
     (
         "update",
         "identity",

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 const WIDTHS: [u32; 2] = [390, 1280];
-const OPERATOR: [&str; 20] = [
+const OPERATOR: [&str; 21] = [
     "/fleet",
     "/fleet?state=not-heard",
     "/care",
@@ -39,6 +39,7 @@ const OPERATOR: [&str; 20] = [
     "/gateways/gw-05aaaa",
     "/approvals",
     "/incidents",
+    "/support",
     "/placements",
     "/users",
     "/audit",

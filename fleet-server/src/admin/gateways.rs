@@ -1,4 +1,4 @@
-//! Shell: `gateway list|show|approve|revoke`.
+//! Shell: `gateway list|show|approve|revoke|isolate|release`.
 
 use homeward_protocol::attest::Tier;
 use homeward_protocol::id::GatewayId;
@@ -28,6 +28,7 @@ pub async fn run(store: &Store, command: &GatewayCommand, clock: &Clock) -> Resu
         GatewayCommand::Isolate { id, reason } => {
             super::policy::isolate(store, id, Ordered::Isolate, reason, clock).await
         }
+        GatewayCommand::Support(command) => super::support::run(store, command, clock).await,
         GatewayCommand::Release { id, reason } => {
             super::policy::isolate(store, id, Ordered::Lift, reason, clock).await
         }

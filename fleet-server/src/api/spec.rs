@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{attest, care, facts, fleet, policies, policy, readings};
+use super::{attest, care, facts, fleet, policies, policy, readings, support};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -22,6 +22,10 @@ use super::{attest, care, facts, fleet, policies, policy, readings};
         policy::one,
         policy::isolate,
         policy::release,
+        support::list,
+        support::open,
+        support::end,
+        support::connect,
         policies::list,
         policies::load,
         policies::checked,

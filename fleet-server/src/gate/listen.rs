@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::signed::PublicKey;
+use homeward_protocol::support::ALPN;
 use homeward_protocol::time::Uptime;
 use rustls::ServerConfig;
 use rustls::server::Acceptor;
@@ -30,7 +31,9 @@ use super::limits::{Allowances, Lobby, SharedAllowance};
 use super::session::{Effect, Input, Session};
 use super::socket::Socket;
 use super::{Gate, Passage, Place, Why, codec};
+use crate::ca::rank::Rank;
 use crate::ca::{Leaf, LeafError};
+use crate::support::link;
 use crate::tls::recent::{Recent, fingerprint};
 use crate::tls::refusal::Refusal;
 
@@ -200,9 +203,22 @@ async fn attend(door: Arc<Door>, tcp: TcpStream, address: SocketAddr) {
     };
     drop(waiting);
     match admitted {
-        Ok(admitted) => enter(door, *admitted, address).await,
+        Ok(Came::ToSpeak(admitted)) => enter(door, *admitted, address).await,
+        Ok(Came::ToSupport(stream, gateway)) => {
+            metrics::counter!("homeward_support_links_total").increment(1);
+            debug!(gateway.id = %gateway, net.peer = %address, "a support link of {gateway}");
+            link::serve(*stream, gateway, door.gate.support.clone()).await;
+        }
         Err(why) => refused(why, address),
     }
+}
+
+/// Whom the gate let in.
+enum Came {
+    /// To speak MQTT.
+    ToSpeak(Box<Admitted>),
+    /// With a link of a support session, by its own key.
+    ToSupport(Box<TlsStream<TcpStream>>, GatewayId),
 }
 
 /// A peer that has proved its name and sent a CONNECT that fits it.
@@ -215,7 +231,7 @@ struct Admitted {
     inbox: BytesMut,
 }
 
-async fn admit(door: &Door, tcp: TcpStream) -> Result<Box<Admitted>, Why> {
+async fn admit(door: &Door, tcp: TcpStream) -> Result<Came, Why> {
     let limits = &door.gate.limits;
     let _ = tcp.set_nodelay(true);
     let hello = LazyConfigAcceptor::new(Acceptor::default(), tcp);
@@ -238,10 +254,17 @@ async fn admit(door: &Door, tcp: TcpStream) -> Result<Box<Admitted>, Why> {
     if door.gate.revoked.contains(&gateway) {
         return Err(Why::Revoked);
     }
+    if stream.get_ref().1.alpn_protocol() == Some(ALPN) {
+        return match leaf.rank {
+            Rank::Spare => Err(Why::Identity),
+            Rank::Own(_) => Ok(Came::ToSupport(Box::new(stream), gateway)),
+        };
+    }
     let session = Session::new(gateway, door.now().plus(limits.connect)).ranked(leaf.rank);
     timeout(limits.connect, greet(door, stream, (session, leaf.key)))
         .await
         .map_err(|_| Why::Slow)?
+        .map(Came::ToSpeak)
 }
 
 async fn shake(

@@ -162,7 +162,7 @@ impl Door {
             .header_read_timeout(limits.head)
             .max_buf_size(limits.head_bytes.max(8192))
             .max_headers(limits.head_fields);
-        let mut connection = pin!(http.serve_connection(io, service));
+        let mut connection = pin!(http.serve_connection(io, service).with_upgrades());
         let aged = tokio::select! {
             ended = connection.as_mut() => return told(address, ended),
             () = self.stop.cancelled() => None,

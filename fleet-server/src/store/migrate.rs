@@ -47,6 +47,10 @@ pub(super) const SQLITE: &[(&str, &str)] = &[
         include_str!("../../migrations/sqlite/V14__fleetpol.sql"),
     ),
     (
+        "V15__support",
+        include_str!("../../migrations/sqlite/V15__support.sql"),
+    ),
+    (
         "V16__updates",
         include_str!("../../migrations/sqlite/V16__updates.sql"),
     ),
@@ -99,6 +103,10 @@ const POSTGRES: &[(&str, &str)] = &[
     (
         "V14__fleetpol",
         include_str!("../../migrations/postgres/V14__fleetpol.sql"),
+    ),
+    (
+        "V15__support",
+        include_str!("../../migrations/postgres/V15__support.sql"),
     ),
     (
         "V16__updates",
@@ -215,13 +223,58 @@ impl Query<Vec<Migration>> for Server<'_> {
 
 impl Migrate for Server<'_> {}
 
+/// Makes a database as a release with this newest schema left it, with something in it.
+#[cfg(test)]
+pub(super) fn as_of_version(config: &super::StoreConfig, version: u32) -> Result<(), StoreError> {
+    const FILLED: &str =
+        "INSERT INTO gateways (id, state, created_at, connected_at) VALUES ('gw-1', 'enrolled', 1, 2);
+         INSERT INTO certificates (serial, gateway, point, not_before, not_after, issued_at, der)
+             VALUES ('aa', 'gw-1', BYTES4, 1, 9, 1, BYTES30);
+         INSERT INTO streams (gateway, epoch, lane, up_to, head, started_at, updated_at)
+             VALUES ('gw-1', '01', 'vital', 7, BYTES0, 1, 2);";
+    let filled = |[open, close]: [&str; 2]| {
+        let bytes = |hex: &str| format!("{open}{hex}{close}");
+        let filled = FILLED
+            .replace("BYTES30", &bytes("30"))
+            .replace("BYTES4", &bytes("04"));
+        filled.replace("BYTES0", &bytes("00"))
+    };
+    let older = |files: &[(&'static str, &'static str)]| -> Vec<(&'static str, &'static str)> {
+        let number = |name: &str| name[1..].split("__").next().and_then(|n| n.parse::<u32>().ok());
+        let older = files
+            .iter()
+            .copied()
+            .filter(|(name, _)| number(name).is_some_and(|n| n <= version));
+        older.collect()
+    };
+    match config {
+        super::StoreConfig::Sqlite(path) => {
+            let mut db = Connection::open(path).expect("opens");
+            run(&older(SQLITE), &mut Embedded(&mut db))?;
+            db.execute_batch(&filled(["x'", "'"])).expect("filled");
+        }
+        super::StoreConfig::Postgres(url) => {
+            let mut client = postgres::Client::connect(url, postgres::NoTls).expect("connects");
+            run(&older(POSTGRES), &mut Server(&mut client))?;
+            client.batch_execute(&filled(["'\\x", "'"])).expect("filled");
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "tests: reads the folder of migrations")]
     fn both_engines_have_one_schema_text_but_for_the_column_that_numbers_itself() {
         assert_eq!(SQLITE.len(), POSTGRES.len());
+        for engine in ["sqlite", "postgres"] {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/").to_owned() + engine;
+            let files = std::fs::read_dir(folder).expect("the folder").count();
+            assert_eq!(files, SQLITE.len(), "a file of {engine} is not named here");
+        }
         for ((name, embedded), (same, server)) in SQLITE.iter().zip(POSTGRES) {
             assert_eq!(name, same);
             let server = server.replace(
@@ -238,37 +291,6 @@ mod tests {
             };
             assert_eq!(statements(embedded), statements(&server), "{name} differs");
         }
-    }
-
-    #[test]
-    fn a_filled_database_of_an_older_release_keeps_its_rows() {
-        let mut db = Connection::open_in_memory().expect("memory");
-        let older: Vec<(&str, &str)> = SQLITE
-            .iter()
-            .copied()
-            .take_while(|(name, _)| *name != "V11__facts")
-            .collect();
-        assert_eq!(older.last().map(|(name, _)| *name), Some("V8__postures"));
-        run(&older, &mut Embedded(&mut db)).expect("as it was");
-        db.execute_batch(
-            "INSERT INTO gateways (id, state, created_at, connected_at) VALUES ('gw-1', 'enrolled', 1, 2);
-             INSERT INTO certificates (serial, gateway, point, not_before, not_after, issued_at, der)
-                 VALUES ('aa', 'gw-1', x'04', 1, 9, 1, x'30');
-             INSERT INTO streams (gateway, epoch, lane, up_to, head, started_at, updated_at)
-                 VALUES ('gw-1', '01', 'vital', 7, x'00', 1, 2);",
-        )
-        .expect("filled");
-        sqlite(&mut db).expect("brought up");
-        let kept: (i64, i64, i64, i64) = db
-            .query_row(
-                "SELECT g.by_spare, c.spare, s.spare, s.up_to FROM gateways g
-                 JOIN certificates c ON c.gateway = g.id JOIN streams s ON s.gateway = g.id",
-                [],
-                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
-            )
-            .expect("one of each");
-        assert_eq!(kept, (0, 0, 0, 7));
-        sqlite(&mut db).expect("again");
     }
 
     /// What is asked in the writer, and grows with the fleet.

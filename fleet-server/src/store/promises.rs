@@ -14,6 +14,7 @@ mod policies;
 mod server;
 mod spare;
 mod statements;
+mod support;
 mod suspicions;
 
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use homeward_protocol::time::Timestamp;
 
-use super::{Store, StoreConfig, StoreError, Tx, audit, open, signals};
+use super::{Store, StoreConfig, StoreError, Tx, audit, migrate, open, signals};
 use crate::audit::Action;
 
 /// A database that can be opened again.
@@ -65,6 +66,7 @@ macro_rules! promises {
 }
 
 promises![
+    a_filled_database_of_an_older_release_keeps_its_rows,
     a_committed_write_is_seen_after_reopening,
     work_that_fails_leaves_nothing_and_takes_nobody_along,
     work_that_may_run_again_is_undone_alone_and_keeps_its_turn,
@@ -122,6 +124,8 @@ promises![
     what_boxes_say_stands_and_what_drifted_has_a_history,
     an_isolation_has_one_number_and_counts_as_held_only_when_the_box_says_so,
     a_return_is_dated_when_it_was_first_heard_and_stopped_flows_are_counted,
+    a_support_session_is_asked_for_once_and_stands_as_its_box_says,
+    sessions_that_only_a_box_knows_of_are_shown_and_bounded,
 ];
 
 #[test]
@@ -263,7 +267,24 @@ mod promise {
     pub(super) use super::kept::*;
     pub(super) use super::policies::*;
     pub(super) use super::spare::*;
+    pub(super) use super::support::*;
     pub(super) use super::suspicions::*;
+
+    pub(super) fn a_filled_database_of_an_older_release_keeps_its_rows(home: &Home) {
+        migrate::as_of_version(&home.config, 8).expect("as it was");
+        let store = home.open();
+        let row = store.read(|tx| {
+            let row = tx.row(
+                "SELECT g.by_spare, c.spare, s.spare, s.up_to FROM gateways g
+                 JOIN certificates c ON c.gateway = g.id JOIN streams s ON s.gateway = g.id",
+                &[],
+            )?;
+            let row = row.expect("one of each");
+            Ok([row.int(0)?, row.int(1)?, row.int(2)?, row.int(3)?])
+        });
+        assert_eq!(block(row).expect("reads"), [0, 0, 0, 7]);
+        block(home.open().write(|tx| put(tx, "a", "1"))).expect("it can be written, opened again");
+    }
 
     pub(super) fn a_committed_write_is_seen_after_reopening(home: &Home) {
         block(home.open().write(|tx| put(tx, "a", "1"))).expect("stored");

@@ -18,7 +18,7 @@ use homeward_protocol::wire;
 use serde::Serialize;
 
 use super::streams::number;
-use super::{Row, StoreError, Tx, Value, attest, audit, care, facts, policies, suspicions, updates};
+use super::{Row, StoreError, Tx, Value, attest, audit, care, facts, policies, support, suspicions, updates};
 use crate::attest::reliance::Reliance;
 use crate::device::attempt;
 use crate::facts::Wish;
@@ -135,6 +135,7 @@ pub(super) fn keep<'a>(
             Content::Record(Item::Software(piece)) => facts::take_piece(tx, at, piece)?,
             Content::Record(Item::Watch(report)) => suspicions::put(tx, at, report)?,
             Content::Record(Item::Policy(state)) => policies::states::put(tx, at, state)?,
+            Content::Record(Item::Support(record)) => support::take(tx, at, record)?,
             Content::Record(Item::Stopped(flows)) => policies::stopped::put(tx, at, flows)?,
             Content::Record(Item::Update(state)) => updates::put(tx, at, state)?,
         }

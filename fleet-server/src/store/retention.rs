@@ -117,6 +117,7 @@ pub const RULES: &[(&str, Keep)] = &[
     ("stopped_totals", Keep::PerThing),
     ("streams", Keep::Days(Age::Readings)),
     ("stretches", Keep::Days(Age::Readings)),
+    ("support_sessions", Keep::Days(Age::Readings)),
     ("teams", Keep::PerThing),
     ("tokens", Keep::PerThing),
     ("update_states", Keep::PerThing),
@@ -147,6 +148,7 @@ pub fn step(
         (STRETCHES, readings_days),
         (DRIFTS, readings_days),
         (STOPPED, readings_days),
+        (SUPPORT, readings_days),
         (EVIDENCE, EVIDENCE_DAYS),
         (CHALLENGES, CHALLENGE_DAYS),
         (STREAMS, readings_days.max(envelopes_days)),
@@ -217,6 +219,9 @@ const DRIFTS: &str = "DELETE FROM drifts WHERE (gateway, point, noted_at) IN
      ORDER BY noted_at LIMIT $2)";
 const STOPPED: &str = "DELETE FROM stopped_flows WHERE (gateway, point, who, peer, protocol, port) IN
     (SELECT gateway, point, who, peer, protocol, port FROM stopped_flows WHERE last_at < $1 ORDER BY last_at LIMIT $2)";
+/// The audit trail keeps them for good.
+const SUPPORT: &str = "DELETE FROM support_sessions WHERE (gateway, number) IN
+    (SELECT gateway, number FROM support_sessions WHERE asked_at < $1 ORDER BY asked_at LIMIT $2)";
 const EVIDENCE: &str = "DELETE FROM evidence WHERE (gateway, received_at, hash) IN
     (SELECT gateway, received_at, hash FROM evidence WHERE received_at < $1 ORDER BY received_at LIMIT $2)";
 const CHALLENGES: &str = "DELETE FROM challenges WHERE nonce_hash IN

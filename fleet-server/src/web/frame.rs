@@ -72,6 +72,7 @@ impl Frame {
                 ("/approvals", "Approvals"),
                 ("/policies", "Policies"),
                 ("/incidents", "Incidents"),
+                ("/support", "Support"),
                 ("/placements", "Homes"),
                 ("/users", "Users"),
                 ("/audit", "Audit"),

@@ -18,6 +18,7 @@ use super::facts;
 use super::frame::{Frame, Shape, Sure, go, page};
 use super::guard::Visitor;
 use super::rules::{self, Rules};
+use super::support::{self, Sessions};
 use super::when::{self, When};
 use super::words as plain;
 use crate::access::Sight;
@@ -60,6 +61,7 @@ struct Page {
     frame: Frame,
     whole: Whole,
     rules: Rules,
+    help: Sessions,
     word: String,
     reason: String,
     action: &'static str,
@@ -204,15 +206,19 @@ pub async fn get(
     let roots = desk.roots.now();
     let read = move |tx: &mut dyn Tx| {
         let rules = rules::rules(tx, &roots, &gateway, now)?;
-        Ok(whole(tx, &gateway, now)?.zip(rules))
+        let help = support::of(tx, &gateway, now)?;
+        Ok(whole(tx, &gateway, now)?
+            .zip(rules)
+            .map(|(whole, rules)| (whole, rules, help)))
     };
-    let (whole, rules) = desk.store.read(read).await?.ok_or(Failure::NothingHere)?;
+    let (whole, rules, help) = desk.store.read(read).await?.ok_or(Failure::NothingHere)?;
     Ok(page(&Page {
         frame: Frame::new("Gateway", "/fleet", &visitor, now),
         word: words::state(&whole.standing, |at| when::clock(at, now)),
         reason: words::reason(&whole.standing.reason),
         action: words::action(&whole.standing.reason),
         rules,
+        help,
         whole,
     }))
 }

@@ -17,7 +17,7 @@ use crate::store::users;
 
 /// What is said when the old password is not right. The same with too many tries: it tells a stranger at an open
 /// console nothing.
-const WRONG: &str = "The password that you have now is not right, or there were too many tries. Wait a little, then try \
+pub(super) const WRONG: &str = "The password that you have now is not right, or there were too many tries. Wait a little, then try \
                      again.";
 
 /// The old password and the new one.
@@ -102,7 +102,7 @@ fn allowed(visitor: &Visitor, given: &Change) -> Result<(), PasswordRule> {
 }
 
 /// Whether `password` is the visitor's. Wrong ones count as they do at signing in: an open console is no way to guess.
-async fn is_own(
+pub(super) async fn is_own(
     desk: &Desk,
     visitor: &Visitor,
     password: String,

@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
 use homeward_fleet::access::{self, Needs, Scope, Verb};
 use homeward_fleet::api;
+use homeward_fleet::support::hub::Hub;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -28,6 +29,7 @@ async fn ask(
     body: Value,
 ) -> (StatusCode, Value, String) {
     let desk = api::Desk {
+        hub: Hub::new().0,
         roots: world.desk.roots.clone(),
         store: world.desk.store.clone(),
         clock: world.desk.clock.clone(),
@@ -125,6 +127,7 @@ async fn what_could_not_be_read_is_told_with_its_reason() {
 async fn console_and_api_stand_behind_one_door() {
     let world = world().await;
     let desk = api::Desk {
+        hub: Hub::new().0,
         roots: world.desk.roots.clone(),
         store: world.desk.store.clone(),
         clock: world.desk.clock.clone(),

@@ -39,6 +39,7 @@ async fn the_list_says_how_far_each_policy_has_come_and_names_who_stands_behind_
     }
     let text = get(&world, "/policies/7", &cookie).await.text;
     for said in [
+        "By ring",
         "What changes from policy 6",
         "sshd/password-login: yes",
         "refused: its time has not begun",
@@ -183,5 +184,72 @@ async fn a_box_is_shut_off_and_opened_again_with_a_reason_and_says_what_holds() 
     assert!(
         trail.contains("gateway-isolated") && trail.contains("isolation-lifted"),
         "{trail}"
+    );
+}
+
+#[tokio::test]
+async fn support_sessions_are_shown_asked_for_with_the_password_and_ended() {
+    let world = filled().await;
+    let cookie = session(&world, "olga").await;
+    let text = get(&world, "/support", &cookie).await.text;
+    for said in [
+        "1 support session under way",
+        "olga: the scale reports nothing",
+        "ended: nothing went through it for too long",
+        "1 connections, 4096 bytes in, 65536 bytes out",
+    ] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    let page = get(&world, "/gateways/gw-05aaaa", &cookie).await.text;
+    assert!(page.contains("/gateways/gw-05aaaa/support/end"), "{page}");
+    let asked = |password: &str| {
+        form(&format!(
+            "ticket=INC-1&reason=silent&minutes=10&port=22&password={}",
+            encoded(password)
+        ))
+    };
+    let open = |gateway: &'static str, fields: String| {
+        let (world, cookie) = (&world, &cookie);
+        async move {
+            let path = format!("/gateways/{gateway}/support/open");
+            ask(world, Method::POST, &path, cookie, &fields).await
+        }
+    };
+    let right = "correct horse battery";
+    let busy = open("gw-05aaaa", asked(right)).await;
+    assert!(
+        busy.text.contains("nother session of it is not over yet"),
+        "{}",
+        busy.text
+    );
+    let wrong = open("gw-01aaaa", asked("somebody else's")).await;
+    assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let unbound = form("ticket=%20&reason=silent&minutes=10&port=22&password=x");
+    assert!(
+        open("gw-01aaaa", unbound)
+            .await
+            .text
+            .contains("bound to a ticket")
+    );
+    assert_eq!(
+        open("gw-01aaaa", asked(right)).await.status,
+        StatusCode::SEE_OTHER
+    );
+    let done = form("reason=done");
+    let end = ask(
+        &world,
+        Method::POST,
+        "/gateways/gw-05aaaa/support/end",
+        &cookie,
+        &done,
+    )
+    .await;
+    assert_eq!(end.status, StatusCode::SEE_OTHER);
+    let page = get(&world, "/gateways/gw-05aaaa", &cookie).await.text;
+    assert!(page.contains("end ordered by olga"), "{page}");
+    let nurse = session(&world, "nina").await;
+    assert_eq!(
+        get(&world, "/support", &nurse).await.status,
+        StatusCode::FORBIDDEN
     );
 }

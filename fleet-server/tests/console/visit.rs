@@ -101,7 +101,7 @@ pub(crate) async fn sign_in(world: &World, name: &str, password: &str) -> Answer
 }
 
 /// Every page that an operator can open.
-pub(crate) const PAGES: [&str; 13] = [
+pub(crate) const PAGES: [&str; 14] = [
     "/care",
     "/fleet",
     "/gateways/gw-01aaaa",
@@ -111,6 +111,7 @@ pub(crate) const PAGES: [&str; 13] = [
     "/claims",
     "/approvals",
     "/incidents",
+    "/support",
     "/placements",
     "/users",
     "/audit",

@@ -11,6 +11,7 @@ use homeward_fleet::ca::Authority;
 use homeward_fleet::ca::signer::serial;
 use homeward_fleet::clock::Clock;
 use homeward_fleet::gate::{Connections, Gate, Limits, Passage, Revoked, Testimony, Uplink, Why, listen};
+use homeward_fleet::support::hub::Hub;
 use homeward_fleet::tls::known::Proved;
 use homeward_fleet::tls::{self, Trust};
 use homeward_protocol::id::GatewayId;
@@ -80,6 +81,7 @@ impl House {
         let (passages, mut comings) = mpsc::channel(64);
         let (testimonies, hearing) = mpsc::channel(64);
         let gate = Gate {
+            support: Hub::new().0,
             domain: authority.trust_domain().clone(),
             connections: Connections::new(gateways),
             revoked: Revoked::default(),

@@ -13,13 +13,18 @@ use homeward_fleet::care::Dependency;
 use homeward_fleet::clock::Clock;
 use homeward_fleet::device::invite::Invitations;
 use homeward_fleet::store::care::{Placement, Team, add_placement, add_team};
+use homeward_fleet::store::records::Origin;
+use homeward_fleet::store::support::{self, Asking};
 use homeward_fleet::store::{Store, StoreConfig, StoreError, Tx, Value, open, tokens, users};
+use homeward_fleet::support::Asked;
 use homeward_fleet::web::{self, Desk};
 use homeward_protocol::claim::Pin;
+use homeward_protocol::envelope::Lane;
 use homeward_protocol::id::SensorId;
 use homeward_protocol::posture::{
     Clock as BoxClock, Disk, KeyFacts, KeyPlace, PostureReport, Sealing, SensorHeard, ShortText,
 };
+use homeward_protocol::support::{Became, EndCause, Ended, Moved, SupportRecord};
 use homeward_protocol::time::{ClockTrust, Timestamp, Uptime};
 
 /// 2026-11-18 14:49:10 UTC.
@@ -74,7 +79,8 @@ pub(crate) async fn filled() -> World {
         .store
         .write(move |tx| {
             fill(tx, &hash)?;
-            policies::fill(tx, &house)
+            policies::fill(tx, &house)?;
+            helped(tx)
         })
         .await
         .expect("fills");
@@ -118,6 +124,47 @@ pub(crate) async fn token(world: &World, text: &'static str, scopes: Vec<Scope>)
 }
 
 type Done = Result<(), StoreError>;
+
+/// Two support sessions: one that its box ended, and one that is open.
+fn helped(tx: &mut dyn Tx) -> Done {
+    let ended = Ended {
+        cause: EndCause::Idle,
+        lasted_s: Some(640),
+        moved: Some(Moved {
+            links: 1,
+            in_bytes: 4_096,
+            out_bytes: 65_536,
+        }),
+    };
+    for (gateway, ago, end) in [
+        ("gw-05aaaa", 7200, Some(Became::Ended(ended))),
+        ("gw-05aaaa", 300, None),
+    ] {
+        let asked = Asked::new("INC-4711", "the scale reports nothing", 22, 900).expect("as it should be");
+        let asked = support::ask(tx, &gateway.parse().expect("an id"), &asked, "olga", at(ago))?;
+        let Asking::Asked(of) = asked else {
+            panic!("{asked:?}");
+        };
+        for (became, after) in [(Some(Became::Opened), 1), (end, 650)] {
+            let Some(became) = became else { continue };
+            let of = of.clone();
+            let origin = Origin {
+                gateway,
+                epoch: "01",
+                lane: Lane::Urgent,
+                spare: false,
+                now: at(ago - after),
+            };
+            let record = SupportRecord {
+                of,
+                became,
+                at: origin.now,
+            };
+            support::take(tx, &origin, &record)?;
+        }
+    }
+    Ok(())
+}
 
 fn fill(tx: &mut dyn Tx, hash: &str) -> Done {
     for (id, name) in [("north", "Care team North"), ("south", "Care team South")] {

@@ -30,4 +30,5 @@ mod secured;
 mod service;
 mod stage;
 mod stolen_disk;
+mod supported;
 mod updates;

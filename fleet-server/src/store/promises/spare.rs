@@ -6,12 +6,13 @@ use homeward_protocol::link::{Cause, Outage};
 use homeward_protocol::policy::state::{Standing, StoppedFlow, StoppedFlows};
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::posture::inventory::pieces;
+use homeward_protocol::support::Became;
 use homeward_protocol::time::Timestamp;
 use homeward_protocol::watch::WatchReport;
 use homeward_protocol::wire::Bytes;
 
 use super::kept::{attempt, envelope, gateway, reading, report, speak_at, start};
-use super::{Home, NOW, block, facts, policies};
+use super::{Home, NOW, block, facts, policies, support};
 use crate::gate::Passage;
 use crate::policy::book::Book;
 use crate::store::policies::overview;
@@ -58,6 +59,7 @@ fn of_the_box(at: Timestamp, word: &str) -> Vec<Item> {
             }],
             more: 0,
         }),
+        Item::Support(Box::new(support::record(1, Became::Opened))),
         Item::Facts(facts::naming(&list).full(1, at)),
         Item::Software(pieces(&list).remove(0)),
     ]
@@ -78,7 +80,7 @@ fn say(store: &Store, spare: bool, (epoch, items): (u64, Vec<Item>), now: Timest
     }
 }
 
-const OF_THE_BOX: [&str; 15] = [
+const OF_THE_BOX: [&str; 16] = [
     "SELECT count(*) FROM postures",
     "SELECT count(*) FROM sensors",
     "SELECT count(*) FROM watches",
@@ -91,6 +93,7 @@ const OF_THE_BOX: [&str; 15] = [
     "SELECT count(*) FROM drifts",
     "SELECT count(*) FROM stopped_flows",
     "SELECT count(*) FROM stopped_totals",
+    "SELECT count(*) FROM support_sessions",
     "SELECT count(*) FROM fact_states",
     "SELECT count(*) FROM inventories",
     "SELECT count(*) FROM inventory_pieces",
@@ -126,7 +129,7 @@ pub(super) fn a_spare_key_speaks_for_sensors_alone(home: &Home) {
     ];
     let all = [of_the_box(FAR, "spare"), of_sensors].concat();
     say(&store, true, (9, all), NOW);
-    assert_eq!(counts(&store, OF_THE_BOX), [0; 15]);
+    assert_eq!(counts(&store, OF_THE_BOX), [0; 16]);
     let taken = [
         "SELECT count(*) FROM readings",
         "SELECT count(*) FROM alarms",
