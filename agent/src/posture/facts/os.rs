@@ -7,7 +7,7 @@ use super::support;
 
 /// Settings of the kernel (sysctl) that are told, by what each guards against:
 /// what a program may learn of the kernel or of others, what it may load, and what the network may make the box do.
-pub const SETTINGS: [&str; 36] = [
+pub const SETTINGS: [&str; 39] = [
     "dev.tty.ldisc_autoload",
     "fs.protected_fifos",
     "fs.protected_hardlinks",
@@ -36,14 +36,17 @@ pub const SETTINGS: [&str; 36] = [
     "net.ipv4.conf.all.send_redirects",
     "net.ipv4.conf.default.accept_redirects",
     "net.ipv4.conf.default.accept_source_route",
+    "net.ipv4.conf.default.log_martians",
     "net.ipv4.icmp_echo_ignore_broadcasts",
     "net.ipv4.icmp_ignore_bogus_error_responses",
+    "net.ipv4.ip_forward",
     "net.ipv4.tcp_syncookies",
     "net.ipv4.tcp_timestamps",
     "net.ipv6.conf.all.accept_redirects",
     "net.ipv6.conf.all.accept_source_route",
     "net.ipv6.conf.all.forwarding",
     "net.ipv6.conf.default.accept_redirects",
+    "net.ipv6.conf.default.accept_source_route",
 ];
 
 /// What `/etc/os-release` says, and until when that release gets security updates. Source: os-release(5).
