@@ -702,7 +702,6 @@ async fn turn(
             credentials: agent.credentials.clone(),
             link: agent.link.clone(),
             sensors: heard,
-            judged: judged.clone(),
             home,
             restart: restart.clone(),
         };

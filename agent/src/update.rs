@@ -11,5 +11,6 @@ pub mod go;
 pub mod health;
 pub mod keep;
 pub mod look;
+pub mod saved;
 pub mod tuf;
 pub mod words;

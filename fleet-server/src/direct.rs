@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::release::assignment::Assignment;
-use homeward_protocol::release::state::{Outcome, Progress, UpdateState};
-use homeward_protocol::release::{Custom, Installer};
+use homeward_protocol::release::state::{Ended, Outcome, Progress, UpdateState};
+use homeward_protocol::release::{Custom, Installer, Version};
 use homeward_protocol::signed::{SignedError, Signer};
 use homeward_protocol::time::Timestamp;
 use homeward_protocol::tuf::client::Client;
@@ -114,23 +114,24 @@ pub fn words(assigned: &Assigned, said: Option<&UpdateState>, connected: Option<
     let Some(said) = said else {
         return format!("{version} is to come; this box has said nothing of its software yet");
     };
-    if let Some(ended) = said
-        .ended
-        .as_ref()
-        .filter(|ended| ended.counter == Some(assigned.counter))
-    {
+    // What was not the director's word has no number; it counts as this one when it came after it.
+    let this = |ended: &&Ended| match ended.counter {
+        Some(counter) => counter == assigned.counter,
+        None => ended.at.ms >= assigned.at.ms,
+    };
+    if let Some(ended) = said.ended.as_ref().filter(this) {
         return match &ended.outcome {
             Outcome::Confirmed => format!("runs {version} and is well, since {}", ended.at),
             Outcome::Refused(why) => format!("did not take {version}: {}", why.as_str()),
             Outcome::Bad(why) => format!(
-                "went back to {} from {version}, which is bad here: {}",
-                said.runs,
+                "{}, which is bad here: {}",
+                back(version, said.runs),
                 why.as_str()
             ),
             Outcome::NotProven(why) => {
                 format!(
-                    "went back to {} from {version}, without proof against it: {}",
-                    said.runs,
+                    "{}, without proof against it: {}",
+                    back(version, said.runs),
                     why.as_str()
                 )
             }
@@ -143,7 +144,8 @@ pub fn words(assigned: &Assigned, said: Option<&UpdateState>, connected: Option<
     match at.map(|(_, progress)| progress) {
         None if connected == Some(false) => format!("{version} is to come; the box is not connected"),
         None => format!("{version} is to come; the box has not named it yet"),
-        Some(Progress::Fetching { .. }) => format!("fetches {version}"),
+        Some(Progress::Fetching { have: 0, .. }) => format!("fetches {version}"),
+        Some(Progress::Fetching { have, of }) => format!("fetches {version}: {have} of {of} bytes have come"),
         Some(Progress::Waiting(why)) => match why.first() {
             Some(why) => format!("has {version}, and waits: {}", why.as_str()),
             None => format!("has {version}, and waits for a quiet moment"),
@@ -153,6 +155,15 @@ pub fn words(assigned: &Assigned, said: Option<&UpdateState>, connected: Option<
             Some(lacks) => format!("tries {version} until {until}: {}", lacks.as_str()),
             None => format!("tries {version} until {until}, and is well so far"),
         },
+    }
+}
+
+/// It still runs until the home is quiet for the return.
+fn back(from: Version, runs: Version) -> String {
+    if runs == from {
+        format!("goes back from {from}")
+    } else {
+        format!("went back to {runs} from {from}")
     }
 }
 

@@ -762,6 +762,17 @@ fn ask_here(request: &Request, args: &[String]) -> Answer {
     serde_json::from_str(&answer).unwrap_or_else(|e| panic!("{e}: {answer}"))
 }
 
+/// A real sshd that can be asked, or nothing, said aloud.
+fn an_sshd() -> Option<()> {
+    shared::debian("sshd", "openssh-server")?;
+    if !rustix::process::geteuid().is_root() {
+        shared::missing("root", "sshd -T reads its host keys as root");
+        return None;
+    }
+    let _there = fs::create_dir_all("/run/sshd");
+    Some(())
+}
+
 fn sshd_rule() -> Sshd {
     let text = include_str!("../../protocol/tests/policies/every-rule.toml");
     check(text).policy.and_then(|policy| policy.sshd).expect("ruled")
@@ -769,13 +780,7 @@ fn sshd_rule() -> Sshd {
 
 #[test]
 fn sshd_is_set_read_back_and_a_setting_that_it_refuses_leaves_the_file_before() {
-    let Some(_) = shared::debian("sshd", "openssh-server") else {
-        return;
-    };
-    if !rustix::process::geteuid().is_root() {
-        return shared::missing("root", "sshd -T reads its host keys as root");
-    }
-    let _there = fs::create_dir_all("/run/sshd");
+    let Some(()) = an_sshd() else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let args = sshd_of(folder.path(), "PasswordAuthentication yes");
     let rule = sshd_rule();
@@ -847,13 +852,7 @@ fn sshd_is_set_read_back_and_a_setting_that_it_refuses_leaves_the_file_before() 
 
 #[test]
 fn an_sshd_that_ends_instead_of_reading_its_files_leaves_those_before_and_a_box_without_one_says_so() {
-    let Some(_) = shared::debian("sshd", "openssh-server") else {
-        return;
-    };
-    if !rustix::process::geteuid().is_root() {
-        return shared::missing("root", "sshd -T reads its host keys as root");
-    }
-    let _there = fs::create_dir_all("/run/sshd");
+    let Some(()) = an_sshd() else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let args = sshd_of(folder.path(), "PasswordAuthentication yes");
     let file = folder.path().join("sshd_config.d/00-homeward.conf");

@@ -63,6 +63,18 @@ impl Stage {
         self.maker.make(&self.folder.path().join(name), vouched)
     }
 
+    /// A home whose box has the TPM at this address; its agent does not run yet.
+    async fn home(&self, tpm: &str) -> Home {
+        let plan = Plan {
+            placement: "mill-road-12",
+            team: "north",
+            profile: "comet-tx5xx",
+            interval_ms: 200,
+            seed: 7,
+        };
+        Home::settle_in(&self.fleet, self.folder.path(), plan, &surroundings(tpm)).await
+    }
+
     fn agent(&self, name: &str, tpm: &str) -> Agent {
         let dir = self.folder.path().join(name);
         fs::create_dir_all(&dir).expect("a folder");
@@ -102,20 +114,7 @@ fn rank(agent: &Path) -> Option<Rank> {
 async fn a_box_with_a_tpm_enrols_sends_and_renews_and_its_key_is_nowhere_else() {
     let Some(stage) = Stage::new() else { return };
     let chip = stage.chip("chip", Vouched::Yes);
-    let plan = Plan {
-        placement: "mill-road-12",
-        team: "north",
-        profile: "comet-tx5xx",
-        interval_ms: 200,
-        seed: 7,
-    };
-    let mut home = Home::settle_in(
-        &stage.fleet,
-        stage.folder.path(),
-        plan,
-        &surroundings(&chip.address()),
-    )
-    .await;
+    let mut home = stage.home(&chip.address()).await;
     let dir = home.agent.dir().to_owned();
     assert_eq!(rank(&dir), Some(Rank::Own(Tier::TpmChip)));
     assert!(!dir.join("identity/key.pem").exists(), "a key in software");
@@ -224,15 +223,7 @@ fn stands(stage: &Stage, home: &Home, trust: &str) -> serde_json::Value {
 async fn a_box_whose_tpm_quotes_what_it_did_before_is_trusted_and_a_changed_register_is_a_question() {
     let Some(stage) = Stage::new() else { return };
     let chip = stage.chip("chip", Vouched::Yes);
-    let plan = Plan {
-        placement: "mill-road-12",
-        team: "north",
-        profile: "comet-tx5xx",
-        interval_ms: 200,
-        seed: 7,
-    };
-    let tpm = surroundings(&chip.address());
-    let mut home = Home::settle_in(&stage.fleet, stage.folder.path(), plan, &tpm).await;
+    let mut home = stage.home(&chip.address()).await;
     let id = home.gateway.to_string();
     home.run();
     let shown = stands(&stage, &home, "trusted");
@@ -266,15 +257,7 @@ async fn a_box_whose_tpm_quotes_what_it_did_before_is_trusted_and_a_changed_regi
 async fn what_waits_on_a_box_with_a_tpm_stands_nowhere_in_the_clear() {
     let Some(stage) = Stage::new() else { return };
     let chip = stage.chip("chip", Vouched::Yes);
-    let plan = Plan {
-        placement: "mill-road-12",
-        team: "north",
-        profile: "comet-tx5xx",
-        interval_ms: 200,
-        seed: 7,
-    };
-    let tpm = surroundings(&chip.address());
-    let mut home = Home::settle_in(&stage.fleet, stage.folder.path(), plan, &tpm).await;
+    let mut home = stage.home(&chip.address()).await;
     home.set_link(Link::Down);
     home.run();
     wait_for("readings to be kept", LIMIT, || {
@@ -322,15 +305,7 @@ fn graded(database: &Path, grade: &str) -> i64 {
 async fn a_dead_tpm_does_not_silence_a_patient() {
     let Some(stage) = Stage::new() else { return };
     let chip = stage.chip("chip", Vouched::Yes);
-    let plan = Plan {
-        placement: "mill-road-12",
-        team: "north",
-        profile: "comet-tx5xx",
-        interval_ms: 200,
-        seed: 7,
-    };
-    let tpm = surroundings(&chip.address());
-    let mut home = Home::settle_in(&stage.fleet, stage.folder.path(), plan, &tpm).await;
+    let mut home = stage.home(&chip.address()).await;
     let id = home.gateway.to_string();
     let database = stage.fleet.dir().join("fleet.db");
     home.run();
@@ -396,15 +371,7 @@ async fn a_dead_tpm_does_not_silence_a_patient() {
 async fn a_locked_out_tpm_silences_nobody_and_lets_its_box_in() {
     let Some(stage) = Stage::new() else { return };
     let chip = stage.chip("chip", Vouched::Yes);
-    let plan = Plan {
-        placement: "mill-road-12",
-        team: "north",
-        profile: "comet-tx5xx",
-        interval_ms: 200,
-        seed: 7,
-    };
-    let tpm = surroundings(&chip.address());
-    let mut home = Home::settle_in(&stage.fleet, stage.folder.path(), plan, &tpm).await;
+    let mut home = stage.home(&chip.address()).await;
     lock_out(&chip, stage.folder.path());
 
     // 1. The enrolled box goes on with the key in it, and proves itself.
@@ -522,14 +489,7 @@ async fn a_slow_tpm_makes_fuller_envelopes_and_holds_nothing_up() {
     let Some(stage) = Stage::new() else { return };
     let chip = stage.chip("chip", Vouched::No);
     let slow = swtpm::slow(&chip, stage.folder.path(), Duration::from_millis(200));
-    let plan = Plan {
-        placement: "mill-road-12",
-        team: "north",
-        profile: "comet-tx5xx",
-        interval_ms: 200,
-        seed: 7,
-    };
-    let mut home = Home::settle_in(&stage.fleet, stage.folder.path(), plan, &surroundings(&slow)).await;
+    let mut home = stage.home(&slow).await;
     home.run();
     let database = stage.fleet.dir().join("fleet.db");
     let stored = || number(&database, "SELECT count(*) FROM readings");

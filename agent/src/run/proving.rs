@@ -9,6 +9,7 @@ use homeward_protocol::signed::tagged::thumbprint;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::updating::version;
 use super::wards::{Task, task};
 use super::{RunError, WISHES};
 use crate::attest::answer::{Answer, Proof};
@@ -25,11 +26,9 @@ use crate::policy::habits::Now;
 use crate::posture::facts::boot_id;
 use crate::status::LinkStatus;
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
-
 /// Counts this boot, and goes on with the judgement of an earlier run until it ends.
 pub fn prepare(data: &Path, key: &Arc<DeviceKey>) -> Result<(Proof, watch::Receiver<Judged>), RunError> {
-    let (boots, since) = file::boots(data, boot_id(), VERSION)?;
+    let (boots, since) = file::boots(data, boot_id(), &version(data).to_string())?;
     let standing = Standing {
         box_id: file::box_id(data)?,
         boots,
@@ -107,7 +106,7 @@ pub fn look(data: &Path, clock: &Clock) -> Result<(Evidence, Option<Notice>), Ru
     let boots = file::known_boots(data).filter(|boots| boots.boot == boot_id());
     let standing = Standing {
         box_id: file::box_id(data)?,
-        boots: boots.unwrap_or_else(|| Boots::next(None, boot_id(), VERSION, [0; 32]).0),
+        boots: boots.unwrap_or_else(|| Boots::next(None, boot_id(), &version(data).to_string(), [0; 32]).0),
         key: thumbprint(&key),
     };
     let asked = (Nonce([0; 32]), Profile::Software);

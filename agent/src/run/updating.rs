@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::wards::{Task, task};
-use crate::care::Judged;
+use crate::attest::file::verdict;
 use crate::clock::Clock;
 use crate::config::UpdateConfig;
 use crate::identity::keys::Server;
@@ -52,8 +52,6 @@ pub struct Ends {
     pub link: watch::Receiver<LinkStatus>,
     /// How the sensors stand.
     pub sensors: watch::Receiver<Vec<SensorHeard>>,
-    /// How the server judges this box.
-    pub judged: watch::Receiver<Judged>,
     /// The one that knows whether the home may be disturbed.
     pub home: mpsc::Sender<Wish>,
     /// Cancelled when the agent is to begin anew.
@@ -63,6 +61,12 @@ pub struct Ends {
 /// The version of this build, as its package counts.
 pub fn packaged() -> Version {
     env!("CARGO_PKG_VERSION").parse().unwrap_or(Version::ZERO)
+}
+
+/// The version that runs: what the release said of a build that an update brought, else the package's.
+pub fn version(data: &Path) -> Version {
+    let folder = Folder::within(data);
+    running(&folder, &folder.load().ok().flatten().unwrap_or_default()).version
 }
 
 /// The task that carries the updates of a box out; none where what is kept of them cannot be read, or where the address of
@@ -98,6 +102,7 @@ pub fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> Option
         let tls = move || Arc::clone(&credentials.borrow().tls);
         Source::Server(address.parse().ok()?, Box::new(tls))
     };
+    let judged = ground.data.to_owned();
     let going = Going {
         data: ground.data.to_owned(),
         start,
@@ -112,7 +117,7 @@ pub fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> Option
         heard: ends.heard,
         link: ends.link,
         sensors: ends.sensors,
-        judged: ends.judged,
+        judged: Box::new(move || verdict(&judged)),
         home: ends.home,
         restart: ends.restart,
     };

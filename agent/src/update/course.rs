@@ -13,20 +13,18 @@
 //! - Going back restarts the agent too, and waits for the home in the same way. A build that hears no sensor can never
 //!   know that all is quiet: it goes back after [`RETURN_WAIT`], unless it knows of a session.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use homeward_protocol::id::SensorId;
 use homeward_protocol::posture::ShortText;
+use homeward_protocol::release::Version;
 use homeward_protocol::release::assignment::MAX_ASSIGNMENT;
-use homeward_protocol::release::state::{Ended, MAX_WHY, Outcome, Progress, UpdateMark, UpdateState};
-use homeward_protocol::release::{Custom, Version};
+use homeward_protocol::release::state::{Ended, MAX_WHY, Outcome, Progress, UpdateState};
 use homeward_protocol::time::{Timestamp, Uptime};
-use serde::{Deserialize, Serialize};
 
-use super::decide::{Decision, Floor, Line, Plan, Refusal};
+use super::decide::{Decision, Line, Refusal};
 use super::health::Health;
-use crate::slot::{Build, Cause, Digest, Place, Slots};
+use super::saved::{Before, Job, Saved};
+use crate::slot::{Build, Cause, Place, Slots};
 
 /// How often it is looked whether the home may be disturbed, and how the build is.
 pub const LOOK: Duration = Duration::from_secs(10);
@@ -42,107 +40,6 @@ pub const RETURN_WAIT: Duration = Duration::from_mins(10);
 pub struct Limits {
     /// How long a new build has to be well at a stretch.
     pub trial: Duration,
-}
-
-/// What was decided to be installed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Job {
-    /// The director's word.
-    pub counter: u64,
-    /// The target's path.
-    pub path: String,
-    /// Its file below the folder of targets, percent-quoted.
-    pub file: String,
-    /// Its length in bytes.
-    pub length: u64,
-    /// Its SHA-256.
-    pub sha256: Digest,
-    /// What it is.
-    pub custom: Custom,
-    /// Not before.
-    pub not_before: Timestamp,
-    /// By when.
-    pub deadline: Timestamp,
-}
-
-impl Job {
-    fn of(plan: &Plan) -> Option<Job> {
-        Some(Job {
-            counter: plan.counter,
-            path: plan.found.path.as_str().to_owned(),
-            file: plan.found.file.clone(),
-            length: plan.found.target.length,
-            sha256: Digest(plan.found.target.hashes.get_sha256()?),
-            custom: plan.custom.clone(),
-            not_before: plan.not_before,
-            deadline: plan.deadline,
-        })
-    }
-
-    /// What the slot then holds.
-    pub fn build(&self) -> Build {
-        Build {
-            sha256: self.sha256,
-            version: self.custom.version,
-            counter: self.counter,
-        }
-    }
-
-    fn mark(&self) -> UpdateMark {
-        UpdateMark {
-            counter: self.counter,
-            installer: self.custom.installer,
-            version: self.custom.version,
-        }
-    }
-}
-
-/// How the box was before a build was put on trial.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Before {
-    /// The server was reached.
-    pub online: bool,
-    /// The server trusted it.
-    pub trusted: bool,
-    /// Sensors that were heard in the time that a trial takes.
-    pub heard: BTreeSet<SensorId>,
-}
-
-/// What is kept on the disk. The build before reads it, too, when it goes on after a return: what it does not know it leaves
-/// out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Saved {
-    /// So that nothing old comes back.
-    pub floor: Floor,
-    /// The newest word of the director that was not decided on, as it was signed.
-    pub assigned: Option<Vec<u8>>,
-    /// The one that was decided on last: it comes again until the server has heard what became of it.
-    pub decided: Option<Vec<u8>>,
-    /// What is under way.
-    pub job: Option<Job>,
-    /// It lies in the free slot, whole.
-    pub staged: bool,
-    /// How the box was when the build was put on trial.
-    pub before: Before,
-    /// How the newest that ended did.
-    pub ended: Option<Ended>,
-}
-
-impl Saved {
-    /// Of a box that has installed nothing yet.
-    pub const NEW: Saved = Saved {
-        floor: Floor::NEW,
-        assigned: None,
-        decided: None,
-        job: None,
-        staged: false,
-        before: Before {
-            online: false,
-            trusted: false,
-            heard: BTreeSet::new(),
-        },
-        ended: None,
-    };
 }
 
 /// Both clocks at one moment.
@@ -175,13 +72,11 @@ pub enum Input {
     /// The newest word is not the director's, or none.
     NotTheirs(String),
     /// That cannot be said now.
-    Undecided(String),
-    /// So many bytes are there.
-    Came(u64),
+    Undecided,
     /// The build lies in the free slot, whole.
     Staged,
-    /// It could not be brought there.
-    NotStaged(String),
+    /// It could not be brought there yet: so many bytes of it have come.
+    NotStaged(u64),
     /// The home may not be disturbed: why, and whether a session is known to run.
     Busy(Vec<ShortText>, Session),
     /// The home may be disturbed, and that is spent: the act begins, with the box as it is.
@@ -291,24 +186,12 @@ impl Course {
             (Step::Deciding { .. }, Input::Decided(counter, decision)) => {
                 self.decided(counter, *decision, now)
             }
-            (Step::Deciding { .. }, Input::NotTheirs(why)) => {
-                self.tell_end(None, Outcome::Refused(ShortText::cut(&why)), now);
-                self.over_with_word(now)
-            }
-            (Step::Deciding { wait, .. }, Input::Undecided(_)) => {
+            (Step::Deciding { .. }, Input::NotTheirs(why)) => self.not_theirs(&why, now),
+            (Step::Deciding { wait, .. }, Input::Undecided) => {
                 self.step = Step::Deciding {
                     at: now.uptime.plus(wait),
                     wait: (wait * 2).min(LONGEST),
                     asked: false,
-                };
-                Vec::new()
-            }
-            (Step::Fetching { at, wait, asked, .. }, Input::Came(have)) => {
-                self.step = Step::Fetching {
-                    at,
-                    wait,
-                    asked,
-                    have,
                 };
                 Vec::new()
             }
@@ -320,7 +203,7 @@ impl Course {
                 };
                 vec![self.save()]
             }
-            (Step::Fetching { wait, have, .. }, Input::NotStaged(_)) => {
+            (Step::Fetching { wait, .. }, Input::NotStaged(have)) => {
                 self.step = Step::Fetching {
                     at: now.uptime.plus(wait),
                     wait: (wait * 2).min(LONGEST),
@@ -532,6 +415,19 @@ impl Course {
             }
         }
         self.over_with_word(now)
+    }
+
+    /// It is not remembered as decided: a later release may name another director. It comes again, and is said once.
+    fn not_theirs(&mut self, why: &str, now: Moment) -> Vec<Effect> {
+        let outcome = Outcome::Refused(ShortText::cut(why));
+        let before = self.saved.ended.as_ref();
+        let said = before.is_some_and(|ended| ended.counter.is_none() && ended.outcome == outcome);
+        if !said {
+            self.tell_end(None, outcome, now);
+        }
+        self.saved.assigned = None;
+        self.keep_on(now);
+        vec![self.save()]
     }
 
     fn over_with_word(&mut self, now: Moment) -> Vec<Effect> {

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use homeward_protocol::attest::{Notice, Trust};
 use homeward_protocol::envelope::Item;
 use homeward_protocol::posture::{SensorHeard, ShortText};
 use homeward_protocol::release::assignment::Assignment;
@@ -27,26 +28,25 @@ use homeward_protocol::tuf::metadata::targets::Target;
 use homeward_protocol::tuf::role::Role;
 use rustls::ClientConfig;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::base::Base;
-use super::course::{Before, Course, Effect, Input, Job, Moment, Saved, Session};
+use super::course::{Course, Effect, Input, Moment, Session};
 use super::decide::{Own, decide};
 use super::fetch::Http;
 use super::health::{Health, Seen, examine};
 use super::keep::Folder;
 use super::look::FOLDER;
-use super::tuf::{UpdateError, download, find, refresh};
-use crate::care::{Gateway, Judged};
+use super::saved::{Before, Job, Saved};
+use super::tuf::{UpdateError, aside, download, find, part, refresh};
 use crate::causes::chain;
 use crate::clock::Clock;
 use crate::disk::replace;
 use crate::interlock::{Act, Reason, Window, Wish};
 use crate::outbox::keeper::Outbox;
 use crate::slot::file as slots;
-use crate::slot::{Cause, Slots};
+use crate::slot::{Cause, Place, Slots};
 use crate::status::LinkStatus;
 
 /// Longest file that is read, bytes.
@@ -90,8 +90,8 @@ pub struct Going {
     pub link: watch::Receiver<LinkStatus>,
     /// How the sensors stand.
     pub sensors: watch::Receiver<Vec<SensorHeard>>,
-    /// How the server judges this box.
-    pub judged: watch::Receiver<Judged>,
+    /// The newest judgement of this box.
+    pub judged: Box<dyn Fn() -> Option<Notice> + Send + Sync>,
     /// The one that knows whether the home may be disturbed.
     pub home: mpsc::Sender<Wish>,
     /// Cancelled when the agent is to begin anew.
@@ -125,6 +125,8 @@ fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
 struct State {
     course: Course,
     began: Moment,
+    /// When the newest judgement was made that stood at the beginning.
+    judged: Option<Timestamp>,
     last: Option<UpdateState>,
     window: Option<Window>,
 }
@@ -138,10 +140,10 @@ impl Going {
 
     async fn go(&mut self) {
         let (course, effects) = self.start.clone();
-        self.judged.mark_unchanged();
         let mut state = State {
             course,
             began: self.moment(),
+            judged: (self.judged)().map(|notice| notice.issued_at),
             last: None,
             window: None,
         };
@@ -155,12 +157,14 @@ impl Going {
                     None => std::future::pending().await,
                 }
             };
+            // A newer word goes before an act by an older one.
             let input = tokio::select! {
-                () = due => Input::Tick,
+                biased;
                 word = self.heard.recv() => match word {
                     Some(word) => Input::Assigned(word),
                     None => return std::future::pending().await,
                 },
+                () = due => Input::Tick,
             };
             let effects = state.course.handle(input, self.moment());
             self.act(&mut state, effects).await;
@@ -188,22 +192,24 @@ impl Going {
     async fn perform(&mut self, state: &mut State, effect: Effect) -> Option<Input> {
         match effect {
             Effect::Save(saved) => {
-                self.insist("what is wanted of updates", || save(&self.data, &saved))
-                    .await;
+                let data = self.data.clone();
+                insist("what is wanted of updates", move || save(&data, &saved)).await;
                 None
             }
             Effect::Decide(word) => Some(self.decide(&word, state).await),
-            Effect::Stage(job) => Some(match self.stage(&job).await {
+            Effect::Stage(job) => Some(match self.stage(&job, state.course.running().place).await {
                 Ok(()) => Input::Staged,
                 Err(why) => {
                     tracing::warn!("version {} could not be fetched: {why}", job.custom.version);
-                    Input::NotStaged(why)
+                    let part = part(&self.incoming(&job));
+                    Input::NotStaged(fs::metadata(part).map_or(0, |meta| meta.len()))
                 }
             }),
             Effect::Ask(job) => Some(self.ask(state, job.custom.disruption).await),
             Effect::AskReturn => Some(self.ask(state, Disruption::AgentRestart).await),
             Effect::Commit(build) => {
                 let folder = slots::Folder::within(&self.data);
+                let place = state.course.running().place;
                 let in_time = state
                     .window
                     .is_some_and(|window| self.clock.uptime() < window.until);
@@ -211,8 +217,7 @@ impl Going {
                     if !in_time {
                         return Err(io::Error::other("the disk took too long"));
                     }
-                    let slots = folder.load().ok().flatten().unwrap_or_default();
-                    folder.save(&slots.commit(build))
+                    folder.save(&known(&folder, place)?.commit(build))
                 };
                 let error = aside(commit).await.err()?;
                 let _gone = self.home.send(Wish::Over).await;
@@ -244,7 +249,7 @@ impl Going {
             Err(error) => {
                 let why = chain(&error);
                 tracing::warn!("an assigned update cannot be looked into yet: {why}");
-                Input::Undecided(why)
+                Input::Undecided
             }
         }
     }
@@ -285,10 +290,13 @@ impl Going {
     }
 
     /// Brings a build into the free slot, unless it is there.
-    async fn stage(&self, job: &Job) -> Result<(), String> {
+    async fn stage(&self, job: &Job, place: Place) -> Result<(), String> {
         let folder = slots::Folder::within(&self.data);
         let said = |error: io::Error| error.to_string();
-        let free = folder.load().ok().flatten().unwrap_or_default().free();
+        let looked = folder.clone();
+        let free = aside(move || known(&looked, place).map(|slots| slots.free()))
+            .await
+            .map_err(said)?;
         let (there, wanted) = (folder.clone(), job.sha256);
         if aside(move || Ok(there.is_whole(free, &wanted)))
             .await
@@ -296,13 +304,10 @@ impl Going {
         {
             return Ok(());
         }
-        let incoming = self.data.join(FOLDER).join("incoming");
-        let place = incoming.join(job.sha256.to_string());
+        let place = self.incoming(job);
         let length = job.length;
         let keep = place.clone();
-        aside(move || room(&incoming, &keep, length))
-            .await
-            .map_err(said)?;
+        aside(move || room(&keep, length)).await.map_err(said)?;
         let path = job.path.parse().map_err(str::to_owned)?;
         let found = Found {
             path,
@@ -318,6 +323,14 @@ impl Going {
             .await
             .map_err(|error| chain(&error))?;
         aside(move || folder.put(free, &place)).await.map_err(said)
+    }
+
+    /// Where a build comes to.
+    fn incoming(&self, job: &Job) -> PathBuf {
+        self.data
+            .join(FOLDER)
+            .join("incoming")
+            .join(job.sha256.to_string())
     }
 
     fn http(&self, folder: &str) -> Http {
@@ -369,7 +382,7 @@ impl Going {
             .filter(|one| one.last_heard.is_some_and(|at| at.age(now) <= trial));
         Before {
             online: self.link.borrow().connected_since.is_some(),
-            trusted: self.judged.borrow().at(now) == Gateway::Trusted,
+            accepted: (self.judged)().is_some_and(|notice| accepts(&notice) == Some(true)),
             heard: heard.map(|one| one.sensor.clone()).collect(),
         }
     }
@@ -378,8 +391,7 @@ impl Going {
         let now = self.moment();
         let link = self.link.borrow().clone();
         let waits = self.outbox.ledger().borrow().items();
-        let judged = self.judged.has_changed().unwrap_or(false);
-        let trusted = judged.then(|| self.judged.borrow().at(now.at) != Gateway::Doubted);
+        let new = (self.judged)().filter(|notice| Some(notice.issued_at) != state.judged);
         let took = now.uptime.since(state.began.uptime);
         let (memory_bytes, cpu) = used(took);
         let sensors = self.sensors.borrow();
@@ -389,7 +401,7 @@ impl Going {
                 began: state.began.at,
                 online: link.connected_since.is_some(),
                 draining: link.last_ack.is_some() || waits == 0,
-                trusted,
+                accepted: new.as_ref().and_then(accepts),
                 sensors: &sensors,
                 memory_bytes,
                 cpu,
@@ -398,22 +410,14 @@ impl Going {
     }
 
     /// Changes the slots' record; without one there is nothing to change.
-    async fn change(&self, how: impl Fn(Slots) -> Slots) {
+    async fn change(&self, how: impl Fn(Slots) -> Slots + Clone + Send + 'static) {
         let folder = slots::Folder::within(&self.data);
-        self.insist("the record of the slots", || match folder.load() {
+        insist("the record of the slots", move || match folder.load() {
             Ok(Some(slots)) => folder.save(&how(slots)),
             Ok(None) => Ok(()),
             Err(error) => Err(error),
         })
         .await;
-    }
-
-    /// Keeps something that everything after it relies on: again and again, until the disk takes it.
-    async fn insist(&self, what: &str, keep: impl Fn() -> io::Result<()>) {
-        while let Err(error) = keep() {
-            tracing::error!(error = %error, "{what} could not be kept; trying again");
-            sleep(DISK_AGAIN).await;
-        }
     }
 
     /// Tells how it stands when that changed. How far a file has come is told with the next change.
@@ -440,7 +444,8 @@ impl Going {
             return;
         }
         let shown = serde_json::to_vec_pretty(&report).map_err(io::Error::other);
-        if let Err(error) = shown.and_then(|shown| replace(&self.data.join(STATE), &shown)) {
+        let place = self.data.join(STATE);
+        if let Err(error) = aside(move || shown.and_then(|shown| replace(&place, &shown))).await {
             tracing::warn!(error = %error, "the state of the software could not be written for the command line");
         }
         state.last = Some(report);
@@ -454,6 +459,33 @@ impl Going {
     }
 }
 
+/// Whether a judgement accepts the evidence; nothing when it says neither.
+const fn accepts(notice: &Notice) -> Option<bool> {
+    match notice.trust {
+        _ if notice.quarantined => Some(false),
+        Trust::Trusted | Trust::Warning => Some(true),
+        Trust::Failed => Some(false),
+        Trust::Stale | Trust::Unknown => None,
+    }
+}
+
+/// The record of the slots. One that cannot be read counts as none only while the package's build runs: else the slot that
+/// runs would be taken for a free one.
+fn known(folder: &slots::Folder, runs: Place) -> io::Result<Slots> {
+    match folder.load() {
+        Err(_) if runs == Place::Package => Ok(Slots::default()),
+        loaded => loaded.map(Option::unwrap_or_default),
+    }
+}
+
+/// Keeps something that everything after it relies on: again and again, until the disk takes it.
+async fn insist(what: &str, keep: impl Fn() -> io::Result<()> + Clone + Send + 'static) {
+    while let Err(error) = aside(keep.clone()).await {
+        tracing::error!(error = %error, "{what} could not be kept; trying again");
+        sleep(DISK_AGAIN).await;
+    }
+}
+
 fn save(data: &Path, saved: &Saved) -> io::Result<()> {
     let folder = data.join(FOLDER);
     fs::create_dir_all(&folder)?;
@@ -461,13 +493,14 @@ fn save(data: &Path, saved: &Saved) -> io::Result<()> {
     replace(&folder.join(FILE), &bytes)
 }
 
-/// Makes the folder of what comes, without what came for something else; fails when the disk has no room for `length`
-/// bytes more than is there, twice beside what stays free.
-fn room(incoming: &Path, keep: &Path, length: u64) -> io::Result<()> {
+/// Makes the folder of what comes, without what came for something else.
+///
+/// # Errors
+/// When the disk has no room for what is still to come of `length` bytes, beside what stays free.
+fn room(keep: &Path, length: u64) -> io::Result<()> {
+    let incoming = keep.parent().unwrap_or(keep);
     fs::create_dir_all(incoming)?;
-    let mut part = keep.as_os_str().to_owned();
-    part.push("+part");
-    let part = PathBuf::from(part);
+    let part = part(keep);
     for entry in fs::read_dir(incoming)? {
         let path = entry?.path();
         if path != keep && path != part {
@@ -509,11 +542,4 @@ fn used(since: Duration) -> (u64, u64) {
     let ms = ticks.saturating_mul(1_000) / rustix::param::clock_ticks_per_second().max(1);
     let of = u64::try_from(since.as_millis()).unwrap_or(u64::MAX).max(1_000);
     (memory, ms.saturating_mul(1_000) / of)
-}
-
-/// Waits for the disk on a thread where nobody else waits.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    spawn_blocking(work)
-        .await
-        .unwrap_or_else(|ended| Err(io::Error::other(ended)))
 }

@@ -8,7 +8,7 @@ use homeward_protocol::posture::SensorHeard;
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::time::Timestamp;
 
-use super::course::Before;
+use super::saved::Before;
 
 /// Most memory of an agent that is well, bytes: what its unit asks it to stay below.
 const MOST_MEMORY: u64 = 48 << 20;
@@ -24,8 +24,8 @@ pub struct Seen<'a> {
     pub online: bool,
     /// Records that it sent were acknowledged, or there are none.
     pub draining: bool,
-    /// How the server judged it since it began; none for not yet.
-    pub trusted: Option<bool>,
+    /// Whether the server accepted its evidence since it began; none for not yet, or when it cannot tell.
+    pub accepted: Option<bool>,
     /// How the sensors stand.
     pub sensors: &'a [SensorHeard],
     /// Its memory, bytes.
@@ -54,7 +54,7 @@ pub fn examine(before: &Before, seen: &Seen<'_>) -> Health {
     if seen.online && !seen.draining {
         missing.push("the server has acknowledged nothing since".to_owned());
     }
-    if before.trusted && seen.online && seen.trusted.is_none() {
+    if before.accepted && seen.online && seen.accepted.is_none() {
         missing.push("the server has not judged its evidence since".to_owned());
     }
     for sensor in &before.heard {
@@ -73,7 +73,9 @@ pub fn examine(before: &Before, seen: &Seen<'_>) -> Health {
         missing.push(format!("it takes {} % of a core", seen.cpu / 10));
         proven = true;
     }
-    let harm = (seen.trusted == Some(false)).then_some("the server does not trust it");
+    // A box whose evidence was refused before is perhaps what the update mends.
+    let refused = before.accepted && seen.accepted == Some(false);
+    let harm = refused.then_some("the server does not accept its evidence");
     Health {
         missing: missing.iter().map(|text| ShortText::cut(text)).collect(),
         harm: harm.map(ShortText::cut),
@@ -107,7 +109,7 @@ mod tests {
     fn before() -> Before {
         Before {
             online: true,
-            trusted: true,
+            accepted: true,
             heard: [id("cuff"), id("room")].into(),
         }
     }
@@ -117,7 +119,7 @@ mod tests {
             began: Timestamp::synced(BEGAN),
             online: true,
             draining: true,
-            trusted: Some(true),
+            accepted: Some(true),
             sensors,
             memory_bytes: 8 << 20,
             cpu: 2,
@@ -151,7 +153,7 @@ mod tests {
             ),
             (
                 Seen {
-                    trusted: None,
+                    accepted: None,
                     ..seen.clone()
                 },
                 "the server has not judged its evidence since",
@@ -188,20 +190,28 @@ mod tests {
         let nothing = Seen {
             online: false,
             draining: false,
-            trusted: None,
+            accepted: None,
             ..well(&[])
         };
         assert_eq!(examine(&Before::default(), &nothing), Health::default());
     }
 
     #[test]
-    fn evidence_that_the_server_does_not_accept_is_harm() {
+    fn evidence_that_the_server_does_not_accept_any_more_is_harm() {
         let heard = [sensor("cuff", Some(BEGAN)), sensor("room", Some(BEGAN))];
         let seen = Seen {
-            trusted: Some(false),
+            accepted: Some(false),
             ..well(&heard)
         };
+        let refused_before = Before {
+            accepted: false,
+            ..before()
+        };
+        assert_eq!(examine(&refused_before, &seen), Health::default());
         let health = examine(&before(), &seen);
-        assert_eq!(health.harm, Some(ShortText::cut("the server does not trust it")));
+        assert_eq!(
+            health.harm,
+            Some(ShortText::cut("the server does not accept its evidence"))
+        );
     }
 }

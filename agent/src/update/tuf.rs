@@ -171,9 +171,7 @@ pub async fn download(found: &Found, fetch: &impl Fetch, place: &Path) -> Result
     if let Some(folder) = place.parent() {
         fs::create_dir_all(folder).map_err(disk(&name))?;
     }
-    let mut part = place.as_os_str().to_owned();
-    part.push("+part");
-    let part = PathBuf::from(part);
+    let part = part(place);
     let mut options = fs::OpenOptions::new();
     let mut file = options
         .read(true)
@@ -217,8 +215,17 @@ pub async fn download(found: &Found, fetch: &impl Fetch, place: &Path) -> Result
     }
 }
 
+/// Where what has come of a file lies until all of it has.
+pub(super) fn part(place: &Path) -> PathBuf {
+    let mut part = place.as_os_str().to_owned();
+    part.push("+part");
+    PathBuf::from(part)
+}
+
 /// Hashing and flushing take seconds on a slow card: not on the thread that everything else runs on.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+pub(super) async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
     tokio::task::spawn_blocking(work)
         .await
         .unwrap_or_else(|ended| Err(io::Error::other(ended)))

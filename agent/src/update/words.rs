@@ -13,7 +13,9 @@ pub fn said(state: &UpdateState) -> String {
     if let Some((mark, progress)) = &state.now {
         let version = mark.version;
         text.push_str(&match progress {
-            Progress::Fetching { .. } => format!("Version {version} is being fetched\n"),
+            Progress::Fetching { have, of } => {
+                format!("Version {version} is being fetched: {have} of {of} bytes have come\n")
+            }
             Progress::Waiting(_) => format!("Version {version} is here and waits for a quiet moment\n"),
             Progress::Acting => format!("Version {version} is being put in place\n"),
             Progress::OnTrial { until, missing } => {

@@ -1,6 +1,5 @@
 use homeward_protocol::posture::ShortText;
-use homeward_protocol::release::Version;
-use homeward_protocol::release::state::{Ended, UpdateMark};
+use homeward_protocol::release::state::UpdateMark;
 
 use super::*;
 
@@ -95,6 +94,32 @@ fn each_step_reads_as_one_sentence() {
             Some(says(None, Some((7, Outcome::Bad(why()))))),
             Some(true),
             "went back to 1.3.0 from 1.4.0, which is bad here: pump is being used, for 3 min so far",
+        ),
+        (
+            Some(UpdateState {
+                runs: version("1.4.0"),
+                ..says(None, Some((7, Outcome::NotProven(why()))))
+            }),
+            Some(true),
+            "goes back from 1.4.0, without proof against it: pump is being used, for 3 min so far",
+        ),
+        (
+            Some(says(Some((7, Progress::Fetching { have: 3, of: 9 })), None)),
+            Some(true),
+            "fetches 1.4.0: 3 of 9 bytes have come",
+        ),
+        // What was not the director's word has no number.
+        (
+            Some(UpdateState {
+                ended: Some(Ended {
+                    counter: None,
+                    outcome: Outcome::Refused(why()),
+                    at: at(0),
+                }),
+                ..says(None, None)
+            }),
+            Some(true),
+            "did not take 1.4.0: pump is being used, for 3 min so far",
         ),
     ] {
         assert_eq!(words(&assigned, said.as_ref(), connected), words_are);

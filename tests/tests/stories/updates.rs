@@ -244,6 +244,17 @@ async fn a_release_waits_for_the_home_is_tried_and_confirmed_and_a_bad_one_goes_
         "did not take 7.0.0: version 7.0.0 lies below 7.1.0",
     );
 
+    // Who has taken the server over and directs by another key directs nobody.
+    let director = stage.fleet.dir().join("director.key");
+    fs::rename(&director, releases.desk.path().join("director.key")).expect("our own folder");
+    stage.fleet.run(&["update", "director"]).ok();
+    assign(&stage, &home, "7.2.0");
+    until(
+        &stage,
+        &mut home,
+        "did not take 7.2.0: it is not signed by the director that the repository names",
+    );
+
     // What the offline keys did not sign, nobody takes: the server's own disk says otherwise, and is not believed.
     let shown = home.agent.command_ended(&["update", "status"]);
     assert!(shown.stdout.contains("Version 7.1.0 runs"), "{}", shown.stdout);

@@ -1,11 +1,12 @@
 use homeward_protocol::release::Disruption;
-use homeward_protocol::release::Installer;
+use homeward_protocol::release::{Custom, Installer};
 use homeward_protocol::tuf::client::Found;
 use homeward_protocol::tuf::hash::Hashes;
 use homeward_protocol::tuf::metadata::targets::Target;
 use homeward_protocol::tuf::role::Role;
 use proptest::prelude::*;
 
+use super::super::decide::Plan;
 use super::*;
 use crate::slot::{Launch, TRIES, launch};
 
@@ -262,12 +263,12 @@ fn one_that_is_not_well_goes_back_and_says_what_was_missing() {
 fn one_that_does_harm_goes_back_at_once_but_never_while_a_session_is_known() {
     let mut home = Home::tried(1);
     home.examined(&Health {
-        harm: Some(ShortText::cut("the server does not trust it")),
+        harm: Some(ShortText::cut("the server does not accept its evidence")),
         ..Health::default()
     });
     let bad = Some((
         Some(1),
-        Outcome::Bad(ShortText::cut("the server does not trust it")),
+        Outcome::Bad(ShortText::cut("the server does not accept its evidence")),
     ));
     assert_eq!(home.ended(), bad);
     for _ in 0..200 {
@@ -312,7 +313,7 @@ fn what_is_refused_is_said_with_its_reason_and_a_repository_that_is_away_is_wait
     home.hear(Input::Assigned(vec![1]));
     home.act(usize::MAX);
     assert!(matches!(home.tick().as_slice(), [Effect::Decide(_)]));
-    home.hear(Input::Undecided("the server cannot be reached".to_owned()));
+    home.hear(Input::Undecided);
     assert!(home.tick().is_empty(), "not at once");
     home.now += 120_000;
     assert!(matches!(home.tick().as_slice(), [Effect::Decide(_)]));
@@ -328,6 +329,32 @@ fn what_is_refused_is_said_with_its_reason_and_a_repository_that_is_away_is_wait
     home.act(usize::MAX);
     assert!(matches!(home.ended(), Some((None, Outcome::Refused(_)))));
     assert_eq!(home.course.deadline(), None);
+    // It comes again, as long as the server wishes it: a later release may name that director. It is said once.
+    let said = home.course.saved().ended.clone();
+    home.hear(Input::Assigned(vec![2]));
+    home.act(usize::MAX);
+    assert!(matches!(home.tick().as_slice(), [Effect::Decide(_)]));
+    home.hear(Input::NotTheirs("it is not the director's".to_owned()));
+    home.act(usize::MAX);
+    assert_eq!(home.course.saved().ended, said);
+}
+
+#[test]
+fn a_file_that_does_not_come_is_tried_again_and_how_much_is_there_is_said() {
+    let mut home = Home::new();
+    home.hear(Input::Assigned(vec![1]));
+    home.act(usize::MAX);
+    home.tick();
+    home.hear(Input::Decided(1, Box::new(Ok(Decision::Install(plan(1))))));
+    home.act(usize::MAX);
+    assert!(matches!(home.tick().as_slice(), [Effect::Stage(_)]));
+    home.hear(Input::NotStaged(400));
+    let state = home.course.state(home.moment().at);
+    let progress = state.now.map(|(_, progress)| progress);
+    assert_eq!(progress, Some(Progress::Fetching { have: 400, of: 1_000 }));
+    assert!(home.tick().is_empty(), "not at once");
+    home.now += 120_000;
+    assert!(matches!(home.tick().as_slice(), [Effect::Stage(_)]));
 }
 
 #[test]
@@ -405,7 +432,7 @@ proptest! {
                                 Input::Decided(counter, Box::new(Ok(plan)))
                             }
                             (Effect::Stage(_), _) if good => Input::Staged,
-                            (Effect::Stage(_), _) => Input::NotStaged("cut off".to_owned()),
+                            (Effect::Stage(_), _) => Input::NotStaged(7),
                             (Effect::Ask(_) | Effect::AskReturn, _) if good => Input::Quiet(Before::default()),
                             (Effect::Ask(_) | Effect::AskReturn, _) => Input::Busy(Vec::new(), Session::Known),
                             (Effect::Examine(_), _) if good => Input::Health(Health::default()),

@@ -1,0 +1,113 @@
+//! What is kept of updates, over restarts and power cuts.
+
+use std::collections::BTreeSet;
+
+use homeward_protocol::id::SensorId;
+use homeward_protocol::release::Custom;
+use homeward_protocol::release::state::{Ended, UpdateMark};
+use homeward_protocol::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::decide::{Floor, Plan};
+use crate::slot::{Build, Digest};
+
+/// What was decided to be installed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// The director's word.
+    pub counter: u64,
+    /// The target's path.
+    pub path: String,
+    /// Its file below the folder of targets, percent-quoted.
+    pub file: String,
+    /// Its length in bytes.
+    pub length: u64,
+    /// Its SHA-256.
+    pub sha256: Digest,
+    /// What it is.
+    pub custom: Custom,
+    /// Not before.
+    pub not_before: Timestamp,
+    /// By when.
+    pub deadline: Timestamp,
+}
+
+impl Job {
+    pub(super) fn of(plan: &Plan) -> Option<Job> {
+        Some(Job {
+            counter: plan.counter,
+            path: plan.found.path.as_str().to_owned(),
+            file: plan.found.file.clone(),
+            length: plan.found.target.length,
+            sha256: Digest(plan.found.target.hashes.get_sha256()?),
+            custom: plan.custom.clone(),
+            not_before: plan.not_before,
+            deadline: plan.deadline,
+        })
+    }
+
+    /// What the slot then holds.
+    pub fn build(&self) -> Build {
+        Build {
+            sha256: self.sha256,
+            version: self.custom.version,
+            counter: self.counter,
+        }
+    }
+
+    pub(super) fn mark(&self) -> UpdateMark {
+        UpdateMark {
+            counter: self.counter,
+            installer: self.custom.installer,
+            version: self.custom.version,
+        }
+    }
+}
+
+/// How the box was before a build was put on trial.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Before {
+    /// The server was reached.
+    pub online: bool,
+    /// The server accepted its evidence.
+    pub accepted: bool,
+    /// Sensors that were heard in the time that a trial takes.
+    pub heard: BTreeSet<SensorId>,
+}
+
+/// What is kept on the disk. The build before reads it, too, when it goes on after a return: what it does not know it leaves
+/// out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saved {
+    /// So that nothing old comes back.
+    pub floor: Floor,
+    /// The newest word of the director that was not decided on, as it was signed.
+    pub assigned: Option<Vec<u8>>,
+    /// The one that was decided on last: it comes again until the server has heard what became of it.
+    pub decided: Option<Vec<u8>>,
+    /// What is under way.
+    pub job: Option<Job>,
+    /// It lies in the free slot, whole.
+    pub staged: bool,
+    /// How the box was when the build was put on trial.
+    pub before: Before,
+    /// How the newest that ended did.
+    pub ended: Option<Ended>,
+}
+
+impl Saved {
+    /// Of a box that has installed nothing yet.
+    pub const NEW: Saved = Saved {
+        floor: Floor::NEW,
+        assigned: None,
+        decided: None,
+        job: None,
+        staged: false,
+        before: Before {
+            online: false,
+            accepted: false,
+            heard: BTreeSet::new(),
+        },
+        ended: None,
+    };
+}
