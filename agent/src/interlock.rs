@@ -125,12 +125,24 @@ impl Lease {
     }
 }
 
-/// An act that has begun.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Proof that an act has begun, made by [`Interlock::activate`] alone. What it is handed to may do that act, once.
+#[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Window {
+    act: Act,
+    until: Uptime,
+}
+
+impl Window {
+    /// What may be done.
+    pub const fn act(&self) -> Act {
+        self.act
+    }
+
     /// When it is over at the latest.
-    pub until: Uptime,
+    pub const fn until(&self) -> Uptime {
+        self.until
+    }
 }
 
 /// What somebody who would disturb the home says to the one that knows whether he may.
@@ -313,7 +325,10 @@ impl Interlock {
         self.request = None;
         let until = now.plus(lease.act.longest);
         self.acting = Some(until);
-        Ok(Window { until })
+        Ok(Window {
+            act: lease.act,
+            until,
+        })
     }
 
     /// Asks for an act, and begins it in the same step when it may be: nothing can begin in between.

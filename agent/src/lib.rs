@@ -14,6 +14,7 @@ pub mod disk;
 pub mod enrol;
 pub mod guard;
 pub mod identity;
+pub mod install;
 pub mod interlock;
 pub mod log;
 pub mod outbox;

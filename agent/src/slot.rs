@@ -15,8 +15,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use homeward_protocol::release::Version;
+use homeward_protocol::posture::ShortText;
+use homeward_protocol::release::state::Outcome;
+use homeward_protocol::release::{Installer, Version};
 use serde::{Deserialize, Serialize};
+
+use crate::install::Standing;
 
 pub mod file;
 
@@ -133,6 +137,22 @@ pub enum Cause {
     TakenBack,
 }
 
+impl Cause {
+    /// What that proves.
+    fn outcome(self) -> Outcome {
+        match self {
+            Cause::Spent => Outcome::NotProven(ShortText::cut(
+                "it was started three times and never confirmed: it crashed, or the power was cut",
+            )),
+            Cause::NotWhole => Outcome::NotProven(ShortText::cut(
+                "its bytes changed on the disk before it was started",
+            )),
+            Cause::NotStarted => Outcome::Bad(ShortText::cut("it could not be started on this box")),
+            Cause::TakenBack => Outcome::NotProven(ShortText::cut("it was taken back")),
+        }
+    }
+}
+
 /// A trial that ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
@@ -195,6 +215,26 @@ impl Slots {
             self.ended = build.map(|build| Ended { build, cause });
         }
         self
+    }
+
+    /// How the build that is wanted, by the number of the director's word, stands while the one at `runs` runs.
+    pub fn standing(&self, runs: Place, wanted: Option<u64>) -> Standing {
+        let tried = self.trial.map(|trial| Place::Slot(trial.slot)) == Some(runs);
+        let counter = match runs {
+            Place::Slot(slot) => self.builds.get(&slot).map(|build| build.counter),
+            Place::Package => None,
+        };
+        match (counter, self.ended) {
+            // The power was cut between the word that it is to go back and the record of it here.
+            (Some(counter), _) if tried && wanted != Some(counter) => {
+                Standing::Unwanted(Installer::AgentSlot)
+            }
+            (Some(_), _) if tried => Standing::OnTrial,
+            // The power was cut between the confirmation and what is kept of it.
+            (Some(counter), _) if wanted == Some(counter) => Standing::Confirmed,
+            (_, Some(ended)) if wanted == Some(ended.build.counter) => Standing::Over(ended.cause.outcome()),
+            _ => Standing::Nothing,
+        }
     }
 
     /// The version that runs at `place`; `package` is the package's own.

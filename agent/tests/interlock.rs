@@ -300,7 +300,7 @@ impl Home {
             Planted::CheckThenAct => self.act(),
             _ => {
                 if let Ok(window) = self.core.activate(lease, self.now) {
-                    assert!(window.until > self.now, "bounded");
+                    assert!(window.until() > self.now, "bounded");
                     self.act();
                 }
             }

@@ -135,6 +135,10 @@ pub fn words(assigned: &Assigned, said: Option<&UpdateState>, connected: Option<
                     why.as_str()
                 )
             }
+            Outcome::Stays(why) => format!(
+                "has {version}, which is not well here and has no way back: {}",
+                why.as_str()
+            ),
         };
     }
     let at = said

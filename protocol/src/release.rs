@@ -101,6 +101,14 @@ pub enum Installer {
 }
 
 impl Installer {
+    /// All of them.
+    pub const ALL: [Installer; 4] = [
+        Installer::AgentSlot,
+        Installer::Apt,
+        Installer::Rauc,
+        Installer::Dossier,
+    ];
+
     /// Its name, as metadata writes it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -110,18 +118,30 @@ impl Installer {
             Installer::Dossier => "dossier",
         }
     }
+
+    /// Whether nothing takes back what it put in place: another release that goes forward is the only way.
+    pub const fn is_forward_only(self) -> bool {
+        match self {
+            Installer::Apt | Installer::Dossier => true,
+            Installer::AgentSlot | Installer::Rauc => false,
+        }
+    }
+
+    /// For people.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Installer::AgentSlot => "the agent itself, which goes back by itself when it is not well",
+            Installer::Apt => "packages of the system, forward only: there is no way back",
+            Installer::Rauc => "a whole image, which goes back by the boot loader when it is not well",
+            Installer::Dossier => "instructions that a person carries out: nothing is pushed",
+        }
+    }
 }
 
 impl FromStr for Installer {
     type Err = &'static str;
     fn from_str(text: &str) -> Result<Installer, Self::Err> {
-        let all = [
-            Installer::AgentSlot,
-            Installer::Apt,
-            Installer::Rauc,
-            Installer::Dossier,
-        ];
-        let found = all.into_iter().find(|one| one.name() == text);
+        let found = Installer::ALL.into_iter().find(|one| one.name() == text);
         found.ok_or("an installer is agent-slot, apt, rauc or dossier")
     }
 }

@@ -49,7 +49,9 @@ use homeward_protocol::posture::{
 use homeward_protocol::postures::{Link, Occasion, START, TpmClock, after};
 use homeward_protocol::reading::{Details, Kind, Mark, Quality, Reading, SensorClock, Sent, State, Value};
 use homeward_protocol::release::Installer;
-use homeward_protocol::release::state::{Ended, Outcome as HowEnded, Progress, UpdateMark, UpdateState};
+use homeward_protocol::release::state::{
+    Can, Ended, Offer as Offered, Outcome as HowEnded, Progress, UpdateMark, UpdateState,
+};
 use homeward_protocol::signed::{PublicKey, Signed, Signer};
 use homeward_protocol::support::{
     Became, EndCause, Ended as SupportEnded, Moved, Refusal as SupportRefusal, Session, SessionNumber,
@@ -401,6 +403,8 @@ fn no_update() -> UpdateState {
         packaged: true,
         now: None,
         ended: None,
+        installers: Vec::new(),
+        beside: Vec::new(),
         taken_at: Timestamp::synced(1_767_225_600_000),
     }
 }
@@ -419,6 +423,26 @@ fn update_state() -> UpdateState {
         ended: Some(Ended {
             counter: Some(6),
             outcome: HowEnded::NotProven(ShortText::cut("the server was not reached since")),
+            at: Timestamp::synced(1_767_139_200_000),
+        }),
+        ..no_update()
+    }
+}
+
+fn update_offers() -> UpdateState {
+    let offer = |installer, can| Offered { installer, can };
+    UpdateState {
+        installers: vec![
+            offer(Installer::Apt, Can::Yes("2026.7.1".parse().expect("a version"))),
+            offer(
+                Installer::Rauc,
+                Can::No(ShortText::cut("no service of RAUC answers")),
+            ),
+        ],
+        beside: vec![ShortText::cut("unattended-upgrades installs by itself")],
+        ended: Some(Ended {
+            counter: Some(8),
+            outcome: HowEnded::Stays(ShortText::cut("hw-base is half configured")),
             at: Timestamp::synced(1_767_139_200_000),
         }),
         ..no_update()
@@ -758,6 +782,7 @@ fn items() -> Vec<(&'static str, Item)> {
         ("item-1-stopped.cbor", Item::Stopped(stopped())),
         ("item-1-update.cbor", Item::Update(update_state())),
         ("item-1-update-none.cbor", Item::Update(no_update())),
+        ("item-1-update-offers.cbor", Item::Update(update_offers())),
         (
             "item-1-write-refused.cbor",
             Item::Write(WriteAttempt {

@@ -1,15 +1,12 @@
 //! Shell: what the updates of a box start with.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "shell: the program's own place, and an environment"
-)]
+#![expect(clippy::disallowed_methods, reason = "shell: the program's own place")]
 
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use homeward_protocol::posture::SensorHeard;
-use homeward_protocol::release::{Installer, Version};
+use homeward_protocol::release::Version;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -18,11 +15,13 @@ use crate::attest::file::verdict;
 use crate::clock::Clock;
 use crate::config::UpdateConfig;
 use crate::identity::keys::Server;
+use crate::install::Installers;
+use crate::install::slots::OwnSlots;
 use crate::interlock::Wish;
 use crate::outbox::keeper::Outbox;
 use crate::session::mqtt::Credentials;
 use crate::slot::file::Folder;
-use crate::slot::{LAUNCHED, Place, Slots};
+use crate::slot::{Place, Slots};
 use crate::status::LinkStatus;
 use crate::update::course::{Course, Limits, Moment, Running};
 use crate::update::decide::Own;
@@ -92,8 +91,14 @@ pub fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> Option
                              update/course.cbor in the data folder to begin anew, without the floors that it held");
         })
         .ok()?;
-    let start = Course::resume(saved, &slots, running, limits, now);
-    let installers = std::env::var_os(LAUNCHED).map(|_| (Installer::AgentSlot, running.version));
+    let own = OwnSlots::new(
+        ground.data,
+        (running.place, running.version),
+        Arc::clone(ground.clock),
+    );
+    let installers = Installers::new(vec![Box::new(own)]);
+    let standing = installers.standing(saved.as_ref().and_then(|saved| saved.job.as_ref()));
+    let start = Course::resume(saved, standing, running, limits, now);
     let source = if let Some(mirror) = &ground.config.repository {
         Source::Mirror(mirror.clone())
     } else {
@@ -109,8 +114,9 @@ pub fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> Option
         own: Own {
             gateway: ground.server.gateway.clone(),
             hw: std::env::consts::ARCH.to_owned(),
-            installers: installers.into_iter().collect(),
+            installers: Vec::new(),
         },
+        installers,
         source,
         outbox: ground.outbox.clone(),
         clock: Arc::clone(ground.clock),

@@ -10,21 +10,24 @@
 //! - An act is asked for at each look, and done in one step with its permission. Nothing keeps a permission.
 //! - On trial the build has to be well for a whole [`Limits::trial`] at a stretch. What is not shown in three times that
 //!   is taken back; harm at once.
+//! - What an installer does is its own; what follows is said by [`after`] and [`back`]: the agent begins anew, the box
+//!   does by a permission of its own, or nothing does; and what goes forward only is never said to have been taken back.
 //! - Going back restarts the agent too, and waits for the home in the same way. A build that hears no sensor can never
 //!   know that all is quiet: it goes back after [`RETURN_WAIT`], unless it knows of a session.
 
 use std::time::Duration;
 
 use homeward_protocol::posture::ShortText;
-use homeward_protocol::release::Version;
 use homeward_protocol::release::assignment::MAX_ASSIGNMENT;
 use homeward_protocol::release::state::{Ended, MAX_WHY, Outcome, Progress, UpdateState};
+use homeward_protocol::release::{Installer, Version};
 use homeward_protocol::time::{Timestamp, Uptime};
 
 use super::decide::{Decision, Line, Refusal};
 use super::health::Health;
 use super::saved::{Before, Job, Saved};
-use crate::slot::{Build, Cause, Place, Slots};
+use crate::install::{After, Back, Standing, after, back};
+use crate::slot::Place;
 
 /// How often it is looked whether the home may be disturbed, and how the build is.
 pub const LOOK: Duration = Duration::from_secs(10);
@@ -73,17 +76,23 @@ pub enum Input {
     NotTheirs(String),
     /// That cannot be said now.
     Undecided,
-    /// The build lies in the free slot, whole.
+    /// It lies where its installer takes it from, whole.
     Staged,
     /// It could not be brought there yet: so many bytes of it have come.
     NotStaged(u64),
+    /// Its installer never takes it: why.
+    NotTaken(String),
     /// The home may not be disturbed: why, and whether a session is known to run.
     Busy(Vec<ShortText>, Session),
     /// The home may be disturbed, and that is spent: the act begins, with the box as it is.
     Quiet(Before),
-    /// The slots' record could not be written, or not in time.
+    /// It is in place.
+    Activated,
+    /// Nothing was changed, or not in time.
     NotActed(String),
-    /// How the build on trial is.
+    /// Something was changed that is not whole and cannot be taken back: why.
+    Stuck(String),
+    /// How what is on trial is.
     Health(Health),
 }
 
@@ -103,21 +112,23 @@ pub enum Effect {
     Save(Box<Saved>),
     /// Find out what this word means, by the repository.
     Decide(Vec<u8>),
-    /// Bring the build into the free slot.
+    /// Bring it to where its installer takes it from.
     Stage(Box<Job>),
     /// Ask whether the home may be disturbed; when it may, answer with [`Input::Quiet`].
     Ask(Box<Job>),
-    /// Ask whether the agent may restart so that what ran before runs again.
-    AskReturn,
-    /// Put the build on trial.
-    Commit(Build),
-    /// Confirm the build on trial.
-    Confirm,
+    /// Ask whether the agent may restart, or the box, so that what is in place runs, or what ran before it.
+    AskLeave(Installer),
+    /// Put it in place, by the permission that was given; answered by [`Input::Activated`].
+    Activate(Box<Job>),
+    /// Confirm what is on trial.
+    Confirm(Installer),
     /// End the trial: what ran before runs at the next start.
-    TakeBack,
-    /// Begin anew, with the build that is to run.
+    TakeBack(Installer),
+    /// The agent begins anew, with the build that is to run.
     Restart,
-    /// Find out how the build is.
+    /// The box reboots, by the permission that was given. When it does not, it is asked for again at the next look.
+    Reboot(Installer),
+    /// Find out how what is on trial is.
     Examine(Box<Before>),
 }
 
@@ -134,11 +145,21 @@ enum Step {
         asked: bool,
         have: u64,
     },
-    /// The build is staged.
-    Waiting { at: Uptime, why: Vec<ShortText> },
-    /// The agent is about to restart.
+    /// It is staged; `unfinished` says that it was begun once, and why it has to be gone on with.
+    Waiting {
+        at: Uptime,
+        why: Vec<ShortText>,
+        unfinished: Option<ShortText>,
+    },
+    /// It is put in place, or the agent or the box is about to begin anew.
     Acting,
-    /// The build is on trial.
+    /// It is in place, and the box has to reboot for it.
+    Leaving {
+        at: Uptime,
+        why: Vec<ShortText>,
+        installer: Installer,
+    },
+    /// It is on trial.
     Trial {
         at: Uptime,
         well_since: Option<Uptime>,
@@ -147,7 +168,11 @@ enum Step {
         missing: Vec<ShortText>,
     },
     /// What ran before is to run again.
-    Returning { at: Uptime, since: Uptime },
+    Returning {
+        at: Uptime,
+        since: Uptime,
+        installer: Installer,
+    },
 }
 
 /// The updates of one box.
@@ -160,10 +185,10 @@ pub struct Course {
 }
 
 impl Course {
-    /// Goes on after a start, with what is kept, what the slots say and what runs.
+    /// Goes on after a start, with what is kept, what the installers find of its job, and what runs.
     pub fn resume(
         saved: Option<Saved>,
-        slots: &Slots,
+        standing: Standing,
         running: Running,
         limits: Limits,
         now: Moment,
@@ -174,7 +199,7 @@ impl Course {
             limits,
             step: Step::Idle,
         };
-        let effects = course.found(slots, now);
+        let effects = course.found(standing, now);
         (course, effects)
     }
 
@@ -197,11 +222,11 @@ impl Course {
             }
             (Step::Fetching { .. }, Input::Staged) => {
                 self.saved.staged = true;
-                self.step = Step::Waiting {
-                    at: now.uptime,
-                    why: Vec::new(),
-                };
+                self.wait(now, None);
                 vec![self.save()]
+            }
+            (Step::Fetching { .. }, Input::NotTaken(why)) => {
+                self.end(Outcome::Refused(ShortText::cut(&why)), now)
             }
             (Step::Fetching { wait, .. }, Input::NotStaged(have)) => {
                 self.step = Step::Fetching {
@@ -212,30 +237,39 @@ impl Course {
                 };
                 Vec::new()
             }
-            (Step::Waiting { at, .. }, Input::Busy(why, _)) => {
-                self.step = Step::Waiting { at, why: some(why) };
+            (Step::Waiting { at, unfinished, .. }, Input::Busy(why, _)) => {
+                let why = some(unfinished.iter().cloned().chain(why).collect());
+                self.step = Step::Waiting { at, why, unfinished };
                 Vec::new()
             }
             (Step::Waiting { .. }, Input::Quiet(before)) => self.act(before),
+            (Step::Acting, Input::Activated) => self.activated(now),
             (Step::Acting, Input::NotActed(why)) => {
                 self.step = Step::Waiting {
                     at: now.uptime.plus(LOOK),
                     why: vec![ShortText::cut(&why)],
+                    unfinished: None,
                 };
                 Vec::new()
             }
+            (Step::Acting, Input::NotTaken(why)) => self.end(Outcome::Refused(ShortText::cut(&why)), now),
+            (Step::Acting, Input::Stuck(why)) => self.end(Outcome::Stays(ShortText::cut(&why)), now),
             (Step::Trial { .. }, Input::Health(health)) => self.examined(health, now),
-            (Step::Returning { since, .. }, Input::Busy(_, session)) => {
+            (Step::Leaving { at, installer, .. }, Input::Busy(why, _)) => {
+                let why = some(why);
+                self.step = Step::Leaving { at, why, installer };
+                Vec::new()
+            }
+            (Step::Returning { since, installer, .. }, Input::Busy(_, session)) => {
                 let long = now.uptime.since(since) >= RETURN_WAIT;
-                if long && session == Session::NotKnown {
-                    self.step = Step::Acting;
-                    return vec![Effect::Restart];
+                // A whole box is not rebooted without a permission: another one may still hear its sensors.
+                if long && session == Session::NotKnown && after(installer) == After::Restart {
+                    return self.leave(installer);
                 }
                 Vec::new()
             }
-            (Step::Returning { .. }, Input::Quiet(_)) => {
-                self.step = Step::Acting;
-                vec![Effect::Restart]
+            (Step::Leaving { installer, .. } | Step::Returning { installer, .. }, Input::Quiet(_)) => {
+                self.leave(installer)
             }
             // An answer to a question that is not asked any more.
             _ => Vec::new(),
@@ -248,6 +282,7 @@ impl Course {
             Step::Deciding { at, asked: false, .. }
             | Step::Fetching { at, asked: false, .. }
             | Step::Waiting { at, .. }
+            | Step::Leaving { at, .. }
             | Step::Trial { at, .. }
             | Step::Returning { at, .. } => Some(at),
             Step::Idle | Step::Acting | Step::Deciding { .. } | Step::Fetching { .. } => None,
@@ -278,7 +313,7 @@ impl Course {
                 let of = self.saved.job.as_ref().map_or(0, |job| job.length);
                 Some(Progress::Fetching { have: *have, of })
             }
-            Step::Waiting { why, .. } => Some(Progress::Waiting(why.clone())),
+            Step::Waiting { why, .. } | Step::Leaving { why, .. } => Some(Progress::Waiting(why.clone())),
             Step::Acting => Some(Progress::Acting),
             Step::Trial {
                 until_at, missing, ..
@@ -292,57 +327,29 @@ impl Course {
             packaged: self.running.place == Place::Package,
             now: self.saved.job.as_ref().map(Job::mark).zip(progress),
             ended: self.saved.ended.clone(),
+            installers: Vec::new(),
+            beside: Vec::new(),
             taken_at: now,
         }
     }
 
     /// Where a start finds it.
-    fn found(&mut self, slots: &Slots, now: Moment) -> Vec<Effect> {
-        let runs = match self.running.place {
-            Place::Slot(slot) => slots.builds.get(&slot).map(|build| build.counter),
-            Place::Package => None,
-        };
-        let tried = slots.trial.map(|trial| Place::Slot(trial.slot)) == Some(self.running.place);
-        let job = self.saved.job.clone();
-        let wanted = job.as_ref().map(|job| job.counter);
-        match (runs, slots.ended) {
-            // The power was cut between the word that it is to go back and the slots' record of it.
-            (Some(counter), _) if tried && wanted != Some(counter) => {
-                self.go_back(now);
-                vec![Effect::TakeBack]
+    fn found(&mut self, standing: Standing, now: Moment) -> Vec<Effect> {
+        match standing {
+            Standing::Nothing => self.keep_on(now),
+            Standing::Unwanted(installer) => {
+                self.go_back(installer, now);
+                return vec![Effect::TakeBack(installer)];
             }
-            (Some(_), _) if tried => {
-                let until = self.limits.trial * 3;
-                let ms = i64::try_from(until.as_millis()).unwrap_or(i64::MAX);
-                self.step = Step::Trial {
-                    at: now.uptime,
-                    well_since: None,
-                    until: now.uptime.plus(until),
-                    until_at: now.at.plus_ms(ms),
-                    missing: Vec::new(),
-                };
-                Vec::new()
-            }
-            // The power was cut between the confirmation and what is kept of it.
-            (Some(counter), _) if wanted == Some(counter) => self.end(Outcome::Confirmed, now),
-            (_, Some(ended)) if wanted == Some(ended.build.counter) => {
-                let outcome = match ended.cause {
-                    Cause::Spent => Outcome::NotProven(ShortText::cut(
-                        "it was started three times and never confirmed: it crashed, or the power was cut",
-                    )),
-                    Cause::NotWhole => Outcome::NotProven(ShortText::cut(
-                        "its bytes changed on the disk before it was started",
-                    )),
-                    Cause::NotStarted => Outcome::Bad(ShortText::cut("it could not be started on this box")),
-                    Cause::TakenBack => Outcome::NotProven(ShortText::cut("it was taken back")),
-                };
-                self.end(outcome, now)
-            }
-            _ => {
-                self.keep_on(now);
-                Vec::new()
+            Standing::OnTrial => self.try_it(now),
+            Standing::Confirmed => return self.end(Outcome::Confirmed, now),
+            Standing::Over(outcome) => return self.end(outcome, now),
+            Standing::Unfinished(why) => self.wait(now, Some(why)),
+            Standing::Leaving => {
+                self.activated(now);
             }
         }
+        Vec::new()
     }
 
     /// With what is kept, from where that says.
@@ -356,10 +363,7 @@ impl Course {
         } else if self.saved.job.is_none() {
             Step::Idle
         } else if self.saved.staged {
-            Step::Waiting {
-                at: now.uptime,
-                why: Vec::new(),
-            }
+            return self.wait(now, None);
         } else {
             Step::Fetching {
                 at: now.uptime,
@@ -370,10 +374,31 @@ impl Course {
         };
     }
 
-    fn go_back(&mut self, now: Moment) {
+    fn wait(&mut self, now: Moment, unfinished: Option<ShortText>) {
+        self.step = Step::Waiting {
+            at: now.uptime,
+            why: unfinished.iter().cloned().collect(),
+            unfinished,
+        };
+    }
+
+    fn go_back(&mut self, installer: Installer, now: Moment) {
         self.step = Step::Returning {
             at: now.uptime,
             since: now.uptime,
+            installer,
+        };
+    }
+
+    fn try_it(&mut self, now: Moment) {
+        let until = self.limits.trial * 3;
+        let ms = i64::try_from(until.as_millis()).unwrap_or(i64::MAX);
+        self.step = Step::Trial {
+            at: now.uptime,
+            well_since: None,
+            until: now.uptime.plus(until),
+            until_at: now.at.plus_ms(ms),
+            missing: Vec::new(),
         };
     }
 
@@ -386,7 +411,7 @@ impl Course {
         self.saved.assigned = Some(word);
         if !matches!(
             self.step,
-            Step::Acting | Step::Trial { .. } | Step::Returning { .. }
+            Step::Acting | Step::Leaving { .. } | Step::Trial { .. } | Step::Returning { .. }
         ) {
             self.keep_on(now);
         }
@@ -460,7 +485,7 @@ impl Course {
                 *asked = true;
                 job.map(|job| Effect::Stage(Box::new(job))).into_iter().collect()
             }
-            Step::Waiting { at, why } => {
+            Step::Waiting { at, why, .. } => {
                 *at = next;
                 let job = job.filter(|job| {
                     let due = now.at.ms >= job.not_before.ms;
@@ -478,21 +503,51 @@ impl Course {
                 *at = next;
                 vec![Effect::Examine(Box::new(self.saved.before.clone()))]
             }
-            Step::Returning { at, .. } => {
+            Step::Leaving { at, installer, .. } | Step::Returning { at, installer, .. } => {
                 *at = next;
-                vec![Effect::AskReturn]
+                vec![Effect::AskLeave(*installer)]
             }
             Step::Idle | Step::Acting => Vec::new(),
         }
     }
 
     fn act(&mut self, before: Before) -> Vec<Effect> {
-        let Some(build) = self.saved.job.as_ref().map(Job::build) else {
+        let Some(job) = self.saved.job.clone() else {
             return Vec::new();
         };
         self.saved.before = before;
         self.step = Step::Acting;
-        vec![self.save(), Effect::Commit(build), Effect::Restart]
+        vec![self.save(), Effect::Activate(Box::new(job))]
+    }
+
+    fn activated(&mut self, now: Moment) -> Vec<Effect> {
+        let Some(installer) = self.saved.job.as_ref().map(|job| job.custom.installer) else {
+            return Vec::new();
+        };
+        match after(installer) {
+            After::Restart => return vec![Effect::Restart],
+            After::Reboot => {
+                self.step = Step::Leaving {
+                    at: now.uptime,
+                    why: Vec::new(),
+                    installer,
+                };
+            }
+            After::Nothing => self.try_it(now),
+        }
+        Vec::new()
+    }
+
+    /// The permission for it is there, or none is waited for.
+    fn leave(&mut self, installer: Installer) -> Vec<Effect> {
+        match after(installer) {
+            After::Restart => {
+                self.step = Step::Acting;
+                vec![Effect::Restart]
+            }
+            After::Reboot => vec![Effect::Reboot(installer)],
+            After::Nothing => Vec::new(),
+        }
     }
 
     fn examined(&mut self, health: Health, now: Moment) -> Vec<Effect> {
@@ -518,8 +573,11 @@ impl Course {
         };
         *missing = some(lacks);
         let well = well_since.is_some_and(|since| now.uptime.since(since) >= trial);
+        let Some(installer) = self.saved.job.as_ref().map(|job| job.custom.installer) else {
+            return Vec::new();
+        };
         if well {
-            let mut effects = vec![Effect::Confirm];
+            let mut effects = vec![Effect::Confirm(installer)];
             effects.extend(self.end(Outcome::Confirmed, now));
             return effects;
         }
@@ -538,9 +596,12 @@ impl Course {
                 }
             }
         };
+        if let (Back::NoWay, Outcome::Bad(why) | Outcome::NotProven(why)) = (back(installer), &outcome) {
+            return self.end(Outcome::Stays(why.clone()), now);
+        }
         let mut effects = self.end(outcome, now);
-        effects.push(Effect::TakeBack);
-        self.go_back(now);
+        effects.push(Effect::TakeBack(installer));
+        self.go_back(installer, now);
         effects
     }
 

@@ -18,8 +18,8 @@ use homeward_protocol::attest::{Notice, Trust};
 use homeward_protocol::envelope::Item;
 use homeward_protocol::posture::{SensorHeard, ShortText};
 use homeward_protocol::release::assignment::Assignment;
-use homeward_protocol::release::state::{Progress, UpdateState};
-use homeward_protocol::release::{DIRECTOR_KEY, Disruption};
+use homeward_protocol::release::state::{Can, Offer, Progress, UpdateState};
+use homeward_protocol::release::{DIRECTOR_KEY, Disruption, Installer, Version};
 use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::Timestamp;
 use homeward_protocol::tuf::client::Found;
@@ -43,18 +43,15 @@ use super::tuf::{UpdateError, aside, download, find, part, refresh};
 use crate::causes::chain;
 use crate::clock::Clock;
 use crate::disk::replace;
+use crate::install::{After, InstallError, Installer as Install, Installers, act, after};
 use crate::interlock::{Act, Reason, Window, Wish};
 use crate::outbox::keeper::Outbox;
-use crate::slot::file as slots;
-use crate::slot::{Cause, Place, Slots};
 use crate::status::LinkStatus;
 
 /// Longest file that is read, bytes.
 const MAX_FILE: u64 = 64 * 1024;
 const FILE: &str = "course.cbor";
 const STATE: &str = "update-state.json";
-/// Longest that a restart of the agent may take, from the permission on.
-const LONGEST_RESTART: Duration = Duration::from_mins(1);
 /// After the disk refused what must be kept.
 const DISK_AGAIN: Duration = Duration::from_secs(10);
 /// Room that stays free beside a build, bytes: records go on being kept.
@@ -76,8 +73,10 @@ pub struct Going {
     pub data: PathBuf,
     /// What was decided so far, and what is to be done first.
     pub start: (Course, Vec<Effect>),
-    /// What this box is.
+    /// What this box is; its installers are asked.
     pub own: Own,
+    /// What puts software in place here.
+    pub installers: Installers,
     /// Where the repository is.
     pub source: Source,
     /// Where reports go.
@@ -129,6 +128,8 @@ struct State {
     judged: Option<Timestamp>,
     last: Option<UpdateState>,
     window: Option<Window>,
+    /// What the installers last said of themselves.
+    offers: Vec<Offer>,
 }
 
 impl Going {
@@ -146,6 +147,7 @@ impl Going {
             judged: (self.judged)().map(|notice| notice.issued_at),
             last: None,
             window: None,
+            offers: self.probe().await,
         };
         self.act(&mut state, effects).await;
         loop {
@@ -197,40 +199,42 @@ impl Going {
                 None
             }
             Effect::Decide(word) => Some(self.decide(&word, state).await),
-            Effect::Stage(job) => Some(match self.stage(&job, state.course.running().place).await {
+            Effect::Stage(job) => Some(match self.stage(&job).await {
                 Ok(()) => Input::Staged,
+                Err(InstallError::Refused(why)) => Input::NotTaken(why),
                 Err(why) => {
                     tracing::warn!("version {} could not be fetched: {why}", job.custom.version);
                     let part = part(&self.incoming(&job));
                     Input::NotStaged(fs::metadata(part).map_or(0, |meta| meta.len()))
                 }
             }),
-            Effect::Ask(job) => Some(self.ask(state, job.custom.disruption).await),
-            Effect::AskReturn => Some(self.ask(state, Disruption::AgentRestart).await),
-            Effect::Commit(build) => {
-                let folder = slots::Folder::within(&self.data);
-                let place = state.course.running().place;
-                let in_time = state
-                    .window
-                    .is_some_and(|window| self.clock.uptime() < window.until);
-                let commit = move || {
-                    if !in_time {
-                        return Err(io::Error::other("the disk took too long"));
-                    }
-                    folder.save(&known(&folder, place)?.commit(build))
-                };
-                let error = aside(commit).await.err()?;
-                let _gone = self.home.send(Wish::Over).await;
-                Some(Input::NotActed(format!("it could not be put in place: {error}")))
+            Effect::Ask(job) => {
+                let wish = act(job.custom.installer, job.custom.disruption);
+                Some(self.ask(state, wish).await)
             }
-            Effect::Confirm => {
-                self.change(Slots::confirm).await;
-                tracing::info!("the build on trial is confirmed");
+            Effect::AskLeave(installer) => Some(self.ask(state, act(installer, Disruption::None)).await),
+            Effect::Activate(job) => Some(self.activate(state, *job).await),
+            Effect::Confirm(installer) => {
+                self.settle(installer, "what is on trial could not be confirmed", |one| {
+                    one.confirm()
+                })
+                .await;
+                tracing::info!("what was on trial is confirmed");
                 None
             }
-            Effect::TakeBack => {
-                self.change(|slots| slots.take_back(Cause::TakenBack)).await;
-                tracing::warn!("the build on trial is taken back");
+            Effect::TakeBack(installer) => {
+                self.settle(installer, "what is on trial could not be taken back", |one| {
+                    one.roll_back()
+                })
+                .await;
+                tracing::warn!("what was on trial is taken back");
+                None
+            }
+            Effect::Reboot(installer) => {
+                let window = state.window.take()?;
+                let error = self.with(installer, |one| one.reboot(window)).await.err()?;
+                tracing::warn!(error = %error, "the box does not reboot; it is asked again");
+                let _gone = self.home.send(Wish::Over).await;
                 None
             }
             Effect::Restart => {
@@ -243,7 +247,7 @@ impl Going {
     }
 
     /// Finds out what a word of the director means.
-    async fn decide(&self, word: &[u8], state: &State) -> Input {
+    async fn decide(&self, word: &[u8], state: &mut State) -> Input {
         match self.decided(word, state).await {
             Ok(input) => input,
             Err(error) => {
@@ -254,7 +258,7 @@ impl Going {
         }
     }
 
-    async fn decided(&self, word: &[u8], state: &State) -> Result<Input, UpdateError> {
+    async fn decided(&self, word: &[u8], state: &mut State) -> Result<Input, UpdateError> {
         let store = Folder::at(self.data.join(FOLDER));
         let http = self.http("metadata");
         let mut client = refresh(&http, &store, self.clock.now()).await?;
@@ -283,31 +287,30 @@ impl Going {
             None => None,
         };
         let mut own = self.own.clone();
-        let runs = state.course.running().version;
-        own.installers.iter_mut().for_each(|(_, version)| *version = runs);
+        state.offers = self.probe().await;
+        own.installers = state.offers.iter().filter_map(works).collect();
         let decision = decide(&assigned, found.as_ref(), &own, &state.course.saved().floor);
         Ok(Input::Decided(counter, Box::new(decision)))
     }
 
-    /// Brings a build into the free slot, unless it is there.
-    async fn stage(&self, job: &Job, place: Place) -> Result<(), String> {
-        let folder = slots::Folder::within(&self.data);
-        let said = |error: io::Error| error.to_string();
-        let looked = folder.clone();
-        let free = aside(move || known(&looked, place).map(|slots| slots.free()))
-            .await
-            .map_err(said)?;
-        let (there, wanted) = (folder.clone(), job.sha256);
-        if aside(move || Ok(there.is_whole(free, &wanted)))
-            .await
-            .map_err(said)?
-        {
+    /// Brings it to where its installer takes it from, unless it is there.
+    async fn stage(&self, job: &Job) -> Result<(), InstallError> {
+        let (kind, looked) = (job.custom.installer, job.clone());
+        if self.with(kind, move |one| one.is_staged(&looked)).await? {
             return Ok(());
         }
         let place = self.incoming(job);
-        let length = job.length;
-        let keep = place.clone();
-        aside(move || room(&keep, length)).await.map_err(said)?;
+        self.fetch(job, &place).await.map_err(InstallError::Later)?;
+        let job = job.clone();
+        self.with(kind, move |one| one.stage(&job, &place)).await
+    }
+
+    /// Fetches it, and holds it against what the repository promised.
+    async fn fetch(&self, job: &Job, place: &Path) -> Result<(), String> {
+        let (length, keep) = (job.length, place.to_owned());
+        aside(move || room(&keep, length))
+            .await
+            .map_err(|error| error.to_string())?;
         let path = job.path.parse().map_err(str::to_owned)?;
         let found = Found {
             path,
@@ -319,10 +322,68 @@ impl Going {
             by: Role::Targets,
             file: job.file.clone(),
         };
-        download(&found, &self.http("targets"), &place)
+        download(&found, &self.http("targets"), place)
             .await
-            .map_err(|error| chain(&error))?;
-        aside(move || folder.put(free, &place)).await.map_err(said)
+            .map_err(|error| chain(&error))
+    }
+
+    /// Puts it in place; the permission is spent, whatever becomes of it.
+    async fn activate(&self, state: &mut State, job: Job) -> Input {
+        let kind = job.custom.installer;
+        let Some(window) = state.window.take() else {
+            return Input::NotActed("nobody permitted it".to_owned());
+        };
+        let acted = self.with(kind, move |one| one.activate(&job, window)).await;
+        // The next start of the agent ends the act by itself.
+        if acted.is_err() || after(kind) != After::Restart {
+            let _gone = self.home.send(Wish::Over).await;
+            state.offers = self.probe().await;
+        }
+        match acted {
+            Ok(()) => Input::Activated,
+            Err(InstallError::Refused(why)) => Input::NotTaken(why),
+            Err(InstallError::Stays(why)) => Input::Stuck(why),
+            Err(error) => Input::NotActed(format!("it could not be put in place: {error}")),
+        }
+    }
+
+    /// Something that an installer does, beside the thread that everything else runs on.
+    async fn with<T: Send + 'static>(
+        &self,
+        kind: Installer,
+        work: impl FnOnce(&dyn Install) -> Result<T, InstallError> + Send + 'static,
+    ) -> Result<T, InstallError> {
+        let installers = self.installers.clone();
+        let done = move || match installers.of(kind) {
+            Some(one) => Ok(work(one)),
+            None => Ok(Err(InstallError::Refused(format!(
+                "this box has no installer `{}`",
+                kind.name()
+            )))),
+        };
+        aside(done).await.unwrap_or_else(|error| Err(error.into()))
+    }
+
+    /// Keeps how a trial ended, which everything after it relies on: again and again, until it is kept.
+    async fn settle(
+        &self,
+        kind: Installer,
+        what: &str,
+        how: impl Fn(&dyn Install) -> Result<(), InstallError> + Clone + Send + 'static,
+    ) {
+        while let Err(error) = self.with(kind, how.clone()).await {
+            if matches!(error, InstallError::NoWayBack(_) | InstallError::Refused(_)) {
+                tracing::error!(error = %error, "{what}");
+                return;
+            }
+            tracing::error!(error = %error, "{what}; trying again");
+            sleep(DISK_AGAIN).await;
+        }
+    }
+
+    async fn probe(&self) -> Vec<Offer> {
+        let installers = self.installers.clone();
+        aside(move || Ok(installers.probe())).await.unwrap_or_default()
     }
 
     /// Where a build comes to.
@@ -344,11 +405,7 @@ impl Going {
         }
     }
 
-    async fn ask(&self, state: &mut State, disruption: Disruption) -> Input {
-        let act = Act {
-            disruption,
-            longest: LONGEST_RESTART,
-        };
+    async fn ask(&self, state: &mut State, act: Act) -> Input {
         let (answer, answered) = oneshot::channel();
         let asked = self.home.send(Wish::Begin(act, answer)).await;
         let unknown = || Err(vec![Reason::HoldsUnknown]);
@@ -409,21 +466,13 @@ impl Going {
         )
     }
 
-    /// Changes the slots' record; without one there is nothing to change.
-    async fn change(&self, how: impl Fn(Slots) -> Slots + Clone + Send + 'static) {
-        let folder = slots::Folder::within(&self.data);
-        insist("the record of the slots", move || match folder.load() {
-            Ok(Some(slots)) => folder.save(&how(slots)),
-            Ok(None) => Ok(()),
-            Err(error) => Err(error),
-        })
-        .await;
-    }
-
     /// Tells how it stands when that changed. How far a file has come is told with the next change.
     async fn tell(&self, state: &mut State) {
         let now = self.clock.now();
-        let report = state.course.state(now);
+        let report = UpdateState {
+            installers: state.offers.clone(),
+            ..state.course.state(now)
+        };
         let coarse = |state: &UpdateState| {
             let mut state = state.clone();
             state.taken_at = Timestamp::synced(0);
@@ -469,12 +518,11 @@ const fn accepts(notice: &Notice) -> Option<bool> {
     }
 }
 
-/// The record of the slots. One that cannot be read counts as none only while the package's build runs: else the slot that
-/// runs would be taken for a free one.
-fn known(folder: &slots::Folder, runs: Place) -> io::Result<Slots> {
-    match folder.load() {
-        Err(_) if runs == Place::Package => Ok(Slots::default()),
-        loaded => loaded.map(Option::unwrap_or_default),
+/// An installer that works, and what it put in place.
+fn works(offer: &Offer) -> Option<(Installer, Version)> {
+    match offer.can {
+        Can::Yes(version) => Some((offer.installer, version)),
+        Can::No(_) => None,
     }
 }
 

@@ -87,7 +87,7 @@ pub struct Saved {
     pub decided: Option<Vec<u8>>,
     /// What is under way.
     pub job: Option<Job>,
-    /// It lies in the free slot, whole.
+    /// It lies where its installer takes it from, whole.
     pub staged: bool,
     /// How the box was when the build was put on trial.
     pub before: Before,

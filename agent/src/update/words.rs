@@ -37,6 +37,10 @@ pub fn said(state: &UpdateState) -> String {
                     why.as_str()
                 )
             }
+            Outcome::Stays(why) => format!(
+                "The last update ended {at} and is not well; it has no way back, and stays: {}\n",
+                why.as_str()
+            ),
         });
     }
     text

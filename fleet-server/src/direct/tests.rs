@@ -26,6 +26,8 @@ fn says(now: Option<(u64, Progress)>, ended: Option<(u64, Outcome)>) -> UpdateSt
             outcome,
             at: at(0),
         }),
+        installers: Vec::new(),
+        beside: Vec::new(),
         taken_at: at(0),
     }
 }

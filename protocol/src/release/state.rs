@@ -13,6 +13,29 @@ use crate::time::Timestamp;
 /// Most reasons for waiting in one report.
 pub const MAX_WHY: usize = 8;
 
+/// Most things of one report that may disturb the home without asking.
+pub const MAX_BESIDE: usize = 8;
+
+/// Whether an installer works on a box.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Can {
+    /// It does, and this is the version that it put in place.
+    Yes(Version),
+    /// It does not: why.
+    No(ShortText),
+}
+
+/// What a box says of one of its installers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Offer {
+    /// Which.
+    pub installer: Installer,
+    /// Whether it works.
+    pub can: Can,
+}
+
 /// Which software is meant, and by which word of the director.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -61,6 +84,8 @@ pub enum Outcome {
     Bad(ShortText),
     /// The box went back, and nothing is proved: its power may have been cut, or nobody could be reached.
     NotProven(ShortText),
+    /// It is not well, or only part of it is in place, and it cannot be taken back: why.
+    Stays(ShortText),
 }
 
 /// How an update ended, and when.
@@ -87,6 +112,12 @@ pub struct UpdateState {
     pub now: Option<(UpdateMark, Progress)>,
     /// How the newest that ended did.
     pub ended: Option<Ended>,
+    /// Whether each installer works here, each once; none from a build that did not tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub installers: Vec<Offer>,
+    /// What else on the box may disturb the home and asks nobody, at most [`MAX_BESIDE`]: the interlock is not effective then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<ShortText>,
     /// When this was so.
     pub taken_at: Timestamp,
 }
@@ -94,6 +125,9 @@ pub struct UpdateState {
 impl UpdateState {
     /// Whether it lists no more than it may.
     pub fn is_within_limits(&self) -> bool {
+        if self.installers.len() > Installer::ALL.len() || self.beside.len() > MAX_BESIDE {
+            return false;
+        }
         match self.now.as_ref().map(|(_, progress)| progress) {
             Some(Progress::Waiting(why) | Progress::OnTrial { missing: why, .. }) => why.len() <= MAX_WHY,
             Some(Progress::Fetching { .. } | Progress::Acting) | None => true,

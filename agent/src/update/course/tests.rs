@@ -1,5 +1,5 @@
+use homeward_protocol::release::Custom;
 use homeward_protocol::release::Disruption;
-use homeward_protocol::release::{Custom, Installer};
 use homeward_protocol::tuf::client::Found;
 use homeward_protocol::tuf::hash::Hashes;
 use homeward_protocol::tuf::metadata::targets::Target;
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::super::decide::Plan;
 use super::*;
-use crate::slot::{Launch, TRIES, launch};
+use crate::slot::{Cause, Launch, Slots, TRIES, launch};
 
 const TRIAL: Duration = Duration::from_mins(10);
 
@@ -70,7 +70,8 @@ impl Home {
             uptime: Uptime(0),
             at: Timestamp::synced(0),
         };
-        let (course, row) = Course::resume(None, &bare(), running, Limits { trial: TRIAL }, moment);
+        let limits = Limits { trial: TRIAL };
+        let (course, row) = Course::resume(None, Standing::Nothing, running, limits, moment);
         Home {
             saved: None,
             slots: bare(),
@@ -86,6 +87,11 @@ impl Home {
             uptime: Uptime(self.now),
             at: Timestamp::synced(i64::try_from(self.now).expect("small")),
         }
+    }
+
+    fn wanted(&self) -> Option<u64> {
+        let job = self.saved.as_ref().and_then(|saved| saved.job.as_ref());
+        job.map(|job| job.counter)
     }
 
     fn hear(&mut self, input: Input) {
@@ -105,7 +111,7 @@ impl Home {
         };
         let (course, row) = Course::resume(
             self.saved.clone(),
-            &self.slots,
+            self.slots.standing(place, self.wanted()),
             self.running,
             Limits { trial: TRIAL },
             self.moment(),
@@ -122,9 +128,12 @@ impl Home {
             }
             match self.row.remove(0) {
                 Effect::Save(saved) => self.saved = Some(*saved),
-                Effect::Commit(build) => self.slots = self.slots.clone().commit(build),
-                Effect::Confirm => self.slots = self.slots.clone().confirm(),
-                Effect::TakeBack => self.slots = self.slots.clone().take_back(Cause::TakenBack),
+                Effect::Activate(job) => {
+                    self.slots = self.slots.clone().commit(job.build());
+                    self.hear(Input::Activated);
+                }
+                Effect::Confirm(_) => self.slots = self.slots.clone().confirm(),
+                Effect::TakeBack(_) => self.slots = self.slots.clone().take_back(Cause::TakenBack),
                 Effect::Restart => self.start(),
                 question => asked.push(question),
             }
@@ -251,7 +260,10 @@ fn one_that_is_not_well_goes_back_and_says_what_was_missing() {
             home.examined(&health);
         }
         assert_eq!(home.ended(), Some((Some(1), outcome.clone())));
-        assert!(matches!(home.tick().as_slice(), [Effect::AskReturn]));
+        assert!(matches!(
+            home.tick().as_slice(),
+            [Effect::AskLeave(Installer::AgentSlot)]
+        ));
         home.hear(Input::Quiet(Before::default()));
         home.act(usize::MAX);
         assert_eq!((home.running.version, home.slots.trial), (version(0), None));
@@ -272,12 +284,18 @@ fn one_that_does_harm_goes_back_at_once_but_never_while_a_session_is_known() {
     ));
     assert_eq!(home.ended(), bad);
     for _ in 0..200 {
-        assert!(matches!(home.tick().as_slice(), [Effect::AskReturn]));
+        assert!(matches!(
+            home.tick().as_slice(),
+            [Effect::AskLeave(Installer::AgentSlot)]
+        ));
         home.hear(Input::Busy(Vec::new(), Session::Known));
         home.act(usize::MAX);
         assert_eq!(home.running.version, version(1));
     }
-    assert!(matches!(home.tick().as_slice(), [Effect::AskReturn]));
+    assert!(matches!(
+        home.tick().as_slice(),
+        [Effect::AskLeave(Installer::AgentSlot)]
+    ));
     // A build that hears nothing can never know that all is quiet.
     home.hear(Input::Busy(Vec::new(), Session::NotKnown));
     home.act(usize::MAX);
@@ -369,6 +387,146 @@ fn a_word_that_comes_during_a_trial_waits_for_its_end() {
     assert!(matches!(home.tick().as_slice(), [Effect::Decide(word)] if *word == [2]));
 }
 
+/// A course with a job of another installer that waits for a quiet moment.
+fn other(installer: Installer) -> Home {
+    let mut home = Home::new();
+    home.hear(Input::Assigned(vec![1]));
+    home.act(usize::MAX);
+    home.tick();
+    let mut plan = plan(1);
+    plan.custom.installer = installer;
+    home.hear(Input::Decided(1, Box::new(Ok(Decision::Install(plan)))));
+    home.act(usize::MAX);
+    assert!(matches!(home.tick().as_slice(), [Effect::Stage(_)]));
+    home.hear(Input::Staged);
+    home.act(usize::MAX);
+    assert!(matches!(home.tick().as_slice(), [Effect::Ask(_)]));
+    home
+}
+
+impl Home {
+    /// The effects up to the activation, which another installer than the slots does.
+    fn begins(&mut self) {
+        self.hear(Input::Quiet(Before::default()));
+        let row = std::mem::take(&mut self.row);
+        assert!(
+            matches!(row.as_slice(), [Effect::Save(_), Effect::Activate(_)]),
+            "{row:?}"
+        );
+        self.saved = Some(self.course.saved().clone());
+    }
+
+    fn found(&mut self, standing: Standing) {
+        let limits = Limits { trial: TRIAL };
+        let moment = self.moment();
+        (self.course, self.row) = Course::resume(self.saved.clone(), standing, self.running, limits, moment);
+    }
+}
+
+#[test]
+fn packages_are_tried_without_a_restart_and_when_they_are_not_well_they_stay_and_that_is_said() {
+    for (health, outcome) in [
+        (Health::default(), Outcome::Confirmed),
+        (
+            lacks("cuff was heard before"),
+            Outcome::Stays(ShortText::cut("cuff was heard before")),
+        ),
+    ] {
+        let mut home = other(Installer::Apt);
+        home.begins();
+        home.hear(Input::Activated);
+        assert!(home.row.is_empty(), "{:?}", home.row);
+        for _ in 0..182 {
+            let asked = home.tick();
+            if matches!(asked.as_slice(), [Effect::Examine(_)]) {
+                home.hear(Input::Health(health.clone()));
+            }
+            assert!(
+                !home
+                    .row
+                    .iter()
+                    .any(|effect| matches!(effect, Effect::TakeBack(_) | Effect::Restart))
+            );
+        }
+        assert_eq!(home.ended(), Some((Some(1), outcome)));
+        assert_eq!(home.course.deadline(), None);
+    }
+}
+
+#[test]
+fn packages_that_were_begun_and_not_finished_are_gone_on_with_and_that_is_said_all_the_while() {
+    let mut home = other(Installer::Apt);
+    home.begins();
+    let why = ShortText::cut("the power was cut while packages were put in place");
+    home.found(Standing::Unfinished(why.clone()));
+    assert!(matches!(home.tick().as_slice(), [Effect::Ask(_)]));
+    home.hear(Input::Busy(
+        vec![ShortText::cut("pump is being used")],
+        Session::Known,
+    ));
+    let state = home.course.state(home.moment().at);
+    let said = vec![why, ShortText::cut("pump is being used")];
+    assert_eq!(
+        state.now.map(|(_, progress)| progress),
+        Some(Progress::Waiting(said))
+    );
+    home.begins();
+    home.hear(Input::Stuck("hw-base is half configured".to_owned()));
+    home.act(usize::MAX);
+    let stays = Outcome::Stays(ShortText::cut("hw-base is half configured"));
+    assert_eq!(home.ended(), Some((Some(1), stays)));
+    // What an installer refuses before anything was changed is refused.
+    let mut home = other(Installer::Apt);
+    home.begins();
+    home.hear(Input::NotTaken("it would remove hw-base".to_owned()));
+    home.act(usize::MAX);
+    let refused = Outcome::Refused(ShortText::cut("it would remove hw-base"));
+    assert_eq!(home.ended(), Some((Some(1), refused)));
+}
+
+#[test]
+fn an_image_reboots_the_box_by_a_permission_of_its_own_and_never_without_one() {
+    let mut home = other(Installer::Rauc);
+    home.begins();
+    home.hear(Input::Activated);
+    home.act(usize::MAX);
+    let asks = |home: &mut Home| {
+        assert!(matches!(
+            home.tick().as_slice(),
+            [Effect::AskLeave(Installer::Rauc)]
+        ));
+    };
+    for _ in 0..200 {
+        asks(&mut home);
+        home.hear(Input::Busy(
+            vec![ShortText::cut("pump is being used")],
+            Session::NotKnown,
+        ));
+        assert!(home.row.is_empty(), "{:?}", home.row);
+    }
+    // The agent began anew while it waited.
+    home.found(Standing::Leaving);
+    asks(&mut home);
+    home.hear(Input::Quiet(Before::default()));
+    assert_eq!(std::mem::take(&mut home.row), [Effect::Reboot(Installer::Rauc)]);
+    // It does not reboot: it is asked again.
+    asks(&mut home);
+    home.found(Standing::OnTrial);
+    home.examined(&Health {
+        harm: Some(ShortText::cut("the server does not accept its evidence")),
+        ..Health::default()
+    });
+    assert!(matches!(home.ended(), Some((Some(1), Outcome::Bad(_)))));
+    for _ in 0..200 {
+        asks(&mut home);
+        home.hear(Input::Busy(Vec::new(), Session::NotKnown));
+        assert!(home.row.is_empty(), "{:?}", home.row);
+    }
+    asks(&mut home);
+    home.hear(Input::Quiet(Before::default()));
+    assert_eq!(home.row, [Effect::Reboot(Installer::Rauc)]);
+}
+
 #[derive(Debug, Clone)]
 enum Happens {
     /// Time goes on, and a question is answered like this.
@@ -433,8 +591,8 @@ proptest! {
                             }
                             (Effect::Stage(_), _) if good => Input::Staged,
                             (Effect::Stage(_), _) => Input::NotStaged(7),
-                            (Effect::Ask(_) | Effect::AskReturn, _) if good => Input::Quiet(Before::default()),
-                            (Effect::Ask(_) | Effect::AskReturn, _) => Input::Busy(Vec::new(), Session::Known),
+                            (Effect::Ask(_) | Effect::AskLeave(_), _) if good => Input::Quiet(Before::default()),
+                            (Effect::Ask(_) | Effect::AskLeave(_), _) => Input::Busy(Vec::new(), Session::Known),
                             (Effect::Examine(_), _) if good => Input::Health(Health::default()),
                             (Effect::Examine(_), _) => Input::Health(lacks("something")),
                             _ => continue,
