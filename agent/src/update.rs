@@ -6,6 +6,7 @@
 pub mod base;
 pub mod course;
 pub mod decide;
+pub mod delta;
 pub mod fetch;
 pub mod go;
 pub mod health;

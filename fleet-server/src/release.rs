@@ -13,13 +13,15 @@ pub mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use homeward_protocol::release::{Custom, lifetime};
+use homeward_protocol::release::delta::{self, DeltaError};
+use homeward_protocol::release::{Custom, Installer, Version, lifetime};
 use homeward_protocol::time::Timestamp;
 use homeward_protocol::tuf::TufError;
 use homeward_protocol::tuf::client::{Answer, Ask, Client};
 use homeward_protocol::tuf::hash::Hashes;
 use homeward_protocol::tuf::key::Key;
 use homeward_protocol::tuf::metadata::targets::Targets;
+use homeward_protocol::tuf::read::to_hex;
 use homeward_protocol::tuf::role::Role;
 use homeward_protocol::tuf::sign::{self, Holders, SignError, SigningKey, Unsigned};
 use serde_json::{Map, Value, json};
@@ -33,6 +35,9 @@ pub enum ReleaseError {
     /// A box would not take it.
     #[error("a box would refuse this: {0}")]
     Refused(#[from] TufError),
+    /// A delta.
+    #[error(transparent)]
+    Delta(DeltaError),
     /// Something asked for cannot be.
     #[error("{0}")]
     Asked(String),
@@ -146,6 +151,33 @@ pub fn put(
     }
     object(draft, "targets")?.insert(path.to_owned(), one);
     Ok(())
+}
+
+/// Makes the delta between two builds, and tries it as a box would. Takes seconds.
+pub fn delta(old: &[u8], new: &[u8]) -> Result<Vec<u8>, ReleaseError> {
+    let made = delta::make(old, new).map_err(ReleaseError::Delta)?;
+    let mut came = Vec::with_capacity(new.len());
+    let take = |piece: &[u8]| {
+        came.extend_from_slice(piece);
+        Ok(())
+    };
+    delta::apply(old, made.as_slice(), new.len() as u64, take).map_err(ReleaseError::Delta)?;
+    if came == new {
+        Ok(made)
+    } else {
+        Err(asked("another build comes of the delta that was made"))
+    }
+}
+
+/// The version of a drafted release that has these bytes.
+pub fn version_with(draft: &Value, sha256: &[u8; 32]) -> Option<Version> {
+    let hex = to_hex(sha256);
+    let all = draft.get("targets").and_then(Value::as_object)?;
+    all.iter().find_map(|(path, target)| {
+        let same = sha256_of(draft, path).as_ref() == Some(&hex);
+        let custom = Custom::read(target.get("custom")).ok().filter(|_| same)?;
+        (custom.installer == Installer::AgentSlot).then_some(custom.version)
+    })
 }
 
 /// The SHA-256 of a drafted target, hex.

@@ -16,6 +16,8 @@ use homeward_protocol::tuf::client::Found;
 use homeward_protocol::tuf::role::Role;
 use serde::{Deserialize, Serialize};
 
+use super::saved::Delta;
+
 /// What this box is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Own {
@@ -96,6 +98,8 @@ pub struct Plan {
     pub wave: u16,
     /// Which assignment this is.
     pub counter: u64,
+    /// What makes it out of the build that runs here, where the repository has that.
+    pub delta: Option<Delta>,
 }
 
 impl Plan {
@@ -230,6 +234,7 @@ pub fn decide(
         deadline: assigned.deadline,
         wave: assigned.wave,
         counter: assigned.counter,
+        delta: None,
     })))
 }
 

@@ -22,9 +22,6 @@ use homeward_protocol::release::state::{Can, Offer, Progress, UpdateState};
 use homeward_protocol::release::{DIRECTOR_KEY, Disruption, Installer, Version};
 use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::Timestamp;
-use homeward_protocol::tuf::client::Found;
-use homeward_protocol::tuf::hash::Hashes;
-use homeward_protocol::tuf::metadata::targets::Target;
 use homeward_protocol::tuf::role::Role;
 use rustls::ClientConfig;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -33,7 +30,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::base::Base;
 use super::course::{Course, Effect, Input, Moment, Session};
-use super::decide::{Own, decide};
+use super::decide::{Decision, Own, decide};
+use super::delta;
 use super::fetch::Http;
 use super::health::{Health, Seen, examine};
 use super::keep::Folder;
@@ -56,6 +54,8 @@ const STATE: &str = "update-state.json";
 const DISK_AGAIN: Duration = Duration::from_secs(10);
 /// Room that stays free beside a build, bytes: records go on being kept.
 const SPARE_ROOM: u64 = 16 << 20;
+/// The program that runs, also when another lies in its place by now.
+const OWN: &str = "/proc/self/exe";
 /// Longest public key, bytes of PEM.
 const MAX_KEY: u64 = 1024;
 
@@ -289,7 +289,10 @@ impl Going {
         let mut own = self.own.clone();
         state.offers = self.probe().await;
         own.installers = state.offers.iter().filter_map(works).collect();
-        let decision = decide(&assigned, found.as_ref(), &own, &state.course.saved().floor);
+        let mut decision = decide(&assigned, found.as_ref(), &own, &state.course.saved().floor);
+        if let Ok(Decision::Install(plan)) = &mut decision {
+            plan.delta = delta::offered(client.trusted(), plan, Path::new(OWN)).await;
+        }
         Ok(Input::Decided(counter, Box::new(decision)))
     }
 
@@ -305,26 +308,13 @@ impl Going {
         self.with(kind, move |one| one.stage(&job, &place)).await
     }
 
-    /// Fetches it, and holds it against what the repository promised.
+    /// Fetches it, or a delta and makes it of what runs; and holds it against what the repository promised.
     async fn fetch(&self, job: &Job, place: &Path) -> Result<(), String> {
-        let (length, keep) = (job.length, place.to_owned());
-        aside(move || room(&keep, length))
+        let (wants, keep) = (job.clone(), place.to_owned());
+        aside(move || room(&keep, &wants))
             .await
             .map_err(|error| error.to_string())?;
-        let path = job.path.parse().map_err(str::to_owned)?;
-        let found = Found {
-            path,
-            target: Target {
-                length,
-                hashes: Hashes::sha256(job.sha256.0),
-                custom: None,
-            },
-            by: Role::Targets,
-            file: job.file.clone(),
-        };
-        download(&found, &self.http("targets"), place)
-            .await
-            .map_err(|error| chain(&error))
+        delta::bring(job, &self.http("targets"), Path::new(OWN), place).await
     }
 
     /// Puts it in place; the permission is spent, whatever becomes of it.
@@ -544,21 +534,26 @@ fn save(data: &Path, saved: &Saved) -> io::Result<()> {
 /// Makes the folder of what comes, without what came for something else.
 ///
 /// # Errors
-/// When the disk has no room for what is still to come of `length` bytes, beside what stays free.
-fn room(keep: &Path, length: u64) -> io::Result<()> {
+/// When the disk has no room for what is still to come of `job`, beside what stays free.
+fn room(keep: &Path, job: &Job) -> io::Result<()> {
     let incoming = keep.parent().unwrap_or(keep);
     fs::create_dir_all(incoming)?;
-    let part = part(keep);
+    let stays = delta::stays(keep);
     for entry in fs::read_dir(incoming)? {
         let path = entry?.path();
-        if path != keep && path != part {
+        if path != keep && !stays.contains(&path) {
             fs::remove_file(path)?;
         }
     }
-    let have = fs::metadata(&part).map_or(0, |meta| meta.len());
+    let have: u64 = stays
+        .iter()
+        .filter_map(|path| Some(fs::metadata(path).ok()?.len()))
+        .sum();
     let disk = rustix::fs::statvfs(incoming)?;
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-    let needs = length.saturating_sub(have).saturating_add(SPARE_ROOM);
+    let beside = job.delta.as_ref().map_or(0, |delta| delta.length);
+    let comes = job.length.saturating_add(beside).saturating_sub(have);
+    let needs = comes.saturating_add(SPARE_ROOM);
     if free < needs {
         return Err(io::Error::other(format!(
             "the disk has room for {} MiB, and {} MiB are needed",

@@ -11,6 +11,19 @@ use serde::{Deserialize, Serialize};
 use super::decide::{Floor, Plan};
 use crate::slot::{Build, Digest};
 
+/// What makes a build out of the one that runs here: a target of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delta {
+    /// The bytes of the build that it is for.
+    pub from: Digest,
+    /// Its file below the folder of targets, percent-quoted.
+    pub file: String,
+    /// Its length in bytes.
+    pub length: u64,
+    /// Its SHA-256.
+    pub sha256: Digest,
+}
+
 /// What was decided to be installed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
@@ -30,6 +43,9 @@ pub struct Job {
     pub not_before: Timestamp,
     /// By when.
     pub deadline: Timestamp,
+    /// What spares fetching all of it.
+    #[serde(default)]
+    pub delta: Option<Delta>,
 }
 
 impl Job {
@@ -43,6 +59,7 @@ impl Job {
             custom: plan.custom.clone(),
             not_before: plan.not_before,
             deadline: plan.deadline,
+            delta: plan.delta.clone(),
         })
     }
 

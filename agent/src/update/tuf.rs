@@ -89,6 +89,19 @@ pub enum UpdateError {
     NotAsPromised(String),
 }
 
+impl UpdateError {
+    /// Whether a later try may do better: the network was away, or the disk was.
+    pub const fn may_pass(&self) -> bool {
+        match self {
+            UpdateError::Target { source, .. } => {
+                matches!(source, FetchError::Failed(_) | FetchError::Keep(_))
+            }
+            UpdateError::Disk { .. } => true,
+            UpdateError::NoRoot | UpdateError::Tuf(_) | UpdateError::NotAsPromised(_) => false,
+        }
+    }
+}
+
 /// Takes `root` as the one that the box begins with; it must vouch for itself.
 pub fn trust(store: &impl Store, root: &[u8], now: Timestamp) -> Result<(), UpdateError> {
     let (name, max) = (Role::Root.kept_as(), Role::Root.max_bytes());
@@ -217,9 +230,14 @@ pub async fn download(found: &Found, fetch: &impl Fetch, place: &Path) -> Result
 
 /// Where what has come of a file lies until all of it has.
 pub(super) fn part(place: &Path) -> PathBuf {
-    let mut part = place.as_os_str().to_owned();
-    part.push("+part");
-    PathBuf::from(part)
+    beside(place, "+part")
+}
+
+/// The file beside `place` whose name has this more. No quoted name holds a `+`.
+pub(super) fn beside(place: &Path, more: &str) -> PathBuf {
+    let mut name = place.as_os_str().to_owned();
+    name.push(more);
+    PathBuf::from(name)
 }
 
 /// Hashing and flushing take seconds on a slow card: not on the thread that everything else runs on.

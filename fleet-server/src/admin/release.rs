@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use homeward_protocol::release::delta::{DELTA_FOLDER, delta_path, is_worth};
 use homeward_protocol::release::{Custom, DIRECTOR_KEY, REFERENCE_FOLDER, REFERENCE_KEY, reference_path};
 use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::Timestamp;
@@ -40,6 +41,12 @@ pub fn run(command: &ReleaseCommand, clock: &Clock) -> Result<Said, AdminError> 
         ReleaseCommand::Keygen { out, passphrase_file } => keygen(out, passphrase_file),
         ReleaseCommand::Root(asked) => root(asked, now),
         ReleaseCommand::Add(asked) => add(asked, now),
+        ReleaseCommand::Delta {
+            folder,
+            from,
+            to,
+            dry_run,
+        } => delta(folder, (from, to), *dry_run, now),
         ReleaseCommand::Remove { folder, path } => remove(folder, path, now),
         ReleaseCommand::Delegate {
             folder,
@@ -242,6 +249,9 @@ fn add(asked: &Add, now: Timestamp) -> Result<Said, AdminError> {
             "that path is for reference values: give --reference-key or --reference",
         ));
     }
+    if path.as_str().starts_with(DELTA_FOLDER) {
+        return Err(wrong("that path is for deltas: `release delta` makes them"));
+    }
     let (length, sha256) = Folder::at(&asked.folder).take_in(&asked.file)?;
     edit(&asked.folder, now, |draft| {
         Ok(release::put(
@@ -252,6 +262,48 @@ fn add(asked: &Add, now: Timestamp) -> Result<Said, AdminError> {
             custom.as_ref(),
         )?)
     })
+}
+
+/// Makes a delta, tries it as a box would, and drafts it.
+fn delta(
+    folder: &Path,
+    (from, to): (&Path, &Path),
+    dry_run: bool,
+    now: Timestamp,
+) -> Result<Said, AdminError> {
+    let (old, new) = (folder::build(from)?, folder::build(to)?);
+    let path = delta_path(&old.sha256, &new.sha256);
+    let mut state = State::read(folder)?;
+    let draft = release::open_targets(state.drafts.remove("targets"), state.targets.as_ref(), now)?;
+    let Some(version) = release::version_with(&draft, &new.sha256) else {
+        let why = format!(
+            "the targets hold no release with the bytes of {}: `release add` it first",
+            to.display()
+        );
+        return Err(AdminError::Asked(why));
+    };
+    let bytes = release::delta(&old.bytes, &new.bytes)?;
+    let (saved, whole) = (bytes.len() as u64, new.bytes.len() as u64);
+    let says = words::saves(saved, whole);
+    if !is_worth(saved, whole) {
+        let why = format!("{says}: that is not worth it, and boxes fetch all of {version} as before");
+        return Err(AdminError::Found(why));
+    }
+    let json =
+        json!({ "path": path, "version": version, "bytes": saved, "whole_bytes": whole, "dry_run": dry_run });
+    if dry_run {
+        return Ok(Said::new(
+            format!("To {version}: {says}. Nothing is drafted"),
+            &json,
+        ));
+    }
+    let (length, sha256) = state.folder.take_in_bytes(&bytes)?;
+    edit(folder, now, |draft| {
+        Ok(release::put(draft, &path, length, sha256, None)?)
+    })?;
+    let text =
+        format!("To {version}: {says}\nDrafted as {path}; `release show` says all that the drafts change");
+    Ok(Said::new(text, &json))
 }
 
 /// Whose signature the drafted targets accept on reference values.

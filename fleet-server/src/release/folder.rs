@@ -7,12 +7,13 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use homeward_protocol::release::delta::MAX_BUILD;
 use homeward_protocol::tuf::client::Answer;
 use homeward_protocol::tuf::key::Key;
 use homeward_protocol::tuf::read::to_hex;
 use homeward_protocol::tuf::sign::{SigningKey, Unsigned};
 use pkcs8::der::zeroize::Zeroizing;
-use ring::digest::{Context, SHA256};
+use ring::digest::{Context, SHA256, digest};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::signature::Ed25519KeyPair;
 use serde_json::Value;
@@ -154,6 +155,13 @@ impl Folder {
         Ok((length, digest))
     }
 
+    /// Takes in what was made here; gives its length and its SHA-256.
+    pub fn take_in_bytes(&self, bytes: &[u8]) -> Result<(u64, [u8; 32]), FolderError> {
+        let sha256 = sum(bytes);
+        write(&self.taken_in(&to_hex(&sha256)), bytes, 0o644)?;
+        Ok((bytes.len() as u64, sha256))
+    }
+
     /// Offers a file that was taken in under the name that boxes ask for; a link where the file system can.
     pub fn offer(&self, sha256: [u8; 32], name: &str) -> Result<(), FolderError> {
         let (from, to) = (
@@ -180,6 +188,32 @@ impl Folder {
         }
         Ok(())
     }
+}
+
+/// A build that a delta is made from, or makes.
+pub struct Build {
+    /// All of it.
+    pub bytes: Vec<u8>,
+    /// Their SHA-256.
+    pub sha256: [u8; 32],
+}
+
+/// Reads a build, unless it is too long for a delta.
+pub fn build(path: &Path) -> Result<Build, FolderError> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)
+        .and_then(|file| file.take(MAX_BUILD + 1).read_to_end(&mut bytes))
+        .map_err(file("read", path))?;
+    if bytes.len() as u64 > MAX_BUILD {
+        let why = format!("it is longer than the {MAX_BUILD} bytes of which deltas are made");
+        return Err(odd(path, &why));
+    }
+    let sha256 = sum(&bytes);
+    Ok(Build { bytes, sha256 })
+}
+
+fn sum(bytes: &[u8]) -> [u8; 32] {
+    digest(&SHA256, bytes).as_ref().try_into().unwrap_or_default()
 }
 
 /// A repository, or a copy of one: nothing in it is believed by itself.

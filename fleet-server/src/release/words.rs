@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use homeward_protocol::release::delta::DELTA_FOLDER;
 use homeward_protocol::release::{Custom, DIRECTOR_KEY, REFERENCE_FOLDER, REFERENCE_KEY};
 use homeward_protocol::tuf::sign::Unsigned;
 use serde_json::Value;
@@ -125,10 +126,33 @@ fn target_words(path: &str, target: &Value) -> String {
         Err(_) if path.starts_with(REFERENCE_FOLDER) => {
             "reference values: servers hold evidence against them".to_owned()
         }
+        Err(_) if path.starts_with(DELTA_FOLDER) => delta_words(path),
         Err(why) => format!("no box installs it: {why}"),
     };
     let path = path.escape_debug();
     format!("{path}: {what}; {length} bytes, sha256 {}", short(&hash))
+}
+
+fn delta_words(path: &str) -> String {
+    let names = path
+        .strip_prefix(DELTA_FOLDER)
+        .and_then(|names| names.split_once('/'));
+    let (old, new) = names.unwrap_or_default();
+    format!(
+        "a delta: boxes that run the build {} make the build {} out of it, and check that it is that",
+        short(old),
+        short(new)
+    )
+}
+
+/// What a delta of so many bytes saves of a whole of so many.
+pub fn saves(delta: u64, whole: u64) -> String {
+    let share = delta.saturating_mul(1_000) / whole.max(1);
+    format!(
+        "a box fetches {delta} bytes instead of {whole}, which is {}.{} %",
+        share / 10,
+        share % 10
+    )
 }
 
 fn describe(custom: &Custom) -> String {

@@ -41,6 +41,7 @@ fn plan(counter: u64) -> Box<Plan> {
         deadline: Timestamp::synced(i64::MAX),
         wave: 0,
         counter,
+        delta: None,
     })
 }
 
