@@ -28,6 +28,7 @@ pub mod slot;
 pub mod status;
 pub mod support;
 pub mod tpm;
+pub mod trials;
 pub mod update;
 pub mod vault;
 pub mod watch;

@@ -298,6 +298,11 @@ impl Policies {
         Effect::Save(Box::new(self.saved.clone()))
     }
 
+    /// Whether a policy is tried.
+    pub const fn is_on_trial(&self) -> bool {
+        self.trial.is_some()
+    }
+
     /// When to come back with [`Input::Tick`].
     pub fn deadline(&self) -> Uptime {
         match &self.trial {

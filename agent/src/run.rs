@@ -644,7 +644,13 @@ async fn turn(
         outbox,
         status,
     } = voice;
-    let policy = policing::resume(data, &identity, (&config, &sensors, &guards), clock);
+    let trials = updating::trials(data);
+    let policy = policing::resume(
+        data,
+        &identity,
+        (&config, &sensors, &guards),
+        (clock, trials.clone()),
+    );
     let habits = policy.habits.subscribe();
     let before = file::read(data).ok();
     let last_alive = before.as_ref().map(|status| status.as_of);
@@ -704,6 +710,7 @@ async fn turn(
             sensors: heard,
             home,
             restart: restart.clone(),
+            trials,
         };
         let ground = updating::Ground {
             data,

@@ -24,6 +24,7 @@ use homeward_agent::enrol::est::{EstError, Progress, enrol};
 use homeward_agent::identity::keys::{Folder, Server};
 use homeward_agent::outbox::keeper::{Keeper, Outbox, Place};
 use homeward_agent::run::{Agent, Parts, policing};
+use homeward_agent::trials::Trials;
 use homeward_agent::vault::Vault;
 use homeward_protocol::claim::{Claim, Code};
 use homeward_protocol::envelope::Item;
@@ -97,8 +98,14 @@ fn start_with(dir: &Path, outbox: Outbox, helper: &str) -> Running {
     let text = "[server]\nretry_min_ms = 20\nretry_max_ms = 200\n";
     let mut config = Config::parse(text).expect("a configuration");
     config.policy_helper = (!helper.is_empty()).then(|| helper.into());
-    let policy =
-        (!helper.is_empty()).then(|| policing::resume(dir, &identity, (&config, &[], &[]), &clock()));
+    let policy = (!helper.is_empty()).then(|| {
+        policing::resume(
+            dir,
+            &identity,
+            (&config, &[], &[]),
+            (&clock(), Trials::with(None)),
+        )
+    });
     config.limits.ack = Duration::from_secs(2);
     let (records, inbox) = mpsc::channel(64);
     let (_, sensors) = watch::channel(Vec::new());

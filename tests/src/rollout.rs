@@ -10,6 +10,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -18,7 +19,9 @@ use homeward_fleet::clock::Clock;
 use homeward_fleet::policy::paper::Papers;
 use homeward_fleet::policy::roots::keys_of;
 use homeward_protocol::ack::Ack;
+use homeward_protocol::attest::Challenge;
 use homeward_protocol::envelope::{ChainHash, Entry, Envelope, Item, Lane};
+use homeward_protocol::evidence::bundle::Bundle;
 use homeward_protocol::id::{Epoch, Seq};
 use homeward_protocol::policy::check::check;
 use homeward_protocol::policy::moment::Moment;
@@ -31,6 +34,7 @@ use homeward_protocol::posture::facts::{Mark, Still};
 use homeward_protocol::signed::{PublicKey, Signed, Signer};
 use homeward_protocol::time::Timestamp;
 use homeward_protocol::topic::{Filter, Topic};
+use ring::digest::{SHA256, digest};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use rumqttc::mqttbytes::QoS;
@@ -38,15 +42,19 @@ use rumqttc::mqttbytes::v4::{Packet, PingReq, PubAck, Publish, Subscribe};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde::Serialize;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::load::{self, Connection, LoadError, Target};
 use crate::prepared::{Member, Prepared};
+use crate::testimony::honest;
 
 /// How long everything may take.
 const PATIENCE: Duration = Duration::from_mins(3);
 /// How often an idle one pings.
 const PING: Duration = Duration::from_secs(30);
+/// How long the server may take to judge one, beside [`PATIENCE`]: it asks fifty a second.
+const JUDGED: Duration = Duration::from_millis(40);
 /// Until what came before is written down.
 const SETTLE: Duration = Duration::from_secs(5);
 /// Handshakes at a time while they connect.
@@ -67,8 +75,8 @@ pub struct Figures {
     pub reported_p50_ms: f64,
     /// The last.
     pub reported_last_ms: f64,
-    /// Transactions that the server wrote a second while all of them stayed connected, pinged, and said once that
-    /// nothing changed; none when that was not asked for.
+    /// Transactions that the server wrote a second, once all were judged, while they stayed connected, pinged, and said
+    /// once that nothing changed; none when that was not asked for.
     pub idle_commits_per_s: Option<f64>,
     /// Processor time of the server from the assignment to the last acknowledgement, seconds.
     pub server_cpu_s: f64,
@@ -98,7 +106,12 @@ pub async fn measure(gateways: usize, idle: Option<Duration>) -> Result<Figures,
     let roots: Arc<Vec<PublicKey>> = Arc::new(keys_of(&prepared.trust()));
     let mut boxes = JoinSet::new();
     for (member, connection) in connected {
-        boxes.spawn(follow(member, connection, Arc::clone(&roots)));
+        let here = Here {
+            member,
+            connection,
+            judged: false,
+        };
+        boxes.spawn(follow(here, Arc::clone(&roots)));
     }
 
     eprintln!("the policy is given to all …");
@@ -109,8 +122,8 @@ pub async fn measure(gateways: usize, idle: Option<Duration>) -> Result<Figures,
     let mut quiet = Vec::new();
     let all = async {
         while let Some(done) = boxes.join_next().await {
-            let (at, acknowledged, member, connection) = done.map_err(|e| e.to_string())??;
-            quiet.push((member, connection));
+            let (at, acknowledged, here) = done.map_err(|e| e.to_string())??;
+            quiet.push(here);
             reached.push(micros(at.saturating_duration_since(begun)));
             reported.push(micros(acknowledged.saturating_duration_since(begun)));
         }
@@ -254,36 +267,66 @@ async fn open(target: &Target, member: &Member) -> Result<Connection, LoadError>
     Ok(connection)
 }
 
-/// Waits for the policy, verifies it, reports it, and waits until the report is stored: when it had verified it, and
-/// when the report was acknowledged.
-async fn follow(
+/// A gateway that is connected.
+struct Here {
     member: Member,
-    mut connection: Connection,
-    roots: Arc<Vec<PublicKey>>,
-) -> Result<(Instant, Instant, Member, Connection), LoadError> {
-    let mut reached = None;
-    loop {
-        let Packet::Publish(down) = connection.read().await? else {
-            continue;
-        };
+    connection: Connection,
+    /// Whether it answered a challenge and heard the judgement.
+    judged: bool,
+}
+
+impl Here {
+    /// Takes what came: acknowledges it, and answers a challenge as a box with a key in a file does.
+    async fn take(&mut self, down: &Publish) -> Result<(), LoadError> {
+        let mut out = BytesMut::new();
         if down.qos == QoS::AtLeastOnce {
-            let mut out = BytesMut::new();
             PubAck::new(down.pkid)
                 .write(&mut out)
                 .map_err(|e| e.to_string())?;
-            connection.write(&out).await?;
         }
+        match down.topic.parse() {
+            Ok(Topic::Challenge(_)) => {
+                let challenge = Challenge::decode(&down.payload).map_err(|e| e.to_string())?;
+                let name = digest(&SHA256, self.member.id.as_str().as_bytes());
+                let box_id = name.as_ref().first_chunk().copied().unwrap_or_default();
+                let claims = honest(&self.member.key, challenge.nonce.0, box_id);
+                let token = claims.seal(&*self.member.key).map_err(|e| e.to_string())?;
+                let bundle = Bundle { token, tpm: None }.encode().map_err(|e| e.to_string())?;
+                let topic = Topic::Evidence(self.member.id.clone()).to_string();
+                let mut publish = Publish::new(topic, QoS::AtLeastOnce, bundle);
+                publish.pkid = 4;
+                publish.write(&mut out).map_err(|e| e.to_string())?;
+            }
+            Ok(Topic::Verdict(_)) => self.judged = true,
+            _ => {}
+        }
+        if out.is_empty() {
+            return Ok(());
+        }
+        self.connection.write(&out).await
+    }
+}
+
+/// Waits for the policy, verifies it, reports it, and waits until the report is stored: when it had verified it, and
+/// when the report was acknowledged.
+async fn follow(mut here: Here, roots: Arc<Vec<PublicKey>>) -> Result<(Instant, Instant, Here), LoadError> {
+    let mut reached = None;
+    loop {
+        let Packet::Publish(down) = here.connection.read().await? else {
+            continue;
+        };
+        here.take(&down).await?;
         match down.topic.parse() {
             Ok(Topic::Policy(_)) if reached.is_none() => {
                 let now = Clock::system().now();
-                let accepted = taken(&member, &down.payload, &roots, now)?;
+                let accepted = taken(&here.member, &down.payload, &roots, now)?;
                 reached = Some(Instant::now());
-                report(&member, &mut connection, &accepted, now).await?;
+                report(&here.member, &mut here.connection, &accepted, now).await?;
             }
             Ok(Topic::Ack(_)) => {
                 let ack = Ack::decode(&down.payload).map_err(|e| e.to_string())?;
                 if let Some(reached) = reached.filter(|_| ack.lane == Lane::Urgent && ack.up_to.0 >= 1) {
-                    return Ok((reached, Instant::now(), member, connection));
+                    return Ok((reached, Instant::now(), here));
                 }
             }
             _ => {}
@@ -291,70 +334,102 @@ async fn follow(
     }
 }
 
-/// Lets them be for a while; gives the transactions that the server wrote meanwhile, a second.
-async fn rest(quiet: Vec<(Member, Connection)>, local: u16, span: Duration) -> Result<f64, LoadError> {
-    eprintln!("they stay for {} s …", span.as_secs());
-    let count = u32::try_from(quiet.len().max(1)).unwrap_or(u32::MAX);
+/// Waits until all are judged, then lets them be for a while; gives the transactions that the server wrote meanwhile, a
+/// second.
+async fn rest(quiet: Vec<Here>, local: u16, span: Duration) -> Result<f64, LoadError> {
+    let all = quiet.len();
+    let of = u32::try_from(all.max(1)).unwrap_or(u32::MAX);
+    eprintln!("they are judged …");
+    let (start, begun) = watch::channel(false);
+    let left = Arc::new(AtomicUsize::new(all));
     let mut boxes = JoinSet::new();
-    for (n, (member, connection)) in (0u32..).zip(quiet) {
-        boxes.spawn(be_quiet(member, connection, PING * n / count, span * n / count));
+    for (n, here) in (0u32..).zip(quiet) {
+        let when = (PING * n / of, span * n / of);
+        boxes.spawn(be_quiet(here, when, begun.clone(), Arc::clone(&left)));
+    }
+    let limit = Instant::now() + PATIENCE + JUDGED * of;
+    while left.load(Ordering::Relaxed) > 0 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        ended(&mut boxes)?;
+        if Instant::now() > limit {
+            return Err(format!(
+                "{} were not judged in time",
+                left.load(Ordering::Relaxed)
+            ));
+        }
     }
     // What came before is written by then.
     tokio::time::sleep(SETTLE).await;
+    eprintln!("they stay for {} s …", span.as_secs());
+    let _ = start.send(true);
     let before = commits(local)?;
     tokio::time::sleep(span).await;
     let written = commits(local)? - before;
-    if let Some(done) = boxes.try_join_next() {
-        done.map_err(|e| e.to_string())??;
-        return Err("one of them ended".into());
-    }
+    ended(&mut boxes)?;
     Ok(written / span.as_secs_f64())
 }
 
-/// Pings, says once that nothing changed, and takes what comes.
+/// None of them ends by itself.
+fn ended(boxes: &mut JoinSet<Result<(), LoadError>>) -> Result<(), LoadError> {
+    match boxes.try_join_next() {
+        Some(done) => {
+            done.map_err(|e| e.to_string())??;
+            Err("one of them ended".into())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Pings, takes what comes, and says once, so long after `begun`, that nothing changed.
 async fn be_quiet(
-    member: Member,
-    mut connection: Connection,
-    first: Duration,
-    still: Duration,
+    mut here: Here,
+    (first, still): (Duration, Duration),
+    mut begun: watch::Receiver<bool>,
+    left: Arc<AtomicUsize>,
 ) -> Result<(), LoadError> {
-    let mut ping_at = Instant::now() + first;
-    let mut still_at = Some(Instant::now() + SETTLE + still);
+    let mut counted = false;
+    let mut ping_at = tokio::time::Instant::now() + first;
+    let mut still_at = None;
+    let mut said = false;
     loop {
-        let next = still_at.map_or(ping_at, |at| at.min(ping_at));
-        let heard = tokio::time::timeout_at(next.into(), connection.read()).await;
-        let mut out = BytesMut::new();
-        if let Ok(packet) = heard {
-            if let Packet::Publish(down) = packet?
-                && down.qos == QoS::AtLeastOnce
-            {
-                PubAck::new(down.pkid)
-                    .write(&mut out)
-                    .map_err(|e| e.to_string())?;
-                connection.write(&out).await?;
+        if here.judged && !counted {
+            counted = true;
+            left.fetch_sub(1, Ordering::Relaxed);
+        }
+        let next = still_at.map_or(ping_at, |at: tokio::time::Instant| at.min(ping_at));
+        let packet = tokio::select! {
+            packet = here.connection.read() => Some(packet?),
+            () = tokio::time::sleep_until(next) => None,
+            Ok(()) = begun.changed(), if still_at.is_none() && !said => {
+                still_at = Some(tokio::time::Instant::now() + still);
+                continue;
             }
-            continue;
+        };
+        match packet {
+            Some(Packet::Publish(down)) => here.take(&down).await?,
+            Some(_) => {}
+            None => {
+                let mut out = BytesMut::new();
+                let now = tokio::time::Instant::now();
+                if still_at.is_some_and(|at| now >= at) {
+                    (still_at, said) = (None, true);
+                    let still = Still {
+                        number: 1,
+                        mark: Mark([0; 16]),
+                        software: None,
+                    };
+                    let bytes = still.encode().map_err(|e| e.to_string())?;
+                    let topic = Topic::Still(here.member.id.clone()).to_string();
+                    let mut publish = Publish::new(topic, QoS::AtLeastOnce, bytes);
+                    publish.pkid = 3;
+                    publish.write(&mut out).map_err(|e| e.to_string())?;
+                } else {
+                    PingReq.write(&mut out).map_err(|e| e.to_string())?;
+                    ping_at = now + PING;
+                }
+                here.connection.write(&out).await?;
+            }
         }
-        if still_at.is_some_and(|at| Instant::now() >= at) {
-            still_at = None;
-            let still = Still {
-                number: 1,
-                mark: Mark([0; 16]),
-                software: None,
-            };
-            let bytes = still.encode().map_err(|e| e.to_string())?;
-            let mut publish = Publish::new(
-                Topic::Still(member.id.clone()).to_string(),
-                QoS::AtLeastOnce,
-                bytes,
-            );
-            publish.pkid = 3;
-            publish.write(&mut out).map_err(|e| e.to_string())?;
-        } else {
-            PingReq.write(&mut out).map_err(|e| e.to_string())?;
-            ping_at = Instant::now() + PING;
-        }
-        connection.write(&out).await?;
     }
 }
 

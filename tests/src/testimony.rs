@@ -24,6 +24,30 @@ use tokio::time::timeout;
 /// Something that takes a second takes at most this on a busy machine.
 const SOON: Duration = Duration::from_secs(30);
 
+/// The claims of a box with a key in a file, as an honest agent makes them, over a number.
+///
+/// # Panics
+/// When the key has no public half.
+pub fn honest(key: &DeviceKey, nonce: [u8; 32], box_id: [u8; 16]) -> Evidence {
+    Evidence {
+        issued_at_s: 0,
+        key: thumbprint(&key.public().expect("a key")),
+        nonce,
+        box_id,
+        uptime_s: 60,
+        boot_count: 1,
+        boot_seed: [8; 32],
+        profile: Profile::Software,
+        software: (ShortText::cut("homeward-agent"), ShortText::cut("0.1.0")),
+        measured: vec![Measured {
+            component: Component::Agent,
+            version: Some(ShortText::cut("0.1.0")),
+            sha256: [9; 32],
+        }],
+        postures: None,
+    }
+}
+
 /// Who speaks as a box.
 pub struct Witness {
     gateway: GatewayId,
@@ -110,23 +134,7 @@ impl Witness {
         signer: &dyn Signer,
         change: impl FnOnce(&mut Evidence),
     ) -> Vec<u8> {
-        let mut evidence = Evidence {
-            issued_at_s: 0,
-            key: thumbprint(&self.key.public().expect("a key")),
-            nonce,
-            box_id: [7; 16],
-            uptime_s: 60,
-            boot_count: 1,
-            boot_seed: [8; 32],
-            profile: Profile::Software,
-            software: (ShortText::cut("homeward-agent"), ShortText::cut("0.1.0")),
-            measured: vec![Measured {
-                component: Component::Agent,
-                version: Some(ShortText::cut("0.1.0")),
-                sha256: [9; 32],
-            }],
-            postures: None,
-        };
+        let mut evidence = honest(&self.key, nonce, [7; 16]);
         change(&mut evidence);
         let token = evidence.seal(signer).expect("seals");
         Bundle { token, tpm: None }.encode().expect("fits")

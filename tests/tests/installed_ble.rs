@@ -1,6 +1,6 @@
 //! What real `BlueZ` does with our shell: a guest with `bluetoothd`, an emulated controller and five virtual sensors.
 //!
-//! The guest is started once by [`real_bluez_passes_the_twelve_checks`]; inside it the twelve checks run one after
+//! The guest is started once by [`real_bluez_passes_the_checks`]; inside it the checks run one after
 //! another, because they share the adapter and the sensors. The radio is not real: no range, no interference, no signal
 //! strengths. Keys, bonds, errors and the order of values are.
 #![expect(
@@ -15,13 +15,19 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use homeward_agent::policy::keep::Want;
+use homeward_agent::policy::radio::{PAIRS_FOR, Radio};
+use homeward_agent::run::looking;
 use homeward_devices::bluez::Bluez;
+use homeward_devices::bluez::bus::Bus;
 use homeward_devices::bluez::keys::Keys;
 use homeward_devices::bluez::pair::{PairError, Question, Window};
 use homeward_devices::link::ble::{
     AddressKind, At, BleError, BondState, Central as _, Peripheral as _, StackState,
 };
 use homeward_protocol::bond::{BleAddress, Bond, KeyClass};
+use homeward_protocol::policy::rules::{Bluetooth, OnDrift, RadioMode};
+use homeward_protocol::time::Uptime;
 use homeward_tests::shared;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -54,7 +60,7 @@ const fn at(service: u16, characteristic: u16) -> At {
 }
 
 #[test]
-fn real_bluez_passes_the_twelve_checks() {
+fn real_bluez_passes_the_checks() {
     let Some(tool) = shared::data("tools/ble-vm/run.sh") else {
         return;
     };
@@ -535,5 +541,71 @@ fn c12_a_daemon_that_died_is_noticed_and_everything_is_made_anew() {
         link.subscribe(HEART_RATE).await.expect("a subscription");
         values(&mut link, HEART_RATE, 5).await;
         link.disconnect().await;
+    });
+}
+
+/// The radio as a policy's look sees it: on, seen by all, taking bonds.
+async fn radio() -> (bool, bool, bool) {
+    let want = Want {
+        accounts: false,
+        time: false,
+        radio: true,
+    };
+    let adapters = looking::seen(want).await.adapters.expect("the stack answers");
+    let one = adapters.first().expect("an adapter");
+    (one.powered, one.discoverable, one.pairable)
+}
+
+/// One look of a policy at the radio, and what it switches, as the agent does it.
+async fn look(radio: &mut Radio, mode: RadioMode, off_by_us: bool, now: Uptime) {
+    let want = Want {
+        accounts: false,
+        time: false,
+        radio: true,
+    };
+    let rule = Bluetooth {
+        hazard: "h-1".parse().expect("an id"),
+        mode,
+        on_drift: OnDrift::PutBack,
+    };
+    let adapters = looking::seen(want).await.adapters.expect("the stack answers");
+    let orders = radio.look(Some(&rule), false, off_by_us, &adapters, now);
+    looking::switch(orders).await;
+}
+
+#[test]
+#[ignore = "runs in the guest"]
+fn c13_a_policy_hides_the_radio_ends_a_long_pairing_and_switches_it_off_and_on() {
+    play(|bluez| async move {
+        let by_hand = Bus::open().await.expect("the system bus");
+        let set = async |what: &str, on| {
+            let property = format!("org.bluez.Adapter1.{what}");
+            by_hand
+                .set("/org/bluez/hci0", &property, on)
+                .await
+                .expect("the adapter obeys");
+        };
+        set("Discoverable", true).await;
+        set("Pairable", true).await;
+        let (mut follows, mut now) = (Radio::default(), Uptime(0));
+        look(&mut follows, RadioMode::BondedOnly, false, now).await;
+        assert_eq!(radio().await, (true, false, true), "an installer may be at work");
+        now = now.plus(PAIRS_FOR);
+        look(&mut follows, RadioMode::BondedOnly, false, now).await;
+        assert_eq!(radio().await, (true, false, false));
+        // By hand again: put back at the next look.
+        set("Discoverable", true).await;
+        look(&mut follows, RadioMode::BondedOnly, false, now).await;
+        assert_eq!(radio().await, (true, false, false));
+        // What is bonded is read all the while.
+        connect(&bluez, HR).await.disconnect().await;
+
+        look(&mut follows, RadioMode::Off, false, now).await;
+        assert!(!radio().await.0, "it is off");
+        become_state(&bluez, StackState::AdapterOff).await;
+        look(&mut follows, RadioMode::Open, true, now).await;
+        assert!(radio().await.0, "what the box switched off it switches on");
+        become_state(&bluez, StackState::Ready).await;
+        connect(&bluez, HR).await.disconnect().await;
     });
 }

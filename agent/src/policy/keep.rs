@@ -17,6 +17,7 @@ use std::time::Duration;
 use homeward_protocol::envelope::Item;
 use homeward_protocol::id::SensorId;
 use homeward_protocol::policy::Policy;
+use homeward_protocol::policy::sign::Offer;
 use homeward_protocol::policy::state::PolicyState;
 use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::{ClockTrust, Timestamp};
@@ -43,6 +44,7 @@ use crate::outbox::keeper::Outbox;
 use crate::sense::Sensor;
 use crate::status::LinkStatus;
 use crate::support::InForce;
+use crate::trials::{Trials, Tried};
 
 /// Longest file that is read, bytes: three policies at their longest.
 const MAX_FILE: u64 = 512 * 1024;
@@ -136,6 +138,8 @@ pub struct Keeping {
     pub reconnect: watch::Sender<u64>,
     /// What rules the box about support tunnels.
     pub support: watch::Sender<InForce>,
+    /// Whether something else is on trial.
+    pub trials: Trials,
 }
 
 impl Want {
@@ -157,8 +161,14 @@ impl Keeping {
             stops: Told::default(),
             last: None,
         };
+        // An offer that waits; only the newest counts. One that a restart forgets is offered again.
+        let mut waits: Option<Box<Offer>> = None;
+        let trials = self.trials.clone();
         self.act(&mut state, effects).await;
         loop {
+            if !state.policies.is_on_trial() {
+                trials.end(Tried::Policy);
+            }
             let wait = state
                 .policies
                 .deadline()
@@ -167,8 +177,23 @@ impl Keeping {
             let input = tokio::select! {
                 () = stop.cancelled() => return,
                 () = sleep(wait) => Input::Tick,
+                () = trials.free_for(Tried::Policy), if waits.is_some() => {
+                    if !trials.begin(Tried::Policy) {
+                        continue;
+                    }
+                    Input::Offered(waits.take())
+                }
                 heard = self.heard.recv() => match heard {
-                    Some(Heard::Offer(offer)) => Input::Offered(offer),
+                    Some(Heard::Offer(Some(offer))) => {
+                        if !trials.begin(Tried::Policy) {
+                            tracing::info!("a policy is offered, and waits until the update on trial has ended");
+                            waits = Some(offer);
+                            continue;
+                        }
+                        waits = None;
+                        Input::Offered(Some(offer))
+                    }
+                    Some(Heard::Offer(None)) => Input::Offered(None),
                     Some(Heard::Order(order)) => Input::Ordered(order),
                     None => return,
                 },

@@ -26,6 +26,7 @@ use crate::policy::{Effect, Heard, Me, Moment, Policies};
 use crate::sense::Sensor;
 use crate::status::LinkStatus;
 use crate::support::InForce;
+use crate::trials::Trials;
 
 /// What the policies of a box start with.
 pub struct Start {
@@ -37,6 +38,8 @@ pub struct Start {
     pub habits: watch::Sender<Arc<Habits>>,
     /// The socket of the helper with rights.
     pub helper: PathBuf,
+    /// Whether something else is on trial.
+    pub trials: Trials,
 }
 
 /// The ends of the task that keeps the policies.
@@ -90,6 +93,7 @@ pub fn keep(
         trust: trust.clone(),
         reconnect,
         support: support_tx,
+        trials: start.trials,
     });
     Ends {
         heard: heard_tx,
@@ -104,7 +108,7 @@ pub fn resume(
     data: &Path,
     identity: &Identity,
     (config, sensors, guards): (&Config, &[Sensor], &[Guarding]),
-    clock: &Clock,
+    (clock, trials): (&Clock, Trials),
 ) -> Start {
     let me = me(&identity.server, &identity.trust, config, sensors);
     let policies = Policies::resume(load(data), me, moment(clock));
@@ -122,6 +126,7 @@ pub fn resume(
         },
         habits: watch::Sender::new(Arc::new(habits)),
         helper,
+        trials,
     }
 }
 

@@ -23,6 +23,7 @@ use crate::session::mqtt::Credentials;
 use crate::slot::file::Folder;
 use crate::slot::{Place, Slots};
 use crate::status::LinkStatus;
+use crate::trials::{Trials, Tried};
 use crate::update::course::{Course, Limits, Moment, Running};
 use crate::update::decide::Own;
 use crate::update::go::{Going, Source, load};
@@ -55,6 +56,8 @@ pub struct Ends {
     pub home: mpsc::Sender<Wish>,
     /// Cancelled when the agent is to begin anew.
     pub restart: CancellationToken,
+    /// Whether something else is on trial.
+    pub trials: Trials,
 }
 
 /// The version of this build, as its package counts.
@@ -66,6 +69,18 @@ pub fn packaged() -> Version {
 pub fn version(data: &Path) -> Version {
     let folder = Folder::within(data);
     running(&folder, &folder.load().ok().flatten().unwrap_or_default()).version
+}
+
+/// What is on trial at the start: the build that runs, or no build.
+pub fn trials(data: &Path) -> Trials {
+    let folder = Folder::within(data);
+    let slots = folder.load().ok().flatten().unwrap_or_default();
+    let place = running(&folder, &slots).place;
+    let tried = slots
+        .trial
+        .filter(|trial| Place::Slot(trial.slot) == place)
+        .map(|_| Tried::Update);
+    Trials::with(tried)
 }
 
 /// The task that carries the updates of a box out; none where what is kept of them cannot be read, or where the address of
@@ -99,6 +114,9 @@ pub fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> Option
     let installers = Installers::new(vec![Box::new(own)]);
     let standing = installers.standing(saved.as_ref().and_then(|saved| saved.job.as_ref()));
     let start = Course::resume(saved, standing, running, limits, now);
+    if start.0.is_on_trial() {
+        ends.trials.begin(Tried::Update);
+    }
     let source = if let Some(mirror) = &ground.config.repository {
         Source::Mirror(mirror.clone())
     } else {
@@ -126,6 +144,7 @@ pub fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> Option
         judged: Box::new(move || verdict(&judged)),
         home: ends.home,
         restart: ends.restart,
+        trials: ends.trials,
     };
     Some(task("update", going.run(stop.clone())))
 }

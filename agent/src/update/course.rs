@@ -304,6 +304,14 @@ impl Course {
         self.limits.trial
     }
 
+    /// Whether a build is being put in place, is tried, or goes back: what else could be tried waits.
+    pub const fn is_on_trial(&self) -> bool {
+        matches!(
+            self.step,
+            Step::Acting | Step::Trial { .. } | Step::Returning { .. }
+        )
+    }
+
     /// How it stands, to be told.
     pub fn state(&self, now: Timestamp) -> UpdateState {
         let progress = match &self.step {
@@ -409,10 +417,7 @@ impl Course {
             return Vec::new();
         }
         self.saved.assigned = Some(word);
-        if !matches!(
-            self.step,
-            Step::Acting | Step::Leaving { .. } | Step::Trial { .. } | Step::Returning { .. }
-        ) {
+        if !self.is_on_trial() && !matches!(self.step, Step::Leaving { .. }) {
             self.keep_on(now);
         }
         vec![self.save()]

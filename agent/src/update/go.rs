@@ -45,6 +45,7 @@ use crate::install::{After, InstallError, Installer as Install, Installers, act,
 use crate::interlock::{Act, Reason, Window, Wish};
 use crate::outbox::keeper::Outbox;
 use crate::status::LinkStatus;
+use crate::trials::{Trials, Tried};
 
 /// Longest file that is read, bytes.
 const MAX_FILE: u64 = 64 * 1024;
@@ -95,6 +96,8 @@ pub struct Going {
     pub home: mpsc::Sender<Wish>,
     /// Cancelled when the agent is to begin anew.
     pub restart: CancellationToken,
+    /// Whether something else is on trial.
+    pub trials: Trials,
 }
 
 /// What is kept in a data folder; none where nothing is.
@@ -179,6 +182,9 @@ impl Going {
         loop {
             self.tell(state).await;
             let Some(effect) = row.pop_front() else {
+                if !state.course.is_on_trial() {
+                    self.trials.end(Tried::Update);
+                }
                 return;
             };
             let Some(input) = self.perform(state, effect).await else {
@@ -210,9 +216,11 @@ impl Going {
             }),
             Effect::Ask(job) => {
                 let wish = act(job.custom.installer, job.custom.disruption);
-                Some(self.ask(state, wish).await)
+                Some(self.ask_alone(state, wish).await)
             }
-            Effect::AskLeave(installer) => Some(self.ask(state, act(installer, Disruption::None)).await),
+            Effect::AskLeave(installer) => {
+                Some(self.ask_alone(state, act(installer, Disruption::None)).await)
+            }
             Effect::Activate(job) => Some(self.activate(state, *job).await),
             Effect::Confirm(installer) => {
                 self.settle(installer, "what is on trial could not be confirmed", |one| {
@@ -393,6 +401,16 @@ impl Going {
                 Http::new(base.join(folder), tls)
             }
         }
+    }
+
+    /// As [`Going::ask`], unless a policy is on trial. Whoever acts is on trial until it is confirmed or back; whoever waits
+    /// is not.
+    async fn ask_alone(&self, state: &mut State, act: Act) -> Input {
+        if !self.trials.begin(Tried::Update) {
+            let why = "a new policy is on trial on this box";
+            return Input::Busy(vec![ShortText::cut(why)], Session::NotKnown);
+        }
+        self.ask(state, act).await
     }
 
     async fn ask(&self, state: &mut State, act: Act) -> Input {

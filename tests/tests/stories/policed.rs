@@ -13,17 +13,17 @@ use super::stage::{PASSWORD, PLAIN, SOON, Stage, is_connected};
 const RULES: &str =
     "[usb]\nhazard = \"h-1\"\nallow = [\"hub\"]\n[intervals]\nhazard = \"h-1\"\nposture_s = 3600\n";
 
-fn status(stage: &Stage, gateway: &str) -> Value {
+pub(crate) fn status(stage: &Stage, gateway: &str) -> Value {
     stage.fleet.json(&["policy", "status", "--gateway", gateway])
 }
 
-fn becomes(stage: &Stage, gateway: &str, key: &str, value: &Value) {
+pub(crate) fn becomes(stage: &Stage, gateway: &str, key: &str, value: &Value) {
     wait_for(&format!("{key} to be {value}"), SOON, || {
         (status(stage, gateway)[key] == *value).then_some(())
     });
 }
 
-fn give(stage: &Stage, people: &People, version: u64) {
+pub(crate) fn give(stage: &Stage, people: &People, version: u64) {
     let papers = people.signed(&format!("v{version}"), &document(version, RULES));
     stage.fleet.run(&["policy", "load", &papers]).ok();
     stage

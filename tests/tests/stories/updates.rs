@@ -11,6 +11,8 @@ use homeward_tests::homes::Home;
 use homeward_tests::programs::{Finished, binary, finish, wait_for};
 use serde_json::Value;
 
+use super::policed::{becomes, give};
+use super::policies::People;
 use super::stage::Stage;
 
 const LIMIT: Duration = Duration::from_mins(1);
@@ -197,6 +199,7 @@ async fn a_release_waits_for_the_home_is_tried_and_confirmed_and_a_bad_one_goes_
     releases.add("7.0.0", &good, "0.0.0");
     releases.publish(&stage);
     let mut home = launched(&stage, &releases).await;
+    let people = People::new(&stage.fleet.dir().join("ca/root-1.key"));
     stage.more_readings(5);
 
     // Somebody is at work in the home: the build is fetched, and waits.
@@ -217,7 +220,18 @@ async fn a_release_waits_for_the_home_is_tried_and_confirmed_and_a_bad_one_goes_
         .command_ended(&["update", "hold", "--lift", "nurse"])
         .ok();
 
+    // A policy that comes while the build is on trial waits until that is over: neither is blamed for the other.
+    until(&stage, &mut home, "tries 7.1.0 until");
+    give(&stage, &people, 1);
     let runs = until(&stage, &mut home, "runs 7.1.0 and is well");
+    becomes(&stage, home.gateway.as_str(), "progress", &"applied".into());
+    let said = home.agent.program().said();
+    let line = |words: &str| said.iter().position(|line| line.contains(words));
+    let (waits, confirmed) = (
+        line("waits until the update on trial has ended"),
+        line("what was on trial is confirmed"),
+    );
+    assert!(waits.is_some() && waits < confirmed, "{said:#?}");
     assert_eq!(
         (&runs["runs"], &runs["state"]["packaged"]),
         (&Value::from("7.1.0"), &Value::from(false))
