@@ -26,6 +26,7 @@ pub mod sense;
 pub mod session;
 pub mod slot;
 pub mod status;
+pub mod strain;
 pub mod support;
 pub mod tpm;
 pub mod trials;

@@ -43,6 +43,7 @@ use crate::session::mqtt::{Credentials, Door, Link, Wish};
 use crate::session::{Moment, Session};
 use crate::status::file::Writer;
 use crate::status::{CertificateStatus, KeyStatus, LinkStatus, file};
+use crate::strain::Strain;
 use crate::vault::Vault;
 use crate::vault::chip::ChipError;
 
@@ -693,12 +694,13 @@ async fn turn(
         last_alive,
     };
     let heard = sensors_tx.subscribe();
+    let strain = Strain::new(clock.uptime());
     let mut agent = Agent::start(parts, stop.clone())?;
     agent.serve(wards.tasks(
         records_tx,
         sensors_tx,
         (&judged, &habits),
-        (update.quiet, wishes),
+        (update.quiet, wishes, strain.clone()),
         &stop,
     ));
     // A spare key speaks for readings and alarms alone: what is under way waits for the other key.
@@ -711,6 +713,7 @@ async fn turn(
             home,
             restart: restart.clone(),
             trials,
+            strain,
         };
         let ground = updating::Ground {
             data,

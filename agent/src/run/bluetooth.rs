@@ -102,6 +102,7 @@ impl Bluetooth {
                 heard: ears.heard.clone(),
                 events: ears.events.clone(),
                 readings: ears.readings.clone(),
+                strain: ears.strain.clone(),
             };
             let serving = radio.run(device, stop.clone());
             tasks.push(Box::pin(async {

@@ -18,6 +18,7 @@ use homeward_devices::modbus::bus::{Bus, Master};
 use homeward_protocol::envelope::Item;
 use homeward_protocol::id::SensorId;
 use homeward_protocol::reading::Reading;
+use homeward_protocol::time::Uptime;
 use tokio::net::UnixStream;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -36,6 +37,7 @@ use crate::config::load::{self, Loaded, load};
 use crate::policy::habits::Now;
 use crate::sense::live::{Live, Troubles, tap};
 use crate::sense::{Heard, Line, Sensor, lines, poll};
+use crate::strain::Strain;
 use crate::tpm::thread::Tpm;
 use crate::vault;
 use crate::watch::Event;
@@ -76,7 +78,7 @@ pub async fn live(
         Found::Folder(lock) => lock,
     };
     let stop = stop.child_token();
-    let (ears, show) = ears(to);
+    let (ears, show) = ears(to, clock.uptime());
     // As the server judged this box last: nobody judges it anew here.
     let before = file::verdict(data);
     let (_last, judged) = watch::channel(before.as_ref().map_or(Judged::NOT_YET, Judged::of));
@@ -137,7 +139,7 @@ pub async fn tried(
     stop: &CancellationToken,
 ) -> Result<(), RunError> {
     let stop = stop.child_token();
-    let (ears, show) = ears(to);
+    let (ears, show) = ears(to, clock.uptime());
     let line = lines(vec![sensor], clock.uptime()).unwrap_or_default().pop();
     let (_never, judged) = watch::channel(Judged::NOT_YET);
     let tasks = line.map(|line| {
@@ -167,7 +169,7 @@ fn wanted(sensors: Vec<Sensor>, which: Option<&SensorId>) -> Result<Vec<Sensor>,
     Ok(wanted)
 }
 
-fn ears(to: mpsc::Sender<Live>) -> (Ears, Show) {
+fn ears(to: mpsc::Sender<Live>, up: Uptime) -> (Ears, Show) {
     let (heard_tx, heard) = mpsc::channel(RECORDS);
     let (events_tx, events) = mpsc::channel(RECORDS);
     let (readings_tx, readings) = broadcast::channel(tap::QUEUE);
@@ -175,6 +177,7 @@ fn ears(to: mpsc::Sender<Live>) -> (Ears, Show) {
         heard: heard_tx,
         events: events_tx,
         readings: readings_tx,
+        strain: Strain::new(up),
     };
     let show = Show {
         heard,

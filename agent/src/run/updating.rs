@@ -23,6 +23,7 @@ use crate::session::mqtt::Credentials;
 use crate::slot::file::Folder;
 use crate::slot::{Place, Slots};
 use crate::status::LinkStatus;
+use crate::strain::Strain;
 use crate::trials::{Trials, Tried};
 use crate::update::course::{Course, Limits, Moment, Running};
 use crate::update::decide::Own;
@@ -58,6 +59,8 @@ pub struct Ends {
     pub restart: CancellationToken,
     /// Whether something else is on trial.
     pub trials: Trials,
+    /// What is asked of the sensors.
+    pub strain: Strain,
 }
 
 /// The version of this build, as its package counts.
@@ -145,6 +148,7 @@ pub fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> Option
         home: ends.home,
         restart: ends.restart,
         trials: ends.trials,
+        strain: ends.strain,
     };
     Some(task("update", going.run(stop.clone())))
 }

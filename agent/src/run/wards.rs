@@ -30,6 +30,7 @@ use crate::outbox::keeper::Outbox;
 use crate::policy::habits::Now;
 use crate::sense::live::tap::{self, Tap};
 use crate::sense::{Heard, Line, Sensor, Sign, lines, poll};
+use crate::strain::Strain;
 use crate::watch::follow::Follow;
 use crate::watch::{Event, Listed, listed};
 
@@ -70,6 +71,8 @@ pub struct Ears {
     pub events: mpsc::Sender<Event>,
     /// Each reading, for who looks on.
     pub readings: broadcast::Sender<Reading>,
+    /// What is asked of the sensors.
+    pub strain: Strain,
 }
 
 impl Wards {
@@ -127,7 +130,7 @@ impl Wards {
         records: mpsc::Sender<Vec<Item>>,
         sensors: watch::Sender<Vec<SensorHeard>>,
         (judged, habits): (&watch::Receiver<Judged>, &Now),
-        (quiet, wishes): (Duration, mpsc::Receiver<Wish>),
+        (quiet, wishes, strain): (Duration, mpsc::Receiver<Wish>, Strain),
         stop: &CancellationToken,
     ) -> Vec<Task> {
         let (heard_tx, heard) = mpsc::channel(RECORDS);
@@ -138,6 +141,7 @@ impl Wards {
             heard: heard_tx,
             events: events_tx,
             readings,
+            strain: strain.clone(),
         };
         let tap = Tap {
             readings: ears.readings.clone(),
@@ -164,6 +168,7 @@ impl Wards {
             habits: habits.clone(),
             events,
             records: records.clone(),
+            strain,
         };
         tasks.push(task("watch", follow.run(stop.clone())));
         let (signs_tx, signs) = mpsc::channel(RECORDS);

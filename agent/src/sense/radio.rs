@@ -21,6 +21,7 @@ use crate::care::Judged;
 use crate::outbox::keeper::Outbox;
 use crate::outbox::sqlite::OutboxError;
 use crate::policy::habits::Now;
+use crate::strain::Strain;
 use crate::watch::Event;
 
 /// How long is listened at a time: a sensor that has something to tell advertises several times a second.
@@ -88,6 +89,8 @@ pub struct Radio<C: Central> {
     pub events: mpsc::Sender<Event>,
     /// Takes each reading that is kept, for who looks on.
     pub readings: broadcast::Sender<Reading>,
+    /// Counts how often its radio is used.
+    pub strain: Strain,
 }
 
 /// How often it is said that somebody listens.
@@ -181,6 +184,13 @@ impl<C: Central> Radio<C> {
         effect: Effect,
         device: &Device,
     ) -> Result<Option<Input>, OutboxError> {
+        if matches!(
+            effect,
+            Effect::Connect(..) | Effect::Read(_) | Effect::Subscribe(_) | Effect::Write(..)
+        ) {
+            let (_, up) = (self.clock)();
+            self.strain.used(device.sensor(), up);
+        }
         let answer = match (effect, link.as_mut()) {
             (Effect::Connect(address, limit), _) => {
                 let connected = self.central.connect(address, limit).await;

@@ -45,6 +45,7 @@ use crate::install::{After, InstallError, Installer as Install, Installers, act,
 use crate::interlock::{Act, Reason, Window, Wish};
 use crate::outbox::keeper::Outbox;
 use crate::status::LinkStatus;
+use crate::strain::Strain;
 use crate::trials::{Trials, Tried};
 
 /// Longest file that is read, bytes.
@@ -98,6 +99,8 @@ pub struct Going {
     pub restart: CancellationToken,
     /// Whether something else is on trial.
     pub trials: Trials,
+    /// What is asked of the sensors.
+    pub strain: Strain,
 }
 
 /// What is kept in a data folder; none where nothing is.
@@ -449,6 +452,8 @@ impl Going {
             online: self.link.borrow().connected_since.is_some(),
             accepted: (self.judged)().is_some_and(|notice| accepts(&notice) == Some(true)),
             heard: heard.map(|one| one.sensor.clone()).collect(),
+            radio: self.strain.an_hour(self.clock.uptime()),
+            running_down: self.strain.running_down(),
         }
     }
 
@@ -470,6 +475,8 @@ impl Going {
                 sensors: &sensors,
                 memory_bytes,
                 cpu,
+                radio: self.strain.so_far(now.uptime),
+                running_down: self.strain.running_down(),
             },
         )
     }

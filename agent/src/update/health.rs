@@ -4,6 +4,10 @@
 //! A build that is never well is bad only when something that depends on nobody else shows it. A server that nobody
 //! reaches, or a sensor that is out of reach, proves nothing: then the box goes back and says so.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use homeward_protocol::id::SensorId;
 use homeward_protocol::posture::SensorHeard;
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::time::Timestamp;
@@ -14,6 +18,10 @@ use super::saved::Before;
 const MOST_MEMORY: u64 = 48 << 20;
 /// Most of one core that an agent that is well takes, thousandths.
 const MOST_CPU: u64 = 500;
+/// So many times as often as before, a build that is well may use a sensor's radio.
+const MOST_RADIO: u64 = 3;
+/// Uses beyond that: links are made anew at its start, and some are lost by chance.
+const RADIO_SLACK: u64 = 40;
 
 /// What is seen of a build on trial.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +40,10 @@ pub struct Seen<'a> {
     pub memory_bytes: u64,
     /// What it took of one core since it began, thousandths.
     pub cpu: u64,
+    /// Uses of each sensor's radio since it began, and in which time.
+    pub radio: (BTreeMap<SensorId, u32>, Duration),
+    /// Sensors whose batteries run down.
+    pub running_down: BTreeSet<SensorId>,
 }
 
 /// How a build on trial is.
@@ -75,21 +87,38 @@ pub fn examine(before: &Before, seen: &Seen<'_>) -> Health {
     }
     // A box whose evidence was refused before is perhaps what the update mends.
     let refused = before.accepted && seen.accepted == Some(false);
-    let harm = refused.then_some("the server does not accept its evidence");
+    let harm = refused.then(|| "the server does not accept its evidence".to_owned());
+    let harm = harm.or_else(|| strain(before, seen));
     Health {
         missing: missing.iter().map(|text| ShortText::cut(text)).collect(),
-        harm: harm.map(ShortText::cut),
+        harm: harm.as_deref().map(ShortText::cut),
         proven,
     }
 }
 
+/// What it does to the sensors' batteries, against what the build before did.
+fn strain(before: &Before, seen: &Seen<'_>) -> Option<String> {
+    let (uses, time) = &seen.radio;
+    for (sensor, an_hour) in &before.radio {
+        let now = u64::from(uses.get(sensor).copied().unwrap_or(0));
+        let expected = u64::from(*an_hour).saturating_mul(time.as_secs()) / 3_600;
+        if now > expected.saturating_mul(MOST_RADIO).saturating_add(RADIO_SLACK) {
+            let times = now / expected.max(1);
+            return Some(format!(
+                "it uses the radio of {sensor} {times} times as often as before, which empties its battery"
+            ));
+        }
+    }
+    let new = seen.running_down.difference(&before.running_down).next()?;
+    Some(format!("the battery of {new} runs down since it runs"))
+}
+
 #[cfg(test)]
 mod tests {
-    use homeward_protocol::id::SensorId;
-
     use super::*;
 
     const BEGAN: i64 = 1_000_000;
+    const TEN_MINUTES: Duration = Duration::from_mins(10);
 
     fn id(name: &str) -> SensorId {
         name.parse().expect("an id")
@@ -111,6 +140,8 @@ mod tests {
             online: true,
             accepted: true,
             heard: [id("cuff"), id("room")].into(),
+            radio: [(id("cuff"), 30)].into(),
+            running_down: [id("room")].into(),
         }
     }
 
@@ -123,6 +154,8 @@ mod tests {
             sensors,
             memory_bytes: 8 << 20,
             cpu: 2,
+            radio: ([(id("cuff"), 20)].into(), TEN_MINUTES),
+            running_down: [id("room")].into(),
         }
     }
 
@@ -191,6 +224,7 @@ mod tests {
             online: false,
             draining: false,
             accepted: None,
+            running_down: BTreeSet::new(),
             ..well(&[])
         };
         assert_eq!(examine(&Before::default(), &nothing), Health::default());
@@ -213,5 +247,45 @@ mod tests {
             health.harm,
             Some(ShortText::cut("the server does not accept its evidence"))
         );
+    }
+
+    /// The replay of 2024: a new build of an app crashed, was started, reconnected, for hours, and pumps stopped for want of
+    /// a battery. Source: FDA class I recall of t:connect mobile app 2.7 for iOS, 2024.
+    #[test]
+    fn a_build_that_reconnects_again_and_again_is_taken_back_before_it_empties_a_battery() {
+        let heard = [sensor("cuff", Some(BEGAN)), sensor("room", Some(BEGAN))];
+        let seen = |uses: u32, minutes: u64| Seen {
+            radio: ([(id("cuff"), uses)].into(), Duration::from_mins(minutes)),
+            ..well(&heard)
+        };
+        // Thirty uses an hour before: twelve for each new link, five of those in ten minutes are bad luck.
+        assert_eq!(examine(&before(), &seen(55, 10)), Health::default());
+        // One a minute is not: it is seen after four minutes.
+        let minutes = (1..=10).find(|minutes| {
+            examine(&before(), &seen(12 * minutes, u64::from(*minutes)))
+                .harm
+                .is_some()
+        });
+        assert_eq!(minutes, Some(4));
+        let health = examine(&before(), &seen(120, 10));
+        let why = "it uses the radio of cuff 24 times as often as before, which empties its battery";
+        assert_eq!(health.harm, Some(ShortText::cut(why)));
+        // Of a sensor that nobody knew before nothing can be said.
+        let new = Before {
+            radio: BTreeMap::new(),
+            ..before()
+        };
+        assert_eq!(examine(&new, &seen(120, 10)), Health::default());
+    }
+
+    #[test]
+    fn a_battery_that_runs_down_since_the_build_runs_is_harm_and_one_that_did_before_is_not() {
+        let heard = [sensor("cuff", Some(BEGAN)), sensor("room", Some(BEGAN))];
+        let seen = Seen {
+            running_down: [id("room"), id("cuff")].into(),
+            ..well(&heard)
+        };
+        let why = "the battery of cuff runs down since it runs";
+        assert_eq!(examine(&before(), &seen).harm, Some(ShortText::cut(why)));
     }
 }

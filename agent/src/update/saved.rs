@@ -1,6 +1,6 @@
 //! What is kept of updates, over restarts and power cuts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use homeward_protocol::id::SensorId;
 use homeward_protocol::release::Custom;
@@ -90,6 +90,12 @@ pub struct Before {
     pub accepted: bool,
     /// Sensors that were heard in the time that a trial takes.
     pub heard: BTreeSet<SensorId>,
+    /// Uses of each sensor's radio, an hour.
+    #[serde(default)]
+    pub radio: BTreeMap<SensorId, u32>,
+    /// Sensors whose batteries ran down already.
+    #[serde(default)]
+    pub running_down: BTreeSet<SensorId>,
 }
 
 /// What is kept on the disk. The build before reads it, too, when it goes on after a return: what it does not know it leaves
@@ -124,6 +130,8 @@ impl Saved {
             online: false,
             accepted: false,
             heard: BTreeSet::new(),
+            radio: BTreeMap::new(),
+            running_down: BTreeSet::new(),
         },
         ended: None,
     };

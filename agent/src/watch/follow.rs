@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use homeward_protocol::envelope::Item;
 use homeward_protocol::time::Uptime;
+use homeward_protocol::watch::{Finding, Suspicion};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,7 @@ use tracing::{info, warn};
 use super::{Event, Listed, Saved, Watch};
 use crate::clock::Clock;
 use crate::policy::habits::Now;
+use crate::strain::Strain;
 
 /// Longest file that is read, bytes: a hundred sensors with their batteries are far below it.
 const MAX: u64 = 1 << 20;
@@ -36,6 +38,8 @@ pub struct Follow {
     pub events: mpsc::Receiver<Event>,
     /// Where reports go.
     pub records: mpsc::Sender<Vec<Item>>,
+    /// Told whose batteries run down.
+    pub strain: Strain,
 }
 
 impl Follow {
@@ -53,6 +57,10 @@ impl Follow {
                 written = Some(up);
             }
             if let Some(report) = report.take() {
+                let falls = |finding: &&Finding| finding.suspicion == Suspicion::BatteryFalling;
+                let falling = report.findings.iter().filter(falls);
+                let falling = falling.filter_map(|finding| finding.sensor.clone()).collect();
+                self.strain.run_down(&falling);
                 info!(
                     findings = report.findings.len(),
                     "{} suspicions stand about the sensors",
