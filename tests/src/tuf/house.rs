@@ -278,6 +278,20 @@ impl House {
         self.has(path).ok_or_else(|| "it is not there".to_owned())
     }
 
+    /// The box refreshes once and looks for these, one after the other: whether somebody speaks of each.
+    pub fn look(&self, paths: &[&str]) -> Vec<Result<bool, String>> {
+        let said = |error: UpdateError| error.to_string();
+        let mut client = match self.refresh() {
+            Ok(client) => client,
+            Err(error) => return vec![Err(said(error))],
+        };
+        let mut one = |path: &&str| {
+            let found = wait(find(&mut client, path.parse()?, &&self.metadata, &self.disk));
+            found.map(|found| found.is_some()).map_err(said)
+        };
+        paths.iter().map(&mut one).collect()
+    }
+
     /// A target that the box has.
     #[expect(clippy::disallowed_methods, reason = "tests: a file")]
     pub fn has(&self, path: &str) -> Option<Vec<u8>> {

@@ -254,6 +254,27 @@ fn test_cached_role_is_verified_against_current_delegator(forge: Box<dyn Forge>)
     );
 }
 
+/// Two roles hand the same one on, each to another key: what one of them believes says nothing for the other, also when one
+/// client looks for both.
+#[test]
+fn a_role_of_two_delegators_is_held_against_each_of_them() {
+    let mut house = House::new(Box::new(Ours));
+    house.delegate("targets", "north", &["*/*"], false);
+    house.delegate("targets", "south", &["*/*"], false);
+    house.delegate("north", "pumps", &["north/*"], true);
+    house.delegate_to("north", "pumps", &["north/*"], true, &[77]);
+    house.delegate_to("south", "pumps", &["south/*"], true, &[78]);
+    house.let_sign("pumps", &[77]);
+    house.add_target("pumps", "north/a", b"a");
+    house.add_target("pumps", "south/b", b"b");
+    house.publish_all(&["pumps", "north", "south", "targets", "snapshot", "timestamp"]);
+    assert_eq!(house.get("north/a").as_deref(), Ok(b"a".as_slice()));
+    let looked = house.look(&["north/a", "south/b"]);
+    assert_eq!(looked[0], Ok(true));
+    let refused = looked[1].clone().expect_err("south trusts another key");
+    assert!(refused.contains("signed by 0"), "{refused}");
+}
+
 fn test_delegation_not_in_snapshot(forge: Box<dyn Forge>) {
     let mut house = House::new(forge);
     house.delegate("targets", "pumps", &["pumps/*"], true);
