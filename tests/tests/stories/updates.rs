@@ -159,6 +159,12 @@ fn tend(home: &mut Home) {
     }
 }
 
+/// Killed with -9, whatever it does, and started again.
+fn killed(home: &mut Home) {
+    home.agent.kill();
+    home.run();
+}
+
 fn assign(stage: &Stage, home: &Home, version: &str) {
     let path = format!("agent/{version}");
     stage
@@ -214,13 +220,22 @@ async fn a_release_waits_for_the_home_is_tried_and_confirmed_and_a_bad_one_goes_
     ];
     home.agent.command_ended(&hold).ok();
     assign(&stage, &home, "7.1.0");
+    // Killed again and again while it hears of it, fetches it and stages it, and once while it waits.
+    for pause in [300, 600, 900, 1_200, 1_500] {
+        std::thread::sleep(Duration::from_millis(pause));
+        killed(&mut home);
+    }
     let waits = until(&stage, &mut home, "has 7.1.0, and waits: nurse asked for quiet");
+    killed(&mut home);
+    until(&stage, &mut home, "has 7.1.0, and waits: nurse asked for quiet");
     assert_eq!(waits["state"]["packaged"], true, "{waits}");
     home.agent
         .command_ended(&["update", "hold", "--lift", "nurse"])
         .ok();
 
     // A policy that comes while the build is on trial waits until that is over: neither is blamed for the other.
+    until(&stage, &mut home, "tries 7.1.0 until");
+    killed(&mut home);
     until(&stage, &mut home, "tries 7.1.0 until");
     give(&stage, &people, 1);
     let runs = until(&stage, &mut home, "runs 7.1.0 and is well");
