@@ -5,6 +5,7 @@
 
 pub mod attest;
 pub mod care;
+pub mod drafts;
 pub mod facts;
 pub mod fleet;
 pub mod guard;
@@ -88,6 +89,8 @@ pub fn endpoints() -> Vec<Endpoint<Desk>> {
         long(change("/api/v1/policies/check", policies::checked)),
         change("/api/v1/policies/{version}/assign", policies::assign),
         change("/api/v1/policies/{version}/withdraw", policies::withdraw),
+        look("/api/v1/drafts", drafts::list),
+        look("/api/v1/drafts/{draft}", drafts::one),
         look("/api/v1/rules", policies::rules),
         look("/api/v1/gateways/{gateway}/facts", facts::one),
         change("/api/v1/gateways/{gateway}/facts", facts::ask),

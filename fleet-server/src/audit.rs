@@ -113,11 +113,25 @@ pub enum Action {
     SupportConnected,
     /// A person left it.
     SupportLeft,
+    /// A draft of a policy was begun.
+    DraftBegun,
+    /// A person wrote a revision of it.
+    DraftSaved,
+    /// A person asked for a review of it.
+    DraftReviewAsked,
+    /// Another person read it and approved it.
+    DraftReviewed,
+    /// A person gave it back to its authors.
+    DraftReturned,
+    /// What was signed elsewhere is what was reviewed.
+    DraftSigned,
+    /// A person gave it up.
+    DraftDropped,
 }
 
 impl Action {
     /// All of them.
-    pub const ALL: [Action; 48] = [
+    pub const ALL: [Action; 55] = [
         Action::GatewayClaimed,
         Action::ClaimUsed,
         Action::CsrRefused,
@@ -166,6 +180,13 @@ impl Action {
         Action::SupportEnded,
         Action::SupportConnected,
         Action::SupportLeft,
+        Action::DraftBegun,
+        Action::DraftSaved,
+        Action::DraftReviewAsked,
+        Action::DraftReviewed,
+        Action::DraftReturned,
+        Action::DraftSigned,
+        Action::DraftDropped,
     ];
 
     /// The name in the table.
@@ -219,6 +240,13 @@ impl Action {
             Action::SupportEnded => "support-ended",
             Action::SupportConnected => "support-connected",
             Action::SupportLeft => "support-left",
+            Action::DraftBegun => "draft-begun",
+            Action::DraftSaved => "draft-saved",
+            Action::DraftReviewAsked => "draft-review-asked",
+            Action::DraftReviewed => "draft-reviewed",
+            Action::DraftReturned => "draft-returned",
+            Action::DraftSigned => "draft-signed",
+            Action::DraftDropped => "draft-dropped",
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Decides only. [`admit`] says whether what people signed can be taken in; [`book`] who shall have which policy;
 //! [`progress`] how far a gateway has come, and whether to send now; [`contain`] how a gateway stands to an order that
-//! shuts it off. [`publish`] sends.
+//! shuts it off; [`draft`] how people come to a text that is signed. [`publish`] sends.
 //!
 //! # Design
 //! - The server makes no policy. It verifies what it is given as a box does ([`homeward_protocol::policy::sign`]), so
@@ -16,6 +16,7 @@
 pub mod admit;
 pub mod book;
 pub mod contain;
+pub mod draft;
 pub mod paper;
 pub mod progress;
 pub mod publish;

@@ -10,6 +10,7 @@ pub mod attest;
 pub mod audit;
 pub mod care;
 pub mod claims;
+pub mod drafts;
 pub mod error;
 pub mod events;
 pub mod facts;
@@ -50,8 +51,13 @@ use crate::store::Store;
 const MAX_FORM: usize = 16 * 1024;
 /// Most bytes of a form that holds a policy: its characters travel as up to three bytes each.
 const MAX_LONG_FORM: usize = 160 * 1024;
-/// Where forms hold one.
-const LONG_FORMS: [&str; 2] = ["/policies", "/policies/check"];
+/// Where forms hold one: routes.
+const LONG_FORMS: [&str; 4] = [
+    "/policies",
+    "/policies/check",
+    "/drafts/{draft}",
+    "/drafts/{draft}/signed",
+];
 /// Pages that may listen for events at once; beyond this a page refreshes by itself every minute.
 const LISTENERS: usize = 1024;
 
@@ -151,6 +157,19 @@ pub fn pages() -> Vec<Endpoint<Desk>> {
         look("/policies/{version}/rows", policies::one::rows),
         change("/policies/{version}/assign", policies::one::assign),
         change("/policies/{version}/withdraw", policies::one::withdraw),
+        look("/policies/{version}/papers", drafts::sign::papers),
+        look("/policies/keyring", drafts::sign::keyring),
+        look("/drafts", drafts::get),
+        change("/drafts", drafts::post),
+        look("/drafts/{draft}", drafts::edit::get),
+        change("/drafts/{draft}", drafts::edit::post),
+        look("/drafts/{draft}/revisions/{revision}", drafts::edit::revision),
+        look("/drafts/{draft}/document", drafts::sign::document),
+        change("/drafts/{draft}/ask", drafts::edit::ask),
+        look("/drafts/{draft}/review", drafts::review::get),
+        change("/drafts/{draft}/review", drafts::review::post),
+        change("/drafts/{draft}/signed", drafts::sign::bring),
+        change("/drafts/{draft}/drop", drafts::edit::drop),
         look("/rules", policies::unmet::get),
         change("/gateways/{gateway}/facts", facts::ask),
         look("/posture", facts::find),

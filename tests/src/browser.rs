@@ -2,8 +2,9 @@
 #![expect(clippy::disallowed_methods, reason = "shell: starts the browser's driver")]
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -102,4 +103,68 @@ pub fn visit(visit: &Visit) -> Option<Vec<Seen>> {
     let order = serde_json::to_vec(visit).expect("an order is JSON");
     let answer = finish(&mut command, &order, LIMIT).ok();
     Some(serde_json::from_str(&answer).unwrap_or_else(|e| panic!("the browser's answer: {e}\n{answer}")))
+}
+
+/// A browser that is led line by line.
+#[derive(Debug)]
+pub struct Led {
+    child: Child,
+    answers: std::io::Lines<BufReader<ChildStdout>>,
+}
+
+impl Led {
+    /// Starts a script of `tests/browser`, or `None` when there is no browser, said aloud.
+    ///
+    /// # Panics
+    /// When the browser is there and does not start.
+    pub fn start(script: &str) -> Option<Led> {
+        let chromium = shared::debian("chromium", "chromium")?;
+        let node = shared::debian("node", "nodejs")?;
+        let modules = shared::tools().join("node/node_modules");
+        if !modules.join("playwright-core").is_dir() {
+            shared::missing("playwright-core", "run tests/run --install");
+            return None;
+        }
+        let mut command = Command::new(node);
+        command.arg(shared::workspace().join("tests/browser").join(script));
+        command
+            .env("NODE_PATH", modules)
+            .env("HOMEWARD_CHROMIUM", chromium);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("starts");
+        let answers = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        Some(Led { child, answers })
+    }
+
+    /// Tells it one line.
+    ///
+    /// # Panics
+    /// When the browser has ended.
+    pub fn tell(&mut self, line: &str) {
+        let pipe = self.child.stdin.as_mut().expect("a pipe");
+        writeln!(pipe, "{line}").expect("the browser listens");
+    }
+
+    /// Waits for its next word.
+    ///
+    /// # Panics
+    /// When the browser has ended.
+    pub fn hear(&mut self) -> String {
+        let line = self
+            .answers
+            .next()
+            .expect("the browser ended; see above")
+            .expect("a line");
+        serde_json::from_str(&line).expect("a text")
+    }
+}
+
+impl Drop for Led {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
 }

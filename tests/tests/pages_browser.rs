@@ -6,16 +6,13 @@
 #[expect(dead_code, reason = "shared with the console's own tests")]
 mod scenario;
 
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 
 use homeward_fleet::bus::Event;
 use homeward_fleet::https::{Limits, serve::serve};
 use homeward_fleet::web;
-use homeward_tests::browser::{Page, Seen, SignIn, Visit, visit};
-use homeward_tests::shared;
+use homeward_tests::browser::{Led, Page, Seen, SignIn, Visit, visit};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use scenario::{PASSWORD, World, empty, filled};
@@ -23,7 +20,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 const WIDTHS: [u32; 2] = [390, 1280];
-const OPERATOR: [&str; 21] = [
+const OPERATOR: [&str; 27] = [
     "/fleet",
     "/fleet?state=not-heard",
     "/care",
@@ -34,6 +31,12 @@ const OPERATOR: [&str; 21] = [
     "/policies",
     "/policies/7",
     "/policies/check",
+    "/drafts",
+    "/drafts/1",
+    "/drafts/1/review",
+    "/drafts/2",
+    "/drafts/3",
+    "/drafts/3/revisions/2",
     "/rules",
     "/rules?point=sshd/password-login",
     "/gateways/gw-05aaaa",
@@ -288,57 +291,6 @@ fn the_nurses_page_works_without_scripts_and_on_paper() {
         "a printed round sheet names every home: {}",
         seen[2].text
     );
-}
-
-/// A browser that is led line by line.
-struct Led {
-    child: Child,
-    answers: std::io::Lines<BufReader<ChildStdout>>,
-}
-
-impl Led {
-    fn start(script: &str) -> Option<Led> {
-        let chromium = shared::debian("chromium", "chromium")?;
-        let node = shared::debian("node", "nodejs")?;
-        let modules = shared::tools().join("node/node_modules");
-        if !modules.join("playwright-core").is_dir() {
-            shared::missing("playwright-core", "run tests/run --install");
-            return None;
-        }
-        let mut command = Command::new(node);
-        command.arg(shared::workspace().join("tests/browser").join(script));
-        command
-            .env("NODE_PATH", modules)
-            .env("HOMEWARD_CHROMIUM", chromium);
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("starts");
-        let answers = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-        Some(Led { child, answers })
-    }
-
-    fn tell(&mut self, line: &str) {
-        let pipe = self.child.stdin.as_mut().expect("a pipe");
-        writeln!(pipe, "{line}").expect("the browser listens");
-    }
-
-    fn hear(&mut self) -> String {
-        let line = self
-            .answers
-            .next()
-            .expect("the browser ended; see above")
-            .expect("a line");
-        serde_json::from_str(&line).expect("a text")
-    }
-}
-
-impl Drop for Led {
-    fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        let _ = self.child.wait();
-    }
 }
 
 #[test]

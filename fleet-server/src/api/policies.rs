@@ -195,7 +195,13 @@ pub struct FindingShape {
 pub async fn checked(
     given: Result<Json<DocumentShape>, JsonRejection>,
 ) -> Result<Json<CheckedShape>, Problem> {
-    let found = check(&body(given)?.text);
+    let (ok, findings) = findings(&body(given)?.text);
+    Ok(Json(CheckedShape { ok, findings }))
+}
+
+/// Whether a document can be signed, and what was found in it.
+pub(super) fn findings(text: &str) -> (bool, Vec<FindingShape>) {
+    let found = check(text);
     let finding = |f: homeward_protocol::policy::check::Finding| FindingShape {
         line: f.line,
         column: f.column,
@@ -206,10 +212,8 @@ pub async fn checked(
         },
         said: f.said,
     };
-    Ok(Json(CheckedShape {
-        ok: found.policy.is_some(),
-        findings: found.findings.into_iter().map(finding).collect(),
-    }))
+    let findings = found.findings.into_iter().map(finding).collect();
+    (found.policy.is_some(), findings)
 }
 
 /// What was signed.

@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{attest, care, facts, fleet, policies, policy, readings, support};
+use super::{attest, care, drafts, facts, fleet, policies, policy, readings, support};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -31,6 +31,8 @@ use super::{attest, care, facts, fleet, policies, policy, readings, support};
         policies::checked,
         policies::assign,
         policies::withdraw,
+        drafts::list,
+        drafts::one,
         policies::rules,
         facts::one,
         facts::ask,

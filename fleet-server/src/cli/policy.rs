@@ -50,8 +50,10 @@ pub enum PolicyCommand {
     },
     /// Sign a document as its author.
     #[command(
-        after_help = "Example:\n  homeward-fleet policy sign homes.toml --key ann.key --keyring keyring.txt --out \
-                            homes-7.txt"
+        after_help = "Examples:\n  homeward-fleet policy sign homes.toml --key ann.key --keyring keyring.txt --out \
+                            homes-7.txt\n  homeward-fleet policy sign policy-7.toml --digest 4f0a19c2 --key ann.key \
+                            --keyring keyring.txt --out policy-7-signed.txt\n\nA draft that was reviewed on the console \
+                            is downloaded there; its page says the digest to give."
     )]
     Sign(Sign),
     /// Sign as the second person that you read exactly this policy.
@@ -180,6 +182,9 @@ pub struct Sign {
     /// The keyring that names the author.
     #[arg(long, value_name = "FILE")]
     pub keyring: PathBuf,
+    /// The first 8 or more digits of the SHA-256 of the document that was reviewed: nothing else is signed.
+    #[arg(long, value_name = "HEX")]
+    pub digest: Option<String>,
     /// A file that does not exist yet.
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,

@@ -197,6 +197,14 @@ impl Book {
         book
     }
 
+    /// The same with one more policy, or with this one in place of the one of its number. It is assigned to nobody.
+    #[must_use]
+    pub fn with(&self, entry: Entry) -> Book {
+        let mut book = self.clone();
+        book.entries.insert(entry.mark.version.0, entry);
+        book
+    }
+
     fn highest(&self, gateway: &GatewayId, now: Timestamp) -> Option<(&Entry, Timestamp)> {
         let groups = self.groups(gateway);
         let own = groups.iter().cloned().map(Target::Group);

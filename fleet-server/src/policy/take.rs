@@ -8,7 +8,7 @@ use super::admit::{admit, keyring};
 use super::book::Target;
 use super::paper::Papers;
 use super::rollout::{Plan, plan};
-use crate::store::policies::{self, Loading, overview};
+use crate::store::policies::{self, Loading, drafts, overview};
 use crate::store::{StoreError, Tx, gateways};
 
 /// What came of papers.
@@ -32,7 +32,8 @@ pub enum Taken {
     Refused(Refusal),
 }
 
-/// Verifies papers as a box does, and keeps them. Papers without a policy bring a keyring.
+/// Verifies papers as a box does, and keeps them. Papers without a policy bring a keyring. A draft that was reviewed and
+/// says what the policy says is signed by it, whichever way the papers came.
 pub fn take(
     tx: &mut dyn Tx,
     papers: &Papers,
@@ -56,6 +57,9 @@ pub fn take(
     match admit(&offer, roots, newest, now) {
         Ok(accepted) => {
             let loading = policies::load(tx, (&accepted, &offer), keyring.get(), by, now)?;
+            if loading != Loading::OtherContent {
+                drafts::brought(tx, accepted.policy.get(), by, now)?;
+            }
             let version = accepted.mark.version.0;
             Ok(Taken::Policy { version, loading })
         }

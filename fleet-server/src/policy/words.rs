@@ -5,6 +5,7 @@ use homeward_protocol::policy::state::{Basis, ReturnCause, Standing};
 
 use super::book::Fit;
 use super::contain::Containment;
+use super::draft::State;
 use super::progress::Progress;
 use super::rollout::Counts;
 use crate::store::policies::Loading;
@@ -25,6 +26,18 @@ pub fn progress(progress: Progress) -> String {
         Progress::Confirming => "applied; the box makes sure that it still reaches the server".into(),
         Progress::Applied => "applied".into(),
         Progress::Strict => "the strict rules hold in its place".into(),
+    }
+}
+
+/// What a draft waits for.
+pub fn draft(state: &State) -> String {
+    match state {
+        State::Writing(None) => "being written".into(),
+        State::Writing(Some(against)) => format!("returned by {}: {}", against.mover.by, against.why),
+        State::Asked(mover) => format!("waits for a review, asked for by {}", mover.by),
+        State::Reviewed(mover, _) => format!("reviewed by {}, to be signed", mover.by),
+        State::Signed(_, version) => format!("signed as policy {version}"),
+        State::Dropped(against) => format!("given up by {}: {}", against.mover.by, against.why),
     }
 }
 

@@ -58,6 +58,10 @@ pub(super) const SQLITE: &[(&str, &str)] = &[
         "V17__reference",
         include_str!("../../migrations/sqlite/V17__reference.sql"),
     ),
+    (
+        "V19__drafts",
+        include_str!("../../migrations/sqlite/V19__drafts.sql"),
+    ),
 ];
 const POSTGRES: &[(&str, &str)] = &[
     (
@@ -115,6 +119,10 @@ const POSTGRES: &[(&str, &str)] = &[
     (
         "V17__reference",
         include_str!("../../migrations/postgres/V17__reference.sql"),
+    ),
+    (
+        "V19__drafts",
+        include_str!("../../migrations/postgres/V19__drafts.sql"),
     ),
 ];
 

@@ -16,6 +16,7 @@ use super::{Row, StoreError, Tx, audit, signals};
 use crate::audit::Action;
 use crate::policy::book::{Book, Entry, Order, Target};
 
+pub mod drafts;
 pub mod groups;
 pub mod isolation;
 pub mod overview;

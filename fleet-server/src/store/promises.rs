@@ -7,6 +7,7 @@
 
 mod attest;
 mod copies;
+mod drafts;
 mod facts;
 mod identity;
 pub(crate) mod kept;
@@ -119,6 +120,10 @@ promises![
     a_release_whose_row_was_changed_is_not_believed,
     a_chain_of_postures_is_checked_and_what_is_missing_is_on_record_and_counts_once,
     old_evidence_goes_and_its_judgement_stays,
+    a_draft_comes_to_its_signatures_over_another_person_and_outlasts_a_restart,
+    what_was_signed_signs_the_draft_that_says_it_and_no_other,
+    two_who_write_at_once_lose_nothing_and_a_changed_text_is_not_believed,
+    drafts_that_wait_have_a_bound_and_those_that_were_given_up_leave_room,
     a_policy_is_kept_only_as_signed_and_its_number_stands_for_one_content,
     who_shall_have_what_follows_assignments_groups_and_withdrawals,
     what_boxes_say_stands_and_what_drifted_has_a_history,
@@ -262,6 +267,7 @@ mod promise {
     use super::*;
 
     pub(super) use super::attest::*;
+    pub(super) use super::drafts::*;
     pub(super) use super::facts::*;
     pub(super) use super::identity::*;
     pub(super) use super::kept::*;

@@ -75,6 +75,8 @@ pub const RULES: &[(&str, Keep)] = &[
     ("chips", Keep::PerThing),
     ("claims", Keep::PerThing),
     ("connections", Keep::Days(Age::Readings)),
+    ("draft_revisions", Keep::Always),
+    ("drafts", Keep::Always),
     ("drifts", Keep::Days(Age::Readings)),
     ("envelopes", Keep::Days(Age::Envelopes)),
     ("evidence", Keep::Days(Age::Evidence)),

@@ -13,7 +13,12 @@ struct Asset {
     bytes: &'static [u8],
 }
 
-const ASSETS: [Asset; 5] = [
+const ASSETS: [Asset; 6] = [
+    Asset {
+        name: "file.js",
+        kind: "text/javascript; charset=utf-8",
+        bytes: include_bytes!("../../assets/file.js"),
+    },
     Asset {
         name: "left.js",
         kind: "text/javascript; charset=utf-8",

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use axum::body::{Body, to_bytes};
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -108,7 +108,8 @@ async fn visitor(desk: &Desk, headers: &HeaderMap, passive: bool) -> Result<Opti
 /// Reads the form, insists on its token, and puts the form back for the handler.
 async fn check_form(request: Request, csrf: &str) -> Result<Request, Failure> {
     let (parts, body) = request.into_parts();
-    let is_long = LONG_FORMS.contains(&parts.uri.path());
+    let route = parts.extensions.get::<MatchedPath>();
+    let is_long = route.is_some_and(|route| LONG_FORMS.contains(&route.as_str()));
     let most = if is_long { MAX_LONG_FORM } else { MAX_FORM };
     let bytes = to_bytes(body, most)
         .await

@@ -1,6 +1,7 @@
 //! Shell: policies: the list, how far each has come, what is wrong with a document, and what was signed elsewhere.
 //!
-//! Nothing is signed here: the keys of authors and reviewers are not on the server.
+//! Nothing is signed here: the keys of authors and reviewers are not on the server. How a text comes to be signed:
+//! [`super::drafts`].
 
 pub mod check;
 pub mod one;
@@ -22,7 +23,7 @@ use crate::policy::book::{Fit, audience};
 use crate::policy::paper::Papers;
 use crate::policy::rollout::Counts;
 use crate::policy::take::{Taken, take};
-use crate::store::policies::{self, Loaded, Loading, overview, states};
+use crate::store::policies::{self, Loaded, Loading, drafts, overview, states};
 use crate::store::{StoreError, Tx};
 
 /// One policy in the list.
@@ -80,6 +81,8 @@ struct Rows {
     keyring: Option<(u64, When)>,
     without: usize,
     unmet: usize,
+    /// Drafts that wait for a review.
+    asked: i64,
 }
 
 impl Rows {
@@ -115,15 +118,16 @@ async fn read(desk: &Desk, visitor: &Visitor) -> Result<Rows, Failure> {
             .filter(|one| !one.tally.is_in_line())
             .count();
         let keyring = policies::keyring(tx)?;
-        Ok((rows, keyring, without, unmet))
+        Ok((rows, keyring, without, unmet, drafts::asked(tx)?))
     };
-    let (list, keyring, without, unmet) = desk.store.read(work).await?;
+    let (list, keyring, without, unmet, asked) = desk.store.read(work).await?;
     Ok(Rows {
         frame: Frame::new("Policies", "/policies", visitor, now),
         list,
         keyring: keyring.map(|(number, _, until)| (number, When::new(until, now))),
         without,
         unmet,
+        asked,
     })
 }
 

@@ -8,6 +8,7 @@ mod api;
 mod audit;
 mod changes;
 mod doors;
+mod drafts;
 mod measured;
 mod nurse;
 mod pages;

@@ -50,10 +50,16 @@ async fn the_pages_look_as_they_were_agreed() {
         ("/approvals", "approvals.html"),
         ("/gateways/gw-12aaaa/approve", "approve.html"),
         ("/claims", "claims.html"),
+        ("/drafts", "drafts.html"),
+        ("/drafts/2", "draft.html"),
+        ("/drafts/3", "draft_faulty.html"),
         ("/nowhere", "nothing_here.html"),
     ] {
         golden(name, &get(&world, path, &cookie).await.text);
     }
+    let other = session(&world, "omar").await;
+    let review = get(&world, "/drafts/1/review", &other).await.text;
+    golden("draft_review.html", &review);
 }
 
 #[tokio::test]

@@ -101,7 +101,7 @@ pub(crate) async fn sign_in(world: &World, name: &str, password: &str) -> Answer
 }
 
 /// Every page that an operator can open.
-pub(crate) const PAGES: [&str; 14] = [
+pub(crate) const PAGES: [&str; 22] = [
     "/care",
     "/fleet",
     "/gateways/gw-01aaaa",
@@ -109,6 +109,14 @@ pub(crate) const PAGES: [&str; 14] = [
     "/gateways/gw-12aaaa/approve",
     "/gateways/gw-12aaaa/revoke",
     "/claims",
+    "/policies",
+    "/policies/7",
+    "/drafts",
+    "/drafts/1",
+    "/drafts/1/review",
+    "/drafts/2",
+    "/drafts/3",
+    "/drafts/3/revisions/2",
     "/approvals",
     "/incidents",
     "/support",

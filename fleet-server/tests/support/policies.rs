@@ -1,9 +1,12 @@
 //! Policies of the small fleet: two that people signed, and boxes in each state.
 
 use homeward_fleet::policy::book::Target;
+use homeward_fleet::policy::draft::Act;
+use homeward_fleet::policy::draft::text::Text;
 use homeward_fleet::policy::paper::Papers;
 use homeward_fleet::policy::roots::Roots;
 use homeward_fleet::policy::take::{Taken, give, take};
+use homeward_fleet::store::policies::drafts::{self, Acted};
 use homeward_fleet::store::policies::states;
 use homeward_fleet::store::policies::{groups, isolation, stopped};
 use homeward_fleet::store::records::Origin;
@@ -244,7 +247,49 @@ pub(crate) fn fill(tx: &mut dyn Tx, house: &House) -> Done {
             ..said(Some(seven))
         },
     )?;
+    drafted(tx)?;
     flows(tx)
+}
+
+/// One that waits for a review, one that is to be signed, and one with faults that was returned.
+fn drafted(tx: &mut dyn Tx) -> Done {
+    let wider = document(8, "no").replace("\"hub\"", "\"hub\", \"wireless\"");
+    let radio = document(8, "no")
+        .replace("h-3", "h-4")
+        .replace("signs in to", "opens");
+    let faulty = document(8, "perhaps");
+    for (name, by, text) in [
+        ("sticks for the radio", "olga", &wider),
+        ("another hazard", "omar", &radio),
+        ("ssh for installers", "olga", &document(8, "yes")),
+    ] {
+        let (title, text) = (ShortText::cut(name), parse(text));
+        drafts::begin(tx, (&title, Some(7)), &text, by, at(3000))?.expect("room");
+    }
+    let (ask, ok) = (Act::Ask { revision: 1 }, |text: &str| Act::Approve {
+        digest: parse(text).digest(),
+    });
+    let back = Act::Return {
+        digest: parse(&document(8, "yes")).digest(),
+        why: "installers have keys".into(),
+    };
+    for (id, act, by, ago) in [
+        (1, ask.clone(), "olga", 2000),
+        (2, ask.clone(), "omar", 1900),
+        (2, ok(&radio), "olga", 1800),
+        (3, ask, "olga", 1700),
+        (3, back, "omar", 1600),
+    ] {
+        let acted = drafts::act_on(tx, id, &act, by, at(ago))?;
+        assert!(matches!(acted, Acted::Done(_)), "{acted:?}");
+    }
+    let saved = drafts::save(tx, (3, 1), &parse(&faulty), "olga", at(1500))?;
+    assert!(matches!(saved, Acted::Done(_)), "{saved:?}");
+    Ok(())
+}
+
+fn parse(text: &str) -> Text {
+    Text::parse(text).expect("short")
 }
 
 fn gw(name: &str) -> GatewayId {

@@ -40,6 +40,7 @@ pub(crate) fn at(s: i64) -> Timestamp {
 /// A desk over a filled store. The folder goes with it.
 pub(crate) struct World {
     pub(crate) desk: Desk,
+    pub(crate) house: Arc<policies::House>,
     pub(crate) _dir: Arc<tempfile::TempDir>,
 }
 
@@ -49,6 +50,7 @@ pub(crate) fn empty() -> World {
     let store = open(&StoreConfig::Sqlite(dir.path().join("fleet.db"))).expect("opens");
     World {
         desk: desk(store),
+        house: Arc::new(policies::House::new()),
         _dir: Arc::new(dir),
     }
 }
@@ -72,7 +74,7 @@ fn desk(store: Store) -> Desk {
 pub(crate) async fn filled() -> World {
     let mut world = empty();
     let hash = hash_now(PASSWORD).expect("hashes");
-    let house = policies::House::new();
+    let house = Arc::clone(&world.house);
     world.desk.roots = house.roots();
     world
         .desk
@@ -186,6 +188,7 @@ fn fill(tx: &mut dyn Tx, hash: &str) -> Done {
     home(tx, "home-91", "south", Dependency::Low)?;
     for (name, role, team) in [
         ("olga", Role::Operator, None),
+        ("omar", Role::Operator, None),
         ("nina", Role::Nurse, Some("north")),
         ("sam", Role::Nurse, Some("south")),
         ("gone", Role::Nurse, Some("south")),

@@ -22,6 +22,7 @@ use crate::admin::keys::{self, FileKey};
 use crate::cli::{Keygen, KeyringMake, Person, PolicyCommand};
 use crate::cli::{PolicyReview, PolicySign};
 use crate::policy::book::audience;
+use crate::policy::draft::text::TextDigest;
 use crate::policy::paper::{MAX_PAPERS, PaperError, Papers};
 use crate::policy::roots::keys_of;
 
@@ -124,8 +125,10 @@ fn people(keyring: &Keyring) -> String {
 
 /// What was found in a document.
 fn checked(file: &Path) -> Result<Said, AdminError> {
-    let found = check(&document(file)?);
-    let said = Said::new(findings(file, &found), &findings_json(&found));
+    let text = document(file)?;
+    let (found, named) = (check(&text), TextDigest::of(text.as_bytes()));
+    let text = format!("{}\nSHA-256      {named}", findings(file, &found));
+    let said = Said::new(text, &findings_json(&found));
     Ok(if found.policy.is_some() {
         said
     } else {
@@ -271,10 +274,20 @@ fn points(policy: &Policy) -> String {
 }
 
 fn sign(asked: &PolicySign) -> Result<Said, AdminError> {
-    let found = check(&document(&asked.file)?);
+    let text = document(&asked.file)?;
+    let (found, read) = (check(&text), TextDigest::of(text.as_bytes()));
     let Some(policy) = found.policy.clone() else {
         return Ok(Said::new(findings(&asked.file, &found), &findings_json(&found)).failed());
     };
+    if let Some(given) = &asked.digest
+        && !read.begins_with(given, DIGITS)
+    {
+        return Err(AdminError::Asked(format!(
+            "{} has the SHA-256 {read}, which does not begin with {given} (give at least {DIGITS} digits): it is not the \
+             text that was reviewed",
+            asked.file.display()
+        )));
+    }
     let ring = papers(&asked.keyring)?;
     let ring = ring.keyring().map_err(odd(&asked.keyring))?;
     let keyring: Keyring = unverified(ring, &asked.keyring)?;
@@ -293,7 +306,7 @@ fn sign(asked: &PolicySign) -> Result<Said, AdminError> {
         SecondPerson::NotRequired => "No review is asked for",
     };
     let text = format!(
-        "{}\n{} signed it as {}: {}\nDigest       {digest}\n{next}",
+        "{}\nSHA-256      {read}\n{} signed it as {}: {}\nDigest       {digest}\n{next}",
         findings(&asked.file, &found),
         own.fingerprint(),
         author.name.as_str(),

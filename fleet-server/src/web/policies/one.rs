@@ -11,7 +11,7 @@ use super::Row;
 use crate::policy::book::{Book, Order, Target};
 use crate::policy::rollout::{Counts, Line, Plan, Wave, changes, waves};
 use crate::policy::take::{Unassignable, give, planned};
-use crate::store::policies::{self, Loaded, groups, overview};
+use crate::store::policies::{self, Loaded, drafts, groups, overview};
 use crate::store::{StoreError, Tx};
 use crate::web::Desk;
 use crate::web::error::Failure;
@@ -42,9 +42,16 @@ struct Page {
     groups: Vec<String>,
     before: Option<u64>,
     changes: Vec<Change>,
+    /// The draft that it was signed from.
+    source: Option<drafts::Kept>,
 }
 
 impl Page {
+    fn writers(&self, source: &drafts::Kept) -> String {
+        let writers: Vec<&str> = source.draft.authors.iter().map(String::as_str).collect();
+        writers.join(", ")
+    }
+
     fn points(&self) -> Vec<Point> {
         let policy = &self.loaded.entry.policy;
         let point = |point: homeward_protocol::policy::points::Point| Point {
@@ -138,9 +145,18 @@ pub async fn get(
             .find(|one| one.entry.mark.version.0 < version);
         let mut orders = policies::orders(tx)?;
         orders.retain(|order| order.version == version);
-        Ok(Some((loaded, book, lines, older, orders, groups::list(tx)?)))
+        let source = drafts::source(tx, version)?;
+        Ok(Some((
+            loaded,
+            book,
+            lines,
+            older,
+            orders,
+            groups::list(tx)?,
+            source,
+        )))
     };
-    let (loaded, book, lines, older, orders, groups) =
+    let (loaded, book, lines, older, orders, groups, source) =
         desk.store.read(work).await?.ok_or(Failure::NothingHere)?;
     let frame = Frame::new("Policy", "/policies", &visitor, now);
     let progress = rollout(frame.clone(), &loaded, (&book, &lines, &orders));
@@ -150,6 +166,7 @@ pub async fn get(
         row: Row::of(&loaded, book.fit(&loaded.entry, now), progress.counts, now),
         before: older.map(|policy| policy.version.0),
         changes: older.map_or(Vec::new(), |older| changes(Some(older), &loaded.entry.policy)),
+        source,
         progress,
         loaded,
         orders,
