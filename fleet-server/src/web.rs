@@ -9,6 +9,7 @@ pub mod assets;
 pub mod attest;
 pub mod audit;
 pub mod care;
+pub mod changes;
 pub mod claims;
 pub mod drafts;
 pub mod error;

@@ -12,7 +12,8 @@ const axe = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 
 async function main() {
-  const lines = readline.createInterface({ input: process.stdin });
+  // Taken at once: what comes before somebody listens is lost.
+  const lines = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]();
   const flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update"];
   const browser = await chromium.launch({ executablePath: process.env.HOMEWARD_CHROMIUM, args: flags });

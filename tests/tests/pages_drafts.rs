@@ -113,7 +113,7 @@ fn served(folder: &Path) -> (Fleet, String) {
     let to = media.to_str().expect("text");
     let mut fleet = Fleet::init(
         &folder.join("fleet"),
-        &["--name", "localhost", "--trial", "--offline-root", to],
+        &["--name", "localhost", "--offline-root", to],
     );
     let config = fleet.dir().join("fleet.toml");
     let text = fs::read_to_string(&config).expect("init makes it");
@@ -128,146 +128,111 @@ fn served(folder: &Path) -> (Fleet, String) {
     (fleet, root)
 }
 
-/// From its first word to the boxes; scripts run, or do not.
-fn whole_way(plain: bool) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (fleet, root) = served(folder.path());
-    let desk = Desk::new(&folder.path().join("desk"), &root);
-    fleet.run(&["policy", "load", &desk.path("made.txt")]).ok();
-    let Some(led) = Led::start("steps.cjs") else {
-        return;
-    };
-    let mut browser = Browser {
-        led,
-        console: format!("https://localhost:{}", fleet.port("console")),
-    };
+/// A document with this setting of sshd.
+fn document(login: &str) -> String {
+    "name = \"all homes\"\nversion = 1\nissued = \"2026-01-01T00:00:00Z\"\nexpires = \"2099-01-01T00:00:00Z\"\n\
+     on_expiry = \"keep\"\nconfirm_s = 60\naudience = \"all\"\n\n[hazards]\nh-1 = \"A stranger signs in.\"\n\n\
+     # Installers have keys.\n[sshd]\nhazard = \"h-1\"\n"
+        .to_owned()
+        + &format!("password_login = \"{login}\"\nroot_login = \"no\"\non_drift = \"put-back\"\n")
+}
 
-    // Anna begins with nothing, makes a mistake, and mends it.
+fn save(text: &str) -> Value {
+    json!({ "fill": { "#text": text }, "click": "button[value=save]" })
+}
+
+fn ask() -> Value {
+    json!({ "click": "form[action$=ask] button" })
+}
+
+/// Anna begins with nothing, makes a mistake, and mends it.
+fn written(browser: &mut Browser, plain: bool) {
     let begin = format!("{}/drafts", browser.console);
-    let order = json!({ "plain": plain, "goto": begin, "fill": { "#title": "ssh by keys" }, "click": "main form button" });
-    browser.sees(
-        "anna",
-        order,
-        &["Nothing is wrong with it", "Ask for a review of revision 1"],
-    );
-    let document = |login: &str| {
-        "name = \"all homes\"\nversion = 1\nissued = \"2026-01-01T00:00:00Z\"\nexpires = \"2099-01-01T00:00:00Z\"\n\
-         on_expiry = \"keep\"\nconfirm_s = 60\naudience = \"all\"\n\n[hazards]\nh-1 = \"A stranger signs in.\"\n\n\
-         # Installers have keys.\n[sshd]\nhazard = \"h-1\"\n"
-            .to_owned()
-            + &format!("password_login = \"{login}\"\nroot_login = \"no\"\non_drift = \"put-back\"\n")
-    };
-    let save = |text: &str| json!({ "fill": { "#text": text }, "click": "button[value=save]" });
+    let begin = json!({ "plain": plain, "goto": begin, "fill": { "#title": "ssh by keys" }, "click": "main form button" });
+    let said = ["Nothing is wrong with it", "Ask for a review of revision 1"];
+    browser.sees("anna", begin, &said);
     let said = [
         "1 thing keeps it from being signed",
-        "14",
+        "15",
         "password_login = \"maybe\"",
     ];
     browser.sees("anna", save(&document("maybe")), &said);
     let good = document("no");
     let check = json!({ "fill": { "#text": &good }, "click": "button[value=check]" });
-    browser.sees(
-        "anna",
-        check,
-        &["This was only checked", "Nothing is wrong with it"],
-    );
+    browser.sees("anna", check, &["This was only checked", "it holds for 26"]);
     let text = browser.sees("anna", save(&good), &["Ask for a review of revision 3"]);
     assert!(!text.contains("only checked"), "{text}");
-    let ask = json!({ "click": "form[action$=ask] button" });
-    browser.sees(
-        "anna",
-        ask,
-        &["waits for a review", "somebody else has to read it, and not anna"],
-    );
+    let said = ["waits for a review", "somebody else has to read it, and not anna"];
+    browser.sees("anna", ask(), &said);
     let own = browser.open("anna", "/drafts/1/review", &["you cannot approve it"]);
     assert!(!own.contains("Approve exactly this text"), "{own}");
+}
 
-    // Omar gives it back; it is written on, and he reads that.
+/// Omar gives it back; it is written on, and he reads that. Gives the text that he read, and its digest.
+fn reviewed(browser: &mut Browser) -> (String, String) {
     browser.open("omar", "/drafts", &["Drafts: 1 waits for a review"]);
     let back = json!({ "goto": format!("{}/drafts/1/review", browser.console),
         "fill": { "#reason": "say why" }, "click": "button[value=return]" });
     browser.sees("omar", back, &["omar gave it back", "say why"]);
-    let better = good.replace("have keys.", "have keys; a password can be guessed.");
+    let better = document("no").replace("have keys.", "have keys; a password can be guessed.");
     browser.open("anna", "/drafts/1", &["say why"]);
     browser.sees("anna", save(&better), &["revision 4"]);
-    browser.sees(
-        "anna",
-        json!({ "click": "form[action$=ask] button" }),
-        &["waits for a review"],
-    );
-    let read = browser.open(
-        "omar",
-        "/drafts/1/review",
-        &["h-1: A stranger signs in.", "sshd/password-login"],
-    );
-    let digest = read
-        .split_whitespace()
-        .find(|word| word.len() == 64)
-        .expect("a digest")
-        .to_owned();
+    browser.sees("anna", ask(), &["waits for a review"]);
+    let said = ["h-1: A stranger signs in.", "sshd/password-login"];
+    let read = browser.open("omar", "/drafts/1/review", &said);
+    let digest = read.split_whitespace().find(|word| word.len() == 64);
+    let digest = digest.expect("a digest").to_owned();
     // He looks at it for a while; in the meantime Anna saves something else, and takes it back.
     browser.sees("anna", save(&document("yes")), &["revision 5"]);
-    let approve = json!({ "tick": ["#read"], "click": "button[value=approve]" });
-    browser.sees(
-        "omar",
-        approve.clone(),
-        &["The text is another than the one that you read"],
-    );
+    let approve = || json!({ "tick": ["#read"], "click": "button[value=approve]" });
+    let other = ["The text is another than the one that you read"];
+    browser.sees("omar", approve(), &other);
     browser.sees("anna", save(&better), &["revision 6"]);
-    browser.sees(
-        "anna",
-        json!({ "click": "form[action$=ask] button" }),
-        &["waits for a review"],
-    );
+    browser.sees("anna", ask(), &["waits for a review"]);
     browser.open("omar", "/drafts/1/review", &[&digest]);
-    browser.sees("omar", approve, &["omar read exactly this text", "Sign it"]);
+    browser.sees("omar", approve(), &["omar read exactly this text", "Sign it"]);
+    (better, digest)
+}
 
-    // Ann and Ben sign what was read, on a machine of their own, and nothing else.
+/// Ann and Ben sign what was read, on a machine of their own: `reviewed.txt`. `signed.txt` has Ann's signature only, and
+/// `other.txt` hers under another text.
+fn signed(browser: &mut Browser, desk: &Desk, (text, digest): (&str, &str)) {
     let page = format!("{}/drafts/1", browser.console);
-    let document = json!({ "goto": page, "save": "a[href$=document]", "to": desk.path("policy-1.toml") });
-    browser.act("anna", document);
+    let download = json!({ "goto": page, "save": "a[href$=document]", "to": desk.path("policy-1.toml") });
+    browser.act("anna", download);
     let ring = json!({ "save": "a[href$=keyring]", "to": desk.path("keyring.txt") });
     browser.act("anna", ring);
-    assert_eq!(
-        fs::read_to_string(desk.path("policy-1.toml")).expect("saved"),
-        better
-    );
-    fs::write(desk.path("changed.toml"), better.replace("\"no\"", "\"yes\"")).expect("our own folder");
+    let saved = fs::read_to_string(desk.path("policy-1.toml")).expect("saved");
+    assert_eq!(saved, text);
+    let other = text.replace("_login = \"no\"\nroot", "_login = \"yes\"\nroot");
+    fs::write(desk.path("changed.toml"), other).expect("our own folder");
     let said = desk.sign("changed.toml", &digest[..12], "x.txt").failed();
     assert!(said.contains("it is not the text that was reviewed"), "{said}");
     let said = desk.sign("policy-1.toml", &digest[..12], "signed.txt").ok();
-    assert!(said.contains(&digest), "{said}");
+    assert!(said.contains(digest), "{said}");
     let read = desk.policy(&["review", "signed.txt"]).ok();
-    let given = read
-        .split("--digest ")
-        .nth(1)
-        .and_then(|rest| rest.split(' ').next());
-    let given = given.expect("a digest to give");
-    desk.policy(&[
-        "review",
-        "signed.txt",
-        "--key",
-        "ben.key",
-        "--digest",
-        given,
-        "--out",
-        "reviewed.txt",
-    ])
-    .ok();
-    // Somebody signs another text in earnest: the console takes it for no sign-off of this one.
-    let other = fs::read_to_string(desk.path("changed.toml")).expect("there");
-    desk.policy(&[
-        "sign",
-        "changed.toml",
+    let given = read.split("--digest ").nth(1);
+    let given = given
+        .and_then(|rest| rest.split(' ').next())
+        .expect("a digest to give");
+    let as_ben = ["--key", "ben.key", "--digest", given, "--out", "reviewed.txt"];
+    desk.policy(&[&["review", "signed.txt"], as_ben.as_slice()].concat())
+        .ok();
+    let as_ann = [
         "--key",
         "ann.key",
         "--keyring",
         "keyring.txt",
         "--out",
         "other.txt",
-    ])
-    .ok();
-    assert!(other.contains("yes"));
+    ];
+    desk.policy(&[&["sign", "changed.toml"], as_ann.as_slice()].concat())
+        .ok();
+}
+
+/// It comes back, and boxes are given it.
+fn given(browser: &mut Browser, desk: &Desk, plain: bool) {
+    let page = format!("{}/drafts/1", browser.console);
     let bring = |name: &str| {
         let field = "#papers";
         if plain {
@@ -278,45 +243,52 @@ fn whole_way(plain: bool) {
                 "click": "form[action$=signed] button" })
         }
     };
-    browser.sees(
-        "anna",
-        bring("other.txt"),
-        &["What was signed is not what was reviewed: sshd/"],
-    );
+    let other = ["What was signed is not what was reviewed: sshd/"];
+    browser.sees("anna", bring("other.txt"), &other);
     browser.sees("anna", bring("signed.txt"), &["The second signature is missing"]);
-    browser.sees(
-        "anna",
-        bring("reviewed.txt"),
-        &["It is policy 1", "Nobody gets it yet"],
-    );
-
+    let said = ["It is policy 1", "Nobody gets it yet"];
+    browser.sees("anna", bring("reviewed.txt"), &said);
     // Who gets it is said only after what changes was shown.
     let give = json!({ "goto": format!("{}/policies/1", browser.console), "tick": ["#to-all"],
         "click": "form[action$=assign] button" });
     browser.sees("omar", give, &["Give policy 1 to all gateways?"]);
-    browser.sees(
-        "omar",
-        json!({ "click": "form[action$=assign] button" }),
-        &["all gateways, by omar"],
-    );
+    let sure = json!({ "click": "form[action$=assign] button" });
+    browser.sees("omar", sure, &["all gateways, by omar"]);
     browser.open("anna", "/drafts/1", &["It is assigned"]);
-    let all = fleet.json(&["policy", "list", "--json"]);
+}
+
+/// From its first word to the boxes; scripts run, or do not.
+fn whole_way(plain: bool) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (fleet, root) = served(folder.path());
+    let desk = Desk::new(&folder.path().join("desk"), &root);
+    fleet.run(&["policy", "load", &desk.path("made.txt")]).ok();
+    let Some(led) = Led::start("steps.cjs") else {
+        return;
+    };
+    let console = format!("https://localhost:{}", fleet.port("console"));
+    let mut browser = Browser { led, console };
+    written(&mut browser, plain);
+    let (text, digest) = reviewed(&mut browser);
+    signed(&mut browser, &desk, (&text, &digest));
+    given(&mut browser, &desk, plain);
+    let all = fleet.json(&["policy", "list"]);
     assert_eq!(all[0]["author"], "Ann Smith", "{all}");
-    let whole = [
+    let trail = [
         "draft-signed",
         "draft-reviewed",
         "draft-returned",
         "policy-assigned",
     ];
-    browser.open("omar", "/audit", &whole);
+    browser.open("omar", "/audit", &trail);
 }
 
 #[test]
-fn a_policy_is_written_read_signed_elsewhere_and_given_to_boxes() {
+fn a_policy_is_written_in_a_browser_read_signed_elsewhere_and_given_to_boxes() {
     whole_way(false);
 }
 
 #[test]
-fn the_same_without_scripts() {
+fn the_same_in_a_browser_without_scripts() {
     whole_way(true);
 }

@@ -26,3 +26,6 @@ CREATE TABLE draft_revisions (
   saved_by TEXT NOT NULL,
   PRIMARY KEY (draft, revision)
 );
+
+-- When a point did not hold, over the whole fleet.
+CREATE INDEX drifts_by_point ON drifts (point, noted_at);

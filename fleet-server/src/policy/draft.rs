@@ -207,9 +207,8 @@ impl Draft {
             (State::Dropped(_), _) => Err(Wrong::Dropped),
             (_, Act::Save { over, text, content }) => self.saved(*over, (*text, *content), by),
             (State::Writing(_), Act::Ask { revision }) => self.asked(*revision, mover),
-            (_, Act::Ask { .. }) => Err(Wrong::AskedBefore),
+            (_, Act::Ask { .. }) | (State::Reviewed(..), Act::Approve { .. }) => Err(Wrong::AskedBefore),
             (State::Asked(_), Act::Approve { digest }) => self.approved(*digest, mover),
-            (State::Reviewed(..), Act::Approve { .. }) => Err(Wrong::AskedBefore),
             (State::Asked(_) | State::Reviewed(..), Act::Return { digest, why }) => {
                 self.is_of(*digest)?;
                 Ok(self.waiting(State::Writing(Some(against(why)))))

@@ -29,6 +29,18 @@ pub fn progress(progress: Progress) -> String {
     }
 }
 
+/// How a draft stands, in a word or two.
+pub const fn draft_short(state: &State) -> &'static str {
+    match state {
+        State::Writing(None) => "being written",
+        State::Writing(Some(_)) => "returned",
+        State::Asked(_) => "waits for a review",
+        State::Reviewed(..) => "to be signed",
+        State::Signed(..) => "signed",
+        State::Dropped(_) => "given up",
+    }
+}
+
 /// What a draft waits for.
 pub fn draft(state: &State) -> String {
     match state {

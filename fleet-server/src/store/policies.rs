@@ -20,6 +20,7 @@ pub mod drafts;
 pub mod groups;
 pub mod isolation;
 pub mod overview;
+pub mod spells;
 pub mod states;
 pub mod stopped;
 

@@ -47,6 +47,19 @@ struct Page {
 }
 
 impl Page {
+    /// Who brought it where it is.
+    fn more(state: &Stands) -> Option<String> {
+        match state {
+            Stands::Writing(None) => None,
+            Stands::Writing(Some(against)) | Stands::Dropped(against) => {
+                Some(format!("by {}: {}", against.mover.by, against.why))
+            }
+            Stands::Asked(mover) => Some(format!("asked for by {}", mover.by)),
+            Stands::Reviewed(mover, _) => Some(format!("reviewed by {}", mover.by)),
+            Stands::Signed(_, version) => Some(format!("as policy {version}")),
+        }
+    }
+
     fn heading(&self) -> String {
         let waits = self
             .list

@@ -41,7 +41,7 @@ async fn the_list_says_how_far_each_policy_has_come_and_names_who_stands_behind_
     for said in [
         "By ring",
         "What changes from policy 6",
-        "sshd/password-login: yes",
+        "<strong>sshd/password-login</strong> <del>yes</del>",
         "refused: its time has not begun",
         "applied, and went back to what held before",
         "h-3: A stranger signs in to the box.",

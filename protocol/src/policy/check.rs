@@ -68,7 +68,7 @@ pub fn check(text: &str) -> Checked {
         Ok(policy) => policy,
         Err(error) => {
             let span = error.span().unwrap_or(0..0);
-            let said = error.message().trim_end().replace('\n', "; ");
+            let said = plain(&error.message().trim_end().replace('\n', "; "));
             return refused(vec![at(text, span, String::new(), Severity::Error, said)]);
         }
     };
@@ -87,6 +87,32 @@ pub fn check(text: &str) -> Checked {
     Checked {
         policy: usable.then_some(policy),
         findings,
+    }
+}
+
+/// What the reader of TOML says, in words for people who write policies.
+fn plain(said: &str) -> String {
+    if let Some(name) = said.strip_prefix("missing field ") {
+        return format!("{name} is missing");
+    }
+    for (begins, means) in [
+        ("unknown variant ", "is none of the words that can stand here"),
+        ("unknown field ", "is not known here"),
+    ] {
+        let parts = said
+            .strip_prefix(begins)
+            .and_then(|rest| rest.split_once(", expected "));
+        if let Some((given, expected)) = parts {
+            let expected = expected.strip_prefix("one of ").unwrap_or(expected);
+            return format!("{given} {means}: {expected}");
+        }
+    }
+    match said
+        .strip_prefix("invalid type: ")
+        .and_then(|rest| rest.split_once(", expected "))
+    {
+        Some((given, expected)) => format!("{given} cannot stand here, only {expected}"),
+        None => said.to_owned(),
     }
 }
 

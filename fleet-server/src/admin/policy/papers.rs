@@ -276,9 +276,6 @@ fn points(policy: &Policy) -> String {
 fn sign(asked: &PolicySign) -> Result<Said, AdminError> {
     let text = document(&asked.file)?;
     let (found, read) = (check(&text), TextDigest::of(text.as_bytes()));
-    let Some(policy) = found.policy.clone() else {
-        return Ok(Said::new(findings(&asked.file, &found), &findings_json(&found)).failed());
-    };
     if let Some(given) = &asked.digest
         && !read.begins_with(given, DIGITS)
     {
@@ -288,6 +285,9 @@ fn sign(asked: &PolicySign) -> Result<Said, AdminError> {
             asked.file.display()
         )));
     }
+    let Some(policy) = found.policy.clone() else {
+        return Ok(Said::new(findings(&asked.file, &found), &findings_json(&found)).failed());
+    };
     let ring = papers(&asked.keyring)?;
     let ring = ring.keyring().map_err(odd(&asked.keyring))?;
     let keyring: Keyring = unverified(ring, &asked.keyring)?;

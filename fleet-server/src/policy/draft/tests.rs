@@ -394,7 +394,8 @@ fn a_difference_shows_what_goes_what_comes_and_a_little_around() {
             Line::New(4, "d"),
         ]
     );
-    let long: String = (0..40).map(|n| format!("{n}\n")).collect();
+    let numbers: Vec<String> = (0..40).map(|n: u8| n.to_string()).collect();
+    let long = numbers.join("\n") + "\n";
     let changed = long.replace("20\n", "twenty\n");
     let shown = differ(&long, &changed);
     assert_eq!(

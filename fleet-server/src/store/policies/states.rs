@@ -464,15 +464,17 @@ pub fn spells(tx: &mut dyn Tx, id: &GatewayId) -> Result<Vec<Spell>, StoreError>
          ORDER BY noted_at DESC, point LIMIT $2",
         &[id.as_str().into(), NEWEST.into()],
     )?;
-    let spell = |row: &Row| {
-        Ok(Spell {
-            point: row.text(0)?.to_owned(),
-            standing: stored_standing(row, 1, 2)?,
-            wanted: row.text(3)?.to_owned(),
-            observed: row.opt_text(4)?.map(str::to_owned),
-            since: Timestamp::synced(row.int(5)?),
-            ended_at: row.opt_int(6)?.map(Timestamp::synced),
-        })
-    };
     rows.iter().map(spell).collect()
+}
+
+/// From the first seven columns of [`spells`].
+pub(super) fn spell(row: &Row) -> Result<Spell, StoreError> {
+    Ok(Spell {
+        point: row.text(0)?.to_owned(),
+        standing: stored_standing(row, 1, 2)?,
+        wanted: row.text(3)?.to_owned(),
+        observed: row.opt_text(4)?.map(str::to_owned),
+        since: Timestamp::synced(row.int(5)?),
+        ended_at: row.opt_int(6)?.map(Timestamp::synced),
+    })
 }

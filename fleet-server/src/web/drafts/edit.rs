@@ -49,6 +49,19 @@ impl Page {
         )
     }
 
+    /// Whether the form is out of the way: the text was reviewed, and is to be signed.
+    fn is_folded(&self) -> bool {
+        matches!(self.seen.kept.draft.state, Stands::Reviewed(..)) && !self.unsaved
+    }
+
+    /// Whether somebody reads it now, or did.
+    fn was_shown(&self) -> bool {
+        matches!(
+            self.seen.kept.draft.state,
+            Stands::Asked(_) | Stands::Reviewed(..)
+        )
+    }
+
     fn authors(&self) -> String {
         let authors: Vec<&str> = self.seen.kept.draft.authors.iter().map(String::as_str).collect();
         authors.join(", ")

@@ -1,8 +1,9 @@
 //! Shell: what editor and reviewer see of a draft: what is wrong with it, what it changes, and on which boxes.
 
+use homeward_protocol::id::GatewayId;
 use homeward_protocol::policy::Policy;
 use homeward_protocol::policy::check::{Checked, Finding, Severity, check};
-use homeward_protocol::policy::diff::Change;
+use homeward_protocol::policy::diff::diff;
 use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::Timestamp;
 
@@ -13,6 +14,7 @@ use crate::policy::rollout::{Plan, changes};
 use crate::store::policies::drafts::{self, Kept, Revision};
 use crate::store::policies::{self, overview};
 use crate::store::{StoreError, Tx};
+use crate::web::changes::Word;
 
 /// Boxes of a step that are named one by one.
 const NAMED: usize = 40;
@@ -50,7 +52,7 @@ pub struct Difference {
     /// From what.
     pub from: String,
     /// In words; none when one of the two cannot be read as a policy.
-    pub words: Option<Vec<Change>>,
+    pub words: Option<Vec<Word>>,
     /// In lines, when both are texts that people wrote.
     pub lines: Vec<Drawn>,
 }
@@ -93,7 +95,7 @@ pub fn difference(from: String, before: &Text, after: &Text) -> Difference {
         },
     };
     let words = match (before.policy(), after.policy()) {
-        (Some(before), Some(after)) => Some(homeward_protocol::policy::diff::diff(&before, &after)),
+        (Some(before), Some(after)) => Some(Word::of(&diff(&before, &after))),
         _ => None,
     };
     Difference {
@@ -139,7 +141,7 @@ impl Seen {
 
     /// The first boxes of a step, and how many more there are.
     pub fn named(step: &crate::policy::rollout::Step) -> (String, usize) {
-        let names: Vec<&str> = step.gateways.iter().take(NAMED).map(|id| id.as_str()).collect();
+        let names: Vec<&str> = step.gateways.iter().take(NAMED).map(GatewayId::as_str).collect();
         (names.join(", "), step.gateways.len().saturating_sub(NAMED))
     }
 
@@ -176,7 +178,7 @@ pub fn seen(
         from: in_force.map_or("no policy at all".to_owned(), |entry| {
             format!("policy {}, {}", entry.mark.version, entry.policy.name.as_str())
         }),
-        words: Some(changes(in_force.map(|entry| &entry.policy), policy)),
+        words: Some(Word::of(&changes(in_force.map(|entry| &entry.policy), policy))),
         lines: Vec::new(),
     });
     let read = match kept.draft.read {

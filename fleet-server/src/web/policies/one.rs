@@ -47,7 +47,7 @@ struct Page {
 }
 
 impl Page {
-    fn writers(&self, source: &drafts::Kept) -> String {
+    fn writers(source: &drafts::Kept) -> String {
         let writers: Vec<&str> = source.draft.authors.iter().map(String::as_str).collect();
         writers.join(", ")
     }
@@ -91,13 +91,13 @@ impl Rollout {
     }
 
     /// Of those that shall have it, how many of a hundred applied it.
-    fn applied_share(&self) -> usize {
-        self.counts.applied * 100 / self.counts.wanted.max(1)
+    fn applied_share(counts: &Counts) -> usize {
+        counts.applied * 100 / counts.wanted.max(1)
     }
 
     /// Of those that shall have it, on how many of a hundred every rule holds now.
-    fn in_line_share(&self) -> usize {
-        self.counts.in_line * 100 / self.counts.wanted.max(1)
+    fn in_line_share(counts: &Counts) -> usize {
+        counts.in_line * 100 / counts.wanted.max(1)
     }
 }
 

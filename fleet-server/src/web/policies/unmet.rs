@@ -4,12 +4,14 @@ use askama::Template;
 use axum::Extension;
 use axum::extract::{Query, State};
 use axum::response::Response;
+use homeward_protocol::id::GatewayId;
 use homeward_protocol::policy::points::PointId;
 use homeward_protocol::posture::ShortText;
 use serde::Deserialize;
 
 use crate::policy::words;
-use crate::store::policies::states::{self, Offender, Unmet};
+use crate::store::policies::spells;
+use crate::store::policies::states::{self, Offender, Spell, Unmet};
 use crate::store::{StoreError, Tx};
 use crate::web::Desk;
 use crate::web::error::Failure;
@@ -31,6 +33,8 @@ struct Page {
     unmet: Vec<Unmet>,
     point: Option<PointId>,
     offenders: Vec<Offender>,
+    /// When it did not hold, on any box, the newest first.
+    spells: Vec<(GatewayId, Spell)>,
 }
 
 impl Page {
@@ -68,14 +72,18 @@ pub async fn get(
     };
     let asked = point.clone();
     let work = move |tx: &mut dyn Tx| -> Result<_, StoreError> {
-        let offenders = asked.map(|point| states::offenders(tx, &point)).transpose()?;
-        Ok((states::unmet(tx)?, offenders.unwrap_or_default()))
+        let Some(point) = asked else {
+            return Ok((states::unmet(tx)?, Vec::new(), Vec::new()));
+        };
+        let offenders = states::offenders(tx, &point)?;
+        Ok((Vec::new(), offenders, spells::of_point(tx, &point)?))
     };
-    let (unmet, offenders) = desk.store.read(work).await?;
+    let (unmet, offenders, spells) = desk.store.read(work).await?;
     Ok(page(&Page {
         frame: Frame::new("Rules", "/policies", &visitor, desk.clock.now()),
         unmet,
         point,
         offenders,
+        spells,
     }))
 }
