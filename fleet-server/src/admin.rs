@@ -9,6 +9,7 @@
 pub mod attest;
 pub mod ca;
 mod ca_status;
+mod campaign;
 pub mod claims;
 pub mod evidence;
 pub mod facts;
@@ -220,6 +221,7 @@ pub async fn run(cli: &Cli, clock: &Clock) -> Result<Said, AdminError> {
             ))
         }
         Command::Policy(command) => policy::run(&place, command, clock).await,
+        Command::Campaign(command) => campaign::run(&place, command, clock).await,
         Command::Update(command) => update::run(&place, command, clock).await,
         Command::Group(command) => policy::groups::run(&open(&place)?.1, command, clock).await,
         Command::Check => keep::check(&place).await,

@@ -4,6 +4,7 @@
 //! them; moments are RFC 3339 in UTC. The description is `OpenAPI` 3.1, made from the handlers, at `openapi.json`.
 
 pub mod attest;
+pub mod campaigns;
 pub mod care;
 pub mod drafts;
 pub mod facts;
@@ -91,6 +92,9 @@ pub fn endpoints() -> Vec<Endpoint<Desk>> {
         change("/api/v1/policies/{version}/withdraw", policies::withdraw),
         look("/api/v1/drafts", drafts::list),
         look("/api/v1/drafts/{draft}", drafts::one),
+        look("/api/v1/campaigns", campaigns::list),
+        look("/api/v1/campaigns/{campaign}", campaigns::one),
+        change("/api/v1/campaigns/{campaign}/halt", campaigns::halt),
         look("/api/v1/rules", policies::rules),
         look("/api/v1/gateways/{gateway}/facts", facts::one),
         change("/api/v1/gateways/{gateway}/facts", facts::ask),

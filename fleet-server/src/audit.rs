@@ -99,6 +99,24 @@ pub enum Action {
     IsolationLifted,
     /// The director said which software a gateway shall have.
     UpdateAssigned,
+    /// A campaign began.
+    CampaignStarted,
+    /// A wave of one opened.
+    CampaignWaveOpened,
+    /// A named person opened a home of high dependency to one.
+    CampaignHomeOpened,
+    /// A person stopped one.
+    CampaignStopped,
+    /// A person let one go on.
+    CampaignResumed,
+    /// A person ended one; what is installed is taken back.
+    CampaignAborted,
+    /// Too much went wrong in one; what is installed is taken back.
+    CampaignHalted,
+    /// Another one took its place.
+    CampaignSuperseded,
+    /// One is over.
+    CampaignDone,
     /// A person asked for a support session.
     SupportAsked,
     /// A person ordered its end.
@@ -131,7 +149,7 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Action; 55] = [
+    pub const ALL: [Action; 64] = [
         Action::GatewayClaimed,
         Action::ClaimUsed,
         Action::CsrRefused,
@@ -173,6 +191,15 @@ impl Action {
         Action::GatewayIsolated,
         Action::IsolationLifted,
         Action::UpdateAssigned,
+        Action::CampaignStarted,
+        Action::CampaignWaveOpened,
+        Action::CampaignHomeOpened,
+        Action::CampaignStopped,
+        Action::CampaignResumed,
+        Action::CampaignAborted,
+        Action::CampaignHalted,
+        Action::CampaignSuperseded,
+        Action::CampaignDone,
         Action::SupportAsked,
         Action::SupportEndAsked,
         Action::SupportOpened,
@@ -233,6 +260,15 @@ impl Action {
             Action::GatewayIsolated => "gateway-isolated",
             Action::IsolationLifted => "isolation-lifted",
             Action::UpdateAssigned => "update-assigned",
+            Action::CampaignStarted => "campaign-started",
+            Action::CampaignWaveOpened => "campaign-wave-opened",
+            Action::CampaignHomeOpened => "campaign-home-opened",
+            Action::CampaignStopped => "campaign-stopped",
+            Action::CampaignResumed => "campaign-resumed",
+            Action::CampaignAborted => "campaign-aborted",
+            Action::CampaignHalted => "campaign-halted",
+            Action::CampaignSuperseded => "campaign-superseded",
+            Action::CampaignDone => "campaign-done",
             Action::SupportAsked => "support-asked",
             Action::SupportEndAsked => "support-end-asked",
             Action::SupportOpened => "support-opened",

@@ -9,9 +9,16 @@
 //! - Every step ends. One that acts and is silent has failed until it speaks; one that waits ends with the campaign.
 //! - A failure counts where it is proved. A box that came back to the old release without proof (its power was cut, it
 //!   could not reach anybody) is asked once more before it counts.
-//! - Only a person lets a halted campaign go on, with a reason; and opens the wave of those who depend most.
+//! - A campaign that halted takes the release back, and is over. One that a person stopped keeps what is installed, and a
+//!   person lets it go on. Only a person opens the homes of those who depend most.
 
+pub mod board;
+pub mod draft;
+pub mod drive;
+pub mod kept;
 pub mod plan;
+pub mod signs;
+pub mod step;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,6 +27,7 @@ use homeward_protocol::id::GatewayId;
 use homeward_protocol::time::Timestamp;
 
 use plan::{Plan, Wave};
+pub use step::{Effect, Event, Step, Waits};
 
 /// When a wave opens, and when all stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,120 +45,89 @@ pub struct Rules {
     pub deadline: Timestamp,
 }
 
-/// Why a box has not acted yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Waits {
-    /// It has no connection.
-    Offline,
-    /// Its home may not be disturbed: in therapy, on hold, or unknown.
-    Quiet,
-    /// It fetches.
-    Fetching,
-}
-
-/// Where one box stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// Its wave has not opened.
-    NotYet,
-    /// It was told.
-    Assigned,
-    /// It waits.
-    Waiting(Waits),
-    /// It began.
-    Acting {
-        /// When.
-        since: Timestamp,
-    },
-    /// It runs the release, and is well.
-    Confirmed {
-        /// Since when.
-        at: Timestamp,
-    },
-    /// It went back by itself, and it is proved that the release was the cause.
-    Failed,
-    /// It began, and said nothing in its time.
-    Silent,
-    /// It is told to go back.
-    TakenBack,
-    /// It runs the release before again.
-    Returned,
-    /// It waited until the end, or its wave never opened.
-    LeftOut,
-}
-
-impl Step {
-    /// Whether nothing more will happen to it by itself.
-    pub const fn has_ended(self) -> bool {
-        matches!(
-            self,
-            Step::Confirmed { .. } | Step::Failed | Step::Silent | Step::Returned | Step::LeftOut
-        )
-    }
-
-    /// Whether the release may be on the box.
-    pub const fn may_run_it(self) -> bool {
-        matches!(
-            self,
-            Step::Acting { .. } | Step::Confirmed { .. } | Step::Silent | Step::TakenBack
-        )
-    }
-
-    const fn is_bad(self) -> bool {
-        matches!(self, Step::Failed | Step::Silent)
-    }
-}
-
-/// What a box says, or what is found out about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
-    /// It waits.
-    Waits(Waits),
-    /// It begins.
-    Acts,
-    /// It runs the release and is well: it confirmed, its evidence after that was accepted, its sensors are heard.
-    Confirms,
-    /// It went back without proof that the release was the cause.
-    NotProven,
-    /// The release is bad for it: it went back for a cause, its evidence was not accepted, its sensors suffer.
-    Bad,
-    /// It runs the release before.
-    IsBack,
-}
-
 /// How the whole stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
     /// Waves open as they are due.
     Running,
-    /// A person stopped it; nothing is taken back.
+    /// A person stopped it: nobody begins any more, and nothing is taken back.
     Paused(String),
     /// Too much went wrong: what is installed is taken back.
     Halted(String),
     /// A person ended it: what is installed is taken back.
     Aborted(String),
+    /// Another one took its place: what is installed stays, and that one goes on from there.
+    Superseded(String),
     /// It is over.
     Done,
 }
 
-/// What is to be done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// The box is told to take the release.
-    Assign(GatewayId),
-    /// The box is told to go back to the one before. The interlock of its home has the last word on when.
-    TakeBack(GatewayId),
-    /// A wave opened.
-    Opened(Wave),
-    /// It halted, for this reason: people are told.
-    Halted(String),
-    /// It is over.
-    Done,
+impl State {
+    /// Its name, and the reason where there is one.
+    pub fn name(&self) -> (&'static str, &str) {
+        match self {
+            State::Running => ("running", ""),
+            State::Paused(why) => ("stopped", why),
+            State::Halted(why) => ("halted", why),
+            State::Aborted(why) => ("aborted", why),
+            State::Superseded(by) => ("superseded", by),
+            State::Done => ("done", ""),
+        }
+    }
+
+    /// The state of that name.
+    pub fn from_name(name: &str, why: &str) -> Option<State> {
+        Some(match name {
+            "running" => State::Running,
+            "stopped" => State::Paused(why.to_owned()),
+            "halted" => State::Halted(why.to_owned()),
+            "aborted" => State::Aborted(why.to_owned()),
+            "superseded" => State::Superseded(why.to_owned()),
+            "done" => State::Done,
+            _ => return None,
+        })
+    }
+
+    /// Whether it goes on, or may.
+    pub const fn is_open(&self) -> bool {
+        matches!(self, State::Running | State::Paused(_))
+    }
+
+    /// Whether what is installed is taken back.
+    const fn takes_back(&self) -> bool {
+        matches!(self, State::Halted(_) | State::Aborted(_))
+    }
 }
 
 struct Home {
     step: Step,
     retried: bool,
+}
+
+/// What outlasts a restart, beside the homes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Saved {
+    /// When a wave opens, and when all stops.
+    pub rules: Rules,
+    /// How it stands.
+    pub state: State,
+    /// The newest wave that opened.
+    pub open: Option<Wave>,
+    /// When.
+    pub opened: Timestamp,
+}
+
+/// One home, as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SavedHome {
+    /// Its box.
+    pub gateway: GatewayId,
+    /// Its wave.
+    pub wave: Wave,
+    /// Where it stands.
+    pub step: Step,
+    /// Whether it was asked once more already.
+    pub retried: bool,
 }
 
 /// One release on its way.
@@ -167,24 +144,61 @@ pub struct Campaign {
 impl Campaign {
     /// One that begins at `now` with the first wave of `plan`.
     pub fn start(plan: &Plan, rules: Rules, now: Timestamp) -> (Campaign, Vec<Effect>) {
-        let mut waves: BTreeMap<Wave, BTreeMap<GatewayId, Home>> = BTreeMap::new();
-        for (id, wave) in plan.homes() {
-            let home = Home {
-                step: Step::NotYet,
-                retried: false,
-            };
-            waves.entry(*wave).or_default().insert(id.clone(), home);
-        }
-        let mut campaign = Campaign {
+        let saved = Saved {
             rules,
             state: State::Running,
             open: None,
             opened: now,
-            waves,
-            wave_of: plan.homes().map(|(id, wave)| (id.clone(), *wave)).collect(),
         };
+        let home = |(id, wave): (&GatewayId, &Wave)| SavedHome {
+            gateway: id.clone(),
+            wave: *wave,
+            step: Step::NotYet,
+            retried: false,
+        };
+        let mut campaign = Campaign::restore(saved, plan.homes().map(home));
         let effects = campaign.tick(now);
         (campaign, effects)
+    }
+
+    /// The one that was kept: it goes on where it stood.
+    pub fn restore(saved: Saved, homes: impl IntoIterator<Item = SavedHome>) -> Campaign {
+        let mut campaign = Campaign {
+            rules: saved.rules,
+            state: saved.state,
+            open: saved.open,
+            opened: saved.opened,
+            waves: BTreeMap::new(),
+            wave_of: BTreeMap::new(),
+        };
+        for one in homes {
+            let home = Home {
+                step: one.step,
+                retried: one.retried,
+            };
+            campaign.wave_of.insert(one.gateway.clone(), one.wave);
+            campaign
+                .waves
+                .entry(one.wave)
+                .or_default()
+                .insert(one.gateway, home);
+        }
+        campaign
+    }
+
+    /// What is to be kept of it, beside the homes.
+    pub fn saved(&self) -> Saved {
+        Saved {
+            rules: self.rules,
+            state: self.state.clone(),
+            open: self.open,
+            opened: self.opened,
+        }
+    }
+
+    /// When a wave opens, and when all stops.
+    pub const fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// How it stands.
@@ -203,36 +217,69 @@ impl Campaign {
         waves.flat_map(|(wave, homes)| homes.iter().map(|(id, home)| (id, *wave, home.step)))
     }
 
+    /// One home as it is to be kept.
+    pub fn home(&self, gateway: &GatewayId) -> Option<SavedHome> {
+        let wave = *self.wave_of.get(gateway)?;
+        let home = self.waves.get(&wave)?.get(gateway)?;
+        Some(SavedHome {
+            gateway: gateway.clone(),
+            wave,
+            step: home.step,
+            retried: home.retried,
+        })
+    }
+
     /// A box said something.
     pub fn hear(&mut self, gateway: &GatewayId, event: Event, now: Timestamp) -> Vec<Effect> {
+        let mut effects = self.note(gateway, event, now);
+        effects.extend(self.tick(now));
+        effects
+    }
+
+    /// The same without what follows for the others: after the last of several, [`Campaign::tick`] says that.
+    pub fn note(&mut self, gateway: &GatewayId, event: Event, now: Timestamp) -> Vec<Effect> {
+        let (takes_back, runs) = (self.state.takes_back(), self.state == State::Running);
+        let stopped = matches!(self.state, State::Paused(_));
         let wave = self.wave_of.get(gateway).copied();
         let Some(home) = wave.and_then(|wave| self.waves.get_mut(&wave)?.get_mut(gateway)) else {
             return Vec::new();
         };
-        let ends = matches!(self.state, State::Halted(_) | State::Aborted(_));
         let (step, effect) = match (home.step, event) {
+            (step, Event::Gone) if step.has_ended() => (step, None),
+            (_, Event::Gone) => (Step::LeftOut, None),
             (Step::TakenBack | Step::Silent, Event::IsBack) => (Step::Returned, None),
+            (step, Event::Unwell) if step.may_run_it() && !matches!(step, Step::TakenBack | Step::Unwell) => {
+                (Step::Unwell, Some(Effect::TakeBack(gateway.clone())))
+            }
+            (Step::TakenBack, _) => (Step::TakenBack, None),
             // It took the release before it heard that it should not, or speaks after all.
-            (_, Event::Acts | Event::Confirms) if ends => {
+            (_, Event::Acts | Event::Confirms) if takes_back => {
                 (Step::TakenBack, Some(Effect::TakeBack(gateway.clone())))
             }
-            (Step::NotYet | Step::Returned | Step::LeftOut | Step::TakenBack, _)
+            (Step::NotYet | Step::Returned | Step::LeftOut, _)
             | (Step::Confirmed { .. }, Event::Acts | Event::Confirms | Event::Waits(_)) => (home.step, None),
+            (Step::Assigned | Step::Waiting(_), Event::Waits(_) | Event::IsBack) if stopped => {
+                (Step::Waiting(Waits::Stopped), None)
+            }
             (Step::Assigned | Step::Waiting(_), Event::Waits(why)) => (Step::Waiting(why), None),
             (Step::Assigned | Step::Waiting(_), Event::Acts) => (Step::Acting { since: now }, None),
             (_, Event::Confirms) => (Step::Confirmed { at: now }, None),
-            (_, Event::NotProven) if !home.retried => {
+            (step, Event::NotProven) if !home.retried && !step.is_bad() => {
                 home.retried = true;
-                (Step::Assigned, Some(Effect::Assign(gateway.clone())))
+                if runs {
+                    (Step::Assigned, Some(Effect::Assign(gateway.clone())))
+                } else if stopped {
+                    (Step::Waiting(Waits::Stopped), None)
+                } else {
+                    (Step::Returned, None)
+                }
             }
-            (_, Event::Bad | Event::NotProven) => (Step::Failed, None),
+            (Step::Unwell, Event::IsBack) | (_, Event::Bad | Event::NotProven) => (Step::Failed, None),
             (_, Event::IsBack) => (Step::Returned, None),
             (step, _) => (step, None),
         };
         home.step = step;
-        let mut effects: Vec<Effect> = effect.into_iter().collect();
-        effects.extend(self.tick(now));
-        effects
+        effect.into_iter().collect()
     }
 
     /// Time passed.
@@ -243,8 +290,10 @@ impl Campaign {
             if let Some(why) = self.too_bad() {
                 effects.extend(self.take_back(State::Halted(why.clone())));
                 effects.insert(0, Effect::Halted(why));
-            } else if now.ms >= self.rules.deadline.ms {
-                effects.extend(self.finish());
+            } else if now.ms >= self.rules.deadline.ms || self.is_over(now) {
+                self.state = State::Done;
+                effects.extend(self.leave_out());
+                effects.push(Effect::Done);
             } else {
                 effects.extend(self.open_due(now));
             }
@@ -252,11 +301,20 @@ impl Campaign {
         effects
     }
 
-    /// Stops without taking anything back, or goes on.
-    pub fn pause(&mut self, reason: &str) {
-        if self.state == State::Running {
-            self.state = State::Paused(reason.to_owned());
+    /// Stops: who has not begun is told to keep what it runs, and nothing is taken back.
+    pub fn pause(&mut self, reason: &str) -> Vec<Effect> {
+        if self.state != State::Running {
+            return Vec::new();
         }
+        self.state = State::Paused(reason.to_owned());
+        let mut effects = Vec::new();
+        for (id, home) in self.waves.values_mut().flatten() {
+            if home.step.is_told() {
+                home.step = Step::Waiting(Waits::Stopped);
+                effects.push(Effect::Keep(id.clone()));
+            }
+        }
+        effects
     }
 
     /// Lets a paused campaign go on. One that halted took the release back: its waves begin anew with a new one.
@@ -268,12 +326,29 @@ impl Campaign {
             return Err(self.state.clone());
         }
         self.state = State::Running;
-        Ok(self.tick(now))
+        let mut effects = Vec::new();
+        for (id, home) in self.waves.values_mut().flatten() {
+            if home.step == Step::Waiting(Waits::Stopped) {
+                home.step = Step::Assigned;
+                effects.push(Effect::Assign(id.clone()));
+            }
+        }
+        effects.extend(self.tick(now));
+        Ok(effects)
+    }
+
+    /// Another campaign takes its place: who has not begun keeps what it runs, and what is installed stays.
+    pub fn supersede(&mut self, by: &str) -> Vec<Effect> {
+        if !self.state.is_open() {
+            return Vec::new();
+        }
+        self.state = State::Superseded(by.to_owned());
+        self.leave_out()
     }
 
     /// Ends it, and takes back what is installed.
     pub fn abort(&mut self, reason: &str) -> Vec<Effect> {
-        if matches!(self.state, State::Running | State::Paused(_)) {
+        if self.state.is_open() {
             self.take_back(State::Aborted(reason.to_owned()))
         } else {
             Vec::new()
@@ -307,7 +382,7 @@ impl Campaign {
     fn time_out(&mut self, now: Timestamp) {
         let within = self.rules.act_within;
         let open = self.open;
-        let told = |wave: &Wave| open >= Some(*wave) || *wave == Wave::Named;
+        let told = |wave: &Wave| open >= Some(*wave) || *wave == Wave::Named && open == Some(Wave::Rest);
         let waves = self.waves.iter_mut().filter(|(wave, _)| told(wave));
         for home in waves.flat_map(|(_, homes)| homes.values_mut()) {
             if let Step::Acting { since } = home.step
@@ -324,7 +399,8 @@ impl Campaign {
 
     fn too_bad(&self) -> Option<String> {
         let open = Wave::ALL.into_iter().filter(|wave| self.open >= Some(*wave));
-        for wave in open.chain([Wave::Named]) {
+        let named = Some(Wave::Named).filter(|_| self.open == Some(Wave::Rest));
+        for wave in open.chain(named) {
             let size = self.waves.get(&wave).map_or(0, BTreeMap::len);
             let bad = self.of(wave).filter(|home| home.step.is_bad()).count();
             let allowed = size * usize::from(self.rules.failed_percent) / 100;
@@ -393,28 +469,42 @@ impl Campaign {
         }
     }
 
+    /// Nothing more can happen, and the last one that confirmed was watched long enough.
+    fn is_over(&self, now: Timestamp) -> bool {
+        let mut homes = self.waves.values().flat_map(BTreeMap::values);
+        self.open == Some(Wave::Rest)
+            && homes.all(|home| match home.step {
+                Step::Confirmed { at } => at.age(now) >= self.rules.soak,
+                step => step.has_ended(),
+            })
+    }
+
     fn take_back(&mut self, state: State) -> Vec<Effect> {
         self.state = state;
         let mut effects = Vec::new();
         for (id, home) in self.waves.values_mut().flatten() {
-            if home.step.may_run_it() {
+            // One that is not well was told before.
+            if home.step.may_run_it() && home.step != Step::Unwell {
                 home.step = Step::TakenBack;
                 effects.push(Effect::TakeBack(id.clone()));
-            } else if !home.step.has_ended() {
+            }
+        }
+        effects.extend(self.leave_out());
+        effects
+    }
+
+    /// Those that have not begun do not begin any more.
+    fn leave_out(&mut self) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for (id, home) in self.waves.values_mut().flatten() {
+            if home.step.is_told() {
+                effects.push(Effect::Keep(id.clone()));
+            }
+            if home.step.is_told() || home.step == Step::NotYet {
                 home.step = Step::LeftOut;
             }
         }
         effects
-    }
-
-    fn finish(&mut self) -> Vec<Effect> {
-        self.state = State::Done;
-        for home in self.waves.values_mut().flat_map(BTreeMap::values_mut) {
-            if !home.step.has_ended() && !home.step.may_run_it() {
-                home.step = Step::LeftOut;
-            }
-        }
-        vec![Effect::Done]
     }
 }
 

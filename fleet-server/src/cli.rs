@@ -2,6 +2,7 @@
 
 mod attest;
 mod ca;
+pub mod campaign;
 mod policy;
 mod readings;
 pub mod release;
@@ -144,6 +145,9 @@ pub enum Command {
     /// Say which of the released software gateways shall have, and see how they stand with it.
     #[command(subcommand)]
     Update(update::UpdateCommand),
+    /// Bring a release to the fleet in waves: those who depend least on their box first, and back by itself when it is bad.
+    #[command(subcommand)]
+    Campaign(campaign::CampaignCommand),
     /// Check the configuration, the database and the audit trail; change nothing.
     Check,
     /// Write a consistent copy of the database and the keys into a new folder, also while the server runs.

@@ -15,8 +15,9 @@ use homeward_protocol::release::{Custom, Installer, Version};
 use homeward_protocol::signed::{SignedError, Signer};
 use homeward_protocol::time::Timestamp;
 use homeward_protocol::tuf::client::Client;
-use homeward_protocol::tuf::metadata::targets::TargetPath;
+use homeward_protocol::tuf::metadata::targets::{Target, TargetPath};
 
+use crate::campaign::draft::{Release, can_be_told};
 use crate::store::updates::Assigned;
 
 /// A word is said again after this, on a connection on which its gateway has not named it yet.
@@ -82,11 +83,30 @@ pub fn released(client: &Client, path: &str) -> Result<Released, Unassignable> {
     })
 }
 
-/// Makes the word for one gateway.
+impl Released {
+    /// The SHA-256 that it has to have.
+    pub const fn sha256(&self) -> [u8; 32] {
+        self.sha256
+    }
+}
+
+/// All software of boxes that is published. Firmware of devices is not in it: no campaign pushes that.
+pub fn published(client: &Client) -> Vec<Release> {
+    let targets = client.trusted().targets().map(|targets| &targets.targets);
+    let release = |(path, target): (&String, &Target)| {
+        let custom = Custom::read(target.custom.as_ref()).ok()?;
+        let sha256 = target.hashes.get_sha256()?;
+        let path = path.clone();
+        can_be_told(&custom).then_some(Release { path, sha256, custom })
+    };
+    targets.into_iter().flatten().filter_map(release).collect()
+}
+
+/// Makes the word for one gateway; `wave` is 0 for one outside of campaigns.
 pub fn assign(
     gateway: &GatewayId,
     released: &Released,
-    (not_before, deadline): (Timestamp, Timestamp),
+    (not_before, deadline, wave): (Timestamp, Timestamp, u16),
     counter: u64,
     (director, by, now): (&dyn Signer, &str, Timestamp),
 ) -> Result<Assigned, Unassignable> {
@@ -94,7 +114,7 @@ pub fn assign(
         return Err(Unassignable::Times);
     }
     let target = (&released.path, released.sha256);
-    let word = Assignment::new(gateway.clone(), target, (not_before, deadline), 0, counter);
+    let word = Assignment::new(gateway.clone(), target, (not_before, deadline), wave, counter);
     Ok(Assigned {
         gateway: gateway.clone(),
         counter,

@@ -4,6 +4,7 @@
 //! outlives a connection.
 
 mod listeners;
+mod means;
 mod roots;
 mod supervise;
 mod tend;
@@ -29,6 +30,7 @@ use crate::access::password::Passwords;
 use crate::attest::serve::Attest;
 use crate::bus::Bus;
 use crate::ca;
+use crate::campaign::drive::Drive;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::device::invite::Invitations;
@@ -160,6 +162,7 @@ pub async fn serve(place: &Place, clock: Clock) -> Result<(), RunError> {
         ports,
         store,
         release: place.release(),
+        director: place.director(),
         keeper: Arc::new(keeper),
         makers,
         doors,
@@ -211,6 +214,8 @@ struct Server {
     ports: Ports,
     /// The release folder that gateways are served from.
     release: PathBuf,
+    /// Where this place's key as the director is kept.
+    director: PathBuf,
     store: Store,
     voices: Keys,
     hub: Hub,
@@ -289,6 +294,13 @@ impl Server {
             clock: self.clock.clone(),
         };
         parts.start_sure("the words on software", direct.run(self.stop.clone()));
+        let drive = Drive {
+            store: self.store.clone(),
+            bus: self.bus.clone(),
+            clock: self.clock.clone(),
+            find: means::find(self.director.clone(), self.release.clone()),
+        };
+        parts.start_sure("the campaigns", drive.run(self.stop.clone()));
         let journal = watch::write_passages(self.store.clone(), passing, self.bus.clone());
         parts.start_sure("the journal of connections", journal);
     }

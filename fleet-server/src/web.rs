@@ -8,6 +8,7 @@ pub mod approvals;
 pub mod assets;
 pub mod attest;
 pub mod audit;
+pub mod campaigns;
 pub mod care;
 pub mod changes;
 pub mod claims;
@@ -171,6 +172,11 @@ pub fn pages() -> Vec<Endpoint<Desk>> {
         change("/drafts/{draft}/review", drafts::review::post),
         change("/drafts/{draft}/signed", drafts::sign::bring),
         change("/drafts/{draft}/drop", drafts::edit::drop),
+        look("/campaigns", campaigns::get),
+        look("/campaigns/rows", campaigns::rows),
+        look("/campaigns/{campaign}", campaigns::one),
+        look("/campaigns/{campaign}/rows", campaigns::waves),
+        change("/campaigns/{campaign}/order", campaigns::order),
         look("/rules", policies::unmet::get),
         change("/gateways/{gateway}/facts", facts::ask),
         look("/posture", facts::find),

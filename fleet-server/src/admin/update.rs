@@ -58,6 +58,7 @@ async fn assign(
     let times = (
         now.plus_ms(i64::from(asked.after) * HOUR_MS),
         now.plus_ms(i64::from(asked.within) * 24 * HOUR_MS),
+        0,
     );
     let mut given = Vec::new();
     for gateway in &asked.gateways {
@@ -92,7 +93,7 @@ async fn one(
     store: &Store,
     gateway: &GatewayId,
     released: &Released,
-    times: (Timestamp, Timestamp),
+    times: (Timestamp, Timestamp, u16),
     (key, dry_run, now): (&FileKey, bool, Timestamp),
 ) -> Result<Assigned, AdminError> {
     let whose = gateway.clone();

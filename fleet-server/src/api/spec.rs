@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{attest, care, drafts, facts, fleet, policies, policy, readings, support};
+use super::{attest, campaigns, care, drafts, facts, fleet, policies, policy, readings, support};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -34,6 +34,9 @@ use super::{attest, care, drafts, facts, fleet, policies, policy, readings, supp
         drafts::list,
         drafts::one,
         policies::rules,
+        campaigns::list,
+        campaigns::one,
+        campaigns::halt,
         facts::one,
         facts::ask,
         facts::sbom,

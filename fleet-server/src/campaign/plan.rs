@@ -55,6 +55,30 @@ impl Wave {
         }
     }
 
+    /// The one of that name.
+    pub fn from_name(name: &str) -> Option<Wave> {
+        let all = Wave::ALL.into_iter().chain([Wave::Named]);
+        all.into_iter().find(|wave| wave.name() == name)
+    }
+
+    /// Its place in the order, from 0.
+    pub const fn number(self) -> u16 {
+        self as u16
+    }
+
+    /// Whose homes it opens, for people.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Wave::Lab => "boxes of the laboratory",
+            Wave::Own => "homes of our own people",
+            Wave::Canary => "one home in a hundred, at least one",
+            Wave::Tenth => "up to one home in ten",
+            Wave::Half => "up to half of all homes",
+            Wave::Rest => "all others that do not depend on it highly",
+            Wave::Named => "homes of high dependency, each opened by a named person",
+        }
+    }
+
     /// The one that opens by itself after this one.
     pub fn next(self) -> Option<Wave> {
         Wave::ALL.into_iter().find(|wave| *wave > self)

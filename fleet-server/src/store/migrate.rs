@@ -59,6 +59,10 @@ pub(super) const SQLITE: &[(&str, &str)] = &[
         include_str!("../../migrations/sqlite/V17__reference.sql"),
     ),
     (
+        "V18__campaigns",
+        include_str!("../../migrations/sqlite/V18__campaigns.sql"),
+    ),
+    (
         "V19__drafts",
         include_str!("../../migrations/sqlite/V19__drafts.sql"),
     ),
@@ -119,6 +123,10 @@ const POSTGRES: &[(&str, &str)] = &[
     (
         "V17__reference",
         include_str!("../../migrations/postgres/V17__reference.sql"),
+    ),
+    (
+        "V18__campaigns",
+        include_str!("../../migrations/postgres/V18__campaigns.sql"),
     ),
     (
         "V19__drafts",

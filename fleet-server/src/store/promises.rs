@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "test: damages a file, starts threads")]
 
 mod attest;
+mod campaigns;
 mod copies;
 mod drafts;
 mod facts;
@@ -131,6 +132,8 @@ promises![
     a_return_is_dated_when_it_was_first_heard_and_stopped_flows_are_counted,
     a_support_session_is_asked_for_once_and_stands_as_its_box_says,
     sessions_that_only_a_box_knows_of_are_shown_and_bounded,
+    a_campaign_goes_on_from_its_rows_and_each_word_is_said_once,
+    a_newer_campaign_takes_the_homes_of_the_one_before,
 ];
 
 #[test]
@@ -267,6 +270,7 @@ mod promise {
     use super::*;
 
     pub(super) use super::attest::*;
+    pub(super) use super::campaigns::*;
     pub(super) use super::drafts::*;
     pub(super) use super::facts::*;
     pub(super) use super::identity::*;

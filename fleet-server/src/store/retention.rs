@@ -69,6 +69,9 @@ pub const RULES: &[(&str, Keep)] = &[
     ("audit", Keep::Always),
     ("baselines", Keep::PerThing),
     ("bonds", Keep::PerThing),
+    ("campaign_homes", Keep::Days(Age::Readings)),
+    ("campaign_targets", Keep::Always),
+    ("campaigns", Keep::Always),
     ("certificates", Keep::Days(Age::Certificates)),
     ("chain_ends", Keep::PerThing),
     ("challenges", Keep::Days(Age::Challenges)),
@@ -151,6 +154,7 @@ pub fn step(
         (DRIFTS, readings_days),
         (STOPPED, readings_days),
         (SUPPORT, readings_days),
+        (CAMPAIGN_HOMES, readings_days),
         (EVIDENCE, EVIDENCE_DAYS),
         (CHALLENGES, CHALLENGE_DAYS),
         (STREAMS, readings_days.max(envelopes_days)),
@@ -224,6 +228,10 @@ const STOPPED: &str = "DELETE FROM stopped_flows WHERE (gateway, point, who, pee
 /// The audit trail keeps them for good.
 const SUPPORT: &str = "DELETE FROM support_sessions WHERE (gateway, number) IN
     (SELECT gateway, number FROM support_sessions WHERE asked_at < $1 ORDER BY asked_at LIMIT $2)";
+/// Of campaigns that are over; the audit trail keeps who was told what.
+const CAMPAIGN_HOMES: &str = "DELETE FROM campaign_homes WHERE (campaign, gateway) IN
+    (SELECT h.campaign, h.gateway FROM campaign_homes h JOIN campaigns c ON c.name = h.campaign
+     WHERE c.live = 0 AND c.changed_at < $1 LIMIT $2)";
 const EVIDENCE: &str = "DELETE FROM evidence WHERE (gateway, received_at, hash) IN
     (SELECT gateway, received_at, hash FROM evidence WHERE received_at < $1 ORDER BY received_at LIMIT $2)";
 const CHALLENGES: &str = "DELETE FROM challenges WHERE nonce_hash IN

@@ -11,7 +11,7 @@ use crate::store::records::Origin;
 use crate::store::{Row, StoreError, Tx, audit, gateways};
 
 /// Most bytes of a state.
-const MAX_STATE: usize = 8 * 1024;
+pub const MAX_STATE: usize = 8 * 1024;
 
 /// The director's newest word for a gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]

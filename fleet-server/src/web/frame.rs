@@ -71,6 +71,7 @@ impl Frame {
                 ("/claims", "Claims"),
                 ("/approvals", "Approvals"),
                 ("/policies", "Policies"),
+                ("/campaigns", "Campaigns"),
                 ("/incidents", "Incidents"),
                 ("/support", "Support"),
                 ("/placements", "Homes"),

@@ -44,6 +44,12 @@ pub struct Mark {
 }
 
 impl Mark {
+    /// A word, and the shape of this state beside it.
+    pub fn new(state: Care, word: impl Into<String>) -> Mark {
+        let word = word.into();
+        Mark { state, word }
+    }
+
     /// How a point stands. Of a box that was not heard, nothing is said to hold now.
     pub fn of(standing: &Standing, heard: bool) -> Mark {
         let state = match standing {

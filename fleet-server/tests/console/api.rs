@@ -21,7 +21,7 @@ async fn world() -> World {
     world
 }
 
-async fn ask(
+pub(super) async fn ask(
     world: &World,
     method: Method,
     path: &str,

@@ -6,6 +6,7 @@ mod scenario;
 
 mod api;
 mod audit;
+mod campaigns;
 mod changes;
 mod doors;
 mod drafts;

@@ -101,7 +101,7 @@ pub(crate) async fn sign_in(world: &World, name: &str, password: &str) -> Answer
 }
 
 /// Every page that an operator can open.
-pub(crate) const PAGES: [&str; 22] = [
+pub(crate) const PAGES: [&str; 23] = [
     "/care",
     "/fleet",
     "/gateways/gw-01aaaa",
@@ -118,6 +118,7 @@ pub(crate) const PAGES: [&str; 22] = [
     "/drafts/3",
     "/drafts/3/revisions/2",
     "/approvals",
+    "/campaigns",
     "/incidents",
     "/support",
     "/placements",

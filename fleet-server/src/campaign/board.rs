@@ -1,0 +1,293 @@
+//! A campaign as people see it: each wave in numbers, and each home that is waited for in one sentence.
+
+use std::collections::BTreeMap;
+
+use homeward_protocol::id::GatewayId;
+use homeward_protocol::time::Timestamp;
+
+use super::kept::{Head, Kept};
+use super::plan::Wave;
+use super::signs::{Note, Signs, Way, lacks};
+use super::step::{Step, Waits};
+use super::{Saved, State};
+use crate::direct;
+use crate::store::updates::Assigned;
+
+/// How many homes of a wave stand where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// All of them.
+    pub total: usize,
+    /// Their turn has not come.
+    pub later: usize,
+    /// They are told, or fetch it.
+    pub told: usize,
+    /// They have it and wait for a quiet moment, are offline, or stand still with the campaign.
+    pub waiting: usize,
+    /// They put it in place and try it.
+    pub acting: usize,
+    /// They run it and are well.
+    pub confirmed: usize,
+    /// It failed there, or they are silent since they began.
+    pub failed: usize,
+    /// They go back.
+    pub going_back: usize,
+    /// They went back.
+    pub returned: usize,
+    /// They are left to another campaign.
+    pub left_out: usize,
+}
+
+impl Counts {
+    /// One more home that stands there.
+    pub fn add(&mut self, step: Step) {
+        self.total += 1;
+        let place = match step {
+            Step::NotYet => &mut self.later,
+            Step::Assigned | Step::Waiting(Waits::Fetching) => &mut self.told,
+            Step::Waiting(_) => &mut self.waiting,
+            Step::Acting { .. } => &mut self.acting,
+            Step::Confirmed { .. } => &mut self.confirmed,
+            Step::Unwell | Step::Failed | Step::Silent => &mut self.failed,
+            Step::TakenBack => &mut self.going_back,
+            Step::Returned => &mut self.returned,
+            Step::LeftOut => &mut self.left_out,
+        };
+        *place += 1;
+    }
+
+    /// Those that are not zero, with their words.
+    pub fn words(&self) -> Vec<(usize, &'static str)> {
+        let all = [
+            (self.confirmed, "well"),
+            (self.failed, "failed"),
+            (self.acting, "trying it"),
+            (self.waiting, "waiting"),
+            (self.told, "told"),
+            (self.going_back, "going back"),
+            (self.returned, "back"),
+            (self.left_out, "left out"),
+            (self.later, "later"),
+        ];
+        all.into_iter().filter(|(count, _)| *count > 0).collect()
+    }
+}
+
+/// One wave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaveLine {
+    /// Which.
+    pub wave: Wave,
+    /// Whether it has opened. That of high dependency opens home by home.
+    pub is_open: bool,
+    /// Its homes.
+    pub counts: Counts,
+}
+
+/// One home.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HomeLine {
+    /// Its box.
+    pub gateway: GatewayId,
+    /// Its wave.
+    pub wave: Wave,
+    /// Where it stands.
+    pub step: Step,
+    /// Since when.
+    pub since: Timestamp,
+    /// Why, in one sentence.
+    pub says: String,
+}
+
+/// All of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Board {
+    /// What is fixed, and who did what.
+    pub head: Head,
+    /// How it stands.
+    pub saved: Saved,
+    /// Waves that have homes, in their order.
+    pub waves: Vec<WaveLine>,
+    /// Homes that are waited for, that failed, or that go back: those that need somebody first.
+    pub homes: Vec<HomeLine>,
+    /// How many more there are.
+    pub more: usize,
+}
+
+/// What is known of a home for its sentence.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Seen<'a> {
+    /// What is so of it.
+    pub signs: Option<&'a Signs>,
+    /// The director's newest word for it.
+    pub assigned: Option<&'a Assigned>,
+}
+
+impl Board {
+    /// Which homes are listed: those of which something is awaited or to be known, at most so many, the worst first.
+    pub fn listed(kept: &Kept, most: usize) -> (Vec<GatewayId>, usize) {
+        let mut all: Vec<(u8, Wave, &GatewayId)> = kept
+            .core()
+            .steps()
+            .filter_map(|(id, wave, step)| Some((rank(step, kept.notes().get(id)?)?, wave, id)))
+            .collect();
+        all.sort();
+        let more = all.len().saturating_sub(most);
+        (
+            all.into_iter().take(most).map(|(_, _, id)| id.clone()).collect(),
+            more,
+        )
+    }
+
+    /// Of a campaign as it is kept, and what is so of the homes that are listed.
+    pub fn new(
+        kept: &Kept,
+        (listed, more): (&[GatewayId], usize),
+        seen: &BTreeMap<GatewayId, Seen<'_>>,
+    ) -> Board {
+        let saved = kept.core().saved();
+        let mut counts: BTreeMap<Wave, Counts> = BTreeMap::new();
+        for (_, wave, step) in kept.core().steps() {
+            counts.entry(wave).or_default().add(step);
+        }
+        let line = |(wave, counts): (Wave, Counts)| WaveLine {
+            wave,
+            is_open: match wave {
+                Wave::Named => counts.later + counts.left_out < counts.total,
+                wave => saved.open >= Some(wave),
+            },
+            counts,
+        };
+        let act_within = u64::try_from(saved.rules.act_within.as_millis()).unwrap_or(u64::MAX);
+        let home = |id: &GatewayId| {
+            let (home, note) = (kept.core().home(id)?, kept.notes().get(id)?);
+            let seen = seen.get(id).copied().unwrap_or_default();
+            Some(HomeLine {
+                gateway: id.clone(),
+                wave: home.wave,
+                step: home.step,
+                since: note.since,
+                says: says(home.step, note, seen, act_within),
+            })
+        };
+        Board {
+            head: kept.head.clone(),
+            waves: counts.into_iter().map(line).collect(),
+            homes: listed.iter().filter_map(home).collect(),
+            more,
+            saved,
+        }
+    }
+}
+
+/// Which homes come first in a list; none for those of which there is nothing to say.
+const fn rank(step: Step, note: &Note) -> Option<u8> {
+    Some(match step {
+        Step::Unwell | Step::Failed | Step::Silent => 0,
+        Step::TakenBack => 1,
+        Step::Acting { .. } => 2,
+        Step::Waiting(_) => 3,
+        Step::Assigned => 4,
+        Step::Returned => 5,
+        Step::LeftOut if note.why.is_some() => 6,
+        Step::NotYet | Step::Confirmed { .. } | Step::LeftOut => return None,
+    })
+}
+
+/// Why a home stands where it does, in one plain sentence.
+pub fn says(step: Step, note: &Note, seen: Seen<'_>, act_within_ms: u64) -> String {
+    let connected = seen.signs.map(|signs| signs.connected);
+    let said = seen.signs.and_then(|signs| signs.said.as_ref());
+    let its_word = || {
+        let number = note.word.map(|(number, _)| number);
+        let assigned = seen
+            .assigned
+            .filter(|assigned| Some(assigned.counter) == number)?;
+        Some(direct::words(assigned, said.map(|said| &said.state), connected))
+    };
+    let why = || note.why.clone();
+    match step {
+        Step::NotYet => "its wave has not opened".into(),
+        Step::Assigned | Step::Waiting(Waits::Offline | Waits::Quiet | Waits::Fetching)
+            if note.wants == Some(Way::On) =>
+        {
+            match connected {
+                Some(true) => "is told in its turn".into(),
+                _ => "the box is not connected; it is told when it comes back".into(),
+            }
+        }
+        Step::Waiting(Waits::Stopped) => "keeps what it runs until the campaign goes on".into(),
+        Step::Assigned | Step::Waiting(_) => {
+            let words = its_word().or_else(why).unwrap_or_else(|| "is to be told".into());
+            match connected {
+                Some(false) if !words.contains("not connected") => {
+                    format!("{words} (and is not connected now)")
+                }
+                _ => words,
+            }
+        }
+        Step::Acting { .. } => {
+            let lacks = seen.signs.and_then(|signs| lacks(note, signs, act_within_ms));
+            let words = its_word().unwrap_or_else(|| "puts it in place".into());
+            match lacks.filter(|_| words.starts_with("runs ")) {
+                Some(lacks) => format!("{words}; {lacks}"),
+                None => words,
+            }
+        }
+        Step::Confirmed { at } => format!("runs it and is well, since {at}"),
+        Step::Failed => why().unwrap_or_else(|| "went back".into()),
+        Step::Silent => {
+            let began = note.acted.unwrap_or(note.since);
+            let lacks = why().map(|why| format!(": {why}")).unwrap_or_default();
+            format!(
+                "began {began} and has not shown in its time that it is well{lacks}; somebody should look"
+            )
+        }
+        Step::Unwell => {
+            let why = why().unwrap_or_else(|| "it is not well".into());
+            format!("{why}; {}", back(note, connected, its_word()))
+        }
+        Step::TakenBack => back(note, connected, its_word()),
+        Step::Returned => match why() {
+            Some(why) => format!("runs {} again: {why}", note.before),
+            None => format!("runs {} again", note.before),
+        },
+        Step::LeftOut => why().unwrap_or_else(|| format!("keeps {}", note.before)),
+    }
+}
+
+/// How far a home that is told to go back has come.
+fn back(note: &Note, connected: Option<bool>, its_word: Option<String>) -> String {
+    match (note.wants, note.word) {
+        (Some(Way::Back), _) if connected != Some(true) => {
+            format!("is to go back to {}; the box is not connected", note.before)
+        }
+        (None, Some((_, Way::Back))) => {
+            let words = its_word.unwrap_or_else(|| format!("{} is to come", note.before));
+            format!("goes back: {words}")
+        }
+        (None, _) => {
+            let why = note.why.as_deref().unwrap_or("a person has to go there");
+            format!("cannot be told to go back: {why}")
+        }
+        _ => format!("is to go back to {}", note.before),
+    }
+}
+
+/// How a campaign stands, in one plain sentence.
+pub fn stands(head: &Head, saved: &Saved) -> String {
+    let by = &head.changed_by;
+    match &saved.state {
+        State::Running => match saved.open {
+            Some(wave) => format!("runs; the wave `{}` is open since {}", wave.name(), saved.opened),
+            None => "runs; no wave has opened".into(),
+        },
+        State::Paused(why) => {
+            format!("stopped by {by}: {why}. Nobody begins any more; what is installed stays")
+        }
+        State::Halted(why) => format!("halted by itself: {why}. What is installed is taken back"),
+        State::Aborted(why) => format!("ended by {by}: {why}. What is installed is taken back"),
+        State::Superseded(other) => format!("the campaign {other} took its place"),
+        State::Done => format!("is over since {}", head.changed_at),
+    }
+}

@@ -1,0 +1,501 @@
+//! Campaigns as text: a script goes in, and what an operator would have seen comes out.
+//!
+//! ```text
+//! home gw-1 low [lab|own]     a home, connected, that runs 1.3.0 and has a sensor that is heard
+//! published 1.3.0 [floor F]   a release that lies in the repository
+//! plan NAME 1.4.0 [key=N …]   what would be done; start the same, and begins it
+//! gw-1 fetches|waits WHY|acts|confirms|bad WHY|not-proven WHY|refuses WHY|goes|comes|silences|judged STATUS
+//! pass MINUTES · halt WHY · resume WHY · abort WHY · open GATEWAY BY · board · restart
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use homeward_protocol::id::GatewayId;
+use homeward_protocol::posture::ShortText;
+use homeward_protocol::release::state::{Ended, Outcome, Progress, UpdateMark, UpdateState};
+use homeward_protocol::release::{Custom, Disruption, Installer, Version};
+use homeward_protocol::time::Timestamp;
+
+use crate::attest::Status;
+use crate::campaign::board::{self, Board, Seen};
+use crate::campaign::draft::{Draft, Home, Release, Wish};
+use crate::campaign::kept::{Head, Kept, Order};
+use crate::campaign::plan::Ring;
+use crate::campaign::signs::{Heard, Note, Said, Signs, Way};
+use crate::campaign::step::Effect;
+use crate::campaign::{Saved, SavedHome};
+use crate::store::updates::Assigned;
+
+const NOW: Timestamp = Timestamp::synced(1_795_000_000_000);
+const MINUTE: i64 = 60_000;
+
+/// One box as the server sees it.
+struct Box {
+    home: Home,
+    signs: Signs,
+    /// Whether its sensor gives readings.
+    speaks: bool,
+    assigned: Option<Assigned>,
+}
+
+/// What is played, and what was seen of it.
+pub(super) struct Show {
+    now: Timestamp,
+    boxes: BTreeMap<GatewayId, Box>,
+    published: Vec<Release>,
+    kept: Option<Kept>,
+    /// What a crash leaves.
+    rows: Option<Rows>,
+    counter: u64,
+    /// Each look is thrown away once before it is kept, and everything is read from rows each time.
+    crashes: bool,
+    seen: String,
+}
+
+type Rows = (Head, Saved, BTreeMap<GatewayId, (SavedHome, Note)>);
+
+fn version(text: &str) -> Version {
+    text.parse().expect("a version")
+}
+
+impl Show {
+    pub(super) fn new(crashes: bool) -> Show {
+        Show {
+            now: NOW,
+            boxes: BTreeMap::new(),
+            published: Vec::new(),
+            kept: None,
+            rows: None,
+            counter: 0,
+            crashes,
+            seen: String::new(),
+        }
+    }
+
+    /// Plays a script; gives the transcript.
+    pub(super) fn play(mut self, script: &str) -> String {
+        for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            if line.starts_with('#') {
+                let _ = writeln!(self.seen, "{line}");
+                continue;
+            }
+            self.line(line);
+        }
+        self.seen
+    }
+
+    pub(super) fn line(&mut self, line: &str) {
+        let minutes = (self.now.ms - NOW.ms) / MINUTE;
+        let _ = writeln!(self.seen, "\n{:>3}:{:02} > {line}", minutes / 60, minutes % 60);
+        let words: Vec<&str> = line.split(' ').collect();
+        let rest = |n: usize| words.get(n..).unwrap_or_default().join(" ");
+        match words[0] {
+            "home" => self.home(words[1], &words[2..]),
+            "published" => self.publish(words[1], &words[2..]),
+            "plan" => {
+                let draft = self.draft(&words[1..]);
+                self.show_plan(&draft);
+            }
+            "start" => {
+                let draft = self.draft(&words[1..]);
+                self.start(&draft);
+            }
+            "pass" => self.pass(words[1].parse().expect("minutes")),
+            "halt" => self.order(&Order::Halt, &rest(1), "olivia"),
+            "resume" => self.order(&Order::Resume, &rest(1), "olivia"),
+            "abort" => self.order(&Order::Abort, &rest(1), "olivia"),
+            "open" => {
+                let order = Order::Open(words[1].parse().expect("an id"));
+                self.order(&order, "she is with him", &rest(2));
+            }
+            "board" => self.show_board(),
+            "restart" => self.restart(),
+            gateway => self.says(gateway, words[1], &rest(2)),
+        }
+        self.settle();
+    }
+
+    fn home(&mut self, id: &str, words: &[&str]) {
+        let gateway: GatewayId = id.parse().expect("an id");
+        let dependency = words.first().and_then(|word| word.parse().ok());
+        let home = Home {
+            gateway: gateway.clone(),
+            ring: match words.get(1) {
+                Some(&"lab") => Ring::Lab,
+                Some(&"own") => Ring::Own,
+                _ => Ring::Patient,
+            },
+            dependency,
+            hardware: Some("x86_64".into()),
+            runs: Some(version("1.3.0")),
+            installers: Vec::new(),
+        };
+        let state = UpdateState {
+            runs: version("1.3.0"),
+            packaged: false,
+            installers: Vec::new(),
+            beside: Vec::new(),
+            now: None,
+            ended: None,
+            taken_at: self.now,
+        };
+        let signs = Signs {
+            in_service: true,
+            connected: true,
+            word: None,
+            said: Some(Said { state, at: self.now }),
+            judged: None,
+            sensors: vec![Heard {
+                sensor: "cuff".parse().expect("an id"),
+                interval_s: 60,
+                last: Some(self.now),
+            }],
+            suffers: Vec::new(),
+        };
+        let one = Box {
+            home,
+            signs,
+            speaks: true,
+            assigned: None,
+        };
+        self.boxes.insert(gateway, one);
+    }
+
+    fn publish(&mut self, text: &str, words: &[&str]) {
+        let floor = match words {
+            ["floor", floor] => version(floor),
+            _ => Version::ZERO,
+        };
+        self.published.push(Release {
+            path: format!("agent/{text}"),
+            sha256: [7; 32],
+            custom: Custom {
+                installer: Installer::AgentSlot,
+                hw: vec!["x86_64".into()],
+                version: version(text),
+                min_version: None,
+                disruption: Disruption::AgentRestart,
+                security_floor: floor,
+            },
+        });
+    }
+
+    fn draft(&self, words: &[&str]) -> Draft {
+        let mut wish = Wish {
+            name: words[0].parse().expect("a name"),
+            paths: vec![format!("agent/{}", words[1])],
+            soak: Duration::from_hours(1),
+            confirmed_percent: 90,
+            failed_percent: 1,
+            act_within: Duration::from_mins(30),
+            within: Duration::from_hours(48),
+            at_once: 50,
+        };
+        for (key, value) in words[2..].iter().filter_map(|word| word.split_once('=')) {
+            let value: u16 = value.parse().expect("a number");
+            match key {
+                "soak" => wish.soak = Duration::from_mins(value.into()),
+                "hours" => wish.within = Duration::from_hours(value.into()),
+                "at-once" => wish.at_once = value,
+                other => panic!("no such rule: {other}"),
+            }
+        }
+        let homes: Vec<Home> = self.boxes.values().map(|one| one.home.clone()).collect();
+        Draft::new(wish, &self.published, &homes).expect("a plan")
+    }
+
+    fn show_plan(&mut self, draft: &Draft) {
+        for (id, wave) in draft.plan.homes() {
+            let _ = writeln!(self.seen, "       {id}: {}", wave.name());
+        }
+        for (why, who) in &draft.outside {
+            let _ = writeln!(self.seen, "       no part: {} {}", who.len(), why.words());
+        }
+        for (why, who) in draft.without_return() {
+            let _ = writeln!(self.seen, "       no way back: {} ({})", who.len(), why.words());
+        }
+    }
+
+    fn start(&mut self, draft: &Draft) {
+        let mut kept = draft.start("olivia", self.now);
+        if let Some(mut before) = self.kept.take() {
+            let homes = kept.notes().keys().cloned().collect();
+            let owed = before.supersede(&draft.wish.name, &homes, self.now);
+            let (head, saved) = (before.head.clone(), before.core().saved());
+            let _ = writeln!(
+                self.seen,
+                "       {}: {}",
+                head.name,
+                board::stands(&head, &saved)
+            );
+            for (id, _, step) in before.core().steps() {
+                let _ = writeln!(self.seen, "       {} left {id} at: {}", head.name, step.name().0);
+            }
+            kept.owe(owed);
+        }
+        self.keep(&mut kept, &BTreeMap::new());
+        self.kept = Some(kept);
+    }
+
+    fn order(&mut self, order: &Order, why: &str, by: &str) {
+        let mut kept = self.kept.take().expect("a campaign");
+        let before = steps(&kept);
+        match kept.order(order, why, by, self.now) {
+            Ok(()) => {
+                let stands = board::stands(&kept.head, &kept.core().saved());
+                let _ = writeln!(self.seen, "       the campaign {stands}");
+            }
+            Err(refused) => {
+                let _ = writeln!(self.seen, "       refused: {refused}");
+            }
+        }
+        self.keep(&mut kept, &before);
+        self.kept = Some(kept);
+    }
+
+    fn show_board(&mut self) {
+        let Some(kept) = self.kept.take() else { return };
+        let (listed, more) = Board::listed(&kept, 20);
+        let seen = listed.iter().map(|id| (id.clone(), self.seen_of(id))).collect();
+        let board = Board::new(&kept, (&listed, more), &seen);
+        let mut text = format!(
+            "       the campaign {}\n",
+            board::stands(&board.head, &board.saved)
+        );
+        for line in &board.waves {
+            let counts: Vec<String> = line
+                .counts
+                .words()
+                .iter()
+                .map(|(count, word)| format!("{count} {word}"))
+                .collect();
+            let open = if line.is_open { "open" } else { "later" };
+            let _ = writeln!(
+                text,
+                "       {:<7} {open:<5} {}",
+                line.wave.name(),
+                counts.join(", ")
+            );
+        }
+        for home in &board.homes {
+            let _ = writeln!(text, "       {} {}", home.gateway, home.says);
+        }
+        self.seen.push_str(&text);
+        self.kept = Some(kept);
+    }
+
+    fn seen_of(&self, id: &GatewayId) -> Seen<'_> {
+        let one = self.boxes.get(id);
+        Seen {
+            signs: one.map(|one| &one.signs),
+            assigned: one.and_then(|one| one.assigned.as_ref()),
+        }
+    }
+
+    /// A box says something, or something happens to it.
+    fn says(&mut self, id: &str, what: &str, why: &str) {
+        let one = self
+            .boxes
+            .get_mut(&id.parse::<GatewayId>().expect("an id"))
+            .expect("a home");
+        let assigned = one.assigned.clone();
+        let said = one.signs.said.as_mut().expect("it spoke");
+        let text = ShortText::cut(why);
+        let under_way = |progress| {
+            let word = assigned.as_ref()?;
+            let mark = UpdateMark {
+                counter: word.counter,
+                installer: Installer::AgentSlot,
+                version: word.version,
+            };
+            Some((mark, progress))
+        };
+        let ended = |outcome| {
+            Some(Ended {
+                counter: assigned.as_ref().map(|word| word.counter),
+                outcome,
+                at: self.now,
+            })
+        };
+        match what {
+            "comes" => one.signs.connected = true,
+            "goes" => one.signs.connected = false,
+            "silences" => one.speaks = false,
+            "judged" => {
+                let status = match why {
+                    "bad" => Status::Contraindicated,
+                    _ => Status::Affirming,
+                };
+                one.signs.judged = Some((status, self.now));
+            }
+            "fetches" => said.state.now = under_way(Progress::Fetching { have: 1, of: 2 }),
+            "waits" => said.state.now = under_way(Progress::Waiting(vec![text])),
+            "acts" => said.state.now = under_way(Progress::Acting),
+            outcome => {
+                if outcome == "confirms"
+                    && let Some(word) = &assigned
+                {
+                    said.state.runs = word.version;
+                }
+                if matches!(outcome, "bad" | "not-proven") {
+                    said.state.runs = one.home.runs.expect("known");
+                }
+                said.state.now = None;
+                said.state.ended = ended(match outcome {
+                    "confirms" => Outcome::Confirmed,
+                    "bad" => Outcome::Bad(text),
+                    "not-proven" => Outcome::NotProven(text),
+                    "refuses" => Outcome::Refused(text),
+                    other => panic!("no such word: {other}"),
+                });
+                said.at = self.now;
+            }
+        }
+        if one.speaks && one.signs.connected {
+            one.signs.sensors[0].last = Some(self.now);
+        }
+    }
+
+    /// Time passes, a minute at a time, or a sixtieth of it.
+    fn pass(&mut self, minutes: i64) {
+        let step = (minutes / 60).max(1);
+        for _ in 0..minutes / step {
+            self.now = self.now.plus_ms(step * MINUTE);
+            for one in self
+                .boxes
+                .values_mut()
+                .filter(|one| one.speaks && one.signs.connected)
+            {
+                one.signs.sensors[0].last = Some(self.now);
+            }
+            self.settle();
+        }
+    }
+
+    fn signs(&self) -> BTreeMap<GatewayId, Signs> {
+        let signs = self.boxes.iter().map(|(id, one)| {
+            let mut signs = one.signs.clone();
+            signs.word = one.assigned.as_ref().map(|word| word.counter);
+            (id.clone(), signs)
+        });
+        signs.collect()
+    }
+
+    /// The server looks until nothing changes.
+    fn settle(&mut self) {
+        for _ in 0..100 {
+            let Some(mut kept) = self.kept.take() else { return };
+            let signs = self.signs();
+            if self.crashes {
+                // Everything is done, and nothing of it is kept.
+                kept.look(&signs, self.now);
+                for (n, (id, way)) in kept.due(&signs, self.now).into_iter().enumerate() {
+                    kept.told(&id, (self.counter + 1 + n as u64, way), &signs[&id], self.now);
+                }
+                kept = self.restored();
+            }
+            let before = steps(&kept);
+            kept.look(&signs, self.now);
+            let due = kept.due(&signs, self.now);
+            let (due, none): (Vec<_>, Vec<_>) = due
+                .into_iter()
+                .partition(|(id, way)| *way == Way::On || kept.notes()[id].back.is_some());
+            for (id, _) in none {
+                kept.cannot(&id, "no published release is 1.3.0, which runs there".into());
+            }
+            for (id, way) in &due {
+                self.counter += 1;
+                kept.told(id, (self.counter, *way), &signs[id], self.now);
+            }
+            let changed = kept.has_changed();
+            self.keep(&mut kept, &before);
+            for (id, way) in due {
+                self.tell(&kept, &id, way);
+            }
+            self.kept = Some(kept);
+            if !changed {
+                return;
+            }
+        }
+        panic!("it does not come to rest:\n{}", self.seen);
+    }
+
+    /// What the transaction does.
+    fn keep(&mut self, kept: &mut Kept, before: &BTreeMap<GatewayId, &'static str>) {
+        let mut rows = self.rows.take().filter(|rows| rows.0.name == kept.head.name);
+        let mut homes = rows.take().map(|rows| rows.2).unwrap_or_default();
+        for (home, note) in kept.changes() {
+            homes.insert(home.gateway.clone(), (home.clone(), note.clone()));
+        }
+        self.rows = Some((kept.head.clone(), kept.core().saved(), homes));
+        for effect in kept.settled() {
+            let line = match effect {
+                Effect::Opened(wave) => format!("the wave `{}` opens", wave.name()),
+                Effect::Halted(why) => format!("IT HALTS: {why}"),
+                Effect::Done => "the campaign is over".to_owned(),
+                Effect::Assign(_) | Effect::TakeBack(_) | Effect::Keep(_) => continue,
+            };
+            let _ = writeln!(self.seen, "       {line}");
+        }
+        let now: Vec<(GatewayId, &'static str, String)> = kept
+            .core()
+            .steps()
+            .filter(|(id, _, step)| before.get(*id) != Some(&step.name().0))
+            .filter_map(|(id, _, step)| {
+                let note = kept.notes().get(id)?;
+                let says = board::says(step, note, self.seen_of(id), 30 * 60_000);
+                Some((id.clone(), step.name().0, says))
+            })
+            .collect();
+        for (id, step, says) in now.iter().filter(|(_, step, _)| *step != "not-yet") {
+            let _ = writeln!(self.seen, "       {id} {step}: {says}");
+        }
+    }
+
+    fn tell(&mut self, kept: &Kept, id: &GatewayId, way: Way) {
+        let note = kept.notes().get(id).expect("a home");
+        let (number, _) = note.word.expect("a word");
+        let to = match way {
+            Way::On => kept.head.targets[0].version,
+            Way::Back => note.before,
+        };
+        let _ = writeln!(self.seen, "       word {number} to {id}: {to}");
+        let one = self.boxes.get_mut(id).expect("a home");
+        one.assigned = Some(Assigned {
+            gateway: id.clone(),
+            counter: number,
+            path: format!("agent/{to}"),
+            version: to,
+            not_before: self.now,
+            deadline: self.now,
+            at: self.now,
+            by: "olivia".into(),
+            word: Vec::new(),
+        });
+    }
+
+    fn restored(&self) -> Kept {
+        let (head, saved, homes) = self.rows.clone().expect("rows");
+        Kept::restore(head, saved, homes.into_values().collect())
+    }
+
+    fn restart(&mut self) {
+        self.kept = Some(self.restored());
+    }
+
+    /// How many words were said.
+    pub(super) const fn words(&self) -> u64 {
+        self.counter
+    }
+
+    pub(super) fn transcript(&self) -> &str {
+        &self.seen
+    }
+}
+
+fn steps(kept: &Kept) -> BTreeMap<GatewayId, &'static str> {
+    let steps = kept.core().steps();
+    steps.map(|(id, _, step)| (id.clone(), step.name().0)).collect()
+}

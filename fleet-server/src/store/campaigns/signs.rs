@@ -1,0 +1,95 @@
+//! What is so of the homes of a campaign: only of those of which something is awaited.
+
+use std::collections::BTreeMap;
+
+use homeward_protocol::id::GatewayId;
+use homeward_protocol::time::Timestamp;
+use homeward_protocol::wire;
+
+use crate::campaign::kept::Name;
+use crate::campaign::signs::{Heard, Said, Signs};
+use crate::device::State;
+use crate::store::updates::MAX_STATE;
+use crate::store::{Row, StoreError, Tx};
+
+/// Of all homes that were told, wait, act, go back, or confirmed after `watched`.
+pub fn of(
+    tx: &mut dyn Tx,
+    name: &Name,
+    watched: Timestamp,
+) -> Result<BTreeMap<GatewayId, Signs>, StoreError> {
+    let with = [name.as_str().into(), watched.ms.into()];
+    let rows = tx.rows(
+        "SELECT h.gateway, g.state, g.connected_at, g.by_spare, a.counter, u.state, u.received_at, t.status, t.issued_at
+         FROM campaign_homes h JOIN gateways g ON g.id = h.gateway
+           LEFT JOIN assignments a ON a.gateway = h.gateway
+           LEFT JOIN update_states u ON u.gateway = h.gateway
+           LEFT JOIN attestation t ON t.gateway = h.gateway
+         WHERE h.campaign = $1 AND (h.wants IS NOT NULL
+           OR h.step IN ('assigned', 'offline', 'waiting', 'fetching', 'stopped', 'acting', 'unwell', 'silent',
+             'taken-back')
+           OR (h.step = 'confirmed' AND h.step_at >= $2))",
+        &with,
+    )?;
+    let mut all = BTreeMap::new();
+    for row in &rows {
+        all.insert(row.parse(0)?, read(row)?);
+    }
+    let rows = tx.rows(
+        "SELECT s.gateway, s.sensor, s.interval_s, s.last_stored
+         FROM campaign_homes h JOIN sensors s ON s.gateway = h.gateway
+         WHERE h.campaign = $1 AND (h.wants = 'on'
+           OR h.sensors <> '' AND (h.step IN ('assigned', 'offline', 'waiting', 'fetching', 'acting', 'silent')
+             OR (h.step = 'confirmed' AND h.step_at >= $2)))",
+        &with,
+    )?;
+    for row in &rows {
+        let gateway: GatewayId = row.parse(0)?;
+        if let Some(signs) = all.get_mut(&gateway) {
+            signs.sensors.push(Heard {
+                sensor: row.parse(1)?,
+                interval_s: u64::try_from(row.int(2)?).map_err(|e| row.corrupt(2, e))?,
+                last: row.opt_int(3)?.map(Timestamp::synced),
+            });
+        }
+    }
+    let rows = tx.rows(
+        "SELECT f.gateway, f.raised_at, f.said FROM campaign_homes h JOIN findings f ON f.gateway = h.gateway
+         WHERE h.campaign = $1 AND f.cleared_at IS NULL AND f.suspicion IN ('battery-falling', 'scanner-stopped')
+           AND f.raised_at >= h.acted_at AND (h.step = 'acting' OR (h.step = 'confirmed' AND h.step_at >= $2))",
+        &with,
+    )?;
+    for row in &rows {
+        let gateway: GatewayId = row.parse(0)?;
+        if let Some(signs) = all.get_mut(&gateway) {
+            let since = Timestamp::synced(row.int(1)?);
+            signs.suffers.push((since, row.text(2)?.to_owned()));
+        }
+    }
+    Ok(all)
+}
+
+fn read(row: &Row) -> Result<Signs, StoreError> {
+    let state: State = row.parse(1)?;
+    let said = match (row.opt_blob(5)?, row.opt_int(6)?) {
+        (Some(bytes), Some(at)) => Some(Said {
+            state: wire::decode(bytes, MAX_STATE).map_err(|e| row.corrupt(5, e))?,
+            at: Timestamp::synced(at),
+        }),
+        _ => None,
+    };
+    let judged = match (row.opt_text(7)?, row.opt_int(8)?) {
+        (Some(_), Some(at)) => Some((row.parse(7)?, Timestamp::synced(at))),
+        _ => None,
+    };
+    let word = row.opt_int(4)?.map(u64::try_from).transpose();
+    Ok(Signs {
+        in_service: state == State::Enrolled,
+        connected: row.opt_int(2)?.is_some() && row.int(3)? == 0,
+        word: word.map_err(|e| row.corrupt(4, e))?,
+        said,
+        judged,
+        sensors: Vec::new(),
+        suffers: Vec::new(),
+    })
+}
