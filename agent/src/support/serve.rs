@@ -13,7 +13,7 @@ use homeward_protocol::support::{Moved, Session, SessionNumber, SupportOrder};
 use homeward_protocol::time::Uptime;
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
-use tokio::time::sleep;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{Effect, InForce, Input, Sessions, file};
@@ -21,7 +21,11 @@ use crate::clock::Clock;
 use crate::outbox::keeper::Outbox;
 use crate::session::Moment;
 
-/// How often it is looked whether somebody at the box wants an open session to end.
+#[cfg(test)]
+mod tests;
+
+/// How often it is looked whether somebody at the box wants an open session to end, and at the clock: a timer does not
+/// count a sleep of the box.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What may be open.
@@ -62,11 +66,14 @@ impl Serving {
         self.act(&mut sessions, effects).await;
         let in_force = self.in_force.borrow_and_update().clone();
         self.step(&mut sessions, Input::Ruled(in_force)).await;
+        // Made once: what goes through a session in use must not put the look off.
+        let mut looking = interval(LOOK);
+        looking.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let wait = sessions.deadline().map(|at| {
-                let left = at.since(self.clock.uptime()).max(Duration::from_millis(10));
-                left.min(LOOK)
-            });
+            let wait = sessions
+                .deadline()
+                .map(|at| at.since(self.clock.uptime()).max(Duration::from_millis(10)));
+            let is_open = sessions.open().is_some();
             let input = tokio::select! {
                 () = stop.cancelled() => Input::Stop,
                 order = self.orders.recv() => match order {
@@ -75,7 +82,8 @@ impl Serving {
                 },
                 Ok(()) = self.in_force.changed() => Input::Ruled(self.in_force.borrow_and_update().clone()),
                 Ok(()) = self.moved.changed() => self.count(),
-                () = sleep(wait.unwrap_or(Duration::MAX)), if wait.is_some() => self.look().await,
+                _ = looking.tick(), if is_open => self.look().await,
+                () = sleep(wait.unwrap_or(Duration::MAX)), if wait.is_some() => Input::Tick,
             };
             let last = input == Input::Stop;
             self.step(&mut sessions, input).await;
