@@ -323,8 +323,7 @@ impl Policies {
 
     /// What rules the box at `at`, isolation and the end of its policy considered, and why.
     pub fn effective(&self, at: Timestamp) -> (Basis, Option<Policy>) {
-        let held = self.trial.as_ref().map(|(held, _)| held).or(self.good.as_ref());
-        let (basis, policy) = match held.map(Held::policy) {
+        let (basis, policy) = match self.held().map(Held::policy) {
             None if self.saved.unreadable => (Basis::StrictUnreadable, Some(tightened(None))),
             None => (Basis::Nothing, None),
             Some(policy) if at.ms < policy.expires.ms() => (Basis::Signed, Some(policy.clone())),
@@ -342,10 +341,18 @@ impl Policies {
 
     /// What rules support tunnels at `at`.
     pub fn support(&self, at: Timestamp) -> InForce {
+        let held = self.held().map(Held::policy);
+        let ends = held.filter(|policy| policy.on_expiry == OnExpiry::Strict);
         InForce {
             rule: self.effective(at).1.and_then(|policy| policy.support),
             isolated: self.is_isolated(),
+            ends: ends.map(|policy| Timestamp::synced(policy.expires.ms())),
         }
+    }
+
+    /// The policy on trial, else the confirmed one.
+    fn held(&self) -> Option<&Held> {
+        self.trial.as_ref().map(|(held, _)| held).or(self.good.as_ref())
     }
 
     fn is_isolated(&self) -> bool {
@@ -778,8 +785,7 @@ impl Policies {
     }
 
     fn mark(&self) -> Option<PolicyMark> {
-        let held = self.trial.as_ref().map(|(held, _)| held).or(self.good.as_ref());
-        held.map(|held| held.accepted.mark)
+        self.held().map(|held| held.accepted.mark)
     }
 
     fn phase(&self, at: Timestamp) -> Phase {

@@ -10,10 +10,13 @@
 //! - It is written down, and on its way to the server, before it is opened: what cannot be written down is not opened.
 //! - The highest number that was heard is kept. A session that was refused, ended or lost in a restart is not opened by
 //!   its order coming again: whoever still needs it asks anew.
-//! - What ends a session closes the tunnel first, and is told before it is forgotten: at least once, that is.
+//! - What ends a session closes the tunnel first; then it is written down that it is over, then told. What could not be told
+//!   is kept, and told at a later try or the next start: at least once, that is.
+//! - A session never outlives the policy that it was opened under, nor the networks that it was opened to.
 
 use std::time::Duration;
 
+use homeward_protocol::policy::net::Net;
 use homeward_protocol::policy::rules::{May, Support};
 use homeward_protocol::support::{
     Became, EndCause, Ended, Moved, Refusal, Session, SessionNumber, SupportOrder, SupportRecord,
@@ -33,8 +36,10 @@ mod tests;
 
 /// A session through which nothing goes for so long ends.
 pub const IDLE: Duration = Duration::from_mins(10);
-/// Records of what became of sessions that are kept for `support status`.
+/// Records of what became of sessions that are kept for `support status`, and of those that could not be told yet.
 const KEPT: usize = 20;
+/// What could not be written down or told is tried again after so long.
+const AGAIN: Duration = Duration::from_secs(30);
 
 /// What rules the box about support.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -43,15 +48,18 @@ pub struct InForce {
     pub rule: Option<Support>,
     /// Whether the box is isolated.
     pub isolated: bool,
+    /// From then on the policy that the rule is of allows nothing; none for one that does not end like this.
+    pub ends: Option<Timestamp>,
 }
 
 impl InForce {
-    /// Whether this session may be open, as far as its port and length go.
+    /// Whether this session may be open at `now`, as far as its port and length go.
     ///
     /// # Errors
     /// Why not.
-    pub fn allows(&self, session: &Session) -> Result<(), Refusal> {
+    pub fn allows(&self, session: &Session, now: Timestamp) -> Result<(), Refusal> {
         let allowed = self.rule.as_ref().filter(|rule| rule.tunnel == May::Yes);
+        let allowed = allowed.filter(|_| !self.is_over(now));
         let Some(rule) = allowed else {
             return Err(if self.isolated {
                 Refusal::Isolated
@@ -67,6 +75,26 @@ impl InForce {
             Ok(())
         }
     }
+
+    fn is_over(&self, now: Timestamp) -> bool {
+        self.ends.is_some_and(|ends| now.ms >= ends.ms)
+    }
+
+    /// Where the server must be; empty: wherever it is.
+    fn to(&self) -> &[Net] {
+        self.rule.as_ref().map_or(&[], |rule| &rule.to)
+    }
+}
+
+/// What may be carried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Which session.
+    pub session: Session,
+    /// Until then at the latest.
+    pub until: Uptime,
+    /// Where the server must be; empty: wherever it is.
+    pub to: Vec<Net>,
 }
 
 /// What is kept on the disk.
@@ -79,6 +107,9 @@ pub struct Saved {
     pub open: Option<(Session, Timestamp)>,
     /// What became of the newest sessions, the newest last.
     pub past: Vec<SupportRecord>,
+    /// What could not be told yet, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub untold: Vec<SupportRecord>,
 }
 
 /// What happened.
@@ -96,8 +127,8 @@ pub enum Input {
     Local,
     /// The agent stops.
     Stop,
-    /// [`Effect::Save`] or [`Effect::Record`] could not be done, and the [`Effect::Open`] behind it was left.
-    NotKept,
+    /// The first of these effects could not be done, and the others were left.
+    Left(Vec<Effect>),
 }
 
 /// What to do, in order; nothing further after the first failure.
@@ -109,8 +140,8 @@ pub enum Effect {
     Save(Box<Saved>),
     /// Tell the server, durably.
     Record(Box<SupportRecord>),
-    /// Open the tunnel; it closes by itself at this time, whatever else happens.
-    Open(Box<Session>, Uptime),
+    /// Open the tunnel; it closes by itself at its time, whatever else happens.
+    Open(Box<Grant>),
 }
 
 /// An open session.
@@ -119,6 +150,9 @@ struct Open {
     session: Session,
     since: Uptime,
     until: Uptime,
+    /// What its end at that time is.
+    cause: EndCause,
+    to: Vec<Net>,
     moved: Moved,
     moved_at: Uptime,
 }
@@ -129,6 +163,8 @@ pub struct Sessions {
     saved: Saved,
     in_force: InForce,
     open: Option<Open>,
+    /// When what could not be written down or told is tried again.
+    again_at: Option<Uptime>,
 }
 
 impl Sessions {
@@ -143,18 +179,19 @@ impl Sessions {
             saved,
             in_force: InForce::default(),
             open: None,
+            again_at: None,
         };
-        let effects = match this.saved.open.take() {
-            None => Vec::new(),
-            Some((session, _)) => {
-                let ended = Ended {
-                    cause: EndCause::Restarted,
-                    lasted_s: None,
-                    moved: None,
-                };
-                this.told(session, Became::Ended(ended), now)
-            }
-        };
+        if let Some((session, _)) = this.saved.open.take() {
+            let ended = Ended {
+                cause: EndCause::Restarted,
+                lasted_s: None,
+                moved: None,
+            };
+            let record = this.note(session, Became::Ended(ended), now);
+            this.owe(record);
+        }
+        let untold = !this.saved.untold.is_empty();
+        let effects = if untold { this.tell() } else { Vec::new() };
         (this, effects)
     }
 
@@ -171,7 +208,8 @@ impl Sessions {
 
     /// When to come back with [`Input::Tick`].
     pub fn deadline(&self) -> Option<Uptime> {
-        self.open.as_ref().map(|open| open.until.min(open.idle_at()))
+        let ends = self.open.as_ref().map(|open| open.until.min(open.idle_at()));
+        ends.into_iter().chain(self.again_at).min()
     }
 
     /// The only way the state moves.
@@ -183,7 +221,7 @@ impl Sessions {
             {
                 (open.moved, open.moved_at) = (moved, now.uptime);
             }
-            if let Some(cause) = open.over(now.uptime) {
+            if let Some(cause) = open.over(&self.in_force, now) {
                 effects = self.end(cause, now);
             }
         }
@@ -194,8 +232,11 @@ impl Sessions {
             Input::Ruled(in_force) => self.ruled(in_force, now),
             Input::Local => self.end(EndCause::Local, now),
             Input::Stop => self.end(EndCause::Restarted, now),
-            Input::NotKept => self.not_kept(now),
+            Input::Left(left) => self.left(left, now),
         });
+        if self.again_at.is_some_and(|at| now.uptime >= at) {
+            effects.extend(self.tell());
+        }
         effects
     }
 
@@ -206,22 +247,31 @@ impl Sessions {
         self.saved.highest = session.session;
         let refused = match &self.open {
             Some(_) => Some(Refusal::Busy),
-            None => self.in_force.allows(&session).err(),
+            None => self.in_force.allows(&session, now.at).err(),
         };
         if let Some(why) = refused {
             return self.told(session, Became::Refused(why), now);
         }
-        let until = now.uptime.plus(Duration::from_secs(session.lasts_s.into()));
-        self.open = Some(Open {
+        let mut open = Open {
             session: session.clone(),
             since: now.uptime,
-            until,
+            until: now.uptime.plus(Duration::from_secs(session.lasts_s.into())),
+            cause: EndCause::Expired,
+            to: self.in_force.to().to_vec(),
             moved: Moved::default(),
             moved_at: now.uptime,
-        });
+        };
+        open.bound(&self.in_force, now);
+        let grant = Grant {
+            session: session.clone(),
+            until: open.until,
+            to: open.to.clone(),
+        };
+        self.open = Some(open);
         self.saved.open = Some((session.clone(), now.at));
-        let opened = self.note(session.clone(), Became::Opened, now);
-        vec![self.save(), opened, Effect::Open(Box::new(session), until)]
+        let opened = self.note(session, Became::Opened, now);
+        let opened = Effect::Record(Box::new(opened));
+        vec![self.save(), opened, Effect::Open(Box::new(grant))]
     }
 
     /// One that is ended before its order came is never opened.
@@ -242,15 +292,29 @@ impl Sessions {
 
     fn ruled(&mut self, in_force: InForce, now: Moment) -> Vec<Effect> {
         self.in_force = in_force;
-        match &self.open {
-            Some(open) if self.in_force.allows(&open.session).is_err() => self.end(EndCause::Policy, now),
-            _ => Vec::new(),
+        let Some(open) = &mut self.open else {
+            return Vec::new();
+        };
+        open.bound(&self.in_force, now);
+        let allowed = self.in_force.allows(&open.session, now.at).is_ok();
+        if allowed && open.to == self.in_force.to() {
+            Vec::new()
+        } else {
+            self.end(EndCause::Policy, now)
         }
     }
 
-    /// What is not written down is not open. The server hears of it when the disk takes it again, or never.
-    fn not_kept(&mut self, now: Moment) -> Vec<Effect> {
-        let Some(open) = self.open.take() else {
+    /// What is not written down is not open; what was not told is told later.
+    fn left(&mut self, left: Vec<Effect>, now: Moment) -> Vec<Effect> {
+        self.again_at = Some(now.uptime.plus(AGAIN));
+        let opens = left.iter().any(|effect| matches!(effect, Effect::Open(_)));
+        for effect in left {
+            match effect {
+                Effect::Record(record) if !(opens && record.became == Became::Opened) => self.owe(*record),
+                _ => {}
+            }
+        }
+        let Some(open) = self.open.take_if(|_| opens) else {
             return Vec::new();
         };
         self.saved.open = None;
@@ -275,22 +339,38 @@ impl Sessions {
         effects
     }
 
-    /// What became of one that is not open: a power cut in between has it told twice, never left out.
+    /// What became of one that is not open.
     fn told(&mut self, of: Session, became: Became, now: Moment) -> Vec<Effect> {
         let record = self.note(of, became, now);
-        vec![record, self.save()]
+        self.owe(record);
+        self.tell()
     }
 
-    fn note(&mut self, of: Session, became: Became, now: Moment) -> Effect {
+    /// Tells all that is not told. A power cut in between has it told twice, never left out.
+    fn tell(&mut self) -> Vec<Effect> {
+        self.again_at = None;
+        let mut effects = vec![self.save()];
+        let untold = std::mem::take(&mut self.saved.untold);
+        if !untold.is_empty() {
+            let records = untold.into_iter();
+            effects.extend(records.map(|record| Effect::Record(Box::new(record))));
+            effects.push(self.save());
+        }
+        effects
+    }
+
+    fn owe(&mut self, record: SupportRecord) {
+        push_bounded(&mut self.saved.untold, record);
+    }
+
+    fn note(&mut self, of: Session, became: Became, now: Moment) -> SupportRecord {
         let record = SupportRecord {
             of,
             became,
             at: now.at,
         };
-        self.saved.past.push(record.clone());
-        let surplus = self.saved.past.len().saturating_sub(KEPT);
-        self.saved.past.drain(..surplus);
-        Effect::Record(Box::new(record))
+        push_bounded(&mut self.saved.past, record.clone());
+        record
     }
 
     fn save(&self) -> Effect {
@@ -303,13 +383,30 @@ impl Open {
         self.moved_at.plus(IDLE)
     }
 
-    fn over(&self, now: Uptime) -> Option<EndCause> {
-        if now >= self.until {
-            Some(EndCause::Expired)
-        } else if now >= self.idle_at() {
+    /// No later than the policy's own end, by the monotonic clock: whatever becomes of the wall clock after this.
+    fn bound(&mut self, in_force: &InForce, now: Moment) {
+        let ends = in_force.ends.map(|ends| now.uptime.plus(now.at.age(ends)));
+        if let Some(ends) = ends.filter(|ends| *ends < self.until) {
+            (self.until, self.cause) = (ends, EndCause::Policy);
+        }
+    }
+
+    fn over(&self, in_force: &InForce, now: Moment) -> Option<EndCause> {
+        if now.uptime >= self.until {
+            Some(self.cause)
+        } else if in_force.is_over(now.at) {
+            Some(EndCause::Policy)
+        } else if now.uptime >= self.idle_at() {
             Some(EndCause::Idle)
         } else {
             None
         }
     }
+}
+
+/// The newest [`KEPT`] stay.
+fn push_bounded(records: &mut Vec<SupportRecord>, record: SupportRecord) {
+    records.push(record);
+    let surplus = records.len().saturating_sub(KEPT);
+    records.drain(..surplus);
 }

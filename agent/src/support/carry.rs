@@ -31,7 +31,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use super::serve::Grant;
+use super::Grant;
 use super::share::{BURST, Share, need};
 use crate::clock::Clock;
 use crate::outbox::Ledger;

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use super::Saved;
 use crate::disk::replace;
 
-/// Longest file that is read, bytes: twenty records at their longest are below it.
-const MAX: u64 = 64 * 1024;
+/// Longest file that is read, bytes: forty records and a session at their longest are below it.
+const MAX: u64 = 128 * 1024;
 const FILE: &str = "support.json";
 const END: &str = "support-end";
 

@@ -2,21 +2,20 @@
 //! to [`super::carry`] what may be open.
 #![expect(clippy::disallowed_methods, reason = "shell: files, and waiting")]
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use homeward_protocol::envelope::Item;
-use homeward_protocol::policy::net::Net;
-use homeward_protocol::support::{Moved, Session, SessionNumber, SupportOrder};
-use homeward_protocol::time::Uptime;
+use homeward_protocol::support::{Moved, SessionNumber, SupportOrder};
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{Effect, InForce, Input, Sessions, file};
+use super::{Effect, Grant, InForce, Input, Sessions, file};
 use crate::clock::Clock;
 use crate::outbox::keeper::Outbox;
 use crate::session::Moment;
@@ -27,17 +26,6 @@ mod tests;
 /// How often it is looked whether somebody at the box wants an open session to end, and at the clock: a timer does not
 /// count a sleep of the box.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// What may be open.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Grant {
-    /// Which session.
-    pub session: Session,
-    /// Until then at the latest.
-    pub until: Uptime,
-    /// Where the server must be; empty: wherever it is.
-    pub to: Vec<Net>,
-}
 
 /// Keeps the sessions of one box.
 pub struct Serving {
@@ -81,7 +69,7 @@ impl Serving {
                     None => Input::Stop,
                 },
                 Ok(()) = self.in_force.changed() => Input::Ruled(self.in_force.borrow_and_update().clone()),
-                Ok(()) = self.moved.changed() => self.count(),
+                Ok(()) = self.moved.changed() => Input::Tick,
                 _ = looking.tick(), if is_open => self.look().await,
                 () = sleep(wait.unwrap_or(Duration::MAX)), if wait.is_some() => Input::Tick,
             };
@@ -110,55 +98,58 @@ impl Serving {
         }
     }
 
+    /// What went through before is counted first: it is told with an end.
     async fn step(&mut self, sessions: &mut Sessions, input: Input) {
-        let effects = sessions.handle(input, self.moment());
-        self.act(sessions, effects).await;
-    }
-
-    /// Does effects in order. What could not be written down is not opened; an end that could not be told is told by the
-    /// next start.
-    async fn act(&mut self, sessions: &mut Sessions, effects: Vec<Effect>) {
-        let opens = effects.iter().any(|effect| matches!(effect, Effect::Open(..)));
-        if let Err(error) = self.carry_out(effects).await {
-            tracing::error!(error = %error, "a support session could not be written down: {error}");
-            if opens {
-                let effects = sessions.handle(Input::NotKept, self.moment());
-                if let Err(error) = self.carry_out(effects).await {
-                    tracing::error!(error = %error, "nor could its refusal: {error}");
-                }
-            }
+        for input in [self.count(), input] {
+            let effects = sessions.handle(input, self.moment());
+            self.act(sessions, effects).await;
         }
     }
 
-    async fn carry_out(&mut self, effects: Vec<Effect>) -> io::Result<()> {
-        for effect in effects {
-            match effect {
-                Effect::Close => {
-                    self.grant.send_replace(None);
-                    let data = self.data.clone();
-                    spawn_blocking(move || file::forget_wish(&data)).await?;
-                }
-                Effect::Save(saved) => {
-                    let data = self.data.clone();
-                    spawn_blocking(move || file::save(&data, &saved)).await??;
-                }
-                Effect::Record(record) => {
-                    let (session, ticket) = (record.of.session, record.of.ticket.clone());
-                    tracing::info!(
-                        support.session = session.0,
-                        support.ticket = ticket.as_str(),
-                        "support session {session}: {:?}",
-                        record.became
-                    );
-                    let kept = self.outbox.push(vec![Item::Support(record)], self.clock.now());
-                    kept.await.map_err(io::Error::other)?;
-                }
-                Effect::Open(session, until) => {
-                    let in_force = self.in_force.borrow().rule.clone();
-                    let to = in_force.map(|rule| rule.to).unwrap_or_default();
-                    let session = *session;
-                    self.grant.send_replace(Some(Grant { session, until, to }));
-                }
+    /// Does effects in order, and what follows from those that could not be done.
+    async fn act(&mut self, sessions: &mut Sessions, mut effects: Vec<Effect>) {
+        while let Err((error, left)) = self.carry_out(effects).await {
+            tracing::error!(error = %error, "a support session could not be written down: {error}");
+            effects = sessions.handle(Input::Left(left), self.moment());
+        }
+    }
+
+    /// Up to the first that fails; that and those after it are handed back.
+    async fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), (io::Error, Vec<Effect>)> {
+        let mut effects = VecDeque::from(effects);
+        while let Some(effect) = effects.front() {
+            if let Err(error) = self.perform(effect.clone()).await {
+                return Err((error, effects.into()));
+            }
+            effects.pop_front();
+        }
+        Ok(())
+    }
+
+    async fn perform(&mut self, effect: Effect) -> io::Result<()> {
+        let data = self.data.clone();
+        match effect {
+            Effect::Close => {
+                self.grant.send_replace(None);
+                spawn_blocking(move || file::forget_wish(&data)).await?;
+            }
+            Effect::Save(saved) => spawn_blocking(move || file::save(&data, &saved)).await??,
+            Effect::Record(record) => {
+                let kept = vec![Item::Support(record.clone())];
+                let kept = self.outbox.push(kept, self.clock.now()).await;
+                kept.map_err(io::Error::other)?;
+                let session = record.of.session;
+                tracing::info!(
+                    support.session = session.0,
+                    support.ticket = record.of.ticket.as_str(),
+                    "support session {session}: {:?}",
+                    record.became
+                );
+            }
+            Effect::Open(grant) => {
+                // A wish from before is not one to end this session.
+                spawn_blocking(move || file::forget_wish(&data)).await?;
+                self.grant.send_replace(Some(*grant));
             }
         }
         Ok(())

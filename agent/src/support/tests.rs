@@ -40,8 +40,24 @@ fn rule(tunnel: May, max_minutes: u16) -> InForce {
     };
     InForce {
         rule: Some(rule),
-        isolated: false,
+        ..InForce::default()
     }
+}
+
+/// Ten minutes to port 22, until so many seconds after the start.
+fn until(ends_s: i64) -> InForce {
+    InForce {
+        ends: Some(WALL.plus_ms(ends_s * 1000)),
+        ..rule(May::Yes, 10)
+    }
+}
+
+fn to(net: &str) -> InForce {
+    let mut in_force = rule(May::Yes, 10);
+    if let Some(rule) = &mut in_force.rule {
+        rule.to = vec![net.parse().expect("a net")];
+    }
+    in_force
 }
 
 /// A box whose policy allows ten minutes to its port 22.
@@ -64,7 +80,7 @@ fn became(effects: &[Effect]) -> Vec<Became> {
 }
 
 fn opens(effects: &[Effect]) -> bool {
-    effects.iter().any(|effect| matches!(effect, Effect::Open(..)))
+    effects.iter().any(|effect| matches!(effect, Effect::Open(_)))
 }
 
 #[test]
@@ -74,8 +90,8 @@ fn an_allowed_session_is_written_down_then_told_then_opened() {
     assert!(
         matches!(
             effects.as_slice(),
-            [Effect::Save(saved), Effect::Record(record), Effect::Open(_, until)]
-                if saved.open.is_some() && record.became == Became::Opened && *until == Uptime(601_000)
+            [Effect::Save(saved), Effect::Record(record), Effect::Open(grant)]
+                if saved.open.is_some() && record.became == Became::Opened && grant.until == Uptime(601_000)
         ),
         "{effects:?}"
     );
@@ -94,6 +110,7 @@ fn what_no_policy_allows_is_refused_and_its_number_is_used_up() {
         (rule(May::No, 10), session(1, 22, 60), Refusal::NotAllowed),
         (rule(May::Yes, 10), session(1, 23, 60), Refusal::Port),
         (rule(May::Yes, 10), session(1, 22, 601), Refusal::TooLong),
+        (until(1), session(1, 22, 60), Refusal::NotAllowed),
     ] {
         let (mut sessions, _) = Sessions::resume(Some(Saved::default()), at(0));
         sessions.handle(Input::Ruled(in_force), at(0));
@@ -122,6 +139,8 @@ fn each_way_to_end_closes_first_and_says_why() {
         (Input::Stop, 5, EndCause::Restarted),
         (Input::Ruled(rule(May::No, 10)), 5, EndCause::Policy),
         (Input::Ruled(rule(May::Yes, 9)), 5, EndCause::Policy),
+        (Input::Ruled(until(5)), 5, EndCause::Policy),
+        (Input::Ruled(to("10.0.0.0/8")), 5, EndCause::Policy),
         (
             Input::Ordered(SupportOrder::End(SessionNumber(7))),
             5,
@@ -218,12 +237,88 @@ fn what_cannot_be_read_opens_nothing_that_was_asked_for_before() {
 
 #[test]
 fn what_is_not_written_down_is_closed() {
+    for done in 0..2 {
+        let mut sessions = allowing();
+        let left = sessions.handle(open(7), at(1)).split_off(done);
+        let effects = sessions.handle(Input::Left(left), at(1));
+        assert_eq!(effects.first(), Some(&Effect::Close));
+        assert_eq!(became(&effects), [Became::Refused(Refusal::NotKept)]);
+        assert_eq!(sessions.open(), None);
+    }
+}
+
+#[test]
+fn an_end_is_written_down_before_it_is_told_and_told_until_it_is_taken() {
     let mut sessions = allowing();
     sessions.handle(open(7), at(1));
-    let effects = sessions.handle(Input::NotKept, at(1));
-    assert_eq!(effects.first(), Some(&Effect::Close));
-    assert_eq!(became(&effects), [Became::Refused(Refusal::NotKept)]);
-    assert_eq!(sessions.open(), None);
+    let mut effects = sessions.handle(Input::Local, at(2));
+    assert!(
+        matches!(
+            effects.as_slice(),
+            [Effect::Close, Effect::Save(before), Effect::Record(_), Effect::Save(after)]
+                if before.open.is_none() && before.untold.len() == 1 && after.untold.is_empty()
+        ),
+        "{effects:?}"
+    );
+    // The outbox takes nothing, again and again.
+    let mut now = 2;
+    for left in [2, 1, 1] {
+        let left = effects.split_off(left);
+        assert!(sessions.handle(Input::Left(left), at(now)).is_empty());
+        assert!(
+            sessions.handle(Input::Tick, at(now + 1)).is_empty(),
+            "not at once"
+        );
+        now += 30;
+        assert_eq!(sessions.deadline(), Some(at(now).uptime));
+        effects = sessions.handle(Input::Tick, at(now));
+        assert_eq!(became(&effects).len(), 1, "{effects:?}");
+    }
+    // Nor before the power goes: the next start tells it.
+    let Some(Effect::Save(saved)) = effects.first() else {
+        panic!("{effects:?}");
+    };
+    let (next, effects) = Sessions::resume(Some((**saved).clone()), at(now + 1));
+    assert_eq!(became(&effects).len(), 1, "{effects:?}");
+    assert!(next.saved().untold.is_empty());
+}
+
+#[test]
+fn what_could_not_be_told_is_bounded() {
+    let mut sessions = allowing();
+    for number in 1..100 {
+        let left = sessions.handle(open(number), at(number));
+        let left = sessions.handle(Input::Left(left), at(number));
+        sessions.handle(Input::Left(left), at(number));
+    }
+    assert_eq!(sessions.saved().untold.len(), KEPT);
+}
+
+#[test]
+fn a_session_ends_with_its_policy_whatever_becomes_of_the_clock() {
+    for back_s in [0, 3600] {
+        let mut sessions = allowing();
+        sessions.handle(Input::Ruled(until(100)), at(0));
+        let effects = sessions.handle(open(7), at(1));
+        assert!(
+            matches!(effects.last(), Some(Effect::Open(grant)) if grant.until == at(100).uptime),
+            "{effects:?}"
+        );
+        let mut now = at(100);
+        now.at = now.at.plus_ms(-back_s * 1000);
+        let ended = became(&sessions.handle(Input::Tick, now));
+        assert!(
+            matches!(ended.as_slice(), [Became::Ended(ended)] if ended.cause == EndCause::Policy),
+            "{ended:?}"
+        );
+    }
+    // A clock that was put right.
+    let mut sessions = allowing();
+    sessions.handle(Input::Ruled(until(100)), at(0));
+    sessions.handle(open(7), at(1));
+    let mut now = at(2);
+    now.at = WALL.plus_ms(100_000);
+    assert!(!became(&sessions.handle(Input::Tick, now)).is_empty());
 }
 
 #[test]
@@ -245,6 +340,8 @@ enum Move {
     Jump(i64),
     /// The power goes after so many of the next effects were done.
     PowerCut(usize),
+    /// So many of the next effects are done, and then one is not.
+    Fails(usize),
 }
 
 fn moves() -> impl Strategy<Value = Move> {
@@ -252,10 +349,13 @@ fn moves() -> impl Strategy<Value = Move> {
     let order = (1u64..12, port, 5u32..2000).prop_map(|(number, port, lasts_s)| {
         Move::Do(Input::Ordered(SupportOrder::Open(session(number, port, lasts_s))))
     });
-    let ruled = (any::<bool>(), any::<bool>(), 1u16..40).prop_map(|(yes, isolated, minutes)| {
+    let ends =
+        prop_oneof![2 => Just(None), 1 => (-2_000_000i64..4_000_000).prop_map(|ms| Some(WALL.plus_ms(ms)))];
+    let ruled = (any::<bool>(), any::<bool>(), 1u16..40, ends).prop_map(|(yes, isolated, minutes, ends)| {
         let tunnel = if yes && !isolated { May::Yes } else { May::No };
         Move::Do(Input::Ruled(InForce {
             isolated,
+            ends,
             ..rule(tunnel, minutes)
         }))
     });
@@ -270,6 +370,7 @@ fn moves() -> impl Strategy<Value = Move> {
         4 => (0u64..900).prop_map(Move::Wait),
         2 => (-4_000_000_000i64..4_000_000_000).prop_map(Move::Jump),
         2 => (0usize..4).prop_map(Move::PowerCut),
+        2 => (0usize..4).prop_map(Move::Fails),
     ]
 }
 
@@ -283,17 +384,20 @@ struct World {
 }
 
 impl World {
-    /// Does as many of these as the power allows; false when it went.
-    fn carry_out(&mut self, effects: Vec<Effect>, most: Option<usize>) -> bool {
-        for (done, effect) in effects.into_iter().enumerate() {
-            if most.is_some_and(|most| done >= most) {
-                return false;
-            }
+    /// Does as many of these as it may; those that were left.
+    fn carry_out(&mut self, mut effects: Vec<Effect>, most: Option<usize>) -> Vec<Effect> {
+        let left = effects.split_off(most.unwrap_or(usize::MAX).min(effects.len()));
+        if left.first() == Some(&Effect::Close) {
+            // Nothing of it can fail.
+            self.tunnel = None;
+        }
+        for effect in effects {
             match effect {
                 Effect::Close => self.tunnel = None,
                 Effect::Save(saved) => self.disk = *saved,
                 Effect::Record(record) => self.told.push(*record),
-                Effect::Open(session, until) => {
+                Effect::Open(grant) => {
+                    let Grant { session, until, .. } = *grant;
                     assert_eq!(self.tunnel, None, "two tunnels");
                     assert!(
                         self.ever_opened.insert(session.session),
@@ -301,14 +405,14 @@ impl World {
                         session.session
                     );
                     let told =
-                        |record: &SupportRecord| record.of == *session && record.became == Became::Opened;
+                        |record: &SupportRecord| record.of == session && record.became == Became::Opened;
                     assert!(self.told.iter().any(told), "opened and not told");
-                    assert_eq!(self.disk.open.as_ref().map(|(open, _)| open), Some(&*session));
-                    self.tunnel = Some((*session, until));
+                    assert_eq!(self.disk.open.as_ref().map(|(open, _)| open), Some(&session));
+                    self.tunnel = Some((session, until));
                 }
             }
         }
-        most.is_none()
+        left
     }
 }
 
@@ -323,7 +427,7 @@ proptest! {
         let (mut now, mut in_force) = (at(1), InForce::default());
         let (mut sessions, _) = Sessions::resume(Some(Saved::default()), now);
         let mut heard_at = std::collections::BTreeMap::new();
-        let mut cut = None;
+        let (mut cut, mut fails) = (None, None);
         for one in moves {
             let input = match one {
                 Move::Wait(seconds) => {
@@ -342,6 +446,10 @@ proptest! {
                     cut = Some(after);
                     continue;
                 }
+                Move::Fails(after) => {
+                    fails = Some(after);
+                    continue;
+                }
                 Move::Do(input) => input,
             };
             if let Input::Ruled(new) = &input {
@@ -351,31 +459,43 @@ proptest! {
                 heard_at.entry(asked.session).or_insert(now.uptime);
             }
             let effects = sessions.handle(input, now);
-            if !world.carry_out(effects, cut.take()) {
+            let went = cut.take();
+            let left = world.carry_out(effects, went.or(fails.take()));
+            if went.is_some() {
                 world.tunnel = None;
                 heard_at.retain(|number, _| *number <= world.disk.highest);
                 let (next, effects) = Sessions::resume(Some(world.disk.clone()), now);
                 sessions = next;
-                prop_assert!(world.carry_out(effects, None));
+                prop_assert!(world.carry_out(effects, None).is_empty());
                 let effects = sessions.handle(Input::Ruled(in_force.clone()), now);
-                prop_assert!(world.carry_out(effects, None));
+                prop_assert!(world.carry_out(effects, None).is_empty());
+            } else if !left.is_empty() {
+                let effects = sessions.handle(Input::Left(left), now);
+                prop_assert!(world.carry_out(effects, None).is_empty());
             }
             let believed = sessions.open().map(|(open, ..)| open.clone());
             prop_assert_eq!(world.tunnel.as_ref().map(|(open, _)| open.clone()), believed);
-            prop_assert_eq!(world.disk.open.is_some(), world.tunnel.is_some());
+            // What could not be written down waits for its next try.
+            let settled = world.disk == *sessions.saved();
+            prop_assert!(settled || sessions.deadline().is_some());
+            prop_assert!(!settled || world.disk.open.is_some() == world.tunnel.is_some());
             if let Some((open, until)) = &world.tunnel {
                 prop_assert!(now.uptime < *until);
                 let first = heard_at[&open.session];
                 prop_assert!(*until <= first.plus(Duration::from_secs(open.lasts_s.into())));
-                prop_assert_eq!(in_force.allows(open), Ok(()));
+                prop_assert_eq!(in_force.allows(open, now.at), Ok(()));
             }
-            for opened in world.told.iter().filter(|record| record.became == Became::Opened) {
-                let open = world.tunnel.as_ref().is_some_and(|(open, _)| *open == opened.of);
-                let ended = |record: &&SupportRecord| {
-                    record.of == opened.of && matches!(record.became, Became::Ended(_))
-                };
-                prop_assert_eq!(world.told.iter().any(|record| ended(&record)), !open);
-            }
+        }
+        now.uptime = now.uptime.plus(AGAIN);
+        let effects = sessions.handle(Input::Tick, now);
+        prop_assert!(world.carry_out(effects, None).is_empty());
+        prop_assert_eq!(&world.disk, sessions.saved());
+        for opened in world.told.iter().filter(|record| record.became == Became::Opened) {
+            let open = world.tunnel.as_ref().is_some_and(|(open, _)| *open == opened.of);
+            let over = |record: &SupportRecord| {
+                record.of == opened.of && matches!(record.became, Became::Ended(_) | Became::Refused(Refusal::NotKept))
+            };
+            prop_assert_eq!(world.told.iter().any(over), !open);
         }
     }
 }
