@@ -15,11 +15,12 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use homeward_protocol::support::{ALPN, GO, Moved, SessionNumber};
 use homeward_protocol::time::Uptime;
+use rustix::net::sockopt;
 use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
@@ -36,6 +37,9 @@ use super::share::{BURST, Share, need};
 use crate::clock::Clock;
 use crate::outbox::Ledger;
 
+#[cfg(test)]
+mod tests;
+
 /// How long the server, or the port, may take to let us in.
 const CONNECT: Duration = Duration::from_secs(15);
 /// The server says that it is there every 20 s while a link waits; after so long it is not.
@@ -44,8 +48,12 @@ const SILENCE: Duration = Duration::from_mins(1);
 const STUCK: Duration = Duration::from_secs(30);
 /// Between a link that ended well and the next.
 const BETWEEN: Duration = Duration::from_millis(100);
+/// A link on which somebody was for less than this is as one that failed: handshakes cost the uplink, too.
+const SHORT: Duration = Duration::from_secs(1);
 /// Between links that failed, at first and at most.
 const AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(15)];
+/// A link on which nothing comes is asked after so long whether the server is there, and again after so long, so often.
+const ALIVE: (Duration, Duration, u32) = (Duration::from_secs(20), Duration::from_secs(10), 3);
 /// What the system may hold of a tunnel, bytes.
 const SYSTEM: u32 = 32 * 1024;
 /// How often the clock is looked at: a timer does not count a sleep of the box, the clock does.
@@ -60,6 +68,8 @@ enum LinkError {
     Elsewhere(IpAddr),
     #[error("no TLS with the server")]
     Tls(#[source] io::Error),
+    #[error("what answers there takes no support links")]
+    Stranger,
     #[error("the server has no such session, or left")]
     Left,
     #[error("nothing answers on port {0} of this box")]
@@ -108,13 +118,15 @@ impl Carrying {
         std::future::pending::<()>().await;
     }
 
+    /// All links of a session share one allowance: a new link is no new burst.
     async fn links(&self, grant: &Grant) {
+        let share = Mutex::new(Share::new(self.clock.uptime()));
         let mut wait = AGAIN[0];
         loop {
-            match self.link(grant).await {
-                Ok(()) => {
+            match self.link(grant, &share).await {
+                Ok(lasted) => {
                     wait = AGAIN[0];
-                    sleep(BETWEEN).await;
+                    sleep(if lasted < SHORT { wait } else { BETWEEN }).await;
                 }
                 Err(error) => {
                     let cause = std::error::Error::source(&error);
@@ -130,7 +142,8 @@ impl Carrying {
         }
     }
 
-    async fn link(&self, grant: &Grant) -> Result<(), LinkError> {
+    /// One link, from the dialling to its end; how long somebody was on it.
+    async fn link(&self, grant: &Grant, share: &Mutex<Share>) -> Result<Duration, LinkError> {
         let mut server = self.dial(grant).await?;
         let number = grant.session.session.0.to_be_bytes();
         let said = async {
@@ -149,29 +162,31 @@ impl Carrying {
         }
         let port = own_port(grant.session.port).await?;
         self.moved.send_modify(|(_, moved)| moved.links += 1);
-        self.relay(server, port).await;
-        Ok(())
+        let from = self.clock.uptime();
+        self.relay(server, port, share).await;
+        Ok(self.clock.uptime().since(from))
     }
 
     async fn dial(&self, grant: &Grant) -> Result<TlsStream<TcpStream>, LinkError> {
         let (host, port) = &self.door;
         let failed = |source| LinkError::Reach(format!("{host}:{port}"), source);
         let dialing = async {
-            let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-            for address in lookup_host((host.as_str(), *port)).await? {
+            let mut last = failed(io::ErrorKind::AddrNotAvailable.into());
+            for address in lookup_host((host.as_str(), *port)).await.map_err(failed)? {
+                let there = address.ip().to_canonical();
+                if !grant.to.is_empty() && !grant.to.iter().any(|net| net.holds(there)) {
+                    last = LinkError::Elsewhere(there);
+                    continue;
+                }
                 match dial(address).await {
                     Ok(tcp) => return Ok(tcp),
-                    Err(error) => last = error,
+                    Err(error) => last = failed(error),
                 }
             }
             Err(last)
         };
         let tcp = timeout(CONNECT, dialing).await;
-        let tcp = tcp.map_err(|e| failed(e.into()))?.map_err(failed)?;
-        let there = tcp.peer_addr().map_err(failed)?.ip().to_canonical();
-        if !grant.to.is_empty() && !grant.to.iter().any(|net| net.holds(there)) {
-            return Err(LinkError::Elsewhere(there));
-        }
+        let tcp = tcp.map_err(|e| failed(e.into()))??;
         let mut config = ClientConfig::clone(&(self.tls)());
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.resumption = Resumption::disabled();
@@ -181,17 +196,19 @@ impl Carrying {
         let mut tls = tls
             .map_err(|e| LinkError::Tls(e.into()))?
             .map_err(LinkError::Tls)?;
+        if tls.get_ref().1.alpn_protocol() != Some(ALPN) {
+            return Err(LinkError::Stranger);
+        }
         tls.get_mut().1.set_buffer_limit(Some(SYSTEM as usize));
         Ok(tls)
     }
 
     /// Copies both ways until either end closes.
-    async fn relay(&self, server: TlsStream<TcpStream>, port: TcpStream) {
+    async fn relay(&self, server: TlsStream<TcpStream>, port: TcpStream, share: &Mutex<Share>) {
         let (from_server, mut to_server) = split(server);
         let (from_port, mut to_port) = split(port);
-        let share = std::sync::Mutex::new(Share::new(self.clock.uptime()));
-        let inward = self.copy(from_server, &mut to_port, &share, |moved, n| moved.in_bytes += n);
-        let outward = self.copy(from_port, &mut to_server, &share, |moved, n| moved.out_bytes += n);
+        let inward = self.copy(from_server, &mut to_port, share, |moved, n| moved.in_bytes += n);
+        let outward = self.copy(from_port, &mut to_server, share, |moved, n| moved.out_bytes += n);
         tokio::select! {
             () = inward => {}
             () = outward => {}
@@ -205,7 +222,7 @@ impl Carrying {
         &self,
         mut from: impl AsyncRead + Unpin,
         to: &mut (impl AsyncWrite + Unpin),
-        share: &std::sync::Mutex<Share>,
+        share: &Mutex<Share>,
         count: fn(&mut Moved, u64),
     ) {
         let mut buffer = vec![0; usize::try_from(BURST).unwrap_or(usize::MAX)];
@@ -214,10 +231,7 @@ impl Carrying {
             let Ok(read @ 1..) = from.read(&mut buffer[..most]).await else {
                 return;
             };
-            share
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .spend(read);
+            share.lock().unwrap_or_else(PoisonError::into_inner).spend(read);
             let writing = async {
                 to.write_all(&buffer[..read]).await?;
                 to.flush().await
@@ -229,13 +243,13 @@ impl Carrying {
         }
     }
 
-    async fn allowance(&self, share: &std::sync::Mutex<Share>) -> usize {
+    async fn allowance(&self, share: &Mutex<Share>) -> usize {
         loop {
             let need = need(&self.ledger.borrow());
             let now = self.clock.uptime();
             let most = share
                 .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .unwrap_or_else(PoisonError::into_inner)
                 .most(need, now);
             match most {
                 Ok(bytes) => return bytes,
@@ -253,6 +267,11 @@ async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
     socket.set_send_buffer_size(SYSTEM)?;
     socket.set_recv_buffer_size(SYSTEM)?;
     socket.set_nodelay(true)?;
+    let (after, between, times) = ALIVE;
+    sockopt::set_socket_keepalive(&socket, true)?;
+    sockopt::set_tcp_keepidle(&socket, after)?;
+    sockopt::set_tcp_keepintvl(&socket, between)?;
+    sockopt::set_tcp_keepcnt(&socket, times)?;
     socket.connect(address).await
 }
 
