@@ -350,6 +350,15 @@ impl Policies {
         }
     }
 
+    /// What would rule them if the box were shut off.
+    pub fn support_isolated(&self, at: Timestamp) -> InForce {
+        InForce {
+            rule: isolated(self.effective(at).1.as_ref()).support,
+            isolated: true,
+            ..self.support(at)
+        }
+    }
+
     /// The policy on trial, else the confirmed one.
     fn held(&self) -> Option<&Held> {
         self.trial.as_ref().map(|(held, _)| held).or(self.good.as_ref())

@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use x509_parser::asn1_rs::FromDer as _;
 use x509_parser::certificate::X509Certificate;
 
+use self::inbox::Inbox;
 use super::ask::{Answer, Request};
 use super::habits::Habits;
 use super::helper::Helper;
@@ -45,6 +46,8 @@ use crate::sense::Sensor;
 use crate::status::LinkStatus;
 use crate::support::InForce;
 use crate::trials::{Trials, Tried};
+
+mod inbox;
 
 /// Longest file that is read, bytes: three policies at their longest.
 const MAX_FILE: u64 = 512 * 1024;
@@ -164,7 +167,8 @@ impl Keeping {
         // An offer that waits; only the newest counts. One that a restart forgets is offered again.
         let mut waits: Option<Box<Offer>> = None;
         let trials = self.trials.clone();
-        self.act(&mut state, effects).await;
+        let mut inbox = Inbox::new(std::mem::replace(&mut self.heard, mpsc::channel(1).1));
+        self.act(&mut state, &mut inbox, effects).await;
         loop {
             if !state.policies.is_on_trial() {
                 trials.end(Tried::Policy);
@@ -183,7 +187,7 @@ impl Keeping {
                     }
                     Input::Offered(waits.take())
                 }
-                heard = self.heard.recv() => match heard {
+                heard = inbox.next() => match heard {
                     Some(Heard::Offer(Some(offer))) => {
                         if !trials.begin(Tried::Policy) {
                             tracing::info!("a policy is offered, and waits until the update on trial has ended");
@@ -203,21 +207,23 @@ impl Keeping {
                 },
                 Ok(()) = self.trust.changed() => Input::Roots(roots(&self.trust.borrow_and_update())),
             };
-            self.step(&mut state, input).await;
+            self.step(&mut state, &mut inbox, input).await;
         }
     }
 
-    async fn step(&mut self, state: &mut Running, input: Input) {
+    async fn step(&mut self, state: &mut Running, inbox: &mut Inbox, input: Input) {
         let effects = state.policies.handle(input, self.moment());
-        self.act(state, effects).await;
+        self.act(state, inbox, effects).await;
     }
 
     /// Does effects in order, and what follows from them; the rest of a row is left when one fails.
-    async fn act(&mut self, state: &mut Running, effects: Vec<Effect>) {
+    ///
+    /// What takes its time, as a look, keeps no support tunnel open that an order closes.
+    async fn act(&mut self, state: &mut Running, inbox: &mut Inbox, effects: Vec<Effect>) {
         let mut row: VecDeque<Effect> = effects.into();
         let mut idle = row.is_empty();
         loop {
-            self.tell(state).await;
+            self.tell(state, inbox.isolates()).await;
             let Some(effect) = row.pop_front() else {
                 if idle {
                     return;
@@ -227,7 +233,13 @@ impl Keeping {
                 continue;
             };
             idle = false;
-            let Some(input) = self.perform(state, effect).await else {
+            let (support, shut) = (
+                self.support.clone(),
+                state.policies.support_isolated(self.clock.now()),
+            );
+            let doing = self.perform(state, effect);
+            let done = inbox.beside(doing, || tell_support(&support, &shut)).await;
+            let Some(input) = done else {
                 continue;
             };
             let fails = matches!(input, Input::Failed(..) | Input::Set(_, Answer::Failed(_)));
@@ -324,11 +336,14 @@ impl Keeping {
     }
 
     /// Tells how it stands when that changed.
-    async fn tell(&mut self, state: &mut Running) {
+    async fn tell(&mut self, state: &mut Running, isolates: bool) {
         let now = self.clock.now();
-        let in_force = state.policies.support(now);
-        self.support
-            .send_if_modified(|told| std::mem::replace(told, in_force.clone()) != in_force);
+        let in_force = if isolates {
+            state.policies.support_isolated(now)
+        } else {
+            state.policies.support(now)
+        };
+        tell_support(&self.support, &in_force);
         let report = state.policies.report(now);
         let same = |last: &PolicyState| {
             PolicyState {
@@ -375,6 +390,10 @@ struct Running {
     policies: Policies,
     stops: Told,
     last: Option<PolicyState>,
+}
+
+fn tell_support(support: &watch::Sender<InForce>, in_force: &InForce) {
+    support.send_if_modified(|told| std::mem::replace(told, in_force.clone()) != *in_force);
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {

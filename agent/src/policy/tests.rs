@@ -522,6 +522,27 @@ fn an_order_isolates_at_once_outlasts_restarts_and_a_full_disk_and_is_lifted() {
 }
 
 #[test]
+fn support_tunnels_hear_when_their_policy_ends_and_what_isolation_would_leave_them() {
+    for (on_expiry, ends) in [
+        (OnExpiry::Strict, Some(policy(7).expires.ms())),
+        (OnExpiry::Keep, None),
+    ] {
+        let mut home = Home::new();
+        let mut policy = policy(7);
+        policy.on_expiry = on_expiry;
+        home.input(Input::Offered(Some(Box::new(offer(&policy)))));
+        home.wait(MINUTE);
+        let at = home.now().at;
+        let told = home.policies.support(at);
+        assert_eq!(told.ends.map(|ends| ends.ms), ends);
+        let would = home.policies.support_isolated(at);
+        home.input(Input::Ordered(order(1, Ordered::Isolate)));
+        assert_eq!(home.policies.support(at), would);
+        assert_eq!(home.policies.support_isolated(at), would);
+    }
+}
+
+#[test]
 fn the_end_of_a_policy_and_what_cannot_be_read_lead_to_the_strict_one() {
     let mut home = Home::new();
     home.input(Input::Offered(Some(Box::new(offer(&policy(7))))));
