@@ -94,6 +94,8 @@ pub struct Kept {
     pub session: Session,
     /// When, by the server's clock.
     pub asked_at: Timestamp,
+    /// Only the box told of it: who, why and for which ticket is its word, and nobody here asked.
+    pub foreign: bool,
     /// Who wants it ended, and when it was said.
     pub end_asked: Option<(String, Timestamp)>,
     /// When the server heard that the box opened it.
@@ -157,9 +159,14 @@ impl Kept {
         if let Some(why) = self.refused {
             return Stands::Refused(why);
         }
+        // A clock that was set back waits for nobody.
+        let heard_by = self.asked_at.plus_ms(LAPSE_MS).ms;
+        let in_time = now.ms < heard_by && now.ms >= self.asked_at.plus_ms(-LATE_MS).ms;
         let lasts_ms = i64::from(self.session.lasts_s) * 1000;
         let latest = match self.opened_heard {
             Some(heard) => heard.plus_ms(lasts_ms),
+            // Nobody waits for one that was cancelled: that the box opened it would have been heard.
+            None if self.end_asked.is_some() => self.asked_at.plus_ms(LAPSE_MS),
             None => self.asked_at.plus_ms(LAPSE_MS + lasts_ms),
         };
         if now.ms >= latest.plus_ms(LATE_MS).ms {
@@ -169,14 +176,14 @@ impl Kept {
         match (self.end_asked.is_some(), self.opened_heard) {
             (true, _) => Stands::Ending,
             (false, Some(_)) => Stands::Open(latest),
-            (false, None) if now.ms < self.asked_at.plus_ms(LAPSE_MS).ms => Stands::Asked,
+            (false, None) if in_time => Stands::Asked,
             (false, None) => Stands::Lapsed,
         }
     }
 
     /// Whether its links may meet people here. Also while the box has not said that it opened it: a link may come first.
     pub fn may_meet(&self, now: Timestamp) -> bool {
-        matches!(self.stands(now), Stands::Asked | Stands::Open(_))
+        !self.foreign && matches!(self.stands(now), Stands::Asked | Stands::Open(_))
     }
 
     /// What the box is told now, if anything; `told_at` is when it was last told something of this session.
@@ -215,6 +222,7 @@ mod tests {
                 lasts_s: 60,
             },
             asked_at: NOW,
+            foreign: false,
             end_asked: None,
             opened_heard: None,
             refused: None,
@@ -246,6 +254,10 @@ mod tests {
             ended: Some((ended, after(62_000))),
             ..ending.clone()
         };
+        let cancelled = Kept {
+            end_asked: Some(("olga".into(), after(2_000))),
+            ..kept()
+        };
         let refused = Kept {
             refused: Some(Refusal::Port),
             ..kept()
@@ -254,6 +266,9 @@ mod tests {
             (kept(), 0, Stands::Asked),
             (kept(), LAPSE_MS - 1, Stands::Asked),
             (kept(), LAPSE_MS, Stands::Lapsed),
+            (kept(), -LATE_MS - 1, Stands::Lapsed),
+            (cancelled.clone(), LAPSE_MS + LATE_MS - 1, Stands::Ending),
+            (cancelled, LAPSE_MS + LATE_MS, Stands::Lapsed),
             (opened.clone(), 5_000, Stands::Open(after(61_000))),
             (opened.clone(), 61_000 + LATE_MS - 1, Stands::Open(after(61_000))),
             (opened, 61_000 + LATE_MS, Stands::Over),
@@ -285,6 +300,11 @@ mod tests {
         let end = Some(SupportOrder::End(SessionNumber(7)));
         assert_eq!(ending.order(None, NOW), end);
         assert!(!ending.may_meet(NOW));
+        let foreign = Kept {
+            foreign: true,
+            ..kept()
+        };
+        assert!(kept().may_meet(NOW) && !foreign.may_meet(NOW));
     }
 
     #[test]

@@ -104,7 +104,7 @@ async fn list(store: &Store, id: &GatewayId, clock: &Clock) -> Result<Said, Admi
             "{} at {} by {} for ticket {} ({}), port {}, {} s\n  {}; {}\n",
             session.session,
             kept.asked_at,
-            session.by.as_str(),
+            words::by(kept),
             session.ticket.as_str(),
             session.reason.as_str(),
             session.port,
@@ -116,7 +116,7 @@ async fn list(store: &Store, id: &GatewayId, clock: &Clock) -> Result<Said, Admi
     let row = |kept: &Kept| {
         json!({
             "session": kept.session.session, "ticket": kept.session.ticket, "by": kept.session.by,
-            "reason": kept.session.reason, "port": kept.session.port, "lasts_s": kept.session.lasts_s,
+            "only_the_box_told": kept.foreign, "reason": kept.session.reason, "port": kept.session.port, "lasts_s": kept.session.lasts_s,
             "asked_at": kept.asked_at.ms, "stands": kept.stands(now).name(), "said": words::stands(kept.stands(now)),
             "ended": kept.ended.as_ref().map(|(ended, _)| ended),
         })

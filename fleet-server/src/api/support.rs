@@ -68,6 +68,8 @@ pub struct SessionShape {
     ticket: String,
     /// Who asked for it.
     by: String,
+    /// Whether nobody here asked for it: then ticket, person and reason are the box's own word. It meets nobody here.
+    only_the_box_told: bool,
     /// Why.
     reason: String,
     /// The port of the box.
@@ -110,6 +112,7 @@ impl SessionShape {
             said: words::stands(stands),
             ticket: kept.session.ticket.as_str().to_owned(),
             by: kept.session.by.as_str().to_owned(),
+            only_the_box_told: kept.foreign,
             reason: kept.session.reason.as_str().to_owned(),
             port: kept.session.port,
             lasts_s: kept.session.lasts_s,
@@ -168,13 +171,17 @@ pub async fn open(
     let which = gateway.clone();
     let work = move |tx: &mut dyn crate::store::Tx| {
         let asking = support::ask(tx, &which, &asked, &by, now)?;
-        Ok((asking, support::of(tx, &which, 1)?))
+        let kept = match &asking {
+            Asking::Asked(session) => support::one(tx, &which, session.session)?,
+            _ => None,
+        };
+        Ok((asking, kept))
     };
-    let (asking, newest) = desk.store.write(work).await?;
-    match (asking, newest.first()) {
+    let (asking, kept) = desk.store.write(work).await?;
+    match (asking, kept) {
         (Asking::Asked(_), Some(kept)) => {
             desk.bus.publish(Event::Changed(gateway));
-            Ok((StatusCode::ACCEPTED, Json(SessionShape::of(kept, now))))
+            Ok((StatusCode::ACCEPTED, Json(SessionShape::of(&kept, now))))
         }
         (Asking::Busy(number), _) => Err(Problem::conflict(format!("session {number} is not over yet"))),
         (Asking::Unknown | Asking::Asked(_), _) => Err(Problem::missing()),
@@ -232,9 +239,8 @@ pub async fn connect(
     };
     for _ in 0..TRIES {
         let (which, now) = (gateway.clone(), desk.clock.now());
-        let newest = desk.store.read(move |tx| support::of(tx, &which, 1)).await?;
-        let kept = newest.into_iter().next().filter(|kept| kept.may_meet(now));
-        let Some(kept) = kept else {
+        let live = desk.store.read(move |tx| support::under_way(tx, &which, now));
+        let Some(kept) = live.await?.into_iter().find(|kept| kept.may_meet(now)) else {
             return Err(Problem::conflict("no support session of this gateway is open"));
         };
         let Err(again) = desk.hub.take(&gateway, kept.session.session, guest) else {

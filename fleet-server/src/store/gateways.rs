@@ -49,6 +49,15 @@ pub fn add(
     Ok(())
 }
 
+/// Takes the row for the rest of the transaction, so that two that ask at once are answered one after the other.
+pub fn lock(tx: &mut dyn Tx, id: &GatewayId) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE gateways SET state = state WHERE id = $1",
+        &[id.as_str().into()],
+    )?;
+    Ok(())
+}
+
 /// The one of this id.
 pub fn get(tx: &mut dyn Tx, id: &GatewayId) -> Result<Option<Gateway>, StoreError> {
     let row = tx.row(

@@ -134,6 +134,10 @@ promises![
     sessions_that_only_a_box_knows_of_are_shown_and_bounded,
     a_campaign_goes_on_from_its_rows_and_each_word_is_said_once,
     a_newer_campaign_takes_the_homes_of_the_one_before,
+    a_box_says_nothing_of_who_asked,
+    a_session_that_was_cancelled_before_the_box_answered_blocks_nobody_for_long,
+    an_older_session_that_its_box_opened_late_is_the_one_under_way,
+    whoever_was_there_when_the_server_was_killed_is_told_as_gone,
 ];
 
 #[test]

@@ -1,5 +1,7 @@
 //! Support sessions: the rows behind [`crate::support`].
 
+use std::collections::BTreeMap;
+
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::support::{Became, Ended, Moved, Session, SessionNumber, SupportRecord};
@@ -18,6 +20,12 @@ use crate::support::{Asked, Kept, next_number};
 const MOST_LIVE: i64 = 10_000;
 /// Sessions of one box that only it told of: they are kept so far, and no further.
 const MOST_FOREIGN: i64 = 50;
+/// Sessions of one box among which the one under way is looked for: what was asked for and lapsed in a day is fewer.
+const MOST_RECENT: i64 = 300;
+/// A number is a count or a moment: none that a box tells of is further than this above now, milliseconds.
+const FAR_MS: i64 = 24 * 3_600_000;
+/// No session is longer, its wait for the box included, milliseconds.
+const LONGEST_MS: i64 = 24 * 3_600_000;
 
 /// What came of asking.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,16 +46,17 @@ pub fn ask(
     by: &str,
     now: Timestamp,
 ) -> Result<Asking, StoreError> {
+    gateways::lock(tx, gateway)?;
     let known = gateways::get(tx, gateway)?;
     if known.is_none_or(|known| known.state != State::Enrolled) {
         return Ok(Asking::Unknown);
     }
-    let newest = of(tx, gateway, 1)?.into_iter().next();
-    if let Some(kept) = newest.as_ref().filter(|kept| !kept.stands(now).is_over()) {
+    let live = under_way(tx, gateway, now)?;
+    if let Some(kept) = live.iter().find(|kept| !kept.foreign) {
         return Ok(Asking::Busy(kept.session.session));
     }
     let session = Session {
-        session: next_number(newest.map(|kept| kept.session.session), now),
+        session: next_number(highest(tx, gateway, now)?, now),
         ticket: asked.ticket.clone(),
         by: ShortText::cut(by),
         reason: asked.reason.clone(),
@@ -65,6 +74,37 @@ pub fn ask(
     );
     audit::record(tx, now, by, Action::SupportAsked, gateway.as_str(), &detail)?;
     Ok(Asking::Asked(session))
+}
+
+/// The highest number that was given, or that a box can have been given by this fleet.
+fn highest(
+    tx: &mut dyn Tx,
+    gateway: &GatewayId,
+    now: Timestamp,
+) -> Result<Option<SessionNumber>, StoreError> {
+    let row = tx.row(
+        "SELECT number FROM support_sessions WHERE gateway = $1 AND (foreign_here = 0 OR number <= $2)
+         ORDER BY number DESC LIMIT 1",
+        &[gateway.as_str().into(), now.plus_ms(FAR_MS).ms.into()],
+    )?;
+    row.map(|row| Ok(SessionNumber(unsigned(&row, 0)?))).transpose()
+}
+
+/// The sessions of a gateway that are not over: what its box says is open first, then the newest; what only the box told
+/// of comes last.
+pub fn under_way(tx: &mut dyn Tx, gateway: &GatewayId, now: Timestamp) -> Result<Vec<Kept>, StoreError> {
+    const SQL: &str = "SELECT gateway, number, ticket, reason, asked_by, port, lasts_s, asked_at, end_by, end_at,
+           opened_heard, refused, ended_heard, cause, lasted_s, links, in_bytes, out_bytes, through_links, through_in,
+           through_out, foreign_here
+         FROM support_sessions WHERE gateway = $1 AND live = 1 AND asked_at > $2
+         ORDER BY foreign_here, number DESC LIMIT $3";
+    let since = now.plus_ms(-LONGEST_MS).ms;
+    let rows = tx.rows(SQL, &[gateway.as_str().into(), since.into(), MOST_RECENT.into()])?;
+    let all: Result<Vec<Kept>, StoreError> = rows.iter().map(kept).collect();
+    let mut all = all?;
+    all.retain(|kept| !kept.stands(now).is_over());
+    all.sort_by_key(|kept| (kept.foreign, kept.opened_heard.is_none()));
+    Ok(all)
 }
 
 fn insert(
@@ -93,7 +133,7 @@ fn insert(
     Ok(())
 }
 
-/// Orders the end of the newest session; false when none is under way.
+/// Orders the end of what is under way; false when nothing is.
 pub fn end(
     tx: &mut dyn Tx,
     gateway: &GatewayId,
@@ -101,36 +141,39 @@ pub fn end(
     by: &str,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let newest = of(tx, gateway, 1)?.into_iter().next();
-    let Some(kept) = newest.filter(|kept| !kept.stands(now).is_over()) else {
-        return Ok(false);
-    };
-    if kept.end_asked.is_some() {
-        return Ok(true);
+    let live = under_way(tx, gateway, now)?;
+    for kept in live.iter().filter(|kept| kept.end_asked.is_none()) {
+        let number = kept.session.session;
+        tx.execute(
+            "UPDATE support_sessions SET end_by = $1, end_at = $2 WHERE gateway = $3 AND number = $4",
+            &[
+                by.into(),
+                now.ms.into(),
+                gateway.as_str().into(),
+                signed_number(number.0).into(),
+            ],
+        )?;
+        let detail = format!("session {number}, {}: {reason}", ticket(kept));
+        audit::record(tx, now, by, Action::SupportEndAsked, gateway.as_str(), &detail)?;
     }
-    let number = kept.session.session;
-    tx.execute(
-        "UPDATE support_sessions SET end_by = $1, end_at = $2 WHERE gateway = $3 AND number = $4",
-        &[
-            by.into(),
-            now.ms.into(),
-            gateway.as_str().into(),
-            signed_number(number.0).into(),
-        ],
-    )?;
-    let detail = format!(
-        "session {number}, ticket {}: {reason}",
-        kept.session.ticket.as_str()
-    );
-    audit::record(tx, now, by, Action::SupportEndAsked, gateway.as_str(), &detail)?;
-    Ok(true)
+    Ok(!live.is_empty())
+}
+
+/// Its ticket, and whose word that is.
+fn ticket(kept: &Kept) -> String {
+    let ticket = kept.session.ticket.as_str();
+    if kept.foreign {
+        format!("of which only the box told, for ticket {ticket} as it says")
+    } else {
+        format!("ticket {ticket}")
+    }
 }
 
 /// The newest sessions of a gateway.
 pub fn of(tx: &mut dyn Tx, gateway: &GatewayId, limit: i64) -> Result<Vec<Kept>, StoreError> {
     const SQL: &str = "SELECT gateway, number, ticket, reason, asked_by, port, lasts_s, asked_at, end_by, end_at,
            opened_heard, refused, ended_heard, cause, lasted_s, links, in_bytes, out_bytes, through_links, through_in,
-           through_out
+           through_out, foreign_here
          FROM support_sessions WHERE gateway = $1 ORDER BY number DESC LIMIT $2";
     let rows = tx.rows(SQL, &[gateway.as_str().into(), limit.into()])?;
     rows.iter().map(kept).collect()
@@ -140,7 +183,7 @@ pub fn of(tx: &mut dyn Tx, gateway: &GatewayId, limit: i64) -> Result<Vec<Kept>,
 pub fn newest(tx: &mut dyn Tx, limit: i64) -> Result<Vec<Kept>, StoreError> {
     const SQL: &str = "SELECT gateway, number, ticket, reason, asked_by, port, lasts_s, asked_at, end_by, end_at,
            opened_heard, refused, ended_heard, cause, lasted_s, links, in_bytes, out_bytes, through_links, through_in,
-           through_out
+           through_out, foreign_here
          FROM support_sessions ORDER BY asked_at DESC, gateway LIMIT $1";
     let rows = tx.rows(SQL, &[limit.into()])?;
     rows.iter().map(kept).collect()
@@ -150,11 +193,10 @@ pub fn newest(tx: &mut dyn Tx, limit: i64) -> Result<Vec<Kept>, StoreError> {
 pub fn live(tx: &mut dyn Tx, now: Timestamp) -> Result<Vec<Kept>, StoreError> {
     const SQL: &str = "SELECT s.gateway, number, ticket, reason, asked_by, port, lasts_s, asked_at, end_by, end_at,
            opened_heard, refused, ended_heard, cause, lasted_s, links, in_bytes, out_bytes, through_links, through_in,
-           through_out
+           through_out, foreign_here
          FROM support_sessions s JOIN gateways g ON g.id = s.gateway
          WHERE live = 1 AND asked_at > $1 AND g.state = 'enrolled' ORDER BY asked_at DESC LIMIT $2";
-    // No session is longer, its wait for the box included.
-    let since = now.plus_ms(-24 * 3_600_000).ms;
+    let since = now.plus_ms(-LONGEST_MS).ms;
     let rows = tx.rows(SQL, &[since.into(), MOST_LIVE.into()])?;
     let all: Result<Vec<Kept>, StoreError> = rows.iter().map(kept).collect();
     Ok(all?
@@ -169,12 +211,12 @@ pub fn take(tx: &mut dyn Tx, at: &Origin<'_>, record: &SupportRecord) -> Result<
         return Ok(());
     };
     let number = signed_number(record.of.session.0);
-    let key = [at.gateway.into(), number.into()];
-    let known = tx.row(
-        "SELECT 1 FROM support_sessions WHERE gateway = $1 AND number = $2",
-        &key,
-    )?;
+    let known = one(tx, &gateway, record.of.session)?;
     if known.is_none() {
+        // None that this fleet gave: it would stand above all that it gives from now on.
+        if number > at.now.plus_ms(FAR_MS).ms {
+            return Ok(());
+        }
         let row = tx.row(
             "SELECT COUNT(*) FROM support_sessions WHERE gateway = $1 AND foreign_here = 1",
             &[at.gateway.into()],
@@ -231,9 +273,21 @@ pub fn take(tx: &mut dyn Tx, at: &Origin<'_>, record: &SupportRecord) -> Result<
     if new == 0 {
         return Ok(());
     }
-    let of = &record.of;
-    let detail = format!("session {}, ticket {}: {what}", of.session, of.ticket.as_str());
+    let Some(kept) = one(tx, &gateway, record.of.session)? else {
+        return Ok(());
+    };
+    let detail = format!("session {}, {}: {what}", kept.session.session, ticket(&kept));
     audit::record(tx, at.now, at.gateway, action, at.gateway, &detail)
+}
+
+/// One session.
+pub fn one(tx: &mut dyn Tx, gateway: &GatewayId, number: SessionNumber) -> Result<Option<Kept>, StoreError> {
+    const SQL: &str = "SELECT gateway, number, ticket, reason, asked_by, port, lasts_s, asked_at, end_by, end_at,
+           opened_heard, refused, ended_heard, cause, lasted_s, links, in_bytes, out_bytes, through_links, through_in,
+           through_out, foreign_here
+         FROM support_sessions WHERE gateway = $1 AND number = $2";
+    let row = tx.row(SQL, &[gateway.as_str().into(), signed_number(number.0).into()])?;
+    row.as_ref().map(kept).transpose()
 }
 
 /// Notes that somebody comes through.
@@ -283,6 +337,41 @@ pub fn used(tx: &mut dyn Tx, used: &Used, now: Timestamp) -> Result<(), StoreErr
     )
 }
 
+/// Notes, of connections whose end nobody saw, that they are over: a server that was killed told of none.
+pub fn left_unseen(tx: &mut dyn Tx, now: Timestamp) -> Result<(), StoreError> {
+    let row = tx.row(
+        "SELECT MIN(asked_at) FROM support_sessions WHERE through_links > 0",
+        &[],
+    )?;
+    let Some(since) = row.map(|row| row.opt_int(0)).transpose()?.flatten() else {
+        return Ok(());
+    };
+    let rows = tx.rows(
+        "SELECT subject, actor, action, detail FROM audit
+         WHERE at >= $1 AND action IN ('support-connected', 'support-left')",
+        &[since.into()],
+    )?;
+    let mut here: BTreeMap<(String, String, String), i64> = BTreeMap::new();
+    for row in &rows {
+        let detail = row.text(3)?;
+        let session = detail.split([',', ':']).next().unwrap_or_default();
+        let key = (
+            row.text(0)?.to_owned(),
+            row.text(1)?.to_owned(),
+            session.to_owned(),
+        );
+        let came = row.text(2)? == Action::SupportConnected.name();
+        *here.entry(key).or_default() += if came { 1 } else { -1 };
+    }
+    for ((gateway, by, session), count) in here {
+        let detail = format!("{session}: amount unknown, the server ended before they did");
+        for _ in 0..count {
+            audit::record(tx, now, &by, Action::SupportLeft, &gateway, &detail)?;
+        }
+    }
+    Ok(())
+}
+
 fn kept(row: &Row) -> Result<Kept, StoreError> {
     let small = |column| -> Result<u32, StoreError> {
         u32::try_from(row.int(column)?).map_err(|e| row.corrupt(column, e))
@@ -329,6 +418,7 @@ fn kept(row: &Row) -> Result<Kept, StoreError> {
             .zip(row.opt_int(9)?.map(Timestamp::synced)),
         opened_heard: row.opt_int(10)?.map(Timestamp::synced),
         refused: row.opt_text(11)?.is_some().then(|| named(row, 11)).transpose()?,
+        foreign: row.int(21)? == 1,
         ended,
         through: (unsigned(row, 18)?, unsigned(row, 19)?, unsigned(row, 20)?),
     })

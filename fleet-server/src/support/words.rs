@@ -15,6 +15,16 @@ pub fn stands(stands: Stands) -> String {
     }
 }
 
+/// Who asked for it.
+pub fn by(kept: &Kept) -> String {
+    let by = kept.session.by.as_str();
+    if kept.foreign {
+        format!("only the box told of it, and says that it was {by}")
+    } else {
+        by.to_owned()
+    }
+}
+
 /// What went through it: what the box counted, else what this server did.
 pub fn moved(kept: &Kept) -> String {
     let counted = kept.ended.as_ref().and_then(|(ended, _)| ended.moved);

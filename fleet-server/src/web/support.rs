@@ -48,8 +48,7 @@ impl Line {
 
     /// Who asked, and why.
     pub fn asked(&self) -> String {
-        let session = &self.kept.session;
-        format!("{}: {}", session.by.as_str(), session.reason.as_str())
+        format!("{}: {}", words::by(&self.kept), self.kept.session.reason.as_str())
     }
 
     /// When.
@@ -210,6 +209,11 @@ pub async fn end(
 ) -> Result<Response, Failure> {
     let gateway: GatewayId = gateway.parse().map_err(|_| Failure::NothingHere)?;
     let reason: String = given.reason.trim().chars().take(100).collect();
+    if reason.is_empty() {
+        return Err(Failure::Form(
+            "Nothing was ended: a reason is needed; it stands in the audit trail.".into(),
+        ));
+    }
     let (which, by, now) = (gateway.clone(), visitor.user, desk.clock.now());
     let ended = desk
         .store

@@ -13,7 +13,7 @@ use crate::store::records::Origin;
 use crate::store::support::{self, Asking};
 use crate::store::{Store, StoreError, audit};
 use crate::support::hub::Used;
-use crate::support::{Asked, LAPSE_MS, Stands};
+use crate::support::{Asked, Kept, LAPSE_MS, Stands};
 
 pub(super) fn record(number: u64, became: Became) -> SupportRecord {
     SupportRecord {
@@ -178,4 +178,139 @@ pub(super) fn sessions_that_only_a_box_knows_of_are_shown_and_bounded(home: &Hom
         say(&store, &record(number, Became::Opened), NOW);
     }
     assert_eq!((stands(&store, NOW).len(), actions(&store).len()), (50, 50));
+}
+
+fn enrolled(store: &Store) {
+    let made = store.write(|tx| {
+        tx.execute(
+            "INSERT INTO gateways (id, state, created_at) VALUES ('gw-1', 'enrolled', 1)",
+            &[],
+        )
+    });
+    block(made).expect("made");
+}
+
+fn details(store: &Store, action: &'static str) -> Vec<String> {
+    let work = move |tx: &mut dyn crate::store::Tx| {
+        let rows = tx.rows(
+            "SELECT detail FROM audit WHERE action = $1 ORDER BY id",
+            &[action.into()],
+        )?;
+        rows.iter()
+            .map(|row| row.text(0).map(str::to_owned))
+            .collect::<Result<_, StoreError>>()
+    };
+    block(store.read(work)).expect("reads")
+}
+
+fn under_way(store: &Store, now: Timestamp) -> Vec<Kept> {
+    block(store.read(move |tx| support::under_way(tx, &gateway(), now))).expect("reads")
+}
+
+pub(super) fn a_box_says_nothing_of_who_asked(home: &Home) {
+    let store = home.open();
+    enrolled(&store);
+    // What nobody here asked for, and a number above all that could be given after it.
+    let moment = u64::try_from(NOW.ms).expect("positive");
+    for number in [moment + 1000, u64::MAX, 1 << 62] {
+        say(&store, &record(number, Became::Opened), NOW);
+    }
+    let foreign = under_way(&store, NOW);
+    assert_eq!(foreign.len(), 1, "{foreign:?}");
+    assert!(foreign[0].foreign && !foreign[0].may_meet(NOW));
+    assert!(details(&store, "support-opened")[0].contains("only the box told"));
+    // It keeps nobody from asking, and from ending what was asked for.
+    let Asking::Asked(own) = ask(&store, NOW) else {
+        panic!("asked for");
+    };
+    assert_eq!(own.session.0, moment + 1001);
+    let forged = SupportRecord {
+        of: Session {
+            session: own.session,
+            ..record(0, Became::Opened).of
+        },
+        became: Became::Opened,
+        at: NOW,
+    };
+    say(&store, &forged, NOW);
+    let live = under_way(&store, NOW);
+    assert_eq!(live[0].session, own, "as it was asked for, and before the other");
+    assert!(live[0].may_meet(NOW));
+    let told = details(&store, "support-opened");
+    assert!(told[1].contains("ticket INC-1:"), "{told:?}");
+    let work = |tx: &mut dyn crate::store::Tx| support::end(tx, &gateway(), "done", "olga", NOW);
+    assert!(block(store.write(work)).expect("answers"));
+    let asked = details(&store, "support-end-asked");
+    assert_eq!(asked.len(), 2, "{asked:?}");
+}
+
+pub(super) fn a_session_that_was_cancelled_before_the_box_answered_blocks_nobody_for_long(home: &Home) {
+    let store = home.open();
+    enrolled(&store);
+    let asked = Asked::new("INC-1", "silent", 22, 8 * 3600).expect("asked rightly");
+    let work = move |tx: &mut dyn crate::store::Tx| {
+        support::ask(tx, &gateway(), &asked, "olga", NOW)?;
+        support::end(tx, &gateway(), "a mistake", "olga", NOW)
+    };
+    assert!(block(store.write(work)).expect("answers"));
+    assert!(matches!(ask(&store, NOW.plus_ms(LAPSE_MS)), Asking::Busy(_)));
+    assert!(matches!(
+        ask(&store, NOW.plus_ms(LAPSE_MS + 61_000)),
+        Asking::Asked(_)
+    ));
+}
+
+pub(super) fn an_older_session_that_its_box_opened_late_is_the_one_under_way(home: &Home) {
+    let store = home.open();
+    enrolled(&store);
+    let Asking::Asked(first) = ask(&store, NOW) else {
+        panic!("asked for");
+    };
+    let later = NOW.plus_ms(LAPSE_MS);
+    let Asking::Asked(second) = ask(&store, later) else {
+        panic!("asked for");
+    };
+    let opened = SupportRecord {
+        of: first.clone(),
+        became: Became::Opened,
+        at: NOW,
+    };
+    say(&store, &opened, later);
+    let live: Vec<SessionNumber> = under_way(&store, later)
+        .iter()
+        .map(|kept| kept.session.session)
+        .collect();
+    assert_eq!(live, [first.session, second.session]);
+}
+
+pub(super) fn whoever_was_there_when_the_server_was_killed_is_told_as_gone(home: &Home) {
+    let store = home.open();
+    enrolled(&store);
+    let Asking::Asked(session) = ask(&store, NOW) else {
+        panic!("asked for");
+    };
+    let work = move |tx: &mut dyn crate::store::Tx| {
+        let kept = support::one(tx, &gateway(), session.session)?.expect("kept");
+        for by in ["token:a", "token:b", "token:a"] {
+            support::connected(tx, &kept, by, NOW)?;
+        }
+        let left = Used {
+            gateway: gateway(),
+            session: session.session,
+            by: "token:a".into(),
+            in_bytes: 2,
+            out_bytes: 3,
+        };
+        support::used(tx, &left, NOW)?;
+        // Each start looks; one is enough.
+        support::left_unseen(tx, NOW)?;
+        support::left_unseen(tx, NOW)
+    };
+    block(store.write(work)).expect("noted");
+    let left = details(&store, "support-left");
+    assert_eq!(left.len(), 3, "{left:?}");
+    assert!(
+        left[1..].iter().all(|left| left.contains("amount unknown")),
+        "{left:?}"
+    );
 }
