@@ -428,6 +428,19 @@ fn line(columns: &[String; 5]) -> String {
     format!("{route:<46} {anonymous:<9} {operator:<9} {nurse:<9} {token}\n")
 }
 
+/// In front of a token's id where it stands beside people.
+const CALLER: &str = "token:";
+
+/// Who a token is in the audit trail.
+pub fn caller(id: &str) -> String {
+    format!("{CALLER}{id}")
+}
+
+/// The token that a name in the audit trail is of; none for a person.
+pub fn of_caller(by: &str) -> Option<&str> {
+    by.strip_prefix(CALLER)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

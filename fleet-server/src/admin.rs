@@ -22,6 +22,7 @@ pub mod readings;
 pub mod reference;
 pub mod release;
 mod support;
+mod tokens;
 pub mod update;
 pub mod verify;
 
@@ -30,13 +31,12 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::access::{Role, Scope, UserName, setup};
+use crate::access::{Role, UserName, setup};
 use crate::ca::passphrase::Passphrase;
 use crate::ca::signer::Keys;
 use crate::ca::{Authority, TrustDomain};
 use crate::cli::{
-    Cli, Command, GatewayCommand, ReadingCommand, ReferenceCommand, RoleArg, SupportCommand, TokenCommand,
-    UserCommand,
+    Cli, Command, GatewayCommand, ReadingCommand, ReferenceCommand, RoleArg, SupportCommand, UserCommand,
 };
 use crate::clock::Clock;
 use crate::config::{Config, Keep};
@@ -210,16 +210,7 @@ pub async fn run(cli: &Cli, clock: &Clock) -> Result<Said, AdminError> {
                 &serde_json::json!({ "name": name.as_str(), "role": role.name() }),
             ))
         }
-        Command::Token(TokenCommand::New { name, scopes, days }) => {
-            let scopes: Vec<Scope> = scopes.iter().map(asked).collect::<Result<_, _>>()?;
-            let store = open(&place)?.1;
-            let token = setup::make_token(&store, name, scopes, u32::from(*days), BY, clock.now()).await?;
-            let text = format!("{token}\n\nThis is shown once. It ends in {days} days.");
-            Ok(Said::new(
-                text,
-                &serde_json::json!({ "token": token, "days": days }),
-            ))
-        }
+        Command::Token(command) => tokens::run(&open(&place)?.1, command, clock).await,
         Command::Policy(command) => policy::run(&place, command, clock).await,
         Command::Campaign(command) => campaign::run(&place, command, clock).await,
         Command::Update(command) => update::run(&place, command, clock).await,

@@ -385,6 +385,15 @@ pub enum TokenCommand {
         #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u16).range(1..=366))]
         days: u16,
     },
+    /// Show the tokens, the newest first: what each may do, until when, and when it was last used.
+    #[command(after_help = "Example:\n  homeward-fleet --data DIR token list")]
+    List,
+    /// Take a token back. It opens nothing any more, and what it holds open of support sessions is cut.
+    #[command(after_help = "Example:\n  homeward-fleet --data DIR token revoke k3m9x2qa")]
+    Revoke {
+        /// Which, as `token list` says; it stands in the audit trail as token:ID.
+        id: String,
+    },
 }
 
 #[cfg(test)]

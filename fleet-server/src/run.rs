@@ -145,7 +145,10 @@ pub async fn serve(place: &Place, clock: Clock) -> Result<(), RunError> {
     let makers = makers(&config)?;
     let now = clock.now();
     store
-        .write(move |tx| store::connections::end_all_open(tx, now))
+        .write(move |tx| {
+            store::connections::end_all_open(tx, now)?;
+            store::support::left_unseen(tx, now)
+        })
         .await?;
     listeners::say_where(&config, &ports);
     listeners::say_setup_code(&store, &config, &ports, now).await?;
@@ -408,6 +411,7 @@ impl Server {
         let look = Look {
             store: store.clone(),
             connections: self.connections.clone(),
+            hub: self.hub.clone(),
             revoked: self.revoked.clone(),
             bus: self.bus.clone(),
             tend: Arc::clone(&tend),

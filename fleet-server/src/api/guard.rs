@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use super::Desk;
 use super::problem::Problem;
 use crate::access::token::{PREFIX, kept};
-use crate::access::{Needs, Scope};
+use crate::access::{Needs, Scope, caller};
 use crate::routes::Door;
 use crate::store::tokens;
 
@@ -27,8 +27,8 @@ pub async fn check(State(door): State<Door<Desk>>, mut request: Request, next: N
         Needs::Token(scope) => scope,
     };
     match admit(&door.desk, scope, request.headers()).await {
-        Ok(caller) => {
-            request.extensions_mut().insert(caller);
+        Ok(who) => {
+            request.extensions_mut().insert(who);
             next.run(request).await
         }
         Err(problem) => problem.into_response(),
@@ -57,7 +57,7 @@ async fn admit(desk: &Desk, scope: Scope, headers: &HeaderMap) -> Result<Caller,
         let id = valid.id.clone();
         desk.store.write(move |tx| tokens::touch(tx, &id, now)).await?;
     }
-    Ok(Caller(format!("token:{}", valid.id)))
+    Ok(Caller(caller(&valid.id)))
 }
 
 /// Puts on every answer that it is not to be kept or guessed at.

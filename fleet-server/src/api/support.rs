@@ -1,6 +1,8 @@
 //! Shell: support sessions of one gateway: asking for one, ending it, and coming through it.
 #![expect(clippy::disallowed_methods, reason = "shell: waits for a link")]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::extract::rejection::JsonRejection;
@@ -233,9 +235,11 @@ pub async fn connect(
         let said = format!("ask with `Connection: upgrade` and `Upgrade: {PROTOCOL}`");
         return Err(Problem::new(StatusCode::UPGRADE_REQUIRED, said));
     };
+    let noted = Arc::new(AtomicBool::new(false));
     let mut guest = Guest {
         upgrade,
         by: by.clone(),
+        noted: Arc::clone(&noted),
     };
     for _ in 0..TRIES {
         let (which, now) = (gateway.clone(), desk.clock.now());
@@ -245,9 +249,14 @@ pub async fn connect(
         };
         let Err(again) = desk.hub.take(&gateway, kept.session.session, guest) else {
             // What is not in the audit trail is not joined: the link waits for the answer that stands behind this.
-            desk.store
-                .write(move |tx| support::connected(tx, &kept, &by, now))
-                .await?;
+            noted.store(true, Ordering::Release);
+            let written = desk
+                .store
+                .write(move |tx| support::connected(tx, &kept, &by, now));
+            if let Err(failed) = written.await {
+                noted.store(false, Ordering::Release);
+                return Err(failed.into());
+            }
             return Ok(switch());
         };
         guest = again;

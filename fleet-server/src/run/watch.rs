@@ -16,6 +16,7 @@ use crate::gate::{Connections, Passage, Revoked};
 use crate::ingest::consume::Keys;
 use crate::store::signals::Kind;
 use crate::store::{self, Store, StoreError};
+use crate::support::hub::Hub;
 
 /// How often the server looks for what other processes changed: well inside "revoked within a second".
 const LOOK: Duration = Duration::from_millis(250);
@@ -58,6 +59,7 @@ fn event(passage: &Passage) -> Event {
 pub(super) struct Look {
     pub(super) store: Store,
     pub(super) connections: Connections,
+    pub(super) hub: Hub,
     pub(super) revoked: Revoked,
     pub(super) bus: Bus,
     pub(super) tend: Arc<Tend>,
@@ -105,6 +107,7 @@ impl Look {
                 for signal in signals.iter().filter(|s| s.kind == Kind::Certificate) {
                     if let Ok(gateway) = signal.subject.parse() {
                         self.connections.kick(&gateway);
+                        self.hub.cut(&gateway);
                     }
                 }
                 let wanted = signals.iter().filter(|s| s.kind == Kind::Facts);
@@ -126,6 +129,7 @@ impl Look {
                     if !self.revoked.contains(&gateway) {
                         self.revoked.insert(gateway.clone());
                         let was_connected = self.connections.kick(&gateway);
+                        self.hub.cut(&gateway);
                         info!(gateway.id = %gateway, connected = was_connected, "gateway {gateway} is shut out");
                     }
                 }

@@ -138,6 +138,7 @@ promises![
     a_session_that_was_cancelled_before_the_box_answered_blocks_nobody_for_long,
     an_older_session_that_its_box_opened_late_is_the_one_under_way,
     whoever_was_there_when_the_server_was_killed_is_told_as_gone,
+    a_token_that_was_taken_back_stands_no_more,
 ];
 
 #[test]

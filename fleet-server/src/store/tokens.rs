@@ -79,6 +79,58 @@ fn valid_row(row: &Row, now: Timestamp) -> Result<Valid, StoreError> {
     })
 }
 
+/// Whether the token of this id may still be used.
+pub fn stands(tx: &mut dyn Tx, id: &str, now: Timestamp) -> Result<bool, StoreError> {
+    let row = tx.row(
+        "SELECT 1 FROM tokens WHERE id = $1 AND expires_at > $2 AND revoked_at IS NULL",
+        &[id.into(), now.ms.into()],
+    )?;
+    Ok(row.is_some())
+}
+
+/// A token, as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its own id, which is no secret.
+    pub id: String,
+    /// What it is for.
+    pub name: String,
+    /// What it may do.
+    pub scopes: String,
+    /// Who made it.
+    pub by: String,
+    /// When.
+    pub made: Timestamp,
+    /// Until when it may be used.
+    pub expires: Timestamp,
+    /// When it was last used, to the minute.
+    pub used: Option<Timestamp>,
+    /// When it was taken back.
+    pub revoked: Option<Timestamp>,
+}
+
+/// The newest tokens.
+pub fn list(tx: &mut dyn Tx, limit: i64) -> Result<Vec<Listed>, StoreError> {
+    let rows = tx.rows(
+        "SELECT id, name, scopes, created_by, created_at, expires_at, last_used, revoked_at FROM tokens
+         ORDER BY created_at DESC, id LIMIT $1",
+        &[limit.into()],
+    )?;
+    let listed = |row: &Row| -> Result<Listed, StoreError> {
+        Ok(Listed {
+            id: row.text(0)?.to_owned(),
+            name: row.text(1)?.to_owned(),
+            scopes: row.text(2)?.to_owned(),
+            by: row.text(3)?.to_owned(),
+            made: Timestamp::synced(row.int(4)?),
+            expires: Timestamp::synced(row.int(5)?),
+            used: row.opt_int(6)?.map(Timestamp::synced),
+            revoked: row.opt_int(7)?.map(Timestamp::synced),
+        })
+    };
+    rows.iter().map(listed).collect()
+}
+
 /// Notes that a token was used.
 pub fn touch(tx: &mut dyn Tx, id: &str, now: Timestamp) -> Result<(), StoreError> {
     tx.execute(

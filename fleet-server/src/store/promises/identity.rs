@@ -7,12 +7,13 @@ use homeward_protocol::time::Timestamp;
 
 use super::kept::gateway;
 use super::{Home, NOW, block};
+use crate::access::Scope;
 use crate::audit::Action;
 use crate::ca::{DAY_MS, Issued, Rank, Serial};
 use crate::device::register::{self, Approving, Claiming, NewClaim, Revoking};
 use crate::device::{Approval, State};
 use crate::store::certificates::{self, Timing};
-use crate::store::{Store, StoreError, Tx, audit, claims, gateways, incidents, signals};
+use crate::store::{Store, StoreError, Tx, audit, claims, gateways, incidents, signals, tokens};
 
 fn key(n: u8) -> PublicKey {
     let mut point = [n; 65];
@@ -150,4 +151,34 @@ pub(crate) fn an_incident_stands_once_until_a_person_closes_it(home: &Home) {
     assert!(!write(&store, |tx| incidents::close(tx, "a", "anna", NOW)));
     assert_eq!(write(&store, |tx| incidents::open_of(tx, &gateway())), []);
     assert!(write(&store, raise("c")));
+}
+
+pub(crate) fn a_token_that_was_taken_back_stands_no_more(home: &Home) {
+    let store = home.open();
+    let stands = |now| block(store.read(move |tx| tokens::stands(tx, "abc", now))).expect("reads");
+    assert!(!stands(NOW));
+    let add = |tx: &mut dyn Tx| {
+        let new = tokens::New {
+            id: "abc",
+            name: "desk",
+            hash: &[7; 32],
+            scopes: &[Scope::SupportOpen],
+            expires: NOW.plus_ms(1000),
+            by: "olga",
+        };
+        tokens::add(tx, new, NOW)
+    };
+    block(store.write(add)).expect("made");
+    assert!(stands(NOW) && !stands(NOW.plus_ms(1000)), "until its end");
+    let revoke = || block(store.write(|tx| tokens::revoke(tx, "abc", "olga", NOW))).expect("answers");
+    assert!(revoke() && !revoke(), "once");
+    assert!(!stands(NOW));
+    let listed = block(store.read(|tx| tokens::list(tx, 10))).expect("reads");
+    assert_eq!(
+        (listed.len(), listed[0].scopes.as_str(), listed[0].revoked),
+        (1, "support:open", Some(NOW))
+    );
+    let rows = write(&store, |tx| audit::list(tx, i64::MAX, 10));
+    let actions: Vec<&str> = rows.iter().map(|row| row.action.as_str()).collect();
+    assert_eq!(actions, ["token-revoked", "token-made"]);
 }
