@@ -370,11 +370,16 @@ async fn whoever_is_at_the_box_or_the_console_ends_it_and_a_restart_does() {
     // At the box.
     assert_eq!(ask(PASSWORD), 303);
     stands(&stage, &gateway, "open");
+    // In use: from the far end comes what it can.
     let (mut person, mut box_end) = joined(&stage, &gateway, &token, &service);
+    let mut to_box = person.stdin.take().expect("a pipe");
+    let piece = vec![b'x'; 65536];
+    let flood = std::thread::spawn(move || while to_box.write_all(&piece).is_ok() {});
     let said = home.agent.command_ended(&["support", "end"]).ok();
     assert!(said.contains("No support session is open on this box"), "{said}");
     assert!(closes(&mut box_end) < SOON);
     let _ended = person.wait();
+    flood.join().expect("ended");
     assert_eq!(stands(&stage, &gateway, "ended")["ended"]["cause"], "local");
     assert!(
         olivia
@@ -430,6 +435,81 @@ async fn whoever_is_at_the_box_or_the_console_ends_it_and_a_restart_does() {
     assert!(ended["ended"]["moved"].is_null(), "nobody counted: {ended}");
     stage.more_readings(2);
     assert!(on_the_box(&home)["open"].is_null());
+    home.agent.stop();
+    stage.fleet.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_or_a_certificate_taken_back_cuts_what_is_open_and_each_end_is_in_the_trail() {
+    let service = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = service.local_addr().expect("an address").port();
+    let (mut stage, _people, mut home) = house(&[port]).await;
+    let gateway = home.gateway.to_string();
+    open(&stage, &gateway, port);
+    stands(&stage, &gateway, "open");
+    let trail = |stage: &Stage, action: &str| {
+        let who = format!("SELECT count(*) FROM audit WHERE action = 'support-{action}'");
+        stage.number(&who)
+    };
+    let left = |stage: &Stage, count: i64| {
+        wait_for("everybody to be told as gone", SOON, || {
+            (trail(stage, "left") == count).then_some(())
+        });
+        assert_eq!(trail(stage, "connected"), count);
+    };
+
+    // The token.
+    let made = token(&stage);
+    let (mut person, mut box_end) = joined(&stage, &gateway, &made, &service);
+    let listed = stage.fleet.json(&["token", "list"]);
+    assert_eq!(listed[0]["stands"], true, "{listed}");
+    let id = listed[0]["id"].as_str().expect("an id").to_owned();
+    stage.fleet.run(&["token", "revoke", &id]).ok();
+    assert!(closes(&mut box_end) < SOON);
+    let _ended = person.wait();
+    left(&stage, 1);
+    let said = finish(&mut connect(&stage, &gateway, &made), b"", LIMIT).failed();
+    assert!(!said.is_empty());
+    assert_eq!(stage.fleet.json(&["token", "list"])[0]["stands"], false);
+    assert_eq!(
+        newest(&stage, &gateway)["stands"],
+        "open",
+        "for others it still is"
+    );
+
+    // The server, asked to stop; and killed.
+    let made = token(&stage);
+    for (kill, count) in [(false, 2), (true, 3)] {
+        let (mut person, mut box_end) = joined(&stage, &gateway, &made, &service);
+        if kill {
+            stage.fleet.kill();
+        } else {
+            stage.fleet.stop();
+            assert_eq!(trail(&stage, "left"), count, "before it has stopped");
+        }
+        closes(&mut box_end);
+        let _ended = person.wait();
+        stage.fleet.serve(&PLAIN);
+        left(&stage, count);
+    }
+    let unknown =
+        "SELECT count(*) FROM audit WHERE action = 'support-left' AND detail LIKE '%amount unknown%'";
+    assert_eq!(stage.number(unknown), 1);
+
+    // The box's certificate, under which its link stands.
+    let (mut person, mut box_end) = joined(&stage, &gateway, &made, &service);
+    let shown = stage.fleet.json(&["gateway", "show", &gateway]);
+    let serial = shown["certificates"][0]["serial"]
+        .as_str()
+        .expect("a number")
+        .to_owned();
+    stage
+        .fleet
+        .run(&["ca", "revoke", &serial, "--reason", "the key was copied"])
+        .ok();
+    assert!(closes(&mut box_end) < SOON);
+    let _ended = person.wait();
+    left(&stage, 4);
     home.agent.stop();
     stage.fleet.stop();
 }
