@@ -11,6 +11,7 @@ use homeward_agent::update::tuf::{Fetch, FetchError, UpdateError, download, find
 use homeward_protocol::tuf::{MAX_ROOT_STEPS, TufError};
 use homeward_tests::tuf::forge::Ours;
 use homeward_tests::tuf::house::House;
+use proptest::prelude::*;
 
 /// A server of one connection at a time that answers each request by `answer`; ends with the test.
 pub(super) struct Server {
@@ -42,7 +43,7 @@ impl Server {
         Server { port, stop, sent }
     }
 
-    fn http(&self) -> Http {
+    pub(super) fn http(&self) -> Http {
         let base = format!("http://127.0.0.1:{}/repository", self.port)
             .parse()
             .expect("an address");
@@ -67,7 +68,7 @@ fn request(mut stream: &TcpStream) -> String {
     String::from_utf8_lossy(&head).into_owned()
 }
 
-fn wait<T>(work: impl Future<Output = T>) -> T {
+pub(super) fn wait<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(work)
 }
@@ -155,10 +156,11 @@ fn an_answer_that_is_not_no_is_not_taken_for_no() {
     }
 }
 
-/// Serves what the house offers; the body ends after `cut` bytes while there are cuts left.
-fn serve(house: &House, cuts: u32, cut: usize) -> Server {
+/// Serves what the house offers; the body of a target ends after so many bytes, time by time, while there are cuts left.
+fn serve(house: &House, mut cuts: Vec<usize>) -> Server {
     let metadata = house.metadata.all();
     let targets = house.targets.all();
+    cuts.reverse();
     let left = Mutex::new(cuts);
     Server::start(move |asked, send| {
         let path = asked
@@ -185,13 +187,11 @@ fn serve(house: &House, cuts: u32, cut: usize) -> Server {
         };
         let body = &bytes[from..];
         send(format!("{head}Content-Length: {}\r\n\r\n", body.len()).as_bytes());
-        let mut left = left.lock().expect("one at a time");
-        if targets.contains_key(path) && *left > 0 {
-            *left -= 1;
-            send(&body[..cut.min(body.len())]);
-        } else {
-            send(body);
-        }
+        let cut = left
+            .lock()
+            .expect("one at a time")
+            .pop_if(|_| targets.contains_key(path));
+        send(&body[..cut.unwrap_or(body.len()).min(body.len())]);
     })
 }
 
@@ -202,7 +202,7 @@ fn a_download_goes_on_where_it_was_cut() {
     house.add_target("targets", "agent", &content);
     house.publish_all(&["targets", "snapshot", "timestamp"]);
     let cuts = 7;
-    let server = serve(&house, cuts, 100_001);
+    let server = serve(&house, vec![100_001; cuts]);
     let http = server.http();
     let mut client = wait(refresh(&http, &house.disk, house.now)).expect("refreshes");
     let path = "agent".parse().expect("a path");
@@ -222,6 +222,52 @@ fn a_download_goes_on_where_it_was_cut() {
         "{sent} bytes were sent: nothing twice"
     );
     assert!(!house.folder.path().join("agent+part").exists());
+}
+
+/// Downloads `content` from a server that ends its answers so; gives how often it was tried, and how much was sent.
+fn cut_at(content: &[u8], cuts: Vec<usize>) -> (usize, u64) {
+    let mut house = House::new(Box::new(Ours));
+    house.add_target("targets", "agent", content);
+    house.publish_all(&["targets", "snapshot", "timestamp"]);
+    let server = serve(&house, cuts);
+    let http = server.http();
+    let mut client = wait(refresh(&http, &house.disk, house.now)).expect("refreshes");
+    let path = "agent".parse().expect("a path");
+    let found = wait(find(&mut client, path, &http, &house.disk))
+        .expect("finds")
+        .expect("there");
+    let place = house.folder.path().join("agent");
+    let before = server.sent.load(Ordering::Relaxed);
+    let tries = (1..10_000).find(|_| wait(download(&found, &http, &place)).is_ok());
+    assert_eq!(std::fs::read(&place).expect("the file"), content);
+    let sent = server.sent.load(Ordering::Relaxed) - before;
+    (tries.expect("it comes"), sent)
+}
+
+#[test]
+fn a_download_goes_on_at_every_byte_of_a_file() {
+    // Byte by byte: each one but the last is where an answer ended.
+    let content: Vec<u8> = (0..=255_u8).collect();
+    let (tries, sent) = cut_at(&content, vec![1; content.len() - 1]);
+    assert_eq!(tries, content.len());
+    assert!(sent < content.len() as u64 * 200, "{sent} bytes, heads and all");
+    for first in [0, 1, 2, 100, 254, 255] {
+        let (tries, _) = cut_at(&content, vec![first, 0]);
+        assert_eq!(tries, 3, "{first}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn a_download_goes_on_wherever_it_was_cut(length in 1_usize..60_000, cuts in prop::collection::vec(0_usize..20_000, 0..8)) {
+        let content: Vec<u8> = (0..length).map(|n| ((n * 31) >> 3).to_le_bytes()[0]).collect();
+        let heads = 200 * (cuts.len() as u64 + 1);
+        let (tries, sent) = cut_at(&content, cuts.clone());
+        prop_assert!(tries <= cuts.len() + 1);
+        prop_assert!(sent <= length as u64 + heads, "{} bytes: nothing twice", sent);
+    }
 }
 
 #[test]
