@@ -170,6 +170,7 @@ pub fn words(assigned: &Assigned, said: Option<&UpdateState>, connected: Option<
         None => format!("{version} is to come; the box has not named it yet"),
         Some(Progress::Fetching { have: 0, .. }) => format!("fetches {version}"),
         Some(Progress::Fetching { have, of }) => format!("fetches {version}: {have} of {of} bytes have come"),
+        Some(Progress::Paused { why, .. }) => format!("does not fetch {version} for now: {}", why.as_str()),
         Some(Progress::Waiting(why)) => match why.first() {
             Some(why) => format!("has {version}, and waits: {}", why.as_str()),
             None => format!("has {version}, and waits for a quiet moment"),

@@ -39,7 +39,7 @@ use moment::Moment;
 use network::{Devices, Inbound, Outbound};
 use rules::{
     Accounts, Bluetooth, Intervals, Listening, Maintenance, ModbusWrites, Polling, Retention, Sensors, Sshd,
-    Support, Thresholds, Time, Usb,
+    Support, Thresholds, Time, Updates, Usb,
 };
 
 /// Most bytes of a policy's CBOR, and of its TOML text.
@@ -161,6 +161,9 @@ pub struct Policy {
     /// When findings are raised.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thresholds: Option<Thresholds>,
+    /// How updates come to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updates: Option<Updates>,
 }
 
 impl Message for Policy {

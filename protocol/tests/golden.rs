@@ -409,6 +409,17 @@ fn no_update() -> UpdateState {
     }
 }
 
+fn update_paused() -> UpdateState {
+    let why = ShortText::cut("the link costs by the byte, and over such a one nothing is fetched");
+    let (have, of) = (70_000, 5_200_000);
+    UpdateState {
+        now: update_state()
+            .now
+            .map(|(mark, _)| (mark, Progress::Paused { have, of, why })),
+        ..no_update()
+    }
+}
+
 fn update_state() -> UpdateState {
     let mark = UpdateMark {
         counter: 7,
@@ -483,8 +494,18 @@ fn stopped() -> StoppedFlows {
 /// A document with every rule, as an operator writes it.
 const DOCUMENT: &str = include_str!("policies/every-rule.toml");
 
+/// A rule that came later.
+const UPDATES: &str = concat!(
+    include_str!("policies/every-rule.toml"),
+    include_str!("policies/updates.toml")
+);
+
 fn policy() -> Policy {
-    let checked = check(DOCUMENT);
+    document(DOCUMENT)
+}
+
+fn document(text: &str) -> Policy {
+    let checked = check(text);
     checked
         .policy
         .unwrap_or_else(|| panic!("{:#?}", checked.findings))
@@ -505,6 +526,9 @@ fn keyring(authors: Vec<SigningKey>, reviewers: Vec<SigningKey>) -> Keyring {
 fn policies_keep_their_bytes_and_points_their_names() {
     let encode = |p: &Policy| wire::encode(p, MAX_POLICY).expect("encodes");
     holds("policy-1.cbor", &policy(), encode, |b| {
+        wire::decode(b, MAX_POLICY).expect("decodes")
+    });
+    holds("policy-1-updates.cbor", &document(UPDATES), encode, |b| {
         wire::decode(b, MAX_POLICY).expect("decodes")
     });
     let mut text = String::new();
@@ -782,6 +806,7 @@ fn items() -> Vec<(&'static str, Item)> {
         ("item-1-stopped.cbor", Item::Stopped(stopped())),
         ("item-1-update.cbor", Item::Update(update_state())),
         ("item-1-update-none.cbor", Item::Update(no_update())),
+        ("item-1-update-paused.cbor", Item::Update(update_paused())),
         ("item-1-update-offers.cbor", Item::Update(update_offers())),
         (
             "item-1-write-refused.cbor",

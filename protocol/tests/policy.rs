@@ -22,7 +22,10 @@ use proptest::prelude::*;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 
-const DOCUMENT: &str = include_str!("policies/every-rule.toml");
+const DOCUMENT: &str = concat!(
+    include_str!("policies/every-rule.toml"),
+    include_str!("policies/updates.toml")
+);
 const DAY: i64 = 86_400_000;
 
 fn policy() -> Policy {

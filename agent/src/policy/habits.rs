@@ -9,7 +9,7 @@ use std::time::Duration;
 use homeward_protocol::grade::Grade;
 use homeward_protocol::id::SensorId;
 use homeward_protocol::policy::Policy;
-use homeward_protocol::policy::rules::{AllowedSensor, AllowedWrite, RadioMode};
+use homeward_protocol::policy::rules::{AllowedSensor, AllowedWrite, OnMetered, RadioMode};
 use tokio::sync::watch;
 
 use super::rules::Vital;
@@ -39,6 +39,10 @@ pub struct Habits {
     pub evidence: Option<Duration>,
     /// A new certificate once the one in use is so old.
     pub certificate: Option<Duration>,
+    /// Most bytes a second, at which updates are fetched.
+    pub fetch_rate: Option<u64>,
+    /// What is done about them while the way to the server costs by the byte.
+    pub metered: OnMetered,
 }
 
 impl Habits {
@@ -49,6 +53,7 @@ impl Habits {
         };
         let secs = |secs: u32| Duration::from_secs(secs.into());
         let intervals = policy.intervals.as_ref();
+        let updates = policy.updates.as_ref();
         let polling = policy.polling.iter().flat_map(|rule| &rule.every);
         let silent = policy.thresholds.iter().flat_map(|rule| &rule.silent);
         let named = |rule: &homeward_protocol::policy::rules::Sensors| {
@@ -74,6 +79,10 @@ impl Habits {
             certificate: intervals
                 .and_then(|rule| rule.certificate_h)
                 .map(|hours| Duration::from_hours(hours.into())),
+            fetch_rate: updates
+                .and_then(|rule| rule.max_kib_s)
+                .map(|kib| u64::from(kib) * 1024),
+            metered: updates.and_then(|rule| rule.metered).unwrap_or_default(),
         }
     }
 
@@ -132,6 +141,8 @@ impl Habits {
             posture_s: self.posture(config.posture_interval).as_secs(),
             evidence_s: secs(self.evidence),
             certificate_s: secs(self.certificate),
+            fetch_rate: self.fetch_rate,
+            metered: self.metered,
             ..Facts::default()
         }
     }

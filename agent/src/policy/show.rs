@@ -160,6 +160,7 @@ fn bare(policy: &Policy) -> Policy {
         maintenance: None,
         support: None,
         thresholds: None,
+        updates: None,
         ..policy.clone()
     }
 }

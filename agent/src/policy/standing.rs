@@ -8,7 +8,7 @@ use homeward_protocol::policy::Policy;
 use homeward_protocol::policy::net::Net;
 use homeward_protocol::policy::network::Protocol;
 use homeward_protocol::policy::points::{Point, Rule};
-use homeward_protocol::policy::rules::{Bluetooth, ModbusWrites, UsbClass};
+use homeward_protocol::policy::rules::{Bluetooth, ModbusWrites, OnMetered, Updates, UsbClass};
 use homeward_protocol::policy::state::Standing;
 use homeward_protocol::posture::ShortText;
 
@@ -65,6 +65,10 @@ pub struct Facts {
     pub evidence_s: Option<u64>,
     /// How old its certificate gets, where the policy says so, seconds.
     pub certificate_s: Option<u64>,
+    /// Most bytes a second at which updates are fetched, where the policy says so.
+    pub fetch_rate: Option<u64>,
+    /// What is done about them over a link that costs by the byte.
+    pub metered: OnMetered,
     /// The devices that a guard stands before; others write to no others through this box.
     pub guarded: BTreeSet<SensorId>,
     /// Whether it reads a sensor by Bluetooth.
@@ -170,6 +174,7 @@ pub fn find(
             Found::in_use(&said, facts.outbox_kib <= most, point)
         }
         Rule::Intervals => interval(point, policy, facts),
+        Rule::Updates => with(policy.updates.as_ref(), |rule| updates(point, rule, facts)),
         // The agent opens each by the rule, and nobody else does.
         Rule::Support => Found::in_use("sessions are opened by this rule alone", true, point),
         Rule::Maintenance => Found::not_here("nothing on this box asks for a window yet"),
@@ -375,6 +380,20 @@ fn threshold(point: &Point, policy: &Policy, facts: &Facts) -> Found {
     match found {
         None => Found::not_here("this box has no such sensor"),
         Some((wanted, is)) => Found::in_use(&format!("silent after {is} minutes"), is == wanted, point),
+    }
+}
+
+fn updates(point: &Point, rule: &Updates, facts: &Facts) -> Found {
+    if point.id.item() == "metered" {
+        let said = format!("over a link that costs by the byte {}", facts.metered);
+        return Found::in_use(&said, Some(facts.metered) == rule.metered, point);
+    }
+    let most = rule.max_kib_s.map(|kib| u64::from(kib) * 1024);
+    match (facts.fetch_rate, most) {
+        (Some(is), Some(most)) => {
+            Found::in_use(&format!("at most {} KiB a second", is / 1024), is <= most, point)
+        }
+        _ => Found::seen("as fast as it comes", false),
     }
 }
 

@@ -106,6 +106,7 @@ fn built_in() -> Policy {
         maintenance: None,
         support: None,
         thresholds: None,
+        updates: None,
     }
 }
 

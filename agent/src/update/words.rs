@@ -16,6 +16,10 @@ pub fn said(state: &UpdateState) -> String {
             Progress::Fetching { have, of } => {
                 format!("Version {version} is being fetched: {have} of {of} bytes have come\n")
             }
+            Progress::Paused { have, of, why } => format!(
+                "Version {version} is not fetched for now, {have} of {of} bytes have come: {}\n",
+                why.as_str()
+            ),
             Progress::Waiting(_) => format!("Version {version} is here and waits for a quiet moment\n"),
             Progress::Acting => format!("Version {version} is being put in place\n"),
             Progress::OnTrial { until, missing } => {

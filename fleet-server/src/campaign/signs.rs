@@ -167,9 +167,13 @@ pub fn event(
         && mark.counter == number
     {
         return Some(match progress {
-            Progress::Fetching { .. } if signs.connected => (Event::Waits(Waits::Fetching), None),
+            Progress::Fetching { .. } | Progress::Paused { .. } if signs.connected => {
+                (Event::Waits(Waits::Fetching), None)
+            }
             Progress::Waiting(_) if signs.connected => (Event::Waits(Waits::Quiet), None),
-            Progress::Fetching { .. } | Progress::Waiting(_) => (Event::Waits(Waits::Offline), None),
+            Progress::Fetching { .. } | Progress::Paused { .. } | Progress::Waiting(_) => {
+                (Event::Waits(Waits::Offline), None)
+            }
             Progress::Acting | Progress::OnTrial { .. } => (Event::Acts, None),
         });
     }

@@ -237,5 +237,6 @@ fn bare(policy: &Policy) -> Policy {
         maintenance: None,
         support: None,
         thresholds: None,
+        updates: None,
     }
 }

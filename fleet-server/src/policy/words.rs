@@ -151,5 +151,6 @@ pub const fn rule(rule: Rule) -> &'static str {
         Rule::Maintenance => "When work disturbs least",
         Rule::Support => "Support tunnels",
         Rule::Thresholds => "When findings are raised",
+        Rule::Updates => "How updates come to it",
     }
 }

@@ -75,6 +75,8 @@ rules! {
     Support = "support",
     /// When findings are raised.
     Thresholds = "thresholds",
+    /// How updates come to it.
+    Updates = "updates",
 }
 
 /// The name of a point: its rule, and which part of it: `sshd/password-login`, `usb`.
@@ -294,6 +296,15 @@ impl Policy {
         }
         if let Some(rule) = &self.support {
             Of(Rule::Support, &rule.hazard, all).add("", support(rule));
+        }
+        if let Some(rule) = &self.updates {
+            let mut of = Of(Rule::Updates, &rule.hazard, all);
+            if let Some(kib) = rule.max_kib_s {
+                of.add("rate", format!("at most {kib} KiB a second"));
+            }
+            if let Some(metered) = rule.metered {
+                of.add("metered", format!("over a link that costs by the byte {metered}"));
+            }
         }
     }
 }

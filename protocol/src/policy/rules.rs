@@ -473,6 +473,58 @@ pub struct Support {
     pub while_isolated: Option<May>,
 }
 
+/// What is done about updates while the way to the server costs by the byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum OnMetered {
+    /// They are fetched as over any other.
+    Always,
+    /// They are not fetched over it.
+    Never,
+    /// They are fetched over it once this share of the time from their beginning to their deadline is over, percent, 1 to
+    /// 99.
+    FromPercent(u8),
+}
+
+impl OnMetered {
+    /// What a box does that no policy tells.
+    pub const USUAL: OnMetered = OnMetered::FromPercent(50);
+}
+
+impl Default for OnMetered {
+    fn default() -> OnMetered {
+        OnMetered::USUAL
+    }
+}
+
+impl std::fmt::Display for OnMetered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            OnMetered::Always => f.write_str("fetched as over any other"),
+            OnMetered::Never => f.write_str("not fetched"),
+            OnMetered::FromPercent(share) => {
+                write!(f, "fetched from {share} % of the time to the deadline on")
+            }
+        }
+    }
+}
+
+/// How updates come to the box. It says nothing of what neighbours in the home's own network give.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Updates {
+    /// The hazard that this rule guards against.
+    pub hazard: HazardId,
+    /// Most KiB a second, on the average, 8 to 1048576.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_kib_s: Option<u32>,
+    /// What is done while the way to the server costs by the byte: "always", "never" or { from-percent = 50 }.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metered: Option<OnMetered>,
+}
+
 /// When a finding about a sensor is raised, where not by its profile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

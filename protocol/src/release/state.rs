@@ -59,6 +59,15 @@ pub enum Progress {
         /// In all.
         of: u64,
     },
+    /// It is not fetched for now, and why, in the words for people; so many bytes of so many are there.
+    Paused {
+        /// There.
+        have: u64,
+        /// In all.
+        of: u64,
+        /// Why.
+        why: ShortText,
+    },
     /// It is there, and the home may not be disturbed, or not yet: in the words for people, at most [`MAX_WHY`].
     Waiting(Vec<ShortText>),
     /// It is being put in place.
@@ -130,7 +139,7 @@ impl UpdateState {
         }
         match self.now.as_ref().map(|(_, progress)| progress) {
             Some(Progress::Waiting(why) | Progress::OnTrial { missing: why, .. }) => why.len() <= MAX_WHY,
-            Some(Progress::Fetching { .. } | Progress::Acting) | None => true,
+            Some(Progress::Fetching { .. } | Progress::Paused { .. } | Progress::Acting) | None => true,
         }
     }
 }

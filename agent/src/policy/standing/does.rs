@@ -28,6 +28,7 @@ impl Does {
             | Rule::Retention
             | Rule::Intervals
             | Rule::Thresholds
+            | Rule::Updates
             | Rule::Support => Does::Enforces,
             Rule::Accounts | Rule::Usb | Rule::Listening | Rule::Time => Does::Observes,
             Rule::Maintenance => Does::Nothing,

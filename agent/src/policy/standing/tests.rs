@@ -16,7 +16,10 @@ use crate::posture::facts::{accounts, timing};
 use crate::sense::{Pace, Sensor, Way};
 
 fn policy() -> Policy {
-    let text = include_str!("../../../../protocol/tests/policies/every-rule.toml");
+    let text = concat!(
+        include_str!("../../../../protocol/tests/policies/every-rule.toml"),
+        include_str!("../../../../protocol/tests/policies/updates.toml")
+    );
     check(text).policy.expect("a policy")
 }
 
@@ -142,6 +145,8 @@ fn a_box_that_is_otherwise_is_found_and_one_that_cannot_say_is_not_held_for_good
     observed.facts.posture_s += 1_000_000;
     observed.facts.evidence_s = None;
     observed.facts.outbox_kib = u64::MAX;
+    observed.facts.fetch_rate = None;
+    observed.facts.metered = OnMetered::Always;
     let radio = Adapter {
         path: "/org/bluez/hci0".into(),
         powered: true,
@@ -160,6 +165,8 @@ fn a_box_that_is_otherwise_is_found_and_one_that_cannot_say_is_not_held_for_good
         "intervals/posture",
         "intervals/evidence",
         "retention/outbox",
+        "updates/rate",
+        "updates/metered",
         "bluetooth",
     ] {
         assert_eq!(standing(&observed, name), Standing::Drifted, "{name}");

@@ -3,7 +3,7 @@
 use super::each_once;
 use crate::id::HazardId;
 use crate::policy::network::{Devices, Flow};
-use crate::policy::rules::{May, ModbusWrites, OnDrift, RadioMode, Sshd, Support, Window};
+use crate::policy::rules::{May, ModbusWrites, OnDrift, OnMetered, RadioMode, Sshd, Support, Window};
 use crate::policy::{Audience, MAX_GATEWAYS, MAX_LIST, OnExpiry, Policy};
 
 /// Whether a document can be used in spite of a finding.
@@ -314,6 +314,12 @@ impl Look {
         if let Some(rule) = &policy.support {
             self.support(rule);
         }
+        if let Some(rule) = &policy.updates {
+            self.within(rule.max_kib_s.unwrap_or(8), 8, 1 << 20, "updates.max_kib_s");
+            if let Some(OnMetered::FromPercent(share)) = rule.metered {
+                self.within(share, 1, 99, "updates.metered.from-percent");
+            }
+        }
     }
 
     fn window(&mut self, at: usize, window: &Window) {
@@ -358,7 +364,8 @@ fn named(policy: &Policy) -> Vec<(&'static str, &HazardId)> {
         intervals,
         maintenance,
         support,
-        thresholds
+        thresholds,
+        updates
     );
     all.into_iter()
         .filter_map(|(table, hazard)| Some((table, hazard?)))
