@@ -3,6 +3,7 @@
 //! Unknown keys are refused with their line; every value that makes no sense is listed with its key.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,8 +19,12 @@ use crate::posture::DEFAULT_INTERVAL;
 use crate::sense::{Sensor, SensorConfig, SensorFault, lines};
 use crate::session::Limits;
 use crate::update::base::Base;
+use crate::update::rate::{Link, Setting};
 
 pub mod load;
+
+/// Most neighbours that are asked for builds.
+const MAX_PEERS: usize = 8;
 
 /// The file as written.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -101,6 +106,15 @@ struct RawUpdate {
     /// How long nothing restarts after an alarm, and after a start of the agent, seconds, from 10 to 86400. Default 600
     /// (10 minutes).
     quiet_s: Option<u64>,
+    /// Whether the way to the server costs by the byte: true, false or "auto", which asks `NetworkManager`. What is not known
+    /// does not. Default "auto". What is done then is the policy's (`[updates]`).
+    metered: Option<toml::Value>,
+    /// Boxes and mirrors of the home's own network that are asked for a build before the server is: `http://HOST:PORT/`, at
+    /// most 8. What they give is believed by its hash alone.
+    peers: Option<Vec<String>>,
+    /// Where this box gives others what updates brought it, an address and a port of the home's own network. The unit lets
+    /// the agent listen nowhere: it takes a drop-in with SocketBindAllow=tcp:PORT. Default: nowhere.
+    share: Option<SocketAddr>,
 }
 
 /// What is said of updates.
@@ -112,6 +126,12 @@ pub struct UpdateConfig {
     pub trial: Duration,
     /// How long nothing restarts after an alarm, and after a start.
     pub quiet: Duration,
+    /// Whether the way to the server costs by the byte.
+    pub metered: Setting,
+    /// Who is asked for builds before the server is.
+    pub peers: Vec<Base>,
+    /// Where this box gives others what updates brought it.
+    pub share: Option<SocketAddr>,
 }
 
 /// The configuration, checked.
@@ -173,6 +193,52 @@ impl fmt::Display for Fault {
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct Faults(pub Vec<Fault>);
 
+impl RawUpdate {
+    fn checked(self, check: &mut impl FnMut(bool, &'static str, &'static str)) -> UpdateConfig {
+        let repository: Option<Result<Base, _>> = self.repository.as_deref().map(str::parse);
+        check(
+            repository.as_ref().is_none_or(Result::is_ok),
+            "update.repository",
+            "the address of a folder: https://HOST/PATH/",
+        );
+        let trial = self.trial_s.unwrap_or(600);
+        check(
+            (10..=86_400).contains(&trial),
+            "update.trial_s",
+            "from 10 to 86400 (a day)",
+        );
+        let quiet = self.quiet_s.unwrap_or(QUIET_AFTER_ALARM.as_secs());
+        check(
+            (10..=86_400).contains(&quiet),
+            "update.quiet_s",
+            "from 10 to 86400 (a day)",
+        );
+        let metered = match self.metered.as_ref() {
+            None => Some(Setting::Auto),
+            Some(toml::Value::Boolean(true)) => Some(Setting::Fixed(Link::Metered)),
+            Some(toml::Value::Boolean(false)) => Some(Setting::Fixed(Link::Free)),
+            Some(other) => (other.as_str() == Some("auto")).then_some(Setting::Auto),
+        };
+        check(metered.is_some(), "update.metered", "true, false or \"auto\"");
+        let peers = self.peers.unwrap_or_default();
+        let peers: Option<Vec<Base>> = peers.iter().map(|peer| peer.parse().ok()).collect();
+        let plain = |all: &Vec<Base>| all.len() <= MAX_PEERS && !all.iter().any(Base::is_secure);
+        check(
+            peers.as_ref().is_some_and(plain),
+            "update.peers",
+            "at most 8 addresses of the form http://HOST:PORT/",
+        );
+        UpdateConfig {
+            repository: repository.and_then(Result::ok),
+            trial: Duration::from_secs(trial),
+            quiet: Duration::from_secs(quiet),
+            metered: metered.unwrap_or_default(),
+            peers: peers.unwrap_or_default(),
+            share: self.share,
+        }
+    }
+}
+
 impl Config {
     /// Reads a file's text; an empty one is a configuration too.
     pub fn parse(text: &str) -> Result<Config, Faults> {
@@ -229,24 +295,7 @@ impl Config {
             "policy.helper",
             "an absolute path: a socket",
         );
-        let repository: Option<Result<Base, _>> = raw.update.repository.as_deref().map(str::parse);
-        check(
-            repository.as_ref().is_none_or(Result::is_ok),
-            "update.repository",
-            "the address of a folder: https://HOST/PATH/",
-        );
-        let trial = raw.update.trial_s.unwrap_or(600);
-        check(
-            (10..=86_400).contains(&trial),
-            "update.trial_s",
-            "from 10 to 86400 (a day)",
-        );
-        let quiet = raw.update.quiet_s.unwrap_or(QUIET_AFTER_ALARM.as_secs());
-        check(
-            (10..=86_400).contains(&quiet),
-            "update.quiet_s",
-            "from 10 to 86400 (a day)",
-        );
+        let update = raw.update.checked(&mut check);
         check(
             (60..=7 * 86_400).contains(&posture_interval.as_secs()),
             "posture.interval_s",
@@ -267,11 +316,7 @@ impl Config {
             posture_interval,
             bluetooth_keys: raw.bluetooth.keys,
             policy_helper: raw.policy.helper,
-            update: UpdateConfig {
-                repository: repository.and_then(Result::ok),
-                trial: Duration::from_secs(trial),
-                quiet: Duration::from_secs(quiet),
-            },
+            update,
             sensor: raw.sensor,
             guard: raw.guard,
         })

@@ -710,6 +710,7 @@ async fn turn(
             credentials: agent.credentials.clone(),
             link: agent.link.clone(),
             sensors: heard,
+            habits: habits.clone(),
             home,
             restart: restart.clone(),
             trials,
@@ -722,7 +723,7 @@ async fn turn(
             outbox: &outbox,
             clock,
         };
-        agent.serve(updating::keep(&ground, ends, &stop).into_iter().collect());
+        agent.serve(updating::keep(&ground, ends, &stop).unwrap_or_default());
     }
     notify(NotifyState::Ready);
     tracing::info!("the agent runs with the data folder {}", data.display());

@@ -73,7 +73,7 @@ const SPAWNS: [&str; 6] = [
 ];
 
 /// Who beside `run.rs` may start a task or a thread, and why.
-const MAY_SPAWN: [(&str, &str); 13] = [
+const MAY_SPAWN: [(&str, &str); 14] = [
     (
         "fleet-server/src/run/supervise.rs",
         "the set of long tasks that run.rs starts and stops as one",
@@ -105,6 +105,10 @@ const MAY_SPAWN: [(&str, &str); 13] = [
     (
         "agent/src/guard/serve.rs",
         "an accept loop starts one task a connection, on a JoinSet of its own",
+    ),
+    (
+        "agent/src/update/share/serve.rs",
+        "an accept loop starts one task a neighbour, on a JoinSet of its own",
     ),
     (
         "agent/src/sense/live/tap.rs",

@@ -19,6 +19,7 @@ use crate::install::Installers;
 use crate::install::slots::OwnSlots;
 use crate::interlock::Wish;
 use crate::outbox::keeper::Outbox;
+use crate::policy::habits::Now;
 use crate::session::mqtt::Credentials;
 use crate::slot::file::Folder;
 use crate::slot::{Place, Slots};
@@ -28,6 +29,9 @@ use crate::trials::{Trials, Tried};
 use crate::update::course::{Course, Limits, Moment, Running};
 use crate::update::decide::Own;
 use crate::update::go::{Going, Source, load};
+use crate::update::peers::Peers;
+use crate::update::rate::pace::Pace;
+use crate::update::share::serve::Share;
 
 /// What the updates of a box hang on.
 pub struct Ground<'a> {
@@ -53,6 +57,8 @@ pub struct Ends {
     pub link: watch::Receiver<LinkStatus>,
     /// How the sensors stand.
     pub sensors: watch::Receiver<Vec<SensorHeard>>,
+    /// What the policy wants.
+    pub habits: Now,
     /// The one that knows whether the home may be disturbed.
     pub home: mpsc::Sender<Wish>,
     /// Cancelled when the agent is to begin anew.
@@ -86,9 +92,9 @@ pub fn trials(data: &Path) -> Trials {
     Trials::with(tried)
 }
 
-/// The task that carries the updates of a box out; none where what is kept of them cannot be read, or where the address of
-/// its server is none.
-pub fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> Option<Task> {
+/// The tasks that carry the updates of a box out, and share what they brought; none where what is kept of them cannot be
+/// read, or where the address of its server is none.
+pub fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> Option<Vec<Task>> {
     let folder = Folder::within(ground.data);
     let slots = folder.load().unwrap_or_else(|error| {
         tracing::error!(error = %error, "the record of the slots cannot be read: the package's build runs");
@@ -139,6 +145,8 @@ pub fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> Option
         },
         installers,
         source,
+        peers: Peers::new(ground.config.peers.clone()),
+        pace: Pace::new(ends.habits, ground.config.metered, Arc::clone(ground.clock)),
         outbox: ground.outbox.clone(),
         clock: Arc::clone(ground.clock),
         heard: ends.heard,
@@ -150,7 +158,12 @@ pub fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> Option
         trials: ends.trials,
         strain: ends.strain,
     };
-    Some(task("update", going.run(stop.clone())))
+    let mut tasks = vec![task("update", going.run(stop.clone()))];
+    if let Some(listen) = ground.config.share {
+        let data = ground.data.to_owned();
+        tasks.push(task("share", Share { data, listen }.run(stop.clone())));
+    }
+    Some(tasks)
 }
 
 fn running(folder: &Folder, slots: &Slots) -> Running {

@@ -1,5 +1,6 @@
 //! Where a repository lies: the address of a folder, read and nothing else.
 
+use std::fmt;
 use std::str::FromStr;
 
 use hyper::Uri;
@@ -43,6 +44,13 @@ impl FromStr for Base {
             port: authority.port_u16().unwrap_or(if secure { 443 } else { 80 }),
             path,
         })
+    }
+}
+
+impl fmt::Display for Base {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.secure { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.host_header(), self.path)
     }
 }
 

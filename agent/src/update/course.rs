@@ -33,6 +33,8 @@ use crate::slot::Place;
 pub const LOOK: Duration = Duration::from_secs(10);
 /// After a repository could not be reached, doubled each time.
 const AGAIN: Duration = Duration::from_mins(2);
+/// How often it is looked whether a link that costs by the byte is another one by now.
+const HELD: Duration = Duration::from_mins(1);
 /// The longest wait for a repository.
 const LONGEST: Duration = Duration::from_hours(4);
 /// How long a build that is to go back waits for a quiet moment when it knows of no session.
@@ -80,6 +82,10 @@ pub enum Input {
     Staged,
     /// It could not be brought there yet: so many bytes of it have come.
     NotStaged(u64),
+    /// So many bytes of it have come so far.
+    Came(u64),
+    /// It is not to be brought over this link for now: so many bytes have come, and why.
+    Held(u64, ShortText),
     /// Its installer never takes it: why.
     NotTaken(String),
     /// The home may not be disturbed: why, and whether a session is known to run.
@@ -144,6 +150,8 @@ enum Step {
         wait: Duration,
         asked: bool,
         have: u64,
+        /// Why it is not fetched for now.
+        held: Option<ShortText>,
     },
     /// It is staged; `unfinished` says that it was begun once, and why it has to be gone on with.
     Waiting {
@@ -234,6 +242,23 @@ impl Course {
                     wait: (wait * 2).min(LONGEST),
                     asked: false,
                     have,
+                    held: None,
+                };
+                Vec::new()
+            }
+            (Step::Fetching { .. }, Input::Came(came)) => {
+                if let Step::Fetching { have, .. } = &mut self.step {
+                    *have = came;
+                }
+                Vec::new()
+            }
+            (Step::Fetching { .. }, Input::Held(have, why)) => {
+                self.step = Step::Fetching {
+                    at: now.uptime.plus(HELD),
+                    wait: AGAIN,
+                    asked: false,
+                    have,
+                    held: Some(why),
                 };
                 Vec::new()
             }
@@ -317,9 +342,13 @@ impl Course {
         let progress = match &self.step {
             // A return has ended already; the restart is all that is left.
             Step::Idle | Step::Deciding { .. } | Step::Returning { .. } => None,
-            Step::Fetching { have, .. } => {
+            Step::Fetching { have, held, .. } => {
                 let of = self.saved.job.as_ref().map_or(0, |job| job.length);
-                Some(Progress::Fetching { have: *have, of })
+                let have = *have;
+                Some(match held.clone() {
+                    Some(why) => Progress::Paused { have, of, why },
+                    None => Progress::Fetching { have, of },
+                })
             }
             Step::Waiting { why, .. } | Step::Leaving { why, .. } => Some(Progress::Waiting(why.clone())),
             Step::Acting => Some(Progress::Acting),
@@ -378,6 +407,7 @@ impl Course {
                 wait: AGAIN,
                 asked: false,
                 have: 0,
+                held: None,
             }
         };
     }

@@ -25,10 +25,12 @@ use homeward_protocol::tuf::role::Role;
 use homeward_protocol::tuf::trusted::Trusted;
 
 use super::decide::Plan;
+use super::rate::Held;
 use super::saved::{Delta, Job};
-use super::tuf::{Fetch, aside, beside, download, part};
+use super::tuf::{Fetch, UpdateError, aside, beside, download, matches, part};
 use crate::causes::chain;
 use crate::disk::put;
+use crate::install::InstallError;
 use crate::slot::Digest;
 use crate::slot::file::digest_of;
 
@@ -47,6 +49,28 @@ pub enum ApplyError {
     /// The disk.
     #[error("the disk did not take or give it")]
     Disk(#[source] io::Error),
+}
+
+/// Why a build did not come.
+#[derive(Debug, thiserror::Error)]
+pub enum BringError {
+    /// It is not to come over this link for now.
+    #[error("{0}")]
+    Held(Held),
+    /// Its installer.
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    /// Anything else: in words.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<UpdateError> for BringError {
+    fn from(error: UpdateError) -> BringError {
+        error
+            .held()
+            .map_or_else(|| BringError::Failed(chain(&error)), BringError::Held)
+    }
 }
 
 /// The delta that the repository has from the build at `own` to the one that is planned. Only the holders of targets
@@ -76,17 +100,27 @@ pub(super) fn stays(place: &Path) -> [PathBuf; 4] {
     [part(place), part(&delta), delta, beside(place, "+tried")]
 }
 
+/// How many bytes have come of what is brought to `place`, from wherever.
+pub(super) fn have(place: &Path) -> u64 {
+    let [whole, delta, ..] = stays(place);
+    let all = [whole, delta, beside(place, "+peer")];
+    all.iter()
+        .filter_map(|path| Some(fs::metadata(path).ok()?.len()))
+        .sum()
+}
+
+/// Whether the build of `job` lies at `place` already.
+pub(super) async fn is_here(job: &Job, place: &Path) -> bool {
+    let (target, place) = (promised(job.length, job.sha256), place.to_owned());
+    aside(move || matches(&target, &place)).await.unwrap_or(false)
+}
+
 /// Brings the build of `job` to `place`, which is `own` and a delta, or all of it.
 ///
 /// # Errors
-/// In words, when it did not come. What has come of it stays for the next try.
-pub async fn bring(job: &Job, fetch: &impl Fetch, own: &Path, place: &Path) -> Result<(), String> {
-    let target = promised(job.length, job.sha256);
-    let there = (target.clone(), place.to_owned());
-    if aside(move || super::tuf::matches(&there.0, &there.1))
-        .await
-        .unwrap_or(false)
-    {
+/// Why it did not come. What has come of it stays for the next try.
+pub async fn bring(job: &Job, fetch: &impl Fetch, own: &Path, place: &Path) -> Result<(), BringError> {
+    if is_here(job, place).await {
         return Ok(());
     }
     let version = job.custom.version;
@@ -105,15 +139,17 @@ pub async fn bring(job: &Job, fetch: &impl Fetch, own: &Path, place: &Path) -> R
             }
         }
     }
+    let path = job
+        .path
+        .parse()
+        .map_err(|why| BringError::Failed(str::to_owned(why)))?;
     let found = Found {
-        path: job.path.parse().map_err(str::to_owned)?,
-        target,
+        path,
+        target: promised(job.length, job.sha256),
         by: Role::Targets,
         file: job.file.clone(),
     };
-    download(&found, fetch, place)
-        .await
-        .map_err(|error| chain(&error))
+    Ok(download(&found, fetch, place).await?)
 }
 
 /// What came of a delta.
@@ -121,7 +157,7 @@ enum Came {
     /// The build.
     Made,
     /// A part of it: the rest may come later.
-    Later(String),
+    Later(BringError),
     /// Nothing that can be used.
     Not(String),
 }
@@ -147,9 +183,12 @@ async fn by_delta(job: &Job, delta: &Delta, fetch: &impl Fetch, own: &Path, plac
     let here = || fs::metadata(part(&came)).map_or(0, |meta| meta.len());
     let before = here();
     if let Err(error) = download(&found, fetch, &came).await {
+        if error.held().is_some() {
+            return Came::Later(error.into());
+        }
         let why = chain(&error);
         return match (error.may_pass(), here() > before) {
-            (true, true) => Came::Later(why),
+            (true, true) => Came::Later(BringError::Failed(why)),
             // Who gives nothing of it may give the whole; if the network is away, that fails too.
             (true, false) => Came::Not(why),
             (false, _) => given_up(why),

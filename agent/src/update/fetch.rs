@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::base::Base;
+use super::rate::pace::Pace;
 use super::tuf::{Fetch, FetchError};
 
 /// How long a server may be silent: while it is reached, and between two pieces.
@@ -35,6 +36,9 @@ pub struct Http {
     base: Base,
     tls: Option<Arc<ClientConfig>>,
     silence: Duration,
+    pace: Option<Pace>,
+    /// What it says of itself.
+    name: Option<&'static str>,
 }
 
 impl std::fmt::Debug for Http {
@@ -52,7 +56,22 @@ impl Http {
             base,
             tls,
             silence: SILENCE,
+            pace: None,
+            name: Some(concat!("homeward-agent/", env!("CARGO_PKG_VERSION"))),
         }
+    }
+
+    /// The same at this pace.
+    #[must_use]
+    pub fn paced(self, pace: Pace) -> Http {
+        let pace = Some(pace);
+        Http { pace, ..self }
+    }
+
+    /// The same without a word of who asks.
+    #[must_use]
+    pub fn nameless(self) -> Http {
+        Http { name: None, ..self }
     }
 
     /// The same with another patience.
@@ -109,11 +128,10 @@ impl Http {
             .map_err(http)?;
         let mut request = Request::get(format!("{}{file}", self.base.path))
             .header(header::HOST, self.base.host_header())
-            .header(header::CONNECTION, "close")
-            .header(
-                header::USER_AGENT,
-                concat!("homeward-agent/", env!("CARGO_PKG_VERSION")),
-            );
+            .header(header::CONNECTION, "close");
+        if let Some(name) = self.name {
+            request = request.header(header::USER_AGENT, name);
+        }
         if from > 0 {
             request = request.header(header::RANGE, format!("bytes={from}-"));
         }
@@ -157,6 +175,9 @@ impl Http {
             }
             take(at, &data).map_err(FetchError::Keep)?;
             at = end;
+            if let Some(pace) = &self.pace {
+                pace.pay(data.len()).await.map_err(FetchError::Held)?;
+            }
         }
     }
 }

@@ -31,13 +31,15 @@ use tokio_util::sync::CancellationToken;
 use super::base::Base;
 use super::course::{Course, Effect, Input, Moment, Session};
 use super::decide::{Decision, Own, decide};
-use super::delta;
+use super::delta::{self, BringError};
 use super::fetch::Http;
 use super::health::{Health, Seen, examine};
 use super::keep::Folder;
 use super::look::FOLDER;
+use super::peers::Peers;
+use super::rate::pace::Pace;
 use super::saved::{Before, Job, Saved};
-use super::tuf::{UpdateError, aside, download, find, part, refresh};
+use super::tuf::{UpdateError, aside, download, find, refresh};
 use crate::causes::chain;
 use crate::clock::Clock;
 use crate::disk::replace;
@@ -52,6 +54,8 @@ use crate::trials::{Trials, Tried};
 const MAX_FILE: u64 = 64 * 1024;
 const FILE: &str = "course.cbor";
 const STATE: &str = "update-state.json";
+/// How often it is shown how much of a build has come.
+const PROGRESS: Duration = Duration::from_secs(5);
 /// After the disk refused what must be kept.
 const DISK_AGAIN: Duration = Duration::from_secs(10);
 /// Room that stays free beside a build, bytes: records go on being kept.
@@ -81,6 +85,10 @@ pub struct Going {
     pub installers: Installers,
     /// Where the repository is.
     pub source: Source,
+    /// Who is asked for builds before it.
+    pub peers: Peers,
+    /// The pace at which builds come from it.
+    pub pace: Pace,
     /// Where reports go.
     pub outbox: Outbox,
     /// The clocks.
@@ -208,15 +216,7 @@ impl Going {
                 None
             }
             Effect::Decide(word) => Some(self.decide(&word, state).await),
-            Effect::Stage(job) => Some(match self.stage(&job).await {
-                Ok(()) => Input::Staged,
-                Err(InstallError::Refused(why)) => Input::NotTaken(why),
-                Err(why) => {
-                    tracing::warn!("version {} could not be fetched: {why}", job.custom.version);
-                    let part = part(&self.incoming(&job));
-                    Input::NotStaged(fs::metadata(part).map_or(0, |meta| meta.len()))
-                }
-            }),
+            Effect::Stage(job) => Some(self.staged(state, &job).await),
             Effect::Ask(job) => {
                 let wish = act(job.custom.installer, job.custom.disruption);
                 Some(self.ask_alone(state, wish).await)
@@ -307,25 +307,58 @@ impl Going {
         Ok(Input::Decided(counter, Box::new(decision)))
     }
 
+    /// Brings it to where its installer takes it from, and shows meanwhile how much of it has come.
+    async fn staged(&self, state: &mut State, job: &Job) -> Input {
+        let place = self.incoming(job);
+        let mut work = std::pin::pin!(self.stage(job));
+        loop {
+            let ended = tokio::select! {
+                ended = &mut work => ended,
+                () = sleep(PROGRESS) => {
+                    let _none = state.course.handle(Input::Came(delta::have(&place)), self.moment());
+                    self.show(&state.course.state(self.clock.now())).await;
+                    continue;
+                }
+            };
+            return match ended {
+                Ok(()) => Input::Staged,
+                Err(BringError::Install(InstallError::Refused(why))) => Input::NotTaken(why),
+                Err(BringError::Held(why)) => {
+                    Input::Held(delta::have(&place), ShortText::cut(&why.to_string()))
+                }
+                Err(why) => {
+                    tracing::warn!("version {} could not be fetched: {why}", job.custom.version);
+                    Input::NotStaged(delta::have(&place))
+                }
+            };
+        }
+    }
+
     /// Brings it to where its installer takes it from, unless it is there.
-    async fn stage(&self, job: &Job) -> Result<(), InstallError> {
+    async fn stage(&self, job: &Job) -> Result<(), BringError> {
         let (kind, looked) = (job.custom.installer, job.clone());
         if self.with(kind, move |one| one.is_staged(&looked)).await? {
             return Ok(());
         }
         let place = self.incoming(job);
-        self.fetch(job, &place).await.map_err(InstallError::Later)?;
+        self.fetch(job, &place).await?;
         let job = job.clone();
-        self.with(kind, move |one| one.stage(&job, &place)).await
+        Ok(self.with(kind, move |one| one.stage(&job, &place)).await?)
     }
 
-    /// Fetches it, or a delta and makes it of what runs; and holds it against what the repository promised.
-    async fn fetch(&self, job: &Job, place: &Path) -> Result<(), String> {
+    /// Brings it from a neighbour, else from the server: whole, or a delta of which it is made. It is what the repository
+    /// promised then.
+    async fn fetch(&self, job: &Job, place: &Path) -> Result<(), BringError> {
         let (wants, keep) = (job.clone(), place.to_owned());
-        aside(move || room(&keep, &wants))
-            .await
-            .map_err(|error| error.to_string())?;
-        delta::bring(job, &self.http("targets"), Path::new(OWN), place).await
+        let room = aside(move || room(&keep, &wants)).await;
+        room.map_err(|error| BringError::Failed(error.to_string()))?;
+        if delta::is_here(job, place).await || self.peers.bring(job.sha256, job.length, place).await {
+            return Ok(());
+        }
+        let time = (job.not_before, job.deadline);
+        self.pace.begin(time).await.map_err(BringError::Held)?;
+        let http = self.http("targets").paced(self.pace.clone());
+        delta::bring(job, &http, Path::new(OWN), place).await
     }
 
     /// Puts it in place; the permission is spent, whatever becomes of it.
@@ -507,12 +540,17 @@ impl Going {
             tracing::warn!(error = %error, "could not keep a report of the software");
             return;
         }
-        let shown = serde_json::to_vec_pretty(&report).map_err(io::Error::other);
+        self.show(&report).await;
+        state.last = Some(report);
+    }
+
+    /// Shows it to the command line.
+    async fn show(&self, report: &UpdateState) {
+        let shown = serde_json::to_vec_pretty(report).map_err(io::Error::other);
         let place = self.data.join(STATE);
         if let Err(error) = aside(move || shown.and_then(|shown| replace(&place, &shown))).await {
             tracing::warn!(error = %error, "the state of the software could not be written for the command line");
         }
-        state.last = Some(report);
     }
 
     fn moment(&self) -> Moment {

@@ -15,6 +15,7 @@ use homeward_protocol::tuf::client::{Answer, Ask, Client, Found, Step};
 use homeward_protocol::tuf::metadata::targets::{Target, TargetPath};
 use homeward_protocol::tuf::role::Role;
 
+use super::rate::Held;
 use crate::disk::put;
 
 /// Bytes that are read from the disk at once.
@@ -54,6 +55,9 @@ pub enum FetchError {
     /// The network, the server, time.
     #[error("{0}")]
     Failed(String),
+    /// It is not to come over this link for now.
+    #[error("{0}")]
+    Held(Held),
     /// What came could not be kept.
     #[error("could not keep it")]
     Keep(#[source] io::Error),
@@ -90,11 +94,25 @@ pub enum UpdateError {
 }
 
 impl UpdateError {
+    /// Why nothing comes over this link for now, when that is it.
+    pub const fn held(&self) -> Option<Held> {
+        match self {
+            UpdateError::Target {
+                source: FetchError::Held(held),
+                ..
+            } => Some(*held),
+            _ => None,
+        }
+    }
+
     /// Whether a later try may do better: the network was away, or the disk was.
     pub const fn may_pass(&self) -> bool {
         match self {
             UpdateError::Target { source, .. } => {
-                matches!(source, FetchError::Failed(_) | FetchError::Keep(_))
+                matches!(
+                    source,
+                    FetchError::Failed(_) | FetchError::Held(_) | FetchError::Keep(_)
+                )
             }
             UpdateError::Disk { .. } => true,
             UpdateError::NoRoot | UpdateError::Tuf(_) | UpdateError::NotAsPromised(_) => false,
@@ -201,7 +219,7 @@ pub async fn download(found: &Found, fetch: &impl Fetch, place: &Path) -> Result
     };
     let fetched = fetch.get(&found.file, from, found.target.length, &mut take).await;
     if let Err(source) = fetched {
-        if !matches!(source, FetchError::Failed(_)) {
+        if !matches!(source, FetchError::Failed(_) | FetchError::Held(_)) {
             // Nothing to go on with.
             let _ = fs::remove_file(&part);
         }

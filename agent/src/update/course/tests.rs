@@ -377,6 +377,38 @@ fn a_file_that_does_not_come_is_tried_again_and_how_much_is_there_is_said() {
 }
 
 #[test]
+fn what_a_link_that_costs_holds_back_is_said_with_what_has_come_and_looked_at_again_each_minute() {
+    let mut home = Home::new();
+    home.hear(Input::Assigned(vec![1]));
+    home.act(usize::MAX);
+    home.tick();
+    home.hear(Input::Decided(1, Box::new(Ok(Decision::Install(plan(1))))));
+    home.act(usize::MAX);
+    let progress = |home: &Home| {
+        home.course
+            .state(home.moment().at)
+            .now
+            .map(|(_, progress)| progress)
+    };
+    for came in [300, 400] {
+        assert!(matches!(home.tick().as_slice(), [Effect::Stage(_)]));
+        home.hear(Input::Came(came));
+        let why = ShortText::cut("the link costs by the byte");
+        home.hear(Input::Held(came, why.clone()));
+        let (have, of) = (came, 1_000);
+        assert_eq!(progress(&home), Some(Progress::Paused { have, of, why }));
+        assert!(home.tick().is_empty(), "not at once");
+        home.now += 60_000;
+    }
+    // What came while it is fetched is shown, and is no answer.
+    assert!(matches!(home.tick().as_slice(), [Effect::Stage(_)]));
+    home.hear(Input::Came(700));
+    assert!(home.tick().is_empty());
+    home.hear(Input::NotStaged(700));
+    assert_eq!(progress(&home), Some(Progress::Fetching { have: 700, of: 1_000 }));
+}
+
+#[test]
 fn a_word_that_comes_during_a_trial_waits_for_its_end() {
     let mut home = Home::tried(1);
     home.hear(Input::Assigned(vec![2]));

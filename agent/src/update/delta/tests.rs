@@ -19,6 +19,8 @@ fn digest(bytes: &[u8]) -> Digest {
 struct Server {
     files: BTreeMap<&'static str, Vec<u8>>,
     ends_after: Option<usize>,
+    /// It ends there because the link costs by then.
+    held: bool,
     asked: Mutex<Vec<(String, u64)>>,
 }
 
@@ -45,6 +47,9 @@ impl Fetch for &Server {
         let rest = &found[usize::try_from(from).expect("fits")..];
         let upto = self.ends_after.unwrap_or(rest.len()).min(rest.len());
         take(from, &rest[..upto]).map_err(FetchError::Keep)?;
+        if upto < rest.len() && self.held {
+            return Err(FetchError::Held(Held::WhileMetered));
+        }
         if upto < rest.len() {
             return Err(FetchError::Failed("the cable was pulled".into()));
         }
@@ -126,7 +131,7 @@ impl House {
         self
     }
 
-    async fn bring(&self) -> Result<(), String> {
+    async fn bring(&self) -> Result<(), BringError> {
         bring(&self.job, &&self.server, &self.own, &self.place()).await
     }
 
@@ -210,6 +215,28 @@ async fn a_delta_goes_on_at_the_byte_where_the_network_ended() {
     assert!(from.eq((0..asked.len()).map(|n| n * 7)), "{asked:?}");
     assert!(asked.iter().all(|(file, _)| file == "delta"));
     assert_eq!(fs::read(home.place()).expect("there"), home.new);
+}
+
+#[tokio::test]
+async fn what_came_before_a_link_began_to_cost_stays_and_the_rest_comes_later() {
+    for delta in [true, false] {
+        let mut home = House::new();
+        if !delta {
+            home.job.delta = None;
+        }
+        (home.server.ends_after, home.server.held) = (Some(40), true);
+        let held = home.bring().await;
+        assert!(
+            matches!(held, Err(BringError::Held(Held::WhileMetered))),
+            "{held:?}"
+        );
+        assert_eq!(have(&home.place()), 40);
+        home.server.ends_after = None;
+        home.bring().await.expect("it comes");
+        let asked = home.server.asked.lock().expect("held by nobody").clone();
+        let from: Vec<u64> = asked.iter().map(|(_, from)| *from).collect();
+        assert_eq!(from, [0, 40], "{asked:?}");
+    }
 }
 
 #[tokio::test]
