@@ -270,6 +270,105 @@ fn a_difference_names_each_point_that_changes_and_no_other() {
     );
 }
 
+/// Documents that differ from this one in one value, one entry or one key.
+fn neighbours(of: &toml::Value) -> Vec<toml::Value> {
+    use toml::Value;
+    const WORDS: [&str; 24] = [
+        "report",
+        "put-back",
+        "yes",
+        "no",
+        "keep",
+        "strict",
+        "verified",
+        "associated",
+        "unverified",
+        "off",
+        "open",
+        "bonded-only",
+        "audio",
+        "hid",
+        "udp",
+        "tcp",
+        "444",
+        "192.0.2.77",
+        "198.51.100.0/25",
+        "10.20.0.77",
+        "C1:00:00:00:0A:02",
+        "monday",
+        "another",
+        "2026-11-19T08:00:00Z",
+    ];
+    match of {
+        Value::String(text) => WORDS
+            .iter()
+            .filter(|word| *word != text)
+            .map(|word| Value::String((*word).to_owned()))
+            .collect(),
+        Value::Integer(number) => [number - 1, number + 1, number * 2].map(Value::Integer).into(),
+        Value::Array(items) => {
+            let less = (0..items.len()).map(|at| {
+                let kept = items.iter().enumerate().filter(|(other, _)| *other != at);
+                Value::Array(kept.map(|(_, item)| item.clone()).collect())
+            });
+            let other = items.iter().enumerate().flat_map(|(at, item)| {
+                neighbours(item).into_iter().map(move |item| {
+                    let mut items = items.clone();
+                    items[at] = item;
+                    Value::Array(items)
+                })
+            });
+            less.chain(other).collect()
+        }
+        Value::Table(table) => {
+            let less = table.keys().map(|key| {
+                let mut table = table.clone();
+                table.remove(key);
+                Value::Table(table)
+            });
+            let other = table.iter().flat_map(|(key, value)| {
+                neighbours(value).into_iter().map(move |value| {
+                    let mut table = table.clone();
+                    table.insert(key.clone(), value);
+                    Value::Table(table)
+                })
+            });
+            less.chain(other).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn no_change_of_a_document_goes_without_words() {
+    let before = policy();
+    let whole: toml::Value = toml::from_str(DOCUMENT).expect("a table");
+    let whole_text = toml::to_string(&whole).expect("a document");
+    let (mut sound, mut wordless) = (0, Vec::new());
+    for document in neighbours(&whole) {
+        let text = toml::to_string(&document).expect("a document");
+        let Some(after) = check(&text).policy.filter(|after| *after != before) else {
+            continue;
+        };
+        sound += 1;
+        for (old, new) in [(&before, &after), (&after, &before)] {
+            let said = diff(old, new);
+            assert!(!said.is_empty(), "{text}");
+            if said
+                .iter()
+                .any(|change| change.what == "something that has no words")
+            {
+                let is_new = |line: &&str| !whole_text.lines().any(|old| old == *line);
+                wordless.extend(text.lines().filter(is_new).map(str::to_owned));
+            }
+        }
+    }
+    assert!(sound > 150, "{sound} documents");
+    // What a flow of a device is called changes nothing on any box.
+    wordless.retain(|line| !line.starts_with("name = "));
+    assert_eq!(wordless, Vec::<String>::new());
+}
+
 #[test]
 fn every_rule_of_the_document_is_a_point_with_a_hazard_that_is_told() {
     let policy = policy();

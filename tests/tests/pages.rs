@@ -12,12 +12,13 @@ use homeward_tests::browser::{self, Page, SignIn, Visit};
 use homeward_tests::programs::fleet::Fleet;
 
 const PASSWORD: &str = "a long enough password 17";
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 13] = [
     "/care",
     "/fleet",
     "/claims",
     "/policies",
     "/policies/check",
+    "/drafts",
     "/rules",
     "/approvals",
     "/incidents",

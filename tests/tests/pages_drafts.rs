@@ -128,6 +128,17 @@ fn served(folder: &Path) -> (Fleet, String) {
     (fleet, root)
 }
 
+/// Where a picture goes, to be looked at.
+fn picture(name: &str) -> String {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || homeward_tests::shared::workspace().join("target"),
+        PathBuf::from,
+    );
+    let folder = target.join("screens");
+    fs::create_dir_all(&folder).expect("a folder for pictures");
+    folder.join(format!("{name}.png")).to_string_lossy().into_owned()
+}
+
 /// A document with this setting of sshd.
 fn document(login: &str) -> String {
     "name = \"all homes\"\nversion = 1\nissued = \"2026-01-01T00:00:00Z\"\nexpires = \"2099-01-01T00:00:00Z\"\n\
@@ -175,8 +186,18 @@ fn reviewed(browser: &mut Browser) -> (String, String) {
         "fill": { "#reason": "say why" }, "click": "button[value=return]" });
     browser.sees("omar", back, &["omar gave it back", "say why"]);
     let better = document("no").replace("have keys.", "have keys; a password can be guessed.");
+    browser.open("omar", "/drafts/1", &["revision 3"]);
     browser.open("anna", "/drafts/1", &["say why"]);
     browser.sees("anna", save(&better), &["revision 4"]);
+    // Omar mends it himself, over the text of before: he is told, and thinks better of it.
+    let both = [
+        "anna saved revision 4 while you were writing",
+        "Nothing of yours is lost",
+    ];
+    let mine = document("no").replace("put-back", "report");
+    let mut late = save(&mine);
+    late["picture"] = picture("drafts-conflict").into();
+    browser.sees("omar", late, &both);
     browser.sees("anna", ask(), &["waits for a review"]);
     let said = ["h-1: A stranger signs in.", "sshd/password-login"];
     let read = browser.open("omar", "/drafts/1/review", &said);

@@ -334,3 +334,39 @@ async fn programs_check_give_and_follow_policies_and_shut_boxes_off() {
         StatusCode::NOT_FOUND
     );
 }
+
+#[tokio::test]
+async fn programs_read_drafts_and_write_and_review_none() {
+    let world = world().await;
+    let (answered, listed) = get(&world, "/api/v1/drafts").await;
+    assert_eq!(answered, StatusCode::OK);
+    let stands: Vec<(&Value, &Value, &Value)> = listed["drafts"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|draft| (&draft["id"], &draft["state"], &draft["moved_by"]))
+        .collect();
+    assert_eq!(
+        stands,
+        [
+            (&json!(3), &json!("writing"), &json!(null)),
+            (&json!(2), &json!("reviewed"), &json!("olga")),
+            (&json!(1), &json!("asked"), &json!("olga")),
+        ]
+    );
+    let (_, faulty) = get(&world, "/api/v1/drafts/3").await;
+    assert_eq!(faulty["findings"][0]["line"], 15);
+    assert_eq!(faulty["authors"], json!(["olga"]));
+    assert!(
+        faulty["text"]
+            .as_str()
+            .is_some_and(|text| text.contains("perhaps"))
+    );
+    assert_eq!(faulty["digest"].as_str().map(str::len), Some(64));
+    assert_eq!(get(&world, "/api/v1/drafts/99").await.0, StatusCode::NOT_FOUND);
+    // Who holds a token would be two people at once.
+    for path in ["/api/v1/drafts", "/api/v1/drafts/1", "/api/v1/drafts/1/review"] {
+        let answer = ask(&world, Method::POST, path, ALL, json!({ "text": "x" })).await;
+        assert!(answer.0.is_client_error(), "{path}: {}", answer.0);
+    }
+}

@@ -189,6 +189,15 @@ async fn only_what_was_reviewed_and_two_people_signed_is_brought_back_and_given_
         "policy-assigned",
     ];
     olga.sees("/audit", &trail).await;
+    // The next one begins from the text that was signed, and is held against that line by line.
+    olga.done("/drafts", &[("title", "the next"), ("from", "8")])
+        .await;
+    let said = [
+        "What changes from policy 8",
+        "<del>version = 8</del>",
+        "<ins>version = 9</ins>",
+    ];
+    olga.sees("/drafts/5", &said).await;
     let papers = get(&world, "/policies/8/papers", &olga.cookie).await.text;
     let papers = Papers::parse(&papers).expect("papers");
     assert_eq!(papers.policy, Papers::parse(&whole).expect("papers").policy);

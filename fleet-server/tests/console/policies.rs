@@ -73,6 +73,15 @@ async fn which_boxes_do_not_meet_a_rule_and_since_when() {
         "{one}"
     );
     assert!(one.contains("13:47"), "since when: {one}");
+    assert!(one.contains("Guards against h-3"), "{one}");
+    let (_, timeline) = one.split_once("When it did not hold").expect("a timeline");
+    assert!(
+        timeline.contains("gw-01aaaa</a>: changed by hand; wanted no, observed yes")
+            && timeline.contains("until now"),
+        "{timeline}"
+    );
+    let held = get(&world, "/rules?point=sshd/root-login", &cookie).await.text;
+    assert!(!held.contains("When it did not hold"), "{held}");
     let odd = get(&world, "/rules?point=%3Cscript%3E", &cookie).await;
     assert_eq!(odd.status, StatusCode::NOT_FOUND);
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::points::PointId;
+use super::rules::OnDrift;
 use super::{Audience, OnExpiry, Policy};
 
 /// One change.
@@ -29,13 +30,20 @@ impl fmt::Display for Change {
     }
 }
 
-/// What changes from `before` to `after`: the head first, then the points in their order. Empty for the same.
+/// What changes from `before` to `after`: the head first, then what becomes of a change by hand, then the points in their
+/// order. Empty for the same, and for nothing else.
 pub fn diff(before: &Policy, after: &Policy) -> Vec<Change> {
     let heads = head(before).into_iter().zip(head(after));
     let mut changes: Vec<Change> = heads
         .filter(|((_, old), (_, new))| old != new)
         .map(|((what, old), (_, new))| changed(what, Some(old), Some(new)))
         .collect();
+    let by_hand = by_hand(before).into_iter().zip(by_hand(after));
+    changes.extend(
+        by_hand
+            .filter(|((_, old), (_, new))| old != new)
+            .map(|((what, old), (_, new))| changed(what, old.map(str::to_owned), new.map(str::to_owned))),
+    );
     let (old, new) = (points(before), points(after));
     let mut names: Vec<&PointId> = old.keys().chain(new.keys()).collect();
     names.sort_unstable();
@@ -46,7 +54,33 @@ pub fn diff(before: &Policy, after: &Policy) -> Vec<Change> {
             changes.push(changed(&name.to_string(), was.cloned(), is.cloned()));
         }
     }
+    if changes.is_empty() && before != after {
+        // Nobody may sign a change that was not shown.
+        changes.push(changed(
+            "something that has no words",
+            Some("as it was".to_owned()),
+            Some("another; compare the documents line by line".to_owned()),
+        ));
+    }
     changes
+}
+
+/// What becomes of a change by hand, by each rule that says so.
+fn by_hand(policy: &Policy) -> [(&'static str, Option<&'static str>); 2] {
+    let said = |on_drift: OnDrift| match on_drift {
+        OnDrift::Report => "reported, and stays",
+        OnDrift::PutBack => "put back, and reported",
+    };
+    [
+        (
+            "bluetooth, changed by hand",
+            policy.bluetooth.as_ref().map(|rule| said(rule.on_drift)),
+        ),
+        (
+            "sshd, changed by hand",
+            policy.sshd.as_ref().map(|rule| said(rule.on_drift)),
+        ),
+    ]
 }
 
 fn changed(what: &str, before: Option<String>, after: Option<String>) -> Change {

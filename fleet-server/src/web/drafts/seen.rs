@@ -67,24 +67,17 @@ pub struct Drawn {
     pub text: String,
 }
 
-/// What changes from one text to another.
-pub fn difference(from: String, before: &Text, after: &Text) -> Difference {
+/// How two texts differ, line by line.
+fn drawn(before: &Text, after: &Text) -> Vec<Drawn> {
+    let numbered = |kind, at, text: &str| Drawn {
+        kind,
+        number: Some(at),
+        text: text.to_owned(),
+    };
     let drawn = |line: Line<'_>| match line {
-        Line::Same(at, text) => Drawn {
-            kind: "same",
-            number: Some(at),
-            text: text.to_owned(),
-        },
-        Line::Gone(at, text) => Drawn {
-            kind: "gone",
-            number: Some(at),
-            text: text.to_owned(),
-        },
-        Line::New(at, text) => Drawn {
-            kind: "new",
-            number: Some(at),
-            text: text.to_owned(),
-        },
+        Line::Same(at, text) => numbered("same", at, text),
+        Line::Gone(at, text) => numbered("gone", at, text),
+        Line::New(at, text) => numbered("new", at, text),
         Line::Cut(count) => Drawn {
             kind: "cut",
             number: None,
@@ -94,6 +87,14 @@ pub fn difference(from: String, before: &Text, after: &Text) -> Difference {
             },
         },
     };
+    differ(before.as_str(), after.as_str())
+        .into_iter()
+        .map(drawn)
+        .collect()
+}
+
+/// What changes from one text to another.
+pub fn difference(from: String, before: &Text, after: &Text) -> Difference {
     let words = match (before.policy(), after.policy()) {
         (Some(before), Some(after)) => Some(Word::of(&diff(&before, &after))),
         _ => None,
@@ -101,10 +102,7 @@ pub fn difference(from: String, before: &Text, after: &Text) -> Difference {
     Difference {
         from,
         words,
-        lines: differ(before.as_str(), after.as_str())
-            .into_iter()
-            .map(drawn)
-            .collect(),
+        lines: drawn(before, after),
     }
 }
 
@@ -174,12 +172,14 @@ pub fn seen(
         .iter()
         .filter_map(|order| book.entry(order.version))
         .find(|entry| !entry.withdrawn);
+    let source = in_force.map(|entry| drafts::source(tx, entry.mark.version.0));
+    let source = source.transpose()?.flatten();
     let force = policy.as_ref().map(|policy| Difference {
         from: in_force.map_or("no policy at all".to_owned(), |entry| {
             format!("policy {}, {}", entry.mark.version, entry.policy.name.as_str())
         }),
         words: Some(Word::of(&changes(in_force.map(|entry| &entry.policy), policy))),
-        lines: Vec::new(),
+        lines: source.map_or(Vec::new(), |source| drawn(&source.text, &text)),
     });
     let read = match kept.draft.read {
         None => None,
