@@ -110,6 +110,22 @@ pub enum Reason {
     TakenBack,
 }
 
+impl Reason {
+    /// Whether it is known what stands against the act, so that it passes by itself: not a mere doubt, which may never.
+    pub const fn known(&self) -> bool {
+        match self {
+            Reason::Session { .. }
+            | Reason::NotYetSure { .. }
+            | Reason::Hold(_)
+            | Reason::Alarm { .. }
+            | Reason::JustStarted { .. }
+            | Reason::OnBattery
+            | Reason::Acting { .. } => true,
+            Reason::Unknown { .. } | Reason::HoldsUnknown | Reason::NotAsked | Reason::TakenBack => false,
+        }
+    }
+}
+
 /// Permission for one act. Whoever holds it may spend it by [`Interlock::activate`], once.
 #[derive(Debug)]
 #[must_use]

@@ -9,6 +9,9 @@ const SLACK: Duration = Duration::from_secs(1);
 /// How often an asked device has to say that it is idle after somebody wished to act: one answer may have been on its
 /// way when the session began.
 const ANSWERS: u32 = 2;
+/// How long a session that was heard of counts without another word of its device: one answer that is missed ends none,
+/// and a device that was switched off at its end will not tell.
+pub const UNHEARD: Duration = Duration::from_hours(1);
 
 /// What a device is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -122,12 +125,14 @@ impl Source {
         began
     }
 
-    /// How it stands at `now`; for a wish, after it said so often enough.
+    /// How it stands at `now`; for a wish, after it said so often enough. A session that was heard of stands until its
+    /// device says otherwise, or nothing for [`UNHEARD`].
     pub(super) fn idle(&self, wished: bool, now: Uptime) -> Idle {
         let fresh = |at: Uptime| now.since(at) <= self.watching.fresh();
-        match self.last {
-            Some((Activity::Busy, at)) if fresh(at) => Idle::Busy(self.busy_since.unwrap_or(at)),
-            Some((Activity::Idle, at)) if fresh(at) => {
+        let heard = self.known.is_some_and(|at| now.since(at) <= UNHEARD);
+        match (self.busy_since.filter(|_| heard), self.last) {
+            (Some(since), _) => Idle::Busy(since),
+            (None, Some((Activity::Idle, at))) if fresh(at) => {
                 if wished && self.idle < self.watching.answers() {
                     Idle::NotYetSure
                 } else {

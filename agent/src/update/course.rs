@@ -13,7 +13,8 @@
 //! - What an installer does is its own; what follows is said by [`after`] and [`back`]: the agent begins anew, the box
 //!   does by a permission of its own, or nothing does; and what goes forward only is never said to have been taken back.
 //! - Going back restarts the agent too, and waits for the home in the same way. A build that hears no sensor can never
-//!   know that all is quiet: it goes back after [`RETURN_WAIT`], unless it knows of a session.
+//!   know that all is quiet: it goes back after [`RETURN_WAIT`] where nothing but doubt stands against it. A session, a
+//!   hold, an alarm or an empty socket is waited for.
 
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use super::decide::{Decision, Line, Refusal};
 use super::health::Health;
 use super::saved::{Before, Job, Saved};
 use crate::install::{After, Back, Standing, after, back};
+use crate::interlock::Reason;
 use crate::slot::Place;
 
 /// How often it is looked whether the home may be disturbed, and how the build is.
@@ -37,7 +39,7 @@ const AGAIN: Duration = Duration::from_mins(2);
 const HELD: Duration = Duration::from_mins(1);
 /// The longest wait for a repository.
 const LONGEST: Duration = Duration::from_hours(4);
-/// How long a build that is to go back waits for a quiet moment when it knows of no session.
+/// How long a build that is to go back waits for a quiet moment when it knows of nothing that is in the way.
 pub const RETURN_WAIT: Duration = Duration::from_mins(10);
 
 /// What the box's owner may set.
@@ -88,8 +90,8 @@ pub enum Input {
     Held(u64, ShortText),
     /// Its installer never takes it: why.
     NotTaken(String),
-    /// The home may not be disturbed: why, and whether a session is known to run.
-    Busy(Vec<ShortText>, Session),
+    /// The home may not be disturbed: why.
+    Busy(Vec<ShortText>, Obstacle),
     /// The home may be disturbed, and that is spent: the act begins, with the box as it is.
     Quiet(Before),
     /// It is in place.
@@ -102,13 +104,26 @@ pub enum Input {
     Health(Health),
 }
 
-/// Whether a session is known to run.
+impl Input {
+    /// The interlock's answer that the home may not be disturbed `now`.
+    pub fn busy(why: &[Reason], now: Uptime) -> Input {
+        let obstacle = if why.iter().any(Reason::known) {
+            Obstacle::Known
+        } else {
+            Obstacle::Doubt
+        };
+        let said = why.iter().map(|reason| ShortText::cut(&reason.said(now)));
+        Input::Busy(said.collect(), obstacle)
+    }
+}
+
+/// What is in the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Session {
-    /// At one device at least.
+pub enum Obstacle {
+    /// Something that passes by itself: a session, a hold, an alarm.
     Known,
-    /// Not that anybody knows.
-    NotKnown,
+    /// Only that not everything is known, which may be so for ever.
+    Doubt,
 }
 
 /// What to do, in order; nothing further after the first failure.
@@ -285,10 +300,10 @@ impl Course {
                 self.step = Step::Leaving { at, why, installer };
                 Vec::new()
             }
-            (Step::Returning { since, installer, .. }, Input::Busy(_, session)) => {
+            (Step::Returning { since, installer, .. }, Input::Busy(_, obstacle)) => {
                 let long = now.uptime.since(since) >= RETURN_WAIT;
                 // A whole box is not rebooted without a permission: another one may still hear its sensors.
-                if long && session == Session::NotKnown && after(installer) == After::Restart {
+                if long && obstacle == Obstacle::Doubt && after(installer) == After::Restart {
                     return self.leave(installer);
                 }
                 Vec::new()

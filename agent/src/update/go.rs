@@ -29,7 +29,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::base::Base;
-use super::course::{Course, Effect, Input, Moment, Session};
+use super::course::{Course, Effect, Input, Moment, Obstacle};
 use super::decide::{Decision, Own, decide};
 use super::delta::{self, BringError};
 use super::fetch::Http;
@@ -444,7 +444,7 @@ impl Going {
     async fn ask_alone(&self, state: &mut State, act: Act) -> Input {
         if !self.trials.begin(Tried::Update) {
             let why = "a new policy is on trial on this box";
-            return Input::Busy(vec![ShortText::cut(why)], Session::NotKnown);
+            return Input::Busy(vec![ShortText::cut(why)], Obstacle::Known);
         }
         self.ask(state, act).await
     }
@@ -462,13 +462,7 @@ impl Going {
                 state.window = Some(window);
                 Input::Quiet(self.before(state.course.trial()))
             }
-            Err(why) => {
-                let now = self.clock.uptime();
-                let known = why.iter().any(|reason| matches!(reason, Reason::Session { .. }));
-                let session = if known { Session::Known } else { Session::NotKnown };
-                let said = why.iter().map(|reason| ShortText::cut(&reason.said(now)));
-                Input::Busy(said.collect(), session)
-            }
+            Err(why) => Input::busy(&why, self.clock.uptime()),
         }
     }
 

@@ -1,3 +1,5 @@
+mod returning;
+
 use homeward_protocol::release::Custom;
 use homeward_protocol::release::Disruption;
 use homeward_protocol::tuf::client::Found;
@@ -227,7 +229,7 @@ fn a_home_in_therapy_is_waited_for_and_the_reason_is_said() {
     for _ in 0..100 {
         home.hear(Input::Busy(
             vec![ShortText::cut("pump is being used")],
-            Session::Known,
+            Obstacle::Known,
         ));
         home.act(usize::MAX);
         let state = home.course.state(home.moment().at);
@@ -289,7 +291,7 @@ fn one_that_does_harm_goes_back_at_once_but_never_while_a_session_is_known() {
             home.tick().as_slice(),
             [Effect::AskLeave(Installer::AgentSlot)]
         ));
-        home.hear(Input::Busy(Vec::new(), Session::Known));
+        home.hear(Input::Busy(Vec::new(), Obstacle::Known));
         home.act(usize::MAX);
         assert_eq!(home.running.version, version(1));
     }
@@ -298,7 +300,7 @@ fn one_that_does_harm_goes_back_at_once_but_never_while_a_session_is_known() {
         [Effect::AskLeave(Installer::AgentSlot)]
     ));
     // A build that hears nothing can never know that all is quiet.
-    home.hear(Input::Busy(Vec::new(), Session::NotKnown));
+    home.hear(Input::Busy(Vec::new(), Obstacle::Doubt));
     home.act(usize::MAX);
     assert_eq!(home.running.version, version(0));
     assert_eq!(home.ended(), bad);
@@ -495,7 +497,7 @@ fn packages_that_were_begun_and_not_finished_are_gone_on_with_and_that_is_said_a
     assert!(matches!(home.tick().as_slice(), [Effect::Ask(_)]));
     home.hear(Input::Busy(
         vec![ShortText::cut("pump is being used")],
-        Session::Known,
+        Obstacle::Known,
     ));
     let state = home.course.state(home.moment().at);
     let said = vec![why, ShortText::cut("pump is being used")];
@@ -533,7 +535,7 @@ fn an_image_reboots_the_box_by_a_permission_of_its_own_and_never_without_one() {
         asks(&mut home);
         home.hear(Input::Busy(
             vec![ShortText::cut("pump is being used")],
-            Session::NotKnown,
+            Obstacle::Doubt,
         ));
         assert!(home.row.is_empty(), "{:?}", home.row);
     }
@@ -552,7 +554,7 @@ fn an_image_reboots_the_box_by_a_permission_of_its_own_and_never_without_one() {
     assert!(matches!(home.ended(), Some((Some(1), Outcome::Bad(_)))));
     for _ in 0..200 {
         asks(&mut home);
-        home.hear(Input::Busy(Vec::new(), Session::NotKnown));
+        home.hear(Input::Busy(Vec::new(), Obstacle::Doubt));
         assert!(home.row.is_empty(), "{:?}", home.row);
     }
     asks(&mut home);
@@ -625,7 +627,7 @@ proptest! {
                             (Effect::Stage(_), _) if good => Input::Staged,
                             (Effect::Stage(_), _) => Input::NotStaged(7),
                             (Effect::Ask(_) | Effect::AskLeave(_), _) if good => Input::Quiet(Before::default()),
-                            (Effect::Ask(_) | Effect::AskLeave(_), _) => Input::Busy(Vec::new(), Session::Known),
+                            (Effect::Ask(_) | Effect::AskLeave(_), _) => Input::Busy(Vec::new(), Obstacle::Known),
                             (Effect::Examine(_), _) if good => Input::Health(Health::default()),
                             (Effect::Examine(_), _) => Input::Health(lacks("something")),
                             _ => continue,
