@@ -32,6 +32,7 @@ use homeward_protocol::time::{Timestamp, Uptime};
 use serde::{Deserialize, Serialize};
 
 use ask::{Answer, Request};
+use habits::Habits;
 use radio::Radio;
 use rules::{Needs, Target};
 use standing::{Observed, Part, find};
@@ -323,7 +324,11 @@ impl Policies {
 
     /// What rules the box at `at`, isolation and the end of its policy considered, and why.
     pub fn effective(&self, at: Timestamp) -> (Basis, Option<Policy>) {
-        let (basis, policy) = match self.held().map(Held::policy) {
+        self.by(self.held(), at)
+    }
+
+    fn by(&self, held: Option<&Held>, at: Timestamp) -> (Basis, Option<Policy>) {
+        let (basis, policy) = match held.map(Held::policy) {
             None if self.saved.unreadable => (Basis::StrictUnreadable, Some(tightened(None))),
             None => (Basis::Nothing, None),
             Some(policy) if at.ms < policy.expires.ms() => (Basis::Signed, Some(policy.clone())),
@@ -336,6 +341,17 @@ impl Policies {
             (basis, Some(isolated(policy.as_ref())))
         } else {
             (basis, policy)
+        }
+    }
+
+    /// How many bytes may wait at `at` on a box that takes `own` by itself. A policy on trial takes none away: what goes
+    /// then does not come back when the box goes back.
+    pub fn quota(&self, own: u64, at: Timestamp) -> u64 {
+        let of = |held| Habits::of(self.by(held, at).1.as_ref()).quota(own);
+        let confirmed = of(self.good.as_ref());
+        match &self.trial {
+            Some((held, _)) => of(Some(held)).max(confirmed),
+            None => confirmed,
         }
     }
 
@@ -497,7 +513,8 @@ impl Policies {
                 self.saved.returned = None;
                 self.saved.unreadable = false;
                 self.good = Some(held);
-                vec![self.save()]
+                // What waits for the confirmation is done at this look.
+                vec![self.save(), Effect::Look]
             }
             other => {
                 self.trial = other;

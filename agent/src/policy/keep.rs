@@ -163,6 +163,7 @@ impl Keeping {
             policies,
             stops: Told::default(),
             last: None,
+            quota: None,
         };
         // An offer that waits; only the newest counts. One that a restart forgets is offered again.
         let mut waits: Option<Box<Offer>> = None;
@@ -286,8 +287,9 @@ impl Keeping {
     async fn look(&mut self, state: &mut Running) -> Observed {
         let now = self.clock.now();
         let policy = state.policies.effective(now).1;
-        let habits = self.follow(policy.as_ref()).await;
+        let habits = self.follow(policy.as_ref());
         let mut facts = habits.facts(&self.own.config, &self.own.sensors);
+        facts.outbox_kib = self.limit(state, now).await / 1024;
         let (before, synced) = (facts.clone(), now.trust == ClockTrust::Synced);
         let looking = spawn_blocking(move || {
             look::look(&mut facts, synced);
@@ -322,17 +324,26 @@ impl Keeping {
     }
 
     /// Everybody who follows the habits of the policy is told when they are others.
-    async fn follow(&self, policy: Option<&Policy>) -> Habits {
+    fn follow(&self, policy: Option<&Policy>) -> Habits {
         let habits = Habits::of(policy);
-        if **self.habits.borrow() == habits {
-            return habits;
-        }
-        self.habits.send_replace(Arc::new(habits.clone()));
-        let quota = habits.quota(self.own.config.quota);
-        if let Err(error) = self.outbox.limit(quota).await {
-            tracing::warn!(error = %error, "the outbox does not take its new limit");
+        if **self.habits.borrow() != habits {
+            self.habits.send_replace(Arc::new(habits.clone()));
         }
         habits
+    }
+
+    /// The outbox is told how much may wait when that is another than it was told last, which is none at first: it opens
+    /// with what the box takes by itself. Gives what it was told last.
+    async fn limit(&self, state: &mut Running, now: Timestamp) -> u64 {
+        let own = self.own.config.quota;
+        let quota = state.policies.quota(own, now);
+        if state.quota != Some(quota) {
+            match self.outbox.limit(quota).await {
+                Ok(()) => state.quota = Some(quota),
+                Err(error) => tracing::warn!(error = %error, "the outbox does not take its new limit"),
+            }
+        }
+        state.quota.unwrap_or(own)
     }
 
     /// Tells how it stands when that changed.
@@ -390,6 +401,8 @@ struct Running {
     policies: Policies,
     stops: Told,
     last: Option<PolicyState>,
+    /// How many bytes may wait, as the outbox was told last.
+    quota: Option<u64>,
 }
 
 fn tell_support(support: &watch::Sender<InForce>, in_force: &InForce) {
@@ -400,4 +413,98 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     fs::File::open(path)?.take(MAX_FILE).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use homeward_protocol::alarm::{Alarm, Condition};
+    use homeward_protocol::id::Epoch;
+
+    use super::super::tests::{me, offer, policy};
+    use super::*;
+    use crate::outbox::keeper::{Keeper, Place};
+
+    const NOW: Timestamp = Timestamp::synced(1_795_000_000_000);
+    const ROOM: u64 = 4 << 20;
+
+    /// The keeping of a box that starts with what is kept, and what it remembers.
+    fn started(saved: Saved, outbox: &Outbox) -> (Keeping, Running) {
+        let clock = Arc::new(Clock::with_floor(NOW.ms));
+        let moment = Moment {
+            uptime: clock.uptime(),
+            at: clock.now(),
+        };
+        let start = Policies::resume(Some(saved), me(), moment);
+        let policies = start.0.clone();
+        let habits = Habits::of(policies.effective(NOW).1.as_ref());
+        let config = Config::parse("[outbox]\nquota_kib = 4096\n").expect("a configuration");
+        let keeping = Keeping {
+            data: PathBuf::new(),
+            start,
+            own: Own {
+                config,
+                sensors: Vec::new(),
+                guarded: BTreeSet::new(),
+            },
+            habits: watch::Sender::new(Arc::new(habits)),
+            eyes: |_| Box::pin(async { Seen::default() }),
+            radio: |_| Box::pin(async {}),
+            helper: Helper {
+                socket: "/nowhere/apply.sock".into(),
+            },
+            outbox: outbox.clone(),
+            clock,
+            heard: mpsc::channel(1).1,
+            link: watch::Sender::default().subscribe(),
+            trust: watch::Sender::default().subscribe(),
+            reconnect: watch::Sender::new(0),
+            support: watch::Sender::default(),
+            trials: Trials::with(None),
+        };
+        let running = Running {
+            policies,
+            stops: Told::default(),
+            last: None,
+            quota: None,
+        };
+        (keeping, running)
+    }
+
+    /// Whether records are given up at a policy's 256 KiB, of the 4 MiB that the box has by itself.
+    async fn gives_up(saved: Saved) -> (bool, u64) {
+        let keeper = Keeper::start().expect("a thread");
+        let opened = keeper.open(Place::Memory, ROOM, Epoch(1), NOW).await;
+        let outbox = opened.expect("opens").0;
+        let (mut keeping, mut state) = started(saved, &outbox);
+        let observed = keeping.look(&mut state).await;
+        let alarm = |n| {
+            Item::Alarm(Alarm {
+                condition: Condition::TpmSilent,
+                sensor: None,
+                active: true,
+                at: NOW.plus_ms(n),
+            })
+        };
+        outbox.push((0..8_000).map(alarm).collect(), NOW).await.expect("keeps");
+        outbox.push(vec![alarm(8_000)], NOW).await.expect("keeps");
+        let ledger = outbox.ledger().borrow().clone();
+        assert!(ledger.bytes() > 256 * 1024 || ledger.lost > 0, "{ledger:?}");
+        (ledger.lost > 0, observed.facts.outbox_kib)
+    }
+
+    #[tokio::test]
+    async fn a_policys_limit_holds_after_a_restart_and_takes_nothing_before_it_is_confirmed() {
+        let mut tight = policy(7);
+        tight.retention.as_mut().expect("ruled").outbox_kib = 256;
+        let confirmed = Saved {
+            good: Some(offer(&tight)),
+            ..Saved::default()
+        };
+        assert_eq!(gives_up(confirmed).await, (true, 256));
+        let tried = Saved {
+            trial: Some((offer(&tight), 1)),
+            ..Saved::default()
+        };
+        assert_eq!(gives_up(tried).await, (false, 4096), "and that is what is said");
+    }
 }

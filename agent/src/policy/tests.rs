@@ -52,7 +52,7 @@ impl Signer for Key {
 
 static HOUSE: LazyLock<[Key; 3]> = LazyLock::new(|| [Key::new(), Key::new(), Key::new()]);
 
-fn policy(version: u64) -> Policy {
+pub(super) fn policy(version: u64) -> Policy {
     let text = include_str!("../../../protocol/tests/policies/every-rule.toml");
     let mut policy = check(text).policy.expect("a policy");
     policy.version = PolicyVersion(version);
@@ -62,7 +62,7 @@ fn policy(version: u64) -> Policy {
     policy
 }
 
-fn offer(policy: &Policy) -> Offer {
+pub(super) fn offer(policy: &Policy) -> Offer {
     let [root, ann, ben] = &*HOUSE;
     let key = |key: &Key, name: &str| SigningKey {
         name: ShortText::cut(name),
@@ -99,7 +99,7 @@ fn order(number: u64, ordered: Ordered) -> IsolationOrder {
     }
 }
 
-fn me() -> Me {
+pub(super) fn me() -> Me {
     Me {
         gateway: "gw-1".parse().expect("an id"),
         roots: vec![HOUSE[0].public()],
