@@ -396,7 +396,7 @@ impl Policies {
         match input {
             Input::Offered(offer) => self.offered(offer, now),
             Input::Ordered(order) => self.ordered(&order, now),
-            Input::Reached(since) => self.reached(since),
+            Input::Reached(since) => self.reached(since, now),
             Input::Tick => self.tick(now),
             Input::Done => self.done(now),
             Input::Failed(step, why) => self.failed(step, &why, now),
@@ -505,7 +505,7 @@ impl Policies {
         effects
     }
 
-    fn reached(&mut self, made: Uptime) -> Vec<Effect> {
+    fn reached(&mut self, made: Uptime, now: Moment) -> Vec<Effect> {
         match self.trial.take() {
             Some((held, Trial::Confirming { since, .. })) if made >= since => {
                 self.saved.good = Some(held.offer.clone());
@@ -513,7 +513,8 @@ impl Policies {
                 self.saved.returned = None;
                 self.saved.unreadable = false;
                 self.good = Some(held);
-                // What waits for the confirmation is done at this look.
+                // What waits for the confirmation is done at this look: the rules stay, the outbox gets its limit.
+                self.keep_again_at = now.uptime;
                 vec![self.save(), Effect::Look]
             }
             other => {
@@ -574,9 +575,17 @@ impl Policies {
             return Vec::new();
         }
         let target = self.target(now.at);
+        let stays = self.stays();
         let request = |part: &Step| match part {
             Step::Sshd => Some(Request::SetSshd(target.sshd.clone())),
-            Step::Network => Some(Request::SetNetwork(target.network.clone().map(Box::new))),
+            Step::Network => {
+                let rules = target.network.clone().map(Box::new);
+                Some(if stays {
+                    Request::SetNetwork(rules)
+                } else {
+                    Request::TryNetwork(rules)
+                })
+            }
             Step::Save => None,
         };
         let ask = |part: &Step| Some(Effect::Ask(*part, request(part)?));
@@ -750,12 +759,17 @@ impl Policies {
         }
     }
 
+    /// Whether what is set now is for the next start of the box, too: not what is only tried.
+    fn stays(&self) -> bool {
+        self.trial.is_none() || self.is_isolated()
+    }
+
     /// The next start of the box would set something else. It is not tried at each look: setting forgets what was stopped.
     fn network_is_not_kept(&self, now: Moment) -> bool {
         let Part::Said(Answer::Network(is)) = &self.observed.network else {
             return false;
         };
-        !is.kept && now.uptime >= self.keep_again_at
+        self.stays() && !is.kept && now.uptime >= self.keep_again_at
     }
 
     /// What stands as it did right after setting is not set again: setting does not change it.

@@ -623,6 +623,18 @@ fn the_start_of_the_box_sets_the_last_rules_before_anybody_asks_and_none_when_no
         (&before.points, &before.mark, true)
     );
     assert_eq!(allowed(&home), [true, false]);
+    // What is only tried is set, and the start of the box sets what was set to stay.
+    let tried = home.ask(&Request::TryNetwork(None), &[]);
+    assert_eq!(tried, Answer::Network(Table::default()), "not kept");
+    assert!(starts(&home));
+    let strict = Box::new(rules(&tightened(Some(&policy()))));
+    let Answer::Network(tried) = home.ask(&Request::TryNetwork(Some(strict)), &[]) else {
+        panic!("not set");
+    };
+    assert!(!tried.kept && tried.mark != before.mark && allowed(&home) == [false, false]);
+    power_cut(&home);
+    assert!(starts(&home));
+    assert_eq!(allowed(&home), [true, false]);
     // Isolation, too; and lifted by taking all away.
     set(&home, Some(rules(&tightened(Some(&policy())))));
     power_cut(&home);

@@ -1,7 +1,7 @@
 //! Shell: what the helper with rights does: our nftables table, and our file for sshd.
 //!
-//! The table lies in the kernel and goes with the power. The rules that were set last are kept beside it, and a unit sets
-//! them before the box has a network ([`Places::at_start`]). Set first, then kept: what is kept was set once.
+//! The table lies in the kernel and goes with the power. The rules that were set to stay are kept beside it, and a unit
+//! sets them before the box has a network ([`Places::at_start`]). Set first, then kept: what is kept was set once.
 #![expect(
     clippy::disallowed_methods,
     reason = "shell: files, and the programs nft and sshd"
@@ -68,6 +68,7 @@ impl Places {
     pub fn answer(&self, request: &Request) -> Answer {
         let outcome = match request {
             Request::SetNetwork(rules) => self.set_network(rules.as_deref()),
+            Request::TryNetwork(rules) => self.try_network(rules.as_deref()),
             Request::SeeNetwork => self.see_network().map(Answer::Network),
             Request::SetSshd(rule) => self.set_sshd(rule.as_ref()),
             Request::SeeSshd => self.see_sshd(),
@@ -105,6 +106,17 @@ impl Places {
         if let (Err(error), None) = (&kept, rules) {
             return Err(failed("what was kept", error));
         }
+        Ok(Answer::Network(self.see_network()?))
+    }
+
+    fn try_network(&self, rules: Option<&Network>) -> Result<Answer, Answer> {
+        if rules.is_none() && Places::present(&self.nft, "nft").is_err() {
+            return Ok(Answer::Network(Table {
+                kept: matches!(self.load(), Ok(None)),
+                ..Table::default()
+            }));
+        }
+        self.table(rules)?;
         Ok(Answer::Network(self.see_network()?))
     }
 

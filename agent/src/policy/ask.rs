@@ -19,8 +19,10 @@ pub const MAX_LINE: usize = 2 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
-    /// Replace our table by these rules; none takes it away.
+    /// Replace our table by these rules, at the next start of the box, too; none takes it away.
     SetNetwork(Option<Box<Network>>),
+    /// As that, for a policy on trial: the next start of the box sets what was confirmed before.
+    TryNetwork(Option<Box<Network>>),
     /// Say what our table holds.
     SeeNetwork,
     /// Replace our file by these settings; none takes it away.

@@ -485,9 +485,12 @@ mod tests {
                 at: NOW.plus_ms(n),
             })
         };
-        outbox.push((0..8_000).map(alarm).collect(), NOW).await.expect("keeps");
+        outbox
+            .push((0..8_000).map(alarm).collect(), NOW)
+            .await
+            .expect("keeps");
         outbox.push(vec![alarm(8_000)], NOW).await.expect("keeps");
-        let ledger = outbox.ledger().borrow().clone();
+        let ledger = *outbox.ledger().borrow();
         assert!(ledger.bytes() > 256 * 1024 || ledger.lost > 0, "{ledger:?}");
         (ledger.lost > 0, observed.facts.outbox_kib)
     }

@@ -259,10 +259,14 @@ impl Home {
             Effect::Ask(step, _) if self.breaks == Some(step) => {
                 Some(Input::Set(step, Answer::Failed("nft failed half-way".into())))
             }
-            Effect::Ask(step, Request::SetNetwork(rules)) => {
+            Effect::Ask(step, request @ (Request::SetNetwork(_) | Request::TryNetwork(_))) => {
                 self.asked.push(step);
+                let stays = matches!(request, Request::SetNetwork(_));
+                let (Request::SetNetwork(rules) | Request::TryNetwork(rules)) = request else {
+                    return None;
+                };
                 self.set.network = rules.map(|rules| *rules);
-                if self.breaks != Some(Step::Save) || self.set.network.is_none() {
+                if stays && (self.breaks != Some(Step::Save) || self.set.network.is_none()) {
                     self.kept.clone_from(&self.set.network);
                 }
                 self.by_hand = false;
@@ -487,6 +491,29 @@ fn what_was_set_is_in_force_after_a_power_cut_before_the_agent_starts() {
         (&[Step::Network][..], &before.network)
     );
     assert!(!told(&mut home).1.contains("until"));
+}
+
+#[test]
+fn what_is_tried_is_not_set_at_the_start_of_the_box_before_it_is_confirmed() {
+    let mut home = Home::new();
+    home.input(Input::Offered(Some(Box::new(offer(&policy(7))))));
+    assert_eq!(home.kept, None, "on trial");
+    home.wait(MINUTE);
+    let confirmed = home.kept.clone();
+    assert_eq!((taken(&home), &confirmed), (Some(7), &home.set.network));
+    home.cuts_off = 8;
+    let mut other = policy(8);
+    other.outbound.as_mut().expect("ruled").flow.clear();
+    home.input(Input::Offered(Some(Box::new(offer(&other)))));
+    home.wait(MINUTE);
+    assert_ne!(home.set.network, confirmed);
+    assert_eq!(home.kept, confirmed, "the box starts as it was confirmed");
+    // Isolation waits for no confirmation.
+    home.input(Input::Ordered(order(1, Ordered::Isolate)));
+    assert!(home.kept.as_ref().is_some_and(only_vital));
+    home.input(Input::Ordered(order(2, Ordered::Lift)));
+    home.wait(20 * MINUTE);
+    assert_eq!((taken(&home), &home.kept), (Some(7), &confirmed));
 }
 
 #[test]

@@ -155,8 +155,10 @@ impl Helper {
 fn answered(request: Request, held: &Mutex<Option<Network>>, no: &AtomicBool, gate: &Gate) -> Answer {
     let mut rules = held.lock().expect("not poisoned");
     match request {
-        Request::SetNetwork(Some(_)) if no.load(Ordering::SeqCst) => return Answer::Failed("nft: no".into()),
-        Request::SetNetwork(new) => {
+        Request::SetNetwork(Some(_)) | Request::TryNetwork(Some(_)) if no.load(Ordering::SeqCst) => {
+            return Answer::Failed("nft: no".into());
+        }
+        Request::SetNetwork(new) | Request::TryNetwork(new) => {
             *rules = new.map(|new| *new);
             let fleet = rules
                 .as_ref()
