@@ -703,7 +703,9 @@ impl Policies {
             let powers = |order: &radio::Order| order.switch == radio::Switch::Powered && order.on == on;
             orders.iter().any(powers)
         };
-        let off = !powers(true) && (powers(false) || self.saved.radio_off);
+        // Who switched them all on since, or the box at its start, ended what we had done.
+        let all_on = !adapters.is_empty() && adapters.iter().all(|adapter| adapter.powered);
+        let off = powers(false) || self.saved.radio_off && !powers(true) && !all_on;
         let mut effects = Vec::new();
         if off != self.saved.radio_off {
             self.saved.radio_off = off;

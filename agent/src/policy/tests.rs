@@ -1,6 +1,7 @@
 //! Sequences of policies, orders, restarts, power cuts at every effect, failures and clock jumps.
 
 use homeward_protocol::policy::check::check;
+use homeward_protocol::policy::rules::{Bluetooth, RadioMode};
 use homeward_protocol::policy::sign::{Keyring, PolicyDigest, Refusal, Review, SecondPerson, SigningKey};
 use homeward_protocol::policy::{Audience, PolicyVersion};
 use homeward_protocol::signed::{Signed, Signer};
@@ -453,6 +454,54 @@ fn a_part_that_cannot_be_set_leaves_what_held_before_and_says_why() {
         home.wait(MINUTE);
         assert_eq!(taken(&home), Some(7), "{step:?}");
     }
+}
+
+#[test]
+fn a_radio_that_a_person_switched_on_and_off_again_stays_off_when_the_policy_goes() {
+    let mut home = Home::new();
+    let mut off = policy(7);
+    off.bluetooth = Some(Bluetooth {
+        hazard: "h-1".parse().expect("an id"),
+        mode: RadioMode::Off,
+        on_drift: OnDrift::Report,
+    });
+    home.input(Input::Offered(Some(Box::new(offer(&off)))));
+    let orders = |home: &mut Home, powered| {
+        let adapter = radio::Adapter {
+            path: "/org/bluez/hci0".into(),
+            powered,
+            discoverable: false,
+            pairable: false,
+        };
+        let facts = standing::Facts {
+            adapters: Some(vec![adapter]),
+            ..standing::Facts::default()
+        };
+        let observed = Observed {
+            network: Part::Said(home.network()),
+            sshd: Part::Said(home.sshd()),
+            facts,
+        };
+        let effects = home.policies.handle(Input::Seen(Box::new(observed)), home.now());
+        let switches = |effect: &Effect| match effect {
+            Effect::Radio(orders) => orders.iter().map(|order| order.on).collect(),
+            _ => Vec::new(),
+        };
+        let all: Vec<bool> = effects.iter().flat_map(switches).collect();
+        home.act(effects);
+        all
+    };
+    assert_eq!(orders(&mut home, true), [false], "switched off by us");
+    assert!(orders(&mut home, false).is_empty());
+    assert!(home.policies.saved().radio_off);
+    // A person switches it on, which is told, and off again.
+    assert!(orders(&mut home, true).is_empty());
+    assert!(!home.policies.saved().radio_off);
+    assert!(orders(&mut home, false).is_empty());
+    let mut open = policy(8);
+    open.bluetooth = None;
+    home.input(Input::Offered(Some(Box::new(offer(&open)))));
+    assert!(orders(&mut home, false).is_empty(), "it is the person's");
 }
 
 #[test]
