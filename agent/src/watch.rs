@@ -31,6 +31,7 @@ mod silence;
 mod write;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use homeward_protocol::alarm::Condition;
@@ -44,7 +45,8 @@ use homeward_protocol::watch::{DeviceFacts, Finding, MAX_FIRMWARE, Suspicion, Wa
 use serde::{Deserialize, Serialize};
 
 use crate::associate::{Association, Associations};
-use crate::sense::Sensor;
+use crate::policy::habits::Habits;
+use crate::sense::{Pace, Sensor};
 
 pub use board::{Claim, Finds};
 pub use nearby::Scan;
@@ -66,8 +68,8 @@ const BATTERY_STEP: u8 = 5;
 pub struct Listed {
     /// Which one.
     pub sensor: SensorId,
-    /// Without a value for this long it is silent, by its profile.
-    pub silent_after: Duration,
+    /// How often it is asked, and without a value for how long it is silent, where no policy says otherwise.
+    pub pace: Pace,
     /// What it was associated with; none for a sensor on a wire.
     pub ble: Option<Associated>,
 }
@@ -92,7 +94,7 @@ pub fn listed(sensors: &[Sensor], associations: &Associations) -> Vec<Listed> {
     };
     let configured = sensors.iter().map(|sensor| Listed {
         sensor: sensor.id.clone(),
-        silent_after: sensor.silent_after,
+        pace: sensor.pace(),
         ble: associations.of(&sensor.id).map(associated),
     });
     let only_paired = associations
@@ -100,7 +102,10 @@ pub fn listed(sensors: &[Sensor], associations: &Associations) -> Vec<Listed> {
         .filter(|a| sensors.iter().all(|s| s.id != a.sensor));
     let only_paired = only_paired.map(|a| Listed {
         sensor: a.sensor.clone(),
-        silent_after: SILENT_UNKNOWN,
+        pace: Pace {
+            interval: Duration::ZERO,
+            silent_after: SILENT_UNKNOWN,
+        },
         ble: Some(associated(a)),
     });
     configured.chain(only_paired).collect()
@@ -111,8 +116,8 @@ pub fn listed(sensors: &[Sensor], associations: &Associations) -> Vec<Listed> {
 pub enum Event {
     /// A value was taken.
     Reading(Reading),
-    /// The policy lets the sensors be silent for so long.
-    Silent(BTreeMap<SensorId, Duration>),
+    /// The policy wants these habits.
+    Habits(Arc<Habits>),
     /// A scan window ended.
     Scan(Scan),
     /// A BLE sensor connected, and its link was encrypted with this bond; none when it was not encrypted.
@@ -211,7 +216,7 @@ struct One {
 impl One {
     fn new(listed: Listed, kept: SavedSensor, up: Uptime) -> One {
         One {
-            silence: silence::Silence::new(listed.silent_after, up),
+            silence: silence::Silence::new(listed.pace.silent_after, up),
             frozen: frozen::Frozen::default(),
             change: change::Change::new(up),
             other: other::Other::default(),
@@ -274,8 +279,8 @@ enum Touched {
 pub struct Watch {
     board: Board,
     sensors: BTreeMap<SensorId, One>,
-    /// How long sensors may be silent, where not by their profiles.
-    allowed: BTreeMap<SensorId, Duration>,
+    /// What the policy wants: a sensor is silent here when it is so for whoever asks it.
+    habits: Arc<Habits>,
     scanner: scanner::Scanner,
     nearby: nearby::Nearby,
     reported: WatchReport,
@@ -296,7 +301,7 @@ impl Watch {
         };
         let mut watch = Watch {
             sensors: listed.into_iter().map(one).collect(),
-            allowed: BTreeMap::new(),
+            habits: Arc::default(),
             board: Board::inherit(saved.findings, up),
             scanner: scanner::Scanner::new(saved.radio),
             nearby: nearby::Nearby::default(),
@@ -386,7 +391,10 @@ impl Watch {
                 self.with(&sensor, |one| one.session.see(session, now, up));
             }
             Event::WriteRefused { sensor, said } => self.with(&sensor, |one| one.write.see(said, now, up)),
-            Event::Silent(allowed) => self.allow(allowed),
+            Event::Habits(habits) => {
+                self.habits = habits;
+                self.allow();
+            }
             Event::Listed(listed) => {
                 self.list(listed, up);
                 return Touched::Facts;
@@ -422,11 +430,10 @@ impl Watch {
         lasting
     }
 
-    fn allow(&mut self, allowed: BTreeMap<SensorId, Duration>) {
-        self.allowed = allowed;
+    fn allow(&mut self) {
         for (id, one) in &mut self.sensors {
-            let own = one.listed.silent_after;
-            one.silence.allow(self.allowed.get(id).copied().unwrap_or(own));
+            one.silence
+                .allow(self.habits.pace(id, one.listed.pace).silent_after);
         }
     }
 
@@ -443,8 +450,7 @@ impl Watch {
             };
             self.sensors.insert(one.listed.sensor.clone(), one);
         }
-        let allowed = std::mem::take(&mut self.allowed);
-        self.allow(allowed);
+        self.allow();
         self.forget_strangers();
     }
 

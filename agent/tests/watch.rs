@@ -149,7 +149,7 @@ impl Story {
             .get(&(sensor.clone(), found.minute))
             .copied()
             .unwrap_or(0);
-        quiet + 1 >= listed.silent_after.as_secs() / 60
+        quiet + 1 >= listed.pace.silent_after.as_secs() / 60
     }
 }
 

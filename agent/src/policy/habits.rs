@@ -9,7 +9,7 @@ use std::time::Duration;
 use homeward_protocol::grade::Grade;
 use homeward_protocol::id::SensorId;
 use homeward_protocol::policy::Policy;
-use homeward_protocol::policy::rules::{AllowedSensor, AllowedWrite, OnMetered, RadioMode};
+use homeward_protocol::policy::rules::{AllowedSensor, AllowedWrite, OnMetered};
 use tokio::sync::watch;
 
 use super::rules::Vital;
@@ -29,8 +29,6 @@ pub struct Habits {
     sensors: Option<BTreeMap<SensorId, AllowedSensor>>,
     /// The writes that may be; none: those of the box's own configuration.
     pub writes: Option<Vec<AllowedWrite>>,
-    /// What the radio is for; none: whatever the box does.
-    pub radio: Option<RadioMode>,
     /// Most bytes that may wait.
     pub waiting: Option<u64>,
     /// A report of the box at least so often.
@@ -69,7 +67,6 @@ impl Habits {
                 .collect(),
             sensors: policy.sensors.as_ref().map(named),
             writes: policy.modbus_writes.as_ref().map(|rule| rule.allow.clone()),
-            radio: policy.bluetooth.as_ref().map(|rule| rule.mode),
             waiting: policy
                 .retention
                 .as_ref()
@@ -99,11 +96,6 @@ impl Habits {
     /// How often a sensor is asked that is asked each `own` by itself.
     pub fn interval(&self, sensor: &SensorId, own: Duration) -> Duration {
         self.polling.get(sensor).copied().unwrap_or(own)
-    }
-
-    /// When sensors are silent, where not by what the box has of its own.
-    pub fn silent(&self) -> BTreeMap<SensorId, Duration> {
-        self.silent.clone()
     }
 
     /// How sure the box must be of a reading of `sensor`, which is at `address`; more than it can be for one that the

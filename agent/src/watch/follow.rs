@@ -74,7 +74,7 @@ impl Follow {
             let event = tokio::select! {
                 () = stop.cancelled() => break,
                 () = sleep(wait) => Event::Tick,
-                Ok(()) = self.habits.changed() => Event::Silent(self.habits.borrow_and_update().silent()),
+                Ok(()) = self.habits.changed() => Event::Habits(Arc::clone(&self.habits.borrow_and_update())),
                 event = self.events.recv() => match event {
                     Some(event) => event,
                     None => break,

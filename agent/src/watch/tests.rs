@@ -2,6 +2,8 @@
 //! `agent/tests/watch.rs`.
 
 use homeward_protocol::grade::Grade;
+use homeward_protocol::policy::check::check;
+use homeward_protocol::policy::rules::{PollEvery, SilentAfter};
 use homeward_protocol::reading::{Details, Kind, Quality, SensorClock, Value};
 use homeward_protocol::unit::Decimal;
 
@@ -17,9 +19,29 @@ fn id(name: &str) -> SensorId {
 fn listed(name: &str, silent_after: Duration) -> Listed {
     Listed {
         sensor: id(name),
-        silent_after,
+        pace: Pace {
+            interval: Duration::from_mins(1),
+            silent_after,
+        },
         ble: None,
     }
+}
+
+/// The habits of a policy that has these sensors asked each so many minutes, and silent after so many.
+fn habits(asked: Vec<(&str, u32)>, silent: Vec<(&str, u16)>) -> Habits {
+    let text = include_str!("../../../protocol/tests/policies/every-rule.toml");
+    let mut policy = check(text).policy.expect("a policy");
+    let every = |(name, minutes): (&str, u32)| PollEvery {
+        sensor: id(name),
+        interval_ms: minutes * 60_000,
+    };
+    policy.polling.as_mut().expect("ruled").every = asked.into_iter().map(every).collect();
+    let after = |(name, minutes): (&str, u16)| SilentAfter {
+        sensor: id(name),
+        minutes,
+    };
+    policy.thresholds.as_mut().expect("ruled").silent = silent.into_iter().map(after).collect();
+    Habits::of(Some(&policy))
 }
 
 /// A watch and its clock.
@@ -237,7 +259,7 @@ fn the_policy_says_when_a_sensor_is_silent_and_its_profile_again_without_one() {
     let mut desk = Desk::new(Duration::from_mins(20));
     desk.reading("cuff", Kind::SystolicPressure, 130, Details::default());
     desk.reading("glucose", Kind::TissueGlucose, 100, Details::default());
-    desk.tell(Event::Silent([(id("cuff"), Duration::from_mins(5))].into()));
+    desk.tell(Event::Habits(Arc::new(habits(vec![], vec![("cuff", 5)]))));
     desk.minutes(6);
     assert_eq!(desk.stands(), [Suspicion::Silent], "one of the two");
     // Also after something was paired.
@@ -247,7 +269,26 @@ fn the_policy_says_when_a_sensor_is_silent_and_its_profile_again_without_one() {
     ]));
     desk.minutes(2);
     assert_eq!(desk.stands(), [Suspicion::Silent]);
-    desk.tell(Event::Silent(BTreeMap::new()));
+    desk.tell(Event::Habits(Arc::default()));
     desk.minutes(2);
     assert_eq!(desk.stands(), []);
+}
+
+#[test]
+fn a_sensor_that_the_policy_has_asked_more_slowly_is_not_silent_between_two_questions() {
+    let mut desk = Desk::new(Duration::from_mins(5));
+    // Each twenty minutes: by its profile it would be silent in between.
+    desk.tell(Event::Habits(Arc::new(habits(vec![("cuff", 20)], vec![]))));
+    desk.tell(Event::Listed(vec![listed("cuff", Duration::from_mins(5))]));
+    for _ in 0..4 {
+        desk.reading("cuff", Kind::SystolicPressure, 130, Details::default());
+        desk.minutes(20);
+        assert_eq!(desk.stands(), []);
+    }
+    desk.minutes(41);
+    assert_eq!(
+        desk.stands(),
+        [Suspicion::Silent],
+        "three questions without an answer"
+    );
 }

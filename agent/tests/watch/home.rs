@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+use homeward_agent::sense::Pace;
 use homeward_agent::watch::{Associated, Event, Listed, Scan, Session};
 use homeward_devices::link::ble::{AddressKind, Advert};
 use homeward_protocol::bond::{BleAddress, Bond, KeyClass};
@@ -165,10 +166,13 @@ impl Home {
 
     /// What the gateway watches.
     pub(crate) fn listed() -> Vec<Listed> {
-        let hours = Duration::from_hours;
+        let pace = |hours| Pace {
+            interval: Duration::from_mins(1),
+            silent_after: Duration::from_hours(hours),
+        };
         let ble = BLE.map(|(name, n, .., days)| Listed {
             sensor: id(name),
-            silent_after: hours(if days == 0 { 12 } else { days * 24 }),
+            pace: pace(if days == 0 { 12 } else { days * 24 }),
             ble: Some(Associated {
                 address: address(n),
                 bond: (name != "wrist").then_some(BOND),
@@ -177,7 +181,7 @@ impl Home {
         });
         let wires = [("climate", 1), ("ups", 1), ("freezer", 1), ("air", 1)].map(|(name, h)| Listed {
             sensor: id(name),
-            silent_after: hours(h),
+            pace: pace(h),
             ble: None,
         });
         ble.into_iter().chain(wires).collect()

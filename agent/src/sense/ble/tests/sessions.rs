@@ -4,6 +4,7 @@
 use homeward_protocol::watch::Suspicion;
 
 use super::*;
+use crate::sense::Pace;
 use crate::watch::{Event, Listed, Saved, Session, Watch};
 
 pub(super) const fn cgm(characteristic: u16) -> At {
@@ -68,7 +69,10 @@ impl Desk {
     fn new(up: Uptime) -> Desk {
         let listed = Listed {
             sensor: "worn".parse().expect("an id"),
-            silent_after: Duration::from_hours(24 * 30),
+            pace: Pace {
+                interval: Duration::ZERO,
+                silent_after: Duration::from_hours(24 * 30),
+            },
             ble: None,
         };
         Desk(
