@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -169,8 +170,79 @@ fn only_the_helper_reads_keys_only_the_agent_asks_it_and_it_has_nothing_else() {
 fn the_launcher_comes_with_the_package_and_a_package_by_hand_wins() {
     let package = read(&shared::workspace().join("agent/Cargo.toml"));
     assert!(package.contains("homeward-launch\", \"usr/libexec/homeward/"));
-    let configured = read(&packaging("agent/debian/postinst"));
-    assert!(configured.contains("slots/state.json") && configured.contains("slots/copy.json"));
+    for (state, enabled, expected) in [
+        (
+            "active",
+            "0",
+            &[
+                "stop homeward-agent",
+                "rm",
+                "enable homeward-rules",
+                "start homeward-agent",
+            ][..],
+        ),
+        (
+            "activating",
+            "1",
+            &["stop homeward-agent", "rm", "start homeward-agent"],
+        ),
+        ("inactive", "0", &["rm", "enable homeward-rules"]),
+        ("failed", "1", &["rm"]),
+    ] {
+        assert_eq!(configured(state, enabled), expected, "{state}");
+    }
+}
+
+/// What the package does of what counts when it is put over one whose service is in `state`, in this order.
+fn configured(state: &str, is_enabled: &str) -> Vec<String> {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (slots, said) = (dir.path().join("lib/slots"), dir.path().join("said"));
+    for folder in [&slots, &dir.path().join("run"), &dir.path().join("bin")] {
+        fs::create_dir_all(folder).expect("our own folder");
+    }
+    for file in ["state.json", "copy.json", "a"] {
+        fs::write(slots.join(file), "{}").expect("our own folder");
+    }
+    let stub = |name: &str, does: &str| {
+        let path = dir.path().join("bin").join(name);
+        fs::write(&path, format!("#!/bin/sh\n{does}\n")).expect("our own folder");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("ours");
+    };
+    stub("systemd-sysusers", "");
+    stub("systemd-tmpfiles", "");
+    let keeps = format!("echo \"$1 ${{2%.service}}\" >>{}", said.display());
+    stub(
+        "systemctl",
+        &format!(
+            "case $1 in show) echo {state} ;; is-enabled) exit {is_enabled} ;; daemon-reload) ;; *) {keeps} ;; esac"
+        ),
+    );
+    // Only as the agent, whose folder it is; a `rm` of root's own is none of these.
+    let as_agent = format!(
+        "[ \"$1 $2 $3\" = '-u homeward-agent --' ] || exit 1; shift 3; echo rm >>{}; exec /bin/\"$@\"",
+        said.display()
+    );
+    stub("runuser", &as_agent);
+    stub("rm", "exit 1");
+    let text = read(&packaging("agent/debian/postinst"));
+    let text = text
+        .replace("/run/systemd/system", &dir.path().join("run").to_string_lossy())
+        .replace(
+            "/var/lib/homeward-agent",
+            &dir.path().join("lib").to_string_lossy(),
+        );
+    let mut command = Command::new("/bin/sh");
+    command
+        .args(["-c", &text, "postinst", "configure"])
+        .env("PATH", dir.path().join("bin"));
+    let done = finish(&mut command, b"", LIMIT);
+    assert!(done.status.success(), "{}", done.stderr);
+    let left: Vec<_> = fs::read_dir(&slots)
+        .expect("our own folder")
+        .map(|entry| entry.expect("ours").file_name())
+        .collect();
+    assert_eq!(left, ["a"], "the record is gone, the builds stay");
+    read(&said).lines().map(str::to_owned).collect()
 }
 
 #[test]
