@@ -19,6 +19,7 @@ pub mod programs;
 pub mod proxy;
 pub mod rollout;
 pub mod shared;
+pub mod sshd;
 pub mod swtpm;
 pub mod tally;
 pub mod testimony;

@@ -23,6 +23,7 @@ use homeward_protocol::policy::state::Standing;
 use homeward_tests::netns::{Netns, Place, Running};
 use homeward_tests::programs::{binary, finish};
 use homeward_tests::shared;
+use homeward_tests::sshd::Separation;
 
 const LIMIT: Duration = Duration::from_mins(1);
 /// The user that the agent is here.
@@ -564,22 +565,22 @@ fn a_change_by_hand_is_seen_by_its_point_and_other_tables_are_left_alone() {
         home.run(Place::Box, "nft", &["list tables"])
             .contains("inet filter")
     );
-    // What uninstalling does.
+    // What uninstalling does, with folders of the machine that are its own.
     set(&home, Some(rules(&policy())));
     let postrm = shared::workspace().join("packaging/agent/debian/postrm");
-    let postrm = postrm.to_string_lossy().into_owned();
-    let kept = Path::new("/var/lib/homeward-apply");
-    if !Path::new("/etc/ssh/sshd_config.d/00-homeward.conf").exists() && !kept.exists() {
-        fs::create_dir(kept).expect("its own folder");
-        fs::write(kept.join("network.json"), "{}").expect("its own folder");
-        home.run(Place::Box, "sh", &[&postrm, "remove"]);
-        assert!(!kept.exists(), "nothing is set at the next start");
-        assert_eq!(seen(&home), Table::default());
-        assert!(
-            home.run(Place::Box, "nft", &["list tables"])
-                .contains("inet filter")
-        );
-    }
+    let removes = format!(
+        "set -e; mount -t tmpfs tmpfs /var/lib; mkdir /var/lib/homeward-apply; \
+         ! test -d /etc/ssh/sshd_config.d || mount -t tmpfs tmpfs /etc/ssh/sshd_config.d; \
+         echo {{}} >/var/lib/homeward-apply/network.json; sh {} remove; ls /var/lib",
+        postrm.display()
+    );
+    let left = home.run(Place::Box, "unshare", &["--mount", "sh", "-c", &removes]);
+    assert_eq!(left, "", "nothing is set at the next start");
+    assert_eq!(seen(&home), Table::default());
+    assert!(
+        home.run(Place::Box, "nft", &["list tables"])
+            .contains("inet filter")
+    );
 }
 
 /// Sets what was set last, as the start of the box does.
@@ -775,14 +776,13 @@ fn ask_here(request: &Request, args: &[String]) -> Answer {
 }
 
 /// A real sshd that can be asked, or nothing, said aloud.
-fn an_sshd() -> Option<()> {
+fn an_sshd() -> Option<Separation> {
     shared::debian("sshd", "openssh-server")?;
     if !rustix::process::geteuid().is_root() {
         shared::missing("root", "sshd -T reads its host keys as root");
         return None;
     }
-    let _there = fs::create_dir_all("/run/sshd");
-    Some(())
+    Separation::hold()
 }
 
 fn sshd_rule() -> Sshd {
@@ -792,7 +792,7 @@ fn sshd_rule() -> Sshd {
 
 #[test]
 fn sshd_is_set_read_back_and_a_setting_that_it_refuses_leaves_the_file_before() {
-    let Some(()) = an_sshd() else { return };
+    let Some(_there) = an_sshd() else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let args = sshd_of(folder.path(), "PasswordAuthentication yes");
     let rule = sshd_rule();
@@ -864,7 +864,7 @@ fn sshd_is_set_read_back_and_a_setting_that_it_refuses_leaves_the_file_before() 
 
 #[test]
 fn an_sshd_that_ends_instead_of_reading_its_files_leaves_those_before_and_a_box_without_one_says_so() {
-    let Some(()) = an_sshd() else { return };
+    let Some(_there) = an_sshd() else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let args = sshd_of(folder.path(), "PasswordAuthentication yes");
     let file = folder.path().join("sshd_config.d/00-homeward.conf");

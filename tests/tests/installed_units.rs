@@ -13,7 +13,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use homeward_agent::policy::ask::{Answer, Request};
 use homeward_agent::policy::rules::{Needs, Network};
@@ -71,7 +71,44 @@ exec env -i container=test PATH=/usr/sbin:/usr/bin SYSTEMD_UNIT_PATH=/units \
 struct Machine {
     unshare: Child,
     pid: u32,
+    _group: Group,
     _folder: tempfile::TempDir,
+}
+
+/// A group of processes, below which systemd makes its own; it goes with what is below it.
+struct Group(PathBuf);
+
+impl Group {
+    /// In the group of this process; none where there are none of the second version.
+    fn new() -> Option<Group> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+        let mut groups = mounts.lines().filter(|line| line.contains(" - cgroup2 "));
+        let root = groups.next()?.split(' ').nth(4)?;
+        let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+        let own = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
+        let made = tempfile::Builder::new().prefix("homeward-box-").tempdir_in(Path::new(root).join(own));
+        Some(Group(made.ok()?.keep()))
+    }
+
+    /// What is below goes first.
+    fn remove(place: &Path) -> std::io::Result<()> {
+        for below in fs::read_dir(place)?.flatten() {
+            if below.file_type()?.is_dir() {
+                Group::remove(&below.path())?;
+            }
+        }
+        fs::remove_dir(place)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // The kernel ends its processes a moment after the first of them.
+        let end = Instant::now() + LIMIT;
+        while Group::remove(&self.0).is_err() && self.0.exists() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
 }
 
 impl Machine {
@@ -84,6 +121,10 @@ impl Machine {
             shared::missing("root", "namespaces and mounts need it");
             return None;
         }
+        let Some(group) = Group::new() else {
+            shared::missing("a group of processes", "systemd keeps its services apart by them");
+            return None;
+        };
         let folder = tempfile::tempdir().expect("a folder");
         let programs = binary("homeward-look");
         let kinds = [
@@ -96,8 +137,12 @@ impl Machine {
             "--fork",
             "--kill-child",
         ];
-        let mut command = Command::new("unshare");
+        let enters = r#"echo $$ >"$1/cgroup.procs"; shift; exec "$@""#;
+        let mut command = Command::new("sh");
         command
+            .args(["-ec", enters, "sh"])
+            .arg(&group.0)
+            .arg("unshare")
             .args(kinds)
             .args(["sh", "-c", BOX, "sh"])
             .arg(folder.path())
@@ -122,6 +167,7 @@ impl Machine {
         Some(Machine {
             unshare,
             pid,
+            _group: group,
             _folder: folder,
         })
     }

@@ -24,6 +24,7 @@ use homeward_tests::programs::agent::Agent;
 use homeward_tests::programs::fleet::Fleet;
 use homeward_tests::programs::{binary, wait_for};
 use homeward_tests::shared;
+use homeward_tests::sshd::Separation;
 use homeward_tests::tally::numbers;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -128,7 +129,6 @@ fn helper(home: &Netns, socket: &Path, args: &[String]) {
 /// An sshd on the box, the helper's arguments for it, and its main file.
 fn sshd(home: &Netns, folder: &Path) -> (Running, Vec<String>, PathBuf) {
     let (main, pid) = (folder.join("sshd_config"), folder.join("sshd.pid"));
-    let _there = fs::create_dir_all("/run/sshd");
     fs::create_dir(folder.join("sshd_config.d")).expect("our own folder");
     home.run(
         Place::Box,
@@ -173,6 +173,8 @@ struct Story {
     sshd_args: Vec<String>,
     sshd_main: PathBuf,
     _running: Vec<Running>,
+    /// What its sshd wants.
+    _there: Option<Separation>,
 }
 
 impl Story {
@@ -182,6 +184,7 @@ impl Story {
         let folder = tempfile::tempdir().expect("a folder");
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("ours");
         let path = |name: &str| folder.path().join(name);
+        let there = Separation::hold();
         let (ssh, sshd_args, sshd_main) = sshd(&home, folder.path());
         helper(&home, &path("apply.sock"), &sshd_args);
         sensor(&home);
@@ -223,6 +226,7 @@ impl Story {
             sshd_args,
             sshd_main,
             _running: vec![ssh, relay],
+            _there: there,
         })
     }
 

@@ -12,6 +12,7 @@ use homeward_tests::console::Person;
 use homeward_tests::homes::Home;
 use homeward_tests::programs::{Program, binary, finish, wait_for};
 use homeward_tests::shared;
+use homeward_tests::sshd::Separation;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -126,8 +127,6 @@ fn sshd(folder: &Path) -> Option<(Program, u16)> {
         finish(&mut make, b"", LIMIT).ok();
     }
     fs::copy(folder.join("person.pub"), folder.join("authorized")).expect("our own folder");
-    // Where root starts it, it wants a place for its children.
-    let _there = fs::create_dir_all("/run/sshd");
     let port = free_port();
     let config = format!(
         "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\n\
@@ -151,6 +150,8 @@ fn free_port() -> u16 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ssh_comes_through_as_the_policy_allows_and_both_sides_record_it() {
     let folder = tempfile::tempdir().expect("a folder");
+    // Where root starts it, it wants a place for its children.
+    let _there = Separation::hold();
     let Some((_sshd, port)) = sshd(folder.path()) else {
         return;
     };
