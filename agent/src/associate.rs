@@ -25,7 +25,7 @@ pub const MAX_ENDED: usize = 256;
 
 /// What a device says of itself (service 180A). Anybody can claim it: it tells models apart, it proves nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct Declared {
     /// 2A29.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,7 +82,6 @@ const fn told_at(characteristic: u16) -> At {
 
 /// One device as one sensor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Association {
     /// Which sensor it is in this home.
     pub sensor: SensorId,
@@ -129,7 +128,6 @@ pub enum PairError {
 
 /// All associations of a box, the oldest first.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Associations {
     #[serde(default)]
     association: Vec<Association>,

@@ -67,7 +67,6 @@ pub enum Speech {
 
 /// The boots of this box, as they are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Boots {
     /// The kernel's name for the newest one.
     pub boot: BootId,

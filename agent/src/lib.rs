@@ -33,3 +33,6 @@ pub mod trials;
 pub mod update;
 pub mod vault;
 pub mod watch;
+
+#[cfg(test)]
+mod tests;

@@ -81,7 +81,6 @@ pub struct Moment {
 
 /// What is kept on the disk.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Saved {
     /// What was taken so far.
     pub floor: Floor,

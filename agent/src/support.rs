@@ -99,7 +99,6 @@ pub struct Grant {
 
 /// What is kept on the disk.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Saved {
     /// The highest number that was heard.
     pub highest: SessionNumber,

@@ -142,8 +142,7 @@ impl Nonces {
 
 /// The file: JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Stored {
+pub(crate) struct Stored {
     version: u8,
     salt: String,
     slots: Vec<Slot>,
@@ -153,8 +152,7 @@ struct Stored {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Slot {
+pub(crate) struct Slot {
     kind: Kind,
     sealed: String,
 }

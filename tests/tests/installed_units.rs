@@ -86,7 +86,9 @@ impl Group {
         let root = groups.next()?.split(' ').nth(4)?;
         let own = fs::read_to_string("/proc/self/cgroup").ok()?;
         let own = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
-        let made = tempfile::Builder::new().prefix("homeward-box-").tempdir_in(Path::new(root).join(own));
+        let made = tempfile::Builder::new()
+            .prefix("homeward-box-")
+            .tempdir_in(Path::new(root).join(own));
         Some(Group(made.ok()?.keep()))
     }
 

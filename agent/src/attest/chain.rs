@@ -23,7 +23,6 @@ const DENSE: u64 = 1000;
 
 /// What is kept of the chain, in the same commit as each link.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Kept {
     /// The number of the newest link; 0 before the first.
     pub seq: u64,

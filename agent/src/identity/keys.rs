@@ -84,7 +84,6 @@ pub enum KeyError {
 
 /// What an enrolment taught us beside the certificates.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Server {
     /// Our name.
     pub gateway: GatewayId,
@@ -96,8 +95,7 @@ pub struct Server {
 
 /// `key.tpm`.
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ChipFile {
+pub(crate) struct ChipFile {
     public: String,
     private: String,
     /// What makes the attestation key this enrolment's own.

@@ -59,7 +59,6 @@ impl From<HoldId> for String {
 
 /// A wish for quiet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Hold {
     /// Whose, in plain words: "nurse", "patient's button".
     pub by: ShortText,

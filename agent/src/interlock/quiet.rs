@@ -13,7 +13,6 @@ const STALE: Duration = Duration::from_secs(90);
 
 /// How it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Quiet {
     /// When.
     pub as_of: Timestamp,
@@ -25,7 +24,6 @@ pub struct Quiet {
 
 /// What is not seen of a device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Unseen {
     /// Which.
     pub sensor: SensorId,

@@ -139,8 +139,7 @@ impl Told {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Kept {
+pub(crate) struct Kept {
     full: Option<FactReport>,
     last: Option<FactReport>,
     software: Option<Mark>,

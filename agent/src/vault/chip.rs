@@ -33,8 +33,7 @@ pub enum ChipError {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Sealed {
+pub(crate) struct Sealed {
     public: String,
     private: String,
 }

@@ -285,7 +285,6 @@ impl Refusal {
 
 /// What a box has taken so far: the floors below which nothing is taken any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Floor {
     /// The highest keyring.
     pub keyring: u64,
