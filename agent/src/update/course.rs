@@ -388,7 +388,12 @@ impl Course {
     /// Where a start finds it.
     fn found(&mut self, standing: Standing, now: Moment) -> Vec<Effect> {
         match standing {
-            Standing::Nothing => self.keep_on(now),
+            Standing::Nothing => {
+                // It may lie there no more: a package was installed by hand, or a slot is another's. Staging ends at once
+                // where it does.
+                self.saved.staged = false;
+                self.keep_on(now);
+            }
             Standing::Unwanted(installer) => {
                 self.go_back(installer, now);
                 return vec![Effect::TakeBack(installer)];

@@ -242,8 +242,11 @@ fn a_home_in_therapy_is_waited_for_and_the_reason_is_said() {
         assert!(matches!(home.tick().as_slice(), [Effect::Ask(_)]));
     }
     assert_eq!((home.running.version, home.slots.trial), (version(0), None));
-    // A power cut while it waits: it waits again, and fetches nothing anew.
+    // A power cut while it waits: it is looked whether it still lies there, and it waits again.
     home.start();
+    assert!(matches!(home.tick().as_slice(), [Effect::Stage(_)]));
+    home.hear(Input::Staged);
+    home.act(usize::MAX);
     assert!(matches!(home.tick().as_slice(), [Effect::Ask(_)]));
 }
 
