@@ -436,6 +436,10 @@ fn the_agents_example_says_every_key_and_its_default() {
         .guards(&sensors)
         .expect("the example's guard stands before a sensor");
     assert_eq!(guards.len(), 1);
+    // As shipped nobody listens: what lets this guard do so is said beside it.
+    let unit = read(&packaging("agent/homeward-agent.service"));
+    assert!(unit.contains("\nSocketBindDeny=any\n") && unit.contains("\nCapabilityBoundingSet=\n"));
+    assert!(text.contains("SocketBindAllow=tcp:1502 ") && text.contains("\n#listen = \"192.0.2.1:1502\"\n"));
     assert_eq!(
         Config {
             sensor: Vec::new(),
