@@ -1,7 +1,8 @@
 //! Drafts: who may do what in which order, what a draft starts from, and how texts differ.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use homeward_protocol::policy::points::Rule;
 use homeward_protocol::time::Timestamp;
 use proptest::prelude::*;
 
@@ -332,7 +333,8 @@ fn the_empty_document_is_sound_with_and_without_the_rules_that_it_names() {
         let found = homeward_protocol::policy::check::check(all.as_str()).findings;
         panic!("{found:#?}\n{}", all.as_str())
     });
-    assert!(rules.sensors.is_some() && rules.intervals.is_some() && rules.devices.is_some());
+    let named: BTreeSet<Rule> = rules.points().iter().map(|point| point.id.rule()).collect();
+    assert_eq!(named, Rule::ALL.iter().copied().collect());
 }
 
 #[test]
