@@ -331,3 +331,6 @@ fn tell(kept: &Kept, effect: &Effect) {
         Effect::Assign(_) | Effect::TakeBack(_) | Effect::Keep(_) => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,285 @@
+//! The driver over a store and a repository: what it says is signed, named once, and taken back.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use homeward_protocol::envelope::Lane;
+use homeward_protocol::posture::ShortText;
+use homeward_protocol::release::assignment::Assignment;
+use homeward_protocol::release::state::{Ended, Outcome, UpdateState};
+use homeward_protocol::release::{Custom, Disruption, Installer, Version};
+use homeward_protocol::tuf::sign::{Holders, SigningKey, Unsigned};
+
+use super::*;
+use crate::campaign::State;
+use crate::campaign::draft::{Draft, Wish};
+use crate::campaign::plan::Wave;
+use crate::policy::tests::Key;
+use crate::release::{self, Files};
+use crate::store::promises::{Home, block};
+use crate::store::records::Origin;
+use crate::store::{campaigns::fleet, gateways};
+
+const NOW: Timestamp = Timestamp::synced(1_795_000_000_000);
+
+fn version(text: &str) -> Version {
+    text.parse().expect("a version")
+}
+
+/// What a release folder with these agents would hold.
+fn repository(versions: &[&str]) -> Files {
+    let key = |n: u8| SigningKey::from_seed(&[n; 32]).expect("a key");
+    let (root, targets, online) = (key(1), key(2), key(3));
+    let holders = |key: &SigningKey| Holders {
+        keys: vec![key.public()],
+        threshold: 1,
+    };
+    let first = release::draft_root(None, &holders(&root), &holders(&targets), online.public(), NOW);
+    let mut first = first.expect("a root");
+    first.sign(&root).expect("signed");
+    let mut signed = release::open_targets(None, None, NOW).expect("targets");
+    for (n, text) in (0_u8..).zip(versions) {
+        let custom = Custom {
+            installer: Installer::AgentSlot,
+            hw: vec!["x86_64".into()],
+            version: version(text),
+            min_version: None,
+            disruption: Disruption::AgentRestart,
+            security_floor: Version::ZERO,
+        };
+        release::put(&mut signed, &format!("agent/{text}"), 1, [n; 32], Some(&custom)).expect("put");
+    }
+    let mut second = Unsigned::new(signed);
+    second.sign(&targets).expect("signed");
+    let listed = BTreeMap::from([("targets.json".to_owned(), (1, second.to_bytes()))]);
+    let mut files = release::finish(&listed, (None, None), &online, NOW).expect("finished");
+    files.insert("1.root.json".into(), first.to_bytes());
+    files.insert("1.targets.json".into(), second.to_bytes());
+    files
+}
+
+/// A server whose clock and whose repository a test holds.
+struct Place {
+    store: Store,
+    drive: Drive,
+    now: Arc<Mutex<Timestamp>>,
+    director: Arc<Key>,
+    published: Arc<Mutex<Option<Files>>>,
+    memory: Memory,
+}
+
+impl Place {
+    fn new(home: &Home) -> Place {
+        let (store, now) = (home.open(), Arc::new(Mutex::new(NOW)));
+        let director = Arc::new(Key::new());
+        let published = Arc::new(Mutex::new(Some(repository(&["1.3.0", "1.4.0"]))));
+        let clock = Arc::clone(&now);
+        let (key, files) = (Arc::clone(&director), Arc::clone(&published));
+        let find = move |now| {
+            let files = files
+                .lock()
+                .expect("held")
+                .clone()
+                .ok_or("nothing is published")?;
+            Ok(Means {
+                client: Arc::new(release::check(&files, now).map_err(|why| why.to_string())?),
+                director: key.clone(),
+            })
+        };
+        let drive = Drive {
+            store: store.clone(),
+            bus: Bus::start().expect("a bus"),
+            clock: Clock::from_fn(move || *clock.lock().expect("held")),
+            find: Arc::new(find),
+        };
+        Place {
+            store,
+            drive,
+            now,
+            director,
+            published,
+            memory: Memory::default(),
+        }
+    }
+
+    fn look(&mut self) -> Vec<GatewayId> {
+        block(self.drive.look(&mut self.memory)).expect("looks")
+    }
+
+    fn pass(&self, s: i64) {
+        let mut now = self.now.lock().expect("held");
+        *now = now.plus_ms(s * 1000);
+    }
+
+    /// The newest word for a home, as its box would read it.
+    fn word(&self, n: usize) -> Option<Assignment> {
+        let word = block(self.store.read(move |tx| updates::get(tx, &gw(n)))).expect("read")?;
+        let verified = Assignment::verify(&word.word, &self.director.public()).expect("by the director");
+        Some(verified.get().clone())
+    }
+
+    fn say(&self, n: usize, runs: &'static str, ended: Option<Outcome>) {
+        let counter = self.word(n).map(|word| word.counter);
+        let now = *self.now.lock().expect("held");
+        block(
+            self.store
+                .write(move |tx| say(tx, n, runs, ended.map(|outcome| (counter, outcome)), now)),
+        )
+        .expect("said");
+    }
+
+    fn read(&self) -> Read {
+        let name = "spring".parse().expect("a name");
+        let read = block(self.store.read(move |tx| campaigns::get(tx, &name))).expect("read");
+        read.expect("it is there")
+    }
+}
+
+fn gw(n: usize) -> GatewayId {
+    format!("gw-{n}").parse().expect("an id")
+}
+
+fn say(
+    tx: &mut dyn Tx,
+    n: usize,
+    runs: &str,
+    ended: Option<(Option<u64>, Outcome)>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let gateway = gw(n);
+    let at = Origin {
+        gateway: gateway.as_str(),
+        epoch: "01",
+        lane: Lane::Urgent,
+        spare: false,
+        now,
+    };
+    let state = UpdateState {
+        runs: version(runs),
+        packaged: false,
+        installers: Vec::new(),
+        beside: Vec::new(),
+        now: None,
+        ended: ended.map(|(counter, outcome)| Ended {
+            counter,
+            outcome,
+            at: now,
+        }),
+        taken_at: now,
+    };
+    updates::put(tx, &at, &state)
+}
+
+/// Three homes, of which the first is the laboratory's; all are connected.
+fn begin(place: &Place) {
+    let work = |tx: &mut dyn Tx| {
+        for n in 0..3 {
+            gateways::add(tx, &gw(n), None, NOW)?;
+            say(tx, n, "1.3.0", None, NOW)?;
+        }
+        tx.execute("UPDATE gateways SET state = 'enrolled', connected_at = 1", &[])?;
+        let lab =
+            "INSERT INTO group_members (group_id, gateway, added_at, added_by) VALUES ('lab', 'gw-0', 0, '')";
+        tx.execute(lab, &[])?;
+        fleet::homes(tx)
+    };
+    let mut homes = block(place.store.write(work)).expect("made");
+    for home in &mut homes {
+        home.dependency = Some(crate::care::Dependency::Low);
+    }
+    let client = (place.drive.find)(NOW).expect("published").client;
+    let wish = Wish {
+        name: "spring".parse().expect("a name"),
+        paths: vec!["agent/1.4.0".into()],
+        soak: Duration::ZERO,
+        confirmed_percent: 90,
+        failed_percent: 1,
+        act_within: Duration::from_hours(1),
+        within: Duration::from_hours(48),
+        at_once: 50,
+    };
+    let kept = Draft::new(wish, &direct::published(&client), &homes)
+        .expect("a plan")
+        .start("olga", NOW);
+    let started = place
+        .store
+        .write(move |tx| campaigns::start(tx, kept, "as read", NOW));
+    assert!(block(started).expect("answers"));
+}
+
+#[test]
+fn words_are_signed_with_their_wave_said_once_and_a_bad_release_is_taken_back() {
+    let home = Home::embedded();
+    let mut place = Place::new(&home);
+    begin(&place);
+    assert_eq!(place.look(), [gw(0)]);
+    let first = place.word(0).expect("a word");
+    assert_eq!(
+        (
+            first.path().map(|path| path.to_string()),
+            first.sha256(),
+            first.wave
+        ),
+        (Some("agent/1.4.0".into()), [1; 32], Wave::Lab.number())
+    );
+    // Nothing changed: nothing is written, nobody is told again.
+    let rested = place.read().revision;
+    assert!(place.look().is_empty());
+    assert_eq!(place.read().revision, rested);
+    assert_eq!(place.word(0), Some(first));
+    place.pass(60);
+    place.say(0, "1.4.0", Some(Outcome::Confirmed));
+    place.look();
+    // The canary is told in the same look, or the next.
+    place.look();
+    let canary = (1..3).find(|n| place.word(*n).is_some()).expect("one is told");
+    assert_eq!(place.word(canary).expect("a word").wave, Wave::Canary.number());
+    place.pass(60);
+    place.say(canary, "1.3.0", Some(Outcome::Bad(ShortText::cut("it crashed"))));
+    place.look();
+    place.look();
+    assert!(matches!(place.read().kept.core().state(), State::Halted(_)));
+    let back = place.word(0).expect("a word");
+    assert_eq!(
+        (back.path().map(|path| path.to_string()), back.sha256()),
+        (Some("agent/1.3.0".into()), [0; 32])
+    );
+    place.pass(60);
+    place.say(0, "1.3.0", Some(Outcome::Confirmed));
+    place.look();
+    let steps: Vec<&str> = place
+        .read()
+        .kept
+        .core()
+        .steps()
+        .map(|(_, _, step)| step.name().0)
+        .collect();
+    assert_eq!(steps, ["returned", "failed", "left-out"]);
+    assert!(!place.read().kept.is_live(), "nobody looks at it any more");
+}
+
+#[test]
+fn without_a_repository_nobody_is_told_people_hear_why_and_it_goes_on_when_there_is_one() {
+    let home = Home::embedded();
+    let mut place = Place::new(&home);
+    begin(&place);
+    let files = place.published.lock().expect("held").take();
+    place.look();
+    assert_eq!(
+        place.read().kept.head.trouble.as_deref(),
+        Some("nothing is published")
+    );
+    assert_eq!(place.word(0), None);
+    // Another file stands under the path than when it began.
+    *place.published.lock().expect("held") = Some(repository(&["1.4.0", "1.3.0"]));
+    place.pass(31);
+    place.look();
+    let trouble = place.read().kept.head.trouble.unwrap_or_default();
+    assert!(trouble.contains("another file"), "{trouble}");
+    assert_eq!(place.word(0), None);
+    *place.published.lock().expect("held") = files;
+    place.pass(31);
+    place.look();
+    assert!(place.word(0).is_some());
+    assert_eq!(place.read().kept.head.trouble, None);
+}
