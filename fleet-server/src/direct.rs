@@ -168,8 +168,14 @@ pub fn words(assigned: &Assigned, said: Option<&UpdateState>, connected: Option<
     match at.map(|(_, progress)| progress) {
         None if connected == Some(false) => format!("{version} is to come; the box is not connected"),
         None => format!("{version} is to come; the box has not named it yet"),
-        Some(Progress::Fetching { have: 0, .. }) => format!("fetches {version}"),
-        Some(Progress::Fetching { have, of }) => format!("fetches {version}: {have} of {of} bytes have come"),
+        Some(Progress::Fetching {
+            have: 0, why: None, ..
+        }) => format!("fetches {version}"),
+        Some(Progress::Fetching { have, of, why }) => {
+            let why = why.as_ref().map(|why| format!("; {}", why.as_str()));
+            let why = why.unwrap_or_default();
+            format!("fetches {version}: {have} of {of} bytes have come{why}")
+        }
         Some(Progress::Paused { why, .. }) => format!("does not fetch {version} for now: {}", why.as_str()),
         Some(Progress::Waiting(why)) => match why.first() {
             Some(why) => format!("has {version}, and waits: {}", why.as_str()),

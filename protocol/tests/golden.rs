@@ -460,6 +460,19 @@ fn update_offers() -> UpdateState {
     }
 }
 
+fn update_fetching() -> UpdateState {
+    let mark = update_state().now.map(|(mark, _)| mark);
+    let progress = Progress::Fetching {
+        have: 0,
+        of: 9_437_184,
+        why: Some(ShortText::cut("the repository does not have it")),
+    };
+    UpdateState {
+        now: mark.map(|mark| (mark, progress)),
+        ..no_update()
+    }
+}
+
 fn stopped() -> StoppedFlows {
     let flow = |point: &str, who: &str, peer: &str, protocol, port| StoppedFlow {
         point: point.parse().expect("a point"),
@@ -808,6 +821,7 @@ fn items() -> Vec<(&'static str, Item)> {
         ("item-1-update-none.cbor", Item::Update(no_update())),
         ("item-1-update-paused.cbor", Item::Update(update_paused())),
         ("item-1-update-offers.cbor", Item::Update(update_offers())),
+        ("item-1-update-fetching.cbor", Item::Update(update_fetching())),
         (
             "item-1-write-refused.cbor",
             Item::Write(WriteAttempt {

@@ -82,8 +82,8 @@ pub enum Input {
     Undecided,
     /// It lies where its installer takes it from, whole.
     Staged,
-    /// It could not be brought there yet: so many bytes of it have come.
-    NotStaged(u64),
+    /// It could not be brought there yet: so many bytes of it have come, and why not all.
+    NotStaged(u64, String),
     /// So many bytes of it have come so far.
     Came(u64),
     /// It is not to be brought over this link for now: so many bytes have come, and why.
@@ -167,6 +167,8 @@ enum Step {
         have: u64,
         /// Why it is not fetched for now.
         held: Option<ShortText>,
+        /// Why the newest attempt did not bring it.
+        why: Option<ShortText>,
     },
     /// It is staged; `unfinished` says that it was begun once, and why it has to be gone on with.
     Waiting {
@@ -251,13 +253,14 @@ impl Course {
             (Step::Fetching { .. }, Input::NotTaken(why)) => {
                 self.end(Outcome::Refused(ShortText::cut(&why)), now)
             }
-            (Step::Fetching { wait, .. }, Input::NotStaged(have)) => {
+            (Step::Fetching { wait, .. }, Input::NotStaged(have, why)) => {
                 self.step = Step::Fetching {
                     at: now.uptime.plus(wait),
                     wait: (wait * 2).min(LONGEST),
                     asked: false,
                     have,
                     held: None,
+                    why: Some(ShortText::cut(&why)),
                 };
                 Vec::new()
             }
@@ -274,6 +277,7 @@ impl Course {
                     asked: false,
                     have,
                     held: Some(why),
+                    why: None,
                 };
                 Vec::new()
             }
@@ -357,12 +361,16 @@ impl Course {
         let progress = match &self.step {
             // A return has ended already; the restart is all that is left.
             Step::Idle | Step::Deciding { .. } | Step::Returning { .. } => None,
-            Step::Fetching { have, held, .. } => {
+            Step::Fetching { have, held, why, .. } => {
                 let of = self.saved.job.as_ref().map_or(0, |job| job.length);
                 let have = *have;
                 Some(match held.clone() {
                     Some(why) => Progress::Paused { have, of, why },
-                    None => Progress::Fetching { have, of },
+                    None => Progress::Fetching {
+                        have,
+                        of,
+                        why: why.clone(),
+                    },
                 })
             }
             Step::Waiting { why, .. } | Step::Leaving { why, .. } => Some(Progress::Waiting(why.clone())),
@@ -428,6 +436,7 @@ impl Course {
                 asked: false,
                 have: 0,
                 held: None,
+                why: None,
             }
         };
     }

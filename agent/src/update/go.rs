@@ -328,7 +328,7 @@ impl Going {
                 }
                 Err(why) => {
                     tracing::warn!("version {} could not be fetched: {why}", job.custom.version);
-                    Input::NotStaged(delta::have(&place))
+                    Input::NotStaged(delta::have(&place), why.to_string())
                 }
             };
         }

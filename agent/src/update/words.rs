@@ -13,8 +13,10 @@ pub fn said(state: &UpdateState) -> String {
     if let Some((mark, progress)) = &state.now {
         let version = mark.version;
         text.push_str(&match progress {
-            Progress::Fetching { have, of } => {
-                format!("Version {version} is being fetched: {have} of {of} bytes have come\n")
+            Progress::Fetching { have, of, why } => {
+                let lacks = why.as_ref().map(|why| format!("  - {}\n", why.as_str()));
+                let lacks = lacks.unwrap_or_default();
+                format!("Version {version} is being fetched: {have} of {of} bytes have come\n{lacks}")
             }
             Progress::Paused { have, of, why } => format!(
                 "Version {version} is not fetched for now, {have} of {of} bytes have come: {}\n",

@@ -65,6 +65,7 @@ fn each_step_reads_as_one_sentence() {
         word: Vec::new(),
     };
     let why = || ShortText::cut("pump is being used, for 3 min so far");
+    let fetching = |have, why| Progress::Fetching { have, of: 9, why };
     for (said, connected, words_are) in [
         (
             None,
@@ -106,9 +107,14 @@ fn each_step_reads_as_one_sentence() {
             "goes back from 1.4.0, without proof against it: pump is being used, for 3 min so far",
         ),
         (
-            Some(says(Some((7, Progress::Fetching { have: 3, of: 9 })), None)),
+            Some(says(Some((7, fetching(3, None))), None)),
             Some(true),
             "fetches 1.4.0: 3 of 9 bytes have come",
+        ),
+        (
+            Some(says(Some((7, fetching(0, Some(why())))), None)),
+            Some(true),
+            "fetches 1.4.0: 0 of 9 bytes have come; pump is being used, for 3 min so far",
         ),
         // What was not the director's word has no number.
         (

@@ -58,6 +58,9 @@ pub enum Progress {
         have: u64,
         /// In all.
         of: u64,
+        /// Why the newest attempt did not bring it; none before one failed, and from a build that did not tell.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<ShortText>,
     },
     /// It is not fetched for now, and why, in the words for people; so many bytes of so many are there.
     Paused {

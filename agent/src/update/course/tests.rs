@@ -372,10 +372,21 @@ fn a_file_that_does_not_come_is_tried_again_and_how_much_is_there_is_said() {
     home.hear(Input::Decided(1, Box::new(Ok(Decision::Install(plan(1))))));
     home.act(usize::MAX);
     assert!(matches!(home.tick().as_slice(), [Effect::Stage(_)]));
-    home.hear(Input::NotStaged(400));
+    home.hear(Input::NotStaged(
+        400,
+        "the repository does not have it".to_owned(),
+    ));
     let state = home.course.state(home.moment().at);
     let progress = state.now.map(|(_, progress)| progress);
-    assert_eq!(progress, Some(Progress::Fetching { have: 400, of: 1_000 }));
+    let why = Some(ShortText::cut("the repository does not have it"));
+    assert_eq!(
+        progress,
+        Some(Progress::Fetching {
+            have: 400,
+            of: 1_000,
+            why
+        })
+    );
     assert!(home.tick().is_empty(), "not at once");
     home.now += 120_000;
     assert!(matches!(home.tick().as_slice(), [Effect::Stage(_)]));
@@ -409,8 +420,10 @@ fn what_a_link_that_costs_holds_back_is_said_with_what_has_come_and_looked_at_ag
     assert!(matches!(home.tick().as_slice(), [Effect::Stage(_)]));
     home.hear(Input::Came(700));
     assert!(home.tick().is_empty());
-    home.hear(Input::NotStaged(700));
-    assert_eq!(progress(&home), Some(Progress::Fetching { have: 700, of: 1_000 }));
+    home.hear(Input::NotStaged(700, "the server was not reached".to_owned()));
+    let why = Some(ShortText::cut("the server was not reached"));
+    let (have, of) = (700, 1_000);
+    assert_eq!(progress(&home), Some(Progress::Fetching { have, of, why }));
 }
 
 #[test]
@@ -628,7 +641,7 @@ proptest! {
                                 Input::Decided(counter, Box::new(Ok(plan)))
                             }
                             (Effect::Stage(_), _) if good => Input::Staged,
-                            (Effect::Stage(_), _) => Input::NotStaged(7),
+                            (Effect::Stage(_), _) => Input::NotStaged(7, String::new()),
                             (Effect::Ask(_) | Effect::AskLeave(_), _) if good => Input::Quiet(Before::default()),
                             (Effect::Ask(_) | Effect::AskLeave(_), _) => Input::Busy(Vec::new(), Obstacle::Known),
                             (Effect::Examine(_), _) if good => Input::Health(Health::default()),

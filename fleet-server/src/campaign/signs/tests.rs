@@ -79,7 +79,15 @@ fn each_word_of_a_box_is_one_event() {
     let confirmed = Some((Some(7), Outcome::Confirmed));
     for (said, expected) in [
         (
-            signs("1.3.0", Some(Progress::Fetching { have: 1, of: 2 }), None),
+            signs(
+                "1.3.0",
+                Some(Progress::Fetching {
+                    have: 1,
+                    of: 2,
+                    why: None,
+                }),
+                None,
+            ),
             Some(Event::Waits(Waits::Fetching)),
         ),
         (

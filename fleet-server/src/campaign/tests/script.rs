@@ -330,7 +330,13 @@ impl Show {
                 };
                 one.signs.judged = Some((status, self.now));
             }
-            "fetches" => said.state.now = under_way(Progress::Fetching { have: 1, of: 2 }),
+            "fetches" => {
+                said.state.now = under_way(Progress::Fetching {
+                    have: 1,
+                    of: 2,
+                    why: None,
+                });
+            }
             "waits" => said.state.now = under_way(Progress::Waiting(vec![text])),
             "acts" => said.state.now = under_way(Progress::Acting),
             outcome => {
