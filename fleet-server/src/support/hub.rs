@@ -239,10 +239,9 @@ impl Hub {
         }
     }
 
-    /// Tells what was used; waits for its place.
-    pub async fn tell(&self, used: Used) {
-        // Nobody hears it any more when the server stops.
-        let _gone = self.uses.send(used).await;
+    /// Where what was used is told.
+    pub const fn uses(&self) -> &mpsc::Sender<Used> {
+        &self.uses
     }
 }
 

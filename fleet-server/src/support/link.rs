@@ -91,7 +91,8 @@ pub async fn serve(mut link: impl AsyncRead + AsyncWrite + Unpin, gateway: Gatew
             in_bytes,
             out_bytes,
         };
-        hub.tell(used).await;
+        // Nobody hears it any more once the server has stopped.
+        let _gone = hub.uses().send(used).await;
     }
     drop(end);
     if let Some(mut to_person) = leaving {

@@ -222,7 +222,7 @@ mod tests {
                     in_bytes: 1,
                     out_bytes: 2,
                 };
-                hub.tell(used).await;
+                hub.uses().send(used).await.expect("heard");
             }
         };
         let (first, last) = (here("token:a"), here("token:b"));
