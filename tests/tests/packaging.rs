@@ -449,12 +449,14 @@ fn the_agents_example_says_every_key_and_its_default() {
             policy_helper: None,
             update: UpdateConfig {
                 repository: None,
+                peers: Vec::new(),
+                share: None,
                 ..on.update
             },
             ..on
         },
         default,
-        "what the example shows is the default, but for the devices, the way to the gate, the place of keys, the helper and the mirror"
+        "what the example shows is the default, but for the devices, the way to the gate, the place of keys, the helper, the mirror and the neighbours"
     );
     says_every_key(&text, &["agent/src/config.rs", "agent/src/sense/config.rs"]);
 }

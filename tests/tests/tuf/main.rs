@@ -14,6 +14,7 @@ mod expiry;
 mod files;
 mod hostile;
 mod keys;
+mod pace;
 mod power;
 mod real;
 mod reference;

@@ -8,6 +8,8 @@ use homeward_protocol::time::Timestamp;
 use ring::digest::{SHA256, digest as hash};
 
 use super::*;
+use crate::slot::file::Folder;
+use crate::slot::{Slot, Slots};
 use crate::update::tuf::FetchError;
 
 fn digest(bytes: &[u8]) -> Digest {
@@ -259,4 +261,35 @@ async fn a_power_cut_while_a_delta_is_applied_leaves_the_whole_to_be_fetched() {
     assert_eq!(home.server.asked(), ["whole"]);
     assert_eq!(fs::read(home.place()).expect("there"), home.new);
     assert!(!stays(&home.place()).contains(&beside(&home.place(), "+made")));
+}
+
+/// Bytes that this process has written so far. Source: Linux, proc(5), /proc/PID/io; a test runs in a process of its own.
+fn written() -> u64 {
+    let text = fs::read_to_string("/proc/self/io").expect("Linux");
+    let all = text.lines().find_map(|line| line.strip_prefix("wchar: "));
+    all.and_then(|all| all.parse().ok()).expect("a number")
+}
+
+#[tokio::test]
+async fn an_update_writes_at_most_1_3_times_its_bytes_until_it_is_on_trial() {
+    for by_delta in [true, false] {
+        let mut home = House::new();
+        if !by_delta {
+            home.job.delta = None;
+        }
+        let slots = Folder::within(home.folder.path());
+        let before = written();
+        home.bring().await.expect("it comes");
+        slots.put(Slot::A, &home.place()).expect("put");
+        slots
+            .save(&Slots::default().commit(home.job.build()))
+            .expect("saved");
+        let (wrote, length) = (written() - before, home.job.length);
+        assert!(wrote >= length, "{wrote} bytes are less than the build");
+        assert!(
+            wrote * 10 <= length * 13,
+            "by delta {by_delta}: {wrote} bytes for a build of {length}"
+        );
+        assert!(slots.is_whole(Slot::A, &home.job.sha256));
+    }
 }
