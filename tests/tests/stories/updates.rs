@@ -2,6 +2,7 @@
 //! and confirmed; and what becomes of a release that is bad, and of one that the offline keys did not sign.
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,6 +17,8 @@ use super::policies::People;
 use super::stage::Stage;
 
 const LIMIT: Duration = Duration::from_mins(1);
+/// Making a delta of an unoptimised build, on a busy machine.
+const DELTA: Duration = Duration::from_mins(4);
 /// Quiet after a start, three polls of doubt, ten seconds of trial, on a busy machine.
 const UPDATE: Duration = Duration::from_mins(3);
 
@@ -96,6 +99,16 @@ impl Releases {
         self.ok(&add);
     }
 
+    /// Adds what makes a build of the agent out of an older one; gives its length.
+    fn delta(&self, from: &Path, to: &Path) -> u64 {
+        let args = ["--json", "release", "delta", "REL", "--from"];
+        let mut command = Command::new(binary("homeward-fleet"));
+        command.current_dir(self.desk.path()).args(args).arg(from);
+        let said = finish(command.arg("--to").arg(to), b"", DELTA).ok();
+        let said: Value = serde_json::from_str(&said).expect("JSON");
+        said["bytes"].as_u64().expect("its length")
+    }
+
     /// Signed by two of each, published, and carried to the server.
     fn publish(&self, stage: &Stage) {
         for name in ["alice", "bob", "dave", "erin"] {
@@ -122,7 +135,12 @@ impl Releases {
 
 /// A home whose agent is started by the launcher, as its unit does.
 async fn launched(stage: &Stage, releases: &Releases) -> Home {
-    let mut home = stage.home("mill-road-12").await;
+    launched_in(stage, releases, "mill-road-12", "").await
+}
+
+/// The same in that home; `more` is said of its updates.
+async fn launched_in(stage: &Stage, releases: &Releases, placement: &str, more: &str) -> Home {
+    let mut home = stage.home(placement).await;
     let root = releases.desk.path().join("REL/repository/metadata/1.root.json");
     home.agent
         .command_ended(&["update", "trust", root.to_str().expect("text")])
@@ -131,7 +149,7 @@ async fn launched(stage: &Stage, releases: &Releases) -> Home {
     let text = fs::read_to_string(&settings).expect("agent.toml");
     fs::write(
         &settings,
-        format!("{text}\n[update]\ntrial_s = 10\nquiet_s = 10\n"),
+        format!("{text}\n[update]\ntrial_s = 10\nquiet_s = 10\n{more}"),
     )
     .expect("agent.toml");
     let (launcher, agent) = (binary("homeward-launch"), binary("homeward-agent"));
@@ -173,9 +191,26 @@ fn assign(stage: &Stage, home: &Home, version: &str) {
         .ok();
 }
 
+/// Bytes that the running agent has written so far, to files and all else. Source: Linux, proc(5), /proc/PID/io.
+fn written(home: &mut Home) -> u64 {
+    let path = format!("/proc/{}/io", home.agent.program().pid());
+    let text = fs::read_to_string(path).expect("the agent runs");
+    let all = text.lines().find_map(|line| line.strip_prefix("wchar: "));
+    all.and_then(|all| all.parse().ok()).expect("a number")
+}
+
 /// How the server says that the home stands.
-fn stands(stage: &Stage) -> Value {
-    stage.fleet.json(&["update", "status"])[0].clone()
+fn stands(stage: &Stage, home: &Home) -> Value {
+    let all = stage.fleet.json(&["update", "status"]);
+    let mut all = all.as_array().cloned().unwrap_or_default().into_iter();
+    all.find(|one| one["gateway"] == home.gateway.as_str())
+        .unwrap_or(Value::Null)
+}
+
+/// A port that nobody listens on.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
 }
 
 fn until(stage: &Stage, home: &mut Home, words: &str) -> Value {
@@ -185,7 +220,7 @@ fn until(stage: &Stage, home: &mut Home, words: &str) -> Value {
         UPDATE,
         || {
             tend(home);
-            last = stands(stage);
+            last = stands(stage, home);
             let said = last["stands"].as_str().unwrap_or_default();
             said.contains(words).then(|| last.clone())
         },
@@ -300,4 +335,75 @@ async fn a_release_waits_for_the_home_is_tried_and_confirmed_and_a_bad_one_goes_
         home.gateway.as_str(),
     ]);
     refused.failed();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_build_comes_as_a_delta_when_the_link_costs_nothing_and_to_a_neighbour_from_the_box_that_has_it() {
+    let stage = Stage::new();
+    let releases = Releases::new(&stage);
+    let mut build = fs::read(binary("homeward-agent")).expect("the agent");
+    build.extend(b"another build");
+    let new = releases.write("new", &build);
+    releases.add("7.1.0", &new, "7.1.0");
+    let delta = releases.delta(&binary("homeward-agent"), &new);
+    assert!(delta < 100_000, "{delta} bytes");
+    releases.publish(&stage);
+    // Whoever fetches all of it gets nothing: the delta has to do.
+    let targets = stage.fleet.dir().join("release/repository/targets");
+    fs::remove_dir_all(targets.join("agent")).expect("our own folder");
+    let port = free_port();
+    let shares = format!("metered = true\nshare = \"127.0.0.1:{port}\"\n");
+    let mut home = launched_in(&stage, &releases, "mill-road-12", &shares).await;
+    stage.more_readings(5);
+
+    // Its way to the server costs by the byte: for half of the time nothing is fetched.
+    assign(&stage, &home, "7.1.0");
+    let costs = "does not fetch 7.1.0 for now: the link costs by the byte";
+    until(&stage, &mut home, costs);
+    let shown = home.agent.command_ended(&["update", "status"]).stdout;
+    assert!(shown.contains("is not fetched for now, 0 of"), "{shown}");
+    let hold = [
+        "update",
+        "hold",
+        "--by",
+        "nurse",
+        "--minutes",
+        "30",
+        "dressing change",
+    ];
+    home.agent.command_ended(&hold).ok();
+    home.agent.stop();
+    let settings = home.agent.dir().join("agent.toml");
+    let text = fs::read_to_string(&settings).expect("agent.toml");
+    fs::write(&settings, text.replace("metered = true", "metered = false")).expect("agent.toml");
+    home.run();
+    until(&stage, &mut home, "has 7.1.0, and waits: nurse asked for quiet");
+    let (wrote, length) = (written(&mut home), build.len() as u64);
+    assert!(wrote >= length, "{wrote} bytes are less than the build");
+    assert!(
+        wrote * 10 <= length * 13,
+        "{wrote} bytes written for a build of {length}"
+    );
+    println!("{wrote} bytes written for a build of {length} by a delta of {delta}");
+
+    // Its neighbour's link costs, too, and the server has none of it any more.
+    fs::remove_dir_all(targets.join("homeward/delta")).expect("our own folder");
+    let asks = format!("metered = true\npeers = [\"http://127.0.0.1:{port}/\"]\n");
+    let mut neighbour = launched_in(&stage, &releases, "mill-road-14", &asks).await;
+    neighbour.agent.command_ended(&hold).ok();
+    assign(&stage, &neighbour, "7.1.0");
+    until(
+        &stage,
+        &mut neighbour,
+        "has 7.1.0, and waits: nurse asked for quiet",
+    );
+    let slot = neighbour.agent.dir().join("slots/a/homeward-agent");
+    assert!(fs::read(slot).expect("a slot") == build, "another build came");
+    neighbour.agent.stop();
+
+    home.agent
+        .command_ended(&["update", "hold", "--lift", "nurse"])
+        .ok();
+    until(&stage, &mut home, "runs 7.1.0 and is well");
+    stage.more_readings(5);
 }
