@@ -17,6 +17,7 @@ pub mod gateways;
 mod judged;
 pub mod keep;
 pub mod keys;
+pub mod notify;
 pub mod policy;
 pub mod readings;
 pub mod reference;
@@ -40,6 +41,7 @@ use crate::cli::{
 };
 use crate::clock::Clock;
 use crate::config::{Config, Keep};
+use crate::notify::serve::Ways;
 use crate::place::{Place, PlaceError};
 use crate::store::{self, Store, StoreConfig, StoreError, care};
 
@@ -214,6 +216,7 @@ pub async fn run(cli: &Cli, clock: &Clock) -> Result<Said, AdminError> {
         Command::Policy(command) => policy::run(&place, command, clock).await,
         Command::Campaign(command) => campaign::run(&place, command, clock).await,
         Command::Update(command) => update::run(&place, command, clock).await,
+        Command::Notify(command) => notify::run(&place, command, clock).await,
         Command::Group(command) => policy::groups::run(&open(&place)?.1, command, clock).await,
         Command::Check => keep::check(&place).await,
         Command::Backup { to } => keep::backup(&place, to, clock),
@@ -382,6 +385,7 @@ fn trial_listeners() -> std::io::Result<String> {
 
 fn checked(place: &Place) -> Result<Said, AdminError> {
     let config = place.config()?;
+    Ways::open(&config.notify).map_err(|why| AdminError::Found(told(&why)))?;
     let text = format!("{} is right", place.folder().join("fleet.toml").display());
     Ok(Said::new(
         text,

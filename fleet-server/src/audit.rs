@@ -117,6 +117,14 @@ pub enum Action {
     CampaignSuperseded,
     /// One is over.
     CampaignDone,
+    /// A deadline, its reason and who is asked were set for an update.
+    DeadlineSet,
+    /// Most of an update's time was over, and its person was asked.
+    DeadlineAsked,
+    /// An update's time was over.
+    DeadlinePassed,
+    /// An update was in place, or nobody waited for it any more.
+    DeadlineOver,
     /// A person asked for a support session.
     SupportAsked,
     /// A person ordered its end.
@@ -149,7 +157,7 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Action; 64] = [
+    pub const ALL: [Action; 68] = [
         Action::GatewayClaimed,
         Action::ClaimUsed,
         Action::CsrRefused,
@@ -200,6 +208,10 @@ impl Action {
         Action::CampaignHalted,
         Action::CampaignSuperseded,
         Action::CampaignDone,
+        Action::DeadlineSet,
+        Action::DeadlineAsked,
+        Action::DeadlinePassed,
+        Action::DeadlineOver,
         Action::SupportAsked,
         Action::SupportEndAsked,
         Action::SupportOpened,
@@ -269,6 +281,10 @@ impl Action {
             Action::CampaignHalted => "campaign-halted",
             Action::CampaignSuperseded => "campaign-superseded",
             Action::CampaignDone => "campaign-done",
+            Action::DeadlineSet => "deadline-set",
+            Action::DeadlineAsked => "deadline-asked",
+            Action::DeadlinePassed => "deadline-passed",
+            Action::DeadlineOver => "deadline-over",
             Action::SupportAsked => "support-asked",
             Action::SupportEndAsked => "support-end-asked",
             Action::SupportOpened => "support-opened",

@@ -3,6 +3,7 @@
 mod attest;
 mod ca;
 pub mod campaign;
+mod notify;
 mod policy;
 mod readings;
 pub mod release;
@@ -19,6 +20,7 @@ pub use ca::{CaCommand, RootKey, RotateCommand};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use homeward_protocol::id::{GatewayId, PlacementId, TeamId};
 use homeward_protocol::posture::fact::What;
+pub use notify::NotifyCommand;
 pub use policy::{
     Assign, GroupCommand, Keygen, KeyringMake, Person, PolicyCommand, Review as PolicyReview,
     Sign as PolicySign, Status,
@@ -148,6 +150,9 @@ pub enum Command {
     /// Bring a release to the fleet in waves: those who depend least on their box first, and back by itself when it is bad.
     #[command(subcommand)]
     Campaign(campaign::CampaignCommand),
+    /// Messages to people outside the console, as [notify] in fleet.toml says.
+    #[command(subcommand)]
+    Notify(NotifyCommand),
     /// Check the configuration, the database and the audit trail; change nothing.
     Check,
     /// Write a consistent copy of the database and the keys into a new folder, also while the server runs.

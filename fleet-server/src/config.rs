@@ -3,10 +3,13 @@
 //! The text becomes a raw shape that refuses unknown keys with their line, then a [`Config`] of parsed types; every
 //! fault is listed with its key. Nothing here reads a file.
 
+mod notify;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use homeward_protocol::claim::Endpoint;
+pub use notify::{Hook, Mail, MailSecurity, Notify};
 use serde::Deserialize;
 
 /// Why a configuration was not accepted.
@@ -31,6 +34,7 @@ struct Raw {
     retention: RawRetention,
     gate: RawGate,
     tpm: RawTpm,
+    notify: notify::RawNotify,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -180,6 +184,8 @@ pub struct Config {
     /// A folder with certificates (PEM or DER) of TPM makers whose word counts: roots, and what lies between them and
     /// chips. Without it a gateway's key is known to be in a TPM, and not in whose.
     pub tpm_makers: Option<PathBuf>,
+    /// How people are told outside the console.
+    pub notify: Notify,
 }
 
 impl Config {
@@ -253,6 +259,7 @@ impl Config {
             retention,
             gate,
             tpm_makers: raw.tpm.makers.map(|dir| folder.join(dir)),
+            notify: notify::read(raw.notify, folder, &mut faults),
         };
         if faults.is_empty() {
             Ok(config)
@@ -373,6 +380,37 @@ mod tests {
             "gate.connections:",
             "public.gate:",
         ] {
+            assert!(error.contains(key), "{key} is not in\n{error}");
+        }
+    }
+
+    #[test]
+    fn mail_and_webhooks_leave_this_machine_protected_or_not_at_all() {
+        let all = "[notify]\nmail_server = \"mail.example.org:465\"\nmail_from = \"homeward@example.org\"\n\
+                   mail_user = \"homeward\"\nmail_password_file = \"mail.password\"\n\
+                   webhook = \"https://hooks.example.org/a?b=c\"\nwebhook_secret_file = \"hook.secret\"\n\
+                   [notify.people]\nnora = \"nora@example.org\"\n";
+        let notify = parse(all).expect("a configuration").notify;
+        assert_eq!(notify.mail.map(|mail| mail.security), Some(MailSecurity::Tls));
+        assert!(notify.people.contains_key("nora"));
+        let local = "[notify]\nmail_server = \"127.0.0.1:25\"\nmail_security = \"none\"\nmail_from = \"a@b.example\"\n\
+                     webhook = \"http://[::1]:8080/\"\nwebhook_secret_file = \"s\"\n";
+        parse(local).expect("a configuration");
+        for (text, key) in [
+            (
+                "mail_server = \"m:25\"\nmail_security = \"none\"\nmail_from = \"a@b.example\"",
+                "notify.mail_security:",
+            ),
+            ("mail_server = \"m:25\"", "notify.mail_from:"),
+            ("mail_from = \"a@b.example\"", "notify.mail_server:"),
+            (
+                "webhook = \"http://hooks.example.org/\"\nwebhook_secret_file = \"s\"",
+                "notify.webhook:",
+            ),
+            ("webhook = \"https://hooks.example.org/\"", "notify.webhook:"),
+            ("people = { nora = \"nora@example.org\" }", "notify.people:"),
+        ] {
+            let error = parse(&format!("[notify]\n{text}\n")).expect_err("a fault");
             assert!(error.contains(key), "{key} is not in\n{error}");
         }
     }

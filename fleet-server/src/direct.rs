@@ -1,8 +1,9 @@
 //! Directing: which software each gateway shall have, said by signed words, and what gateways make of them.
 //!
 //! The director chooses among what the offline keys released; it can make nothing. [`publish`] says the words, [`assign`]
-//! makes one.
+//! makes one, and [`deadline`] says what happens when one waits for too long.
 
+pub mod deadline;
 pub mod publish;
 pub mod repository;
 

@@ -23,6 +23,7 @@ pub mod https;
 pub mod ingest;
 pub mod local;
 pub mod log;
+pub mod notify;
 pub mod place;
 pub mod policy;
 pub mod release;

@@ -15,11 +15,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use homeward_protocol::claim::ServerInfo;
+use homeward_protocol::time::Timestamp;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{error, info};
 
 use self::listeners::Listeners;
 use self::roots::Roots;
@@ -40,10 +41,12 @@ use crate::gate::limits::Limits;
 use crate::gate::{Connections, Gate, Revoked};
 use crate::ingest::consume::Keys;
 use crate::local::Local;
+use crate::notify::serve::{Tell, Ways};
 use crate::place::{Place, Ports};
 use crate::policy::publish::Publish;
 use crate::policy::roots as policy_roots;
 use crate::release::folder::Folder;
+use crate::store::incidents::{self, Kind};
 use crate::store::{Store, StoreError};
 use crate::support::hub::{Hub, Used};
 use crate::support::serve::Serve as Support;
@@ -143,6 +146,7 @@ pub async fn serve(place: &Place, clock: Clock) -> Result<(), RunError> {
     let (own, console) = keys.identities(&authority, clock.now())?;
     let doors = Arc::new(Doors::open(&own, &console, &trust, &clock)?);
     let makers = makers(&config)?;
+    let ways = ways(&config, &store, clock.now()).await?;
     let now = clock.now();
     store
         .write(move |tx| {
@@ -168,12 +172,14 @@ pub async fn serve(place: &Place, clock: Clock) -> Result<(), RunError> {
         director: place.director(),
         keeper: Arc::new(keeper),
         makers,
+        ways,
         doors,
         clock,
     };
     let mut tasks = Parts::new(server.stop.clone());
     tasks.start_sure("the signals", signals.wait(server.stop.clone()));
     server.take_records(&mut tasks, listeners.gate);
+    server.remind(&mut tasks);
     server.support(&mut tasks, used);
     server.let_boxes_in(&mut tasks, listeners.enrol, listeners.renewal);
     server.show(&mut tasks, listeners.console)?;
@@ -211,6 +217,25 @@ fn makers(config: &Config) -> Result<Arc<Makers>, RunError> {
     Ok(Arc::new(made))
 }
 
+/// The ways to people outside the console. Homes are looked after without them, too: then the console says so.
+async fn ways(config: &Config, store: &Store, now: Timestamp) -> Result<Ways, StoreError> {
+    let failed = match Ways::open(&config.notify) {
+        Ok(ways) => return Ok(ways),
+        Err(failed) => failed,
+    };
+    let said = format!(
+        "People are told in the console alone, for neither mail nor webhooks can be used: {}. Look at [notify] in fleet.toml, \
+         then start the server again",
+        admin::told(&failed)
+    );
+    error!("{said}");
+    let id = format!("{}-{}", now.ms, Kind::NoticesFailed.name());
+    store
+        .write(move |tx| incidents::raise_own(tx, &id, Kind::NoticesFailed, &said, now))
+        .await?;
+    Ok(Ways::default())
+}
+
 /// What the parts share.
 struct Server {
     config: Config,
@@ -224,6 +249,7 @@ struct Server {
     hub: Hub,
     keeper: Arc<Keeper>,
     makers: Arc<Makers>,
+    ways: Ways,
     doors: Arc<Doors>,
     connections: Connections,
     revoked: Revoked,
@@ -306,6 +332,23 @@ impl Server {
         parts.start_sure("the campaigns", drive.run(self.stop.clone()));
         let journal = watch::write_passages(self.store.clone(), passing, self.bus.clone());
         parts.start_sure("the journal of connections", journal);
+    }
+
+    /// Updates that wait for too long, and what people are told of them.
+    fn remind(&self, parts: &mut Parts) {
+        let deadlines = direct::deadline::watch::Watch {
+            store: self.store.clone(),
+            roots: self.roots(),
+            reach: self.ways.reach(),
+            clock: self.clock.clone(),
+        };
+        parts.start_sure("the deadlines of updates", deadlines.run(self.stop.clone()));
+        let tell = Tell {
+            store: self.store.clone(),
+            ways: self.ways.clone(),
+            clock: self.clock.clone(),
+        };
+        parts.start_sure("the messages to people", tell.run(self.stop.clone()));
     }
 
     /// Support sessions.

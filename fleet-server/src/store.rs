@@ -23,11 +23,13 @@ pub mod claims;
 pub mod connections;
 pub mod console;
 pub mod copy;
+pub mod deadlines;
 pub mod facts;
 pub mod gateways;
 mod group;
 pub mod incidents;
 pub mod migrate;
+pub mod notices;
 pub mod policies;
 pub mod postgres;
 #[cfg(test)]

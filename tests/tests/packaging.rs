@@ -419,7 +419,10 @@ fn the_servers_example_says_every_key_and_its_default() {
     let expected = (&default.names, default.listen, default.retention, default.gate);
     assert_eq!(defaults, expected, "what the example shows is the default");
 
-    says_every_key(&text, &["fleet-server/src/config.rs"]);
+    says_every_key(
+        &text,
+        &["fleet-server/src/config.rs", "fleet-server/src/config/notify.rs"],
+    );
 }
 
 #[test]

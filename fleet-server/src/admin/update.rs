@@ -8,23 +8,28 @@ use serde_json::{Value, json};
 
 use super::keys::{FileKey, public_pem};
 use super::{AdminError, BY, Said};
+use crate::access::UserName;
+use crate::ca::signer::published;
 use crate::cli::update::{UpdateAssign, UpdateCommand};
 use crate::clock::Clock;
+use crate::config::Config;
+use crate::direct::deadline::{self, Case, Rule, Terms, escalate};
 use crate::direct::{Released, Unassignable, assign as word, released, words};
 use crate::place::Place;
+use crate::policy::roots::keys_of;
 use crate::release::check;
 use crate::release::folder::Folder;
 use crate::store::updates::{self, Assigned, Said as Told};
-use crate::store::{Store, connections};
+use crate::store::{Store, connections, deadlines, users};
 
 const HOUR_MS: i64 = 3_600_000;
 
 /// Runs one `update` command.
 pub async fn run(place: &Place, command: &UpdateCommand, clock: &Clock) -> Result<Said, AdminError> {
-    let (_, store) = super::open(place)?;
+    let (config, store) = super::open(place)?;
     match command {
         UpdateCommand::Director => director(&place.director()),
-        UpdateCommand::Assign(asked) => assign(place, &store, asked, clock.now()).await,
+        UpdateCommand::Assign(asked) => assign(place, (&config, &store), asked, clock.now()).await,
         UpdateCommand::Status { gateway } => status(&store, gateway.clone()).await,
     }
 }
@@ -41,10 +46,11 @@ fn director(file: &Path) -> Result<Said, AdminError> {
 
 async fn assign(
     place: &Place,
-    store: &Store,
+    (config, store): (&Config, &Store),
     asked: &UpdateAssign,
     now: Timestamp,
 ) -> Result<Said, AdminError> {
+    let terms = terms(config, store, asked).await?;
     let key = place.director();
     if !key.exists() {
         let why =
@@ -60,9 +66,21 @@ async fn assign(
         now.plus_ms(i64::from(asked.within) * 24 * HOUR_MS),
         0,
     );
+    if let Some(rule) = terms.as_ref().and_then(|terms| terms.rule) {
+        fits(place, store, rule, &asked.gateways, (now, times.1)).await?;
+    }
     let mut given = Vec::new();
     for gateway in &asked.gateways {
-        given.push(one(store, gateway, &released, times, (&key, asked.dry_run, now)).await?);
+        given.push(
+            one(
+                store,
+                gateway,
+                (&released, terms.as_ref()),
+                times,
+                (&key, asked.dry_run, now),
+            )
+            .await?,
+        );
     }
     let verb = if asked.dry_run { "would be" } else { "is" };
     let mut text = format!(
@@ -73,6 +91,9 @@ async fn assign(
     );
     for one in &given {
         text.push_str(&format!("  {} {verb} told, by {}\n", one.gateway, one.deadline));
+    }
+    if let Some(terms) = &terms {
+        text.push_str(&agreed(terms));
     }
     if asked.dry_run {
         text.push_str("Nothing was changed.");
@@ -92,7 +113,7 @@ async fn assign(
 async fn one(
     store: &Store,
     gateway: &GatewayId,
-    released: &Released,
+    (released, terms): (&Released, Option<&Terms>),
     times: (Timestamp, Timestamp, u16),
     (key, dry_run, now): (&FileKey, bool, Timestamp),
 ) -> Result<Assigned, AdminError> {
@@ -109,19 +130,95 @@ async fn one(
     }
     let made = word(gateway, released, times, counter, (key, BY, now)).map_err(|why| refused(&why))?;
     if !dry_run {
-        let keep = made.clone();
-        if !store.write(move |tx| updates::assign(tx, &keep)).await? {
+        let (keep, terms) = (made.clone(), terms.cloned());
+        let given = store.write(move |tx| {
+            let given = updates::assign(tx, &keep)?;
+            if let Some(terms) = terms.filter(|_| given) {
+                deadlines::put(tx, &keep, &terms)?;
+            }
+            Ok(given)
+        });
+        if !given.await? {
             return Err(nobody());
         }
     }
     Ok(made)
 }
 
+/// What goes with it, by what was asked.
+async fn terms(config: &Config, store: &Store, asked: &UpdateAssign) -> Result<Option<Terms>, AdminError> {
+    let (Some(reason), Some(person)) = (&asked.reason, &asked.person) else {
+        return Ok(None);
+    };
+    let rule = asked
+        .compensate
+        .zip(asked.afterwards)
+        .map(|(compensate, afterwards)| Rule {
+            compensate,
+            afterwards,
+        });
+    let terms = Terms::new(reason, person, rule).map_err(|why| AdminError::Asked(why.to_string()))?;
+    let mut known = config.notify.people.contains_key(terms.person());
+    if let Ok(name) = terms.person().parse::<UserName>() {
+        known |= store
+            .read(move |tx| Ok(users::kept(tx, &name)?.is_some()))
+            .await?;
+    }
+    if !known {
+        return Err(AdminError::Asked(format!(
+            "{} is nobody who can be asked: neither a name of [notify.people] in fleet.toml nor a person of the console \
+             (homeward-fleet --data DIR user list)",
+            terms.person()
+        )));
+    }
+    Ok(Some(terms))
+}
+
+/// Whether the policies that make up for an update can, at each of these.
+async fn fits(
+    place: &Place,
+    store: &Store,
+    rule: Rule,
+    gateways: &[GatewayId],
+    times: (Timestamp, Timestamp),
+) -> Result<(), AdminError> {
+    let roots = keys_of(&published(&place.authority())?.roots());
+    let gateways = gateways.to_vec();
+    let misfit = store
+        .read(move |tx| {
+            for gateway in &gateways {
+                if let Some(why) = escalate::misfit(tx, &roots, (rule, gateway), times)? {
+                    return Ok(Some(why));
+                }
+            }
+            Ok(None)
+        })
+        .await?;
+    misfit.map_or(Ok(()), |why| Err(AdminError::Asked(why)))
+}
+
+fn agreed(terms: &Terms) -> String {
+    let rule = terms.rule.map_or_else(
+        || "no policy makes up for it at the deadline".to_owned(),
+        |rule| {
+            format!(
+                "policy {} makes up for it from the deadline on, and policy {} ends that",
+                rule.compensate, rule.afterwards
+            )
+        },
+    );
+    format!(
+        "Why: {}\n{} is asked when 80 % of the time is over; {rule}\n",
+        terms.reason(),
+        terms.person()
+    )
+}
+
 fn refused(why: &Unassignable) -> AdminError {
     AdminError::Asked(super::told(why))
 }
 
-type Row = (Assigned, Option<Told>, bool);
+type Row = (Assigned, Option<Told>, bool, Option<Case>);
 
 async fn status(store: &Store, gateway: Option<GatewayId>) -> Result<Said, AdminError> {
     let rows: Vec<Row> = store
@@ -135,7 +232,8 @@ async fn status(store: &Store, gateway: Option<GatewayId>) -> Result<Said, Admin
                     let said = updates::said(tx, &one.gateway)?;
                     let newest = connections::history(tx, &one.gateway, 1)?;
                     let here = newest.first().is_some_and(|newest| newest.ended.is_none());
-                    Ok((one, said, here))
+                    let case = deadlines::get(tx, &one.gateway, one.counter)?;
+                    Ok((one, said, here, case))
                 })
                 .collect()
         })
@@ -146,15 +244,29 @@ async fn status(store: &Store, gateway: Option<GatewayId>) -> Result<Said, Admin
     }
     let mut text = String::new();
     let mut all = Vec::new();
-    for (one, said, here) in &rows {
+    for (one, said, here, case) in &rows {
         let state = said.as_ref().map(|said| &said.state);
         let words = words(one, state, Some(*here));
         text.push_str(&format!("{}  {words}\n", one.gateway));
+        let due = case.as_ref().map(deadline::words);
+        if let Some(due) = &due {
+            text.push_str(&format!("    {due}\n"));
+        }
         all.push(json!({
             "gateway": one.gateway, "word": one.counter, "path": one.path, "version": one.version, "stands": words,
             "deadline": one.deadline.to_string(), "runs": state.map(|state| state.runs), "connected": here,
-            "state": state,
+            "state": state, "due": due,
+            "reason": case.as_ref().map(|case| case.terms.reason()),
+            "person": case.as_ref().map(|case| case.terms.person()),
+            "asked_at": moment(case.as_ref().and_then(|case| case.done.asked)),
+            "passed_at": moment(case.as_ref().and_then(|case| case.done.passed)),
+            "compensates": case.as_ref().filter(|case| case.done.compensates).and_then(|case| case.terms.rule)
+                .map(|rule| rule.compensate),
         }));
     }
     Ok(Said::new(text, &json!(all)))
+}
+
+fn moment(at: Option<Timestamp>) -> Option<String> {
+    at.map(|at| at.to_string())
 }

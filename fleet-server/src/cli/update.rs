@@ -19,7 +19,12 @@ pub enum UpdateCommand {
     #[command(
         after_help = "Examples:\n  homeward-fleet --data DIR update assign agent/1.4.0/x86_64 --gateway gw-7f3k --dry-run\n  \
                       homeward-fleet --data DIR update assign agent/1.4.0/x86_64 --gateway gw-7f3k --gateway gw-9x2m \
-                      --within 7\n\nGoing back is the same: assign the release before. A box takes nothing below its \
+                      --within 7\n  homeward-fleet --data DIR update assign agent/1.4.1/x86_64 --gateway gw-7f3k --within 5 \
+                      --reason \"a stranger could read measurements\" --person nora --compensate 8 --afterwards 9\n\nWith a \
+                      reason and a person, an update has a deadline that is kept: when 80 % of the time is over and the box \
+                      has found no quiet moment, the person is asked (in the console, and as [notify] in fleet.toml says); \
+                      at the end the compensating policy applies, until the update is in place. Nothing of that interrupts \
+                      a therapy.\n\nGoing back is the same: assign the release before. A box takes nothing below its \
                       security floor."
     )]
     Assign(UpdateAssign),
@@ -46,6 +51,19 @@ pub struct UpdateAssign {
     /// It should be in place within so many days. Passing that never overrides a therapy.
     #[arg(long, value_name = "DAYS", default_value_t = 14, value_parser = clap::value_parser!(u16).range(1..=365))]
     pub within: u16,
+    /// Why it matters, in words that a clinician understands: people are shown it.
+    #[arg(long, value_name = "TEXT", requires = "person")]
+    pub reason: Option<String>,
+    /// Who is asked when it waits for too long: a name of [notify.people] in fleet.toml, or of a person of the console.
+    #[arg(long, value_name = "NAME", requires = "reason")]
+    pub person: Option<String>,
+    /// The policy, signed and loaded, that makes up for the update from its deadline on.
+    #[arg(long, value_name = "VERSION", requires_all = ["reason", "afterwards"])]
+    pub compensate: Option<u64>,
+    /// The policy that ends that when the update is in place. Boxes never go back, so it has a higher number: the text of
+    /// what they have now, signed under the number behind.
+    #[arg(long, value_name = "VERSION", requires = "compensate")]
+    pub afterwards: Option<u64>,
     /// The release folder with the published repository; else `release` in the data folder, from which gateways are served.
     #[arg(long, value_name = "DIR")]
     pub release: Option<PathBuf>,

@@ -21,16 +21,25 @@ pub enum Kind {
     SpareKey,
     /// The server's clock lies before what is on record: no gateway is trusted until it is right.
     ServerClock,
+    /// Most of an update's time is over, and its box found no quiet moment.
+    UpdateWaits,
+    /// An update's time is over.
+    UpdateOverdue,
+    /// Something had to be told to a person, and no way led out.
+    NoticesFailed,
 }
 
 impl Kind {
-    const ALL: [Kind; 6] = [
+    const ALL: [Kind; 9] = [
         Kind::CodeReused,
         Kind::ClaimLocked,
         Kind::Quarantined,
         Kind::FirmwareChanged,
         Kind::SpareKey,
         Kind::ServerClock,
+        Kind::UpdateWaits,
+        Kind::UpdateOverdue,
+        Kind::NoticesFailed,
     ];
 
     /// The name in the table.
@@ -42,6 +51,9 @@ impl Kind {
             Kind::FirmwareChanged => "firmware-changed",
             Kind::SpareKey => "spare-key",
             Kind::ServerClock => "server-clock",
+            Kind::UpdateWaits => "update-waits",
+            Kind::UpdateOverdue => "update-overdue",
+            Kind::NoticesFailed => "notices-failed",
         }
     }
 }

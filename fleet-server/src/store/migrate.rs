@@ -66,6 +66,10 @@ pub(super) const SQLITE: &[(&str, &str)] = &[
         "V19__drafts",
         include_str!("../../migrations/sqlite/V19__drafts.sql"),
     ),
+    (
+        "V22__deadlines",
+        include_str!("../../migrations/sqlite/V22__deadlines.sql"),
+    ),
 ];
 const POSTGRES: &[(&str, &str)] = &[
     (
@@ -131,6 +135,10 @@ const POSTGRES: &[(&str, &str)] = &[
     (
         "V19__drafts",
         include_str!("../../migrations/postgres/V19__drafts.sql"),
+    ),
+    (
+        "V22__deadlines",
+        include_str!("../../migrations/postgres/V22__deadlines.sql"),
     ),
 ];
 

@@ -8,6 +8,7 @@
 mod attest;
 mod campaigns;
 mod copies;
+mod deadlines;
 mod drafts;
 mod facts;
 mod identity;
@@ -139,6 +140,9 @@ promises![
     an_older_session_that_its_box_opened_late_is_the_one_under_way,
     whoever_was_there_when_the_server_was_killed_is_told_as_gone,
     a_token_that_was_taken_back_stands_no_more,
+    a_deadline_asks_once_and_compensates_once_also_over_restarts,
+    a_compensation_that_cannot_be_is_said_and_one_that_is_outlasts_its_word,
+    a_message_is_tried_until_it_is_out_or_given_up,
 ];
 
 #[test]
@@ -276,6 +280,7 @@ mod promise {
 
     pub(super) use super::attest::*;
     pub(super) use super::campaigns::*;
+    pub(super) use super::deadlines::*;
     pub(super) use super::drafts::*;
     pub(super) use super::facts::*;
     pub(super) use super::identity::*;

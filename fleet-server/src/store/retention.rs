@@ -78,6 +78,7 @@ pub const RULES: &[(&str, Keep)] = &[
     ("chips", Keep::PerThing),
     ("claims", Keep::PerThing),
     ("connections", Keep::Days(Age::Readings)),
+    ("deadlines", Keep::Days(Age::Readings)),
     ("draft_revisions", Keep::Always),
     ("drafts", Keep::Always),
     ("drifts", Keep::Days(Age::Readings)),
@@ -98,6 +99,7 @@ pub const RULES: &[(&str, Keep)] = &[
     ("latest", Keep::PerThing),
     ("measured", Keep::PerThing),
     ("meta", Keep::PerThing),
+    ("notices", Keep::Days(Age::Readings)),
     ("outages", Keep::Days(Age::Readings)),
     ("packages", Keep::Days(Age::Unused)),
     ("placements", Keep::PerThing),
@@ -155,6 +157,8 @@ pub fn step(
         (STOPPED, readings_days),
         (SUPPORT, readings_days),
         (CAMPAIGN_HOMES, readings_days),
+        (DEADLINES, readings_days),
+        (NOTICES, readings_days),
         (EVIDENCE, EVIDENCE_DAYS),
         (CHALLENGES, CHALLENGE_DAYS),
         (STREAMS, readings_days.max(envelopes_days)),
@@ -232,6 +236,12 @@ const SUPPORT: &str = "DELETE FROM support_sessions WHERE (gateway, number) IN
 const CAMPAIGN_HOMES: &str = "DELETE FROM campaign_homes WHERE (campaign, gateway) IN
     (SELECT h.campaign, h.gateway FROM campaign_homes h JOIN campaigns c ON c.name = h.campaign
      WHERE c.live = 0 AND c.changed_at < $1 LIMIT $2)";
+/// Those that are not over are kept.
+const DEADLINES: &str = "DELETE FROM deadlines WHERE (gateway, counter) IN
+    (SELECT gateway, counter FROM deadlines WHERE ended_at < $1 LIMIT $2)";
+/// Those that are still tried are kept; the audit trail keeps for good that somebody was asked.
+const NOTICES: &str = "DELETE FROM notices WHERE id IN
+    (SELECT id FROM notices WHERE made_at < $1 AND next_at IS NULL ORDER BY made_at LIMIT $2)";
 const EVIDENCE: &str = "DELETE FROM evidence WHERE (gateway, received_at, hash) IN
     (SELECT gateway, received_at, hash FROM evidence WHERE received_at < $1 ORDER BY received_at LIMIT $2)";
 const CHALLENGES: &str = "DELETE FROM challenges WHERE nonce_hash IN

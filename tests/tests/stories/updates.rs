@@ -184,11 +184,45 @@ fn killed(home: &mut Home) {
 }
 
 fn assign(stage: &Stage, home: &Home, version: &str) {
+    assign_with(stage, home, version, &[]);
+}
+
+fn assign_with(stage: &Stage, home: &Home, version: &str, more: &[&str]) {
     let path = format!("agent/{version}");
-    stage
-        .fleet
-        .run(&["update", "assign", &path, "--gateway", home.gateway.as_str()])
-        .ok();
+    let mut args = vec!["update", "assign", &path, "--gateway", home.gateway.as_str()];
+    args.extend(more);
+    stage.fleet.run(&args).ok();
+}
+
+/// With a reason, and with a person who can be asked about it.
+fn assign_in_time(stage: &Stage, home: &Home, version: &str) {
+    stage.operator("olivia");
+    let terms = [
+        "--within",
+        "10",
+        "--reason",
+        "a stranger could read along",
+        "--person",
+    ];
+    let path = format!("agent/{version}");
+    let to = ["update", "assign", &path, "--gateway", home.gateway.as_str()];
+    stage.fleet.run(&[&to[..], &terms, &["who"]].concat()).failed();
+    assign_with(stage, home, version, &[&terms[..], &["olivia"]].concat());
+}
+
+/// Nine of its ten days later the person is asked.
+fn is_asked(stage: &Stage, waits: &Value) {
+    assert_eq!(
+        (&waits["person"], &waits["asked_at"]),
+        (&"olivia".into(), &Value::Null)
+    );
+    rusqlite::Connection::open(stage.database())
+        .expect("opens")
+        .execute_batch("UPDATE deadlines SET at = at - 777600000, deadline = deadline - 777600000")
+        .expect("edits");
+    wait_for("olivia to be asked", UPDATE, || {
+        stands(stage)["asked_at"].is_string().then_some(())
+    });
 }
 
 /// Bytes that the running agent has written so far, to files and all else. Source: Linux, proc(5), /proc/PID/io.
@@ -254,7 +288,7 @@ async fn a_release_waits_for_the_home_is_tried_and_confirmed_and_a_bad_one_goes_
         "dressing change",
     ];
     home.agent.command_ended(&hold).ok();
-    assign(&stage, &home, "7.1.0");
+    assign_in_time(&stage, &home, "7.1.0");
     // Killed again and again while it hears of it, fetches it and stages it, and once while it waits.
     for pause in [300, 600, 900, 1_200, 1_500] {
         std::thread::sleep(Duration::from_millis(pause));
@@ -264,6 +298,7 @@ async fn a_release_waits_for_the_home_is_tried_and_confirmed_and_a_bad_one_goes_
     killed(&mut home);
     until(&stage, &mut home, "has 7.1.0, and waits: nurse asked for quiet");
     assert_eq!(waits["state"]["packaged"], true, "{waits}");
+    is_asked(&stage, &waits);
     home.agent
         .command_ended(&["update", "hold", "--lift", "nurse"])
         .ok();

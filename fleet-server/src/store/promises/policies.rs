@@ -34,7 +34,7 @@ fn gw(name: &str) -> GatewayId {
     name.parse().expect("an id")
 }
 
-fn gateways(tx: &mut dyn Tx) -> Result<(), StoreError> {
+pub(super) fn gateways(tx: &mut dyn Tx) -> Result<(), StoreError> {
     for id in ["gw-1", "gw-2", "gw-3"] {
         tx.execute(
             "INSERT INTO gateways (id, state, created_at) VALUES ($1, 'enrolled', 1)",
@@ -44,7 +44,7 @@ fn gateways(tx: &mut dyn Tx) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn papers(house: &House, version: u64, login: &str, ring: u64) -> Papers {
+pub(super) fn papers(house: &House, version: u64, login: &str, ring: u64) -> Papers {
     let offer = house.offer(&policy(version, r#""all""#, login), &house.keyring(ring));
     Papers {
         keyring: Some(offer.keyring.0),
@@ -53,7 +53,7 @@ fn papers(house: &House, version: u64, login: &str, ring: u64) -> Papers {
     }
 }
 
-fn take(store: &Store, house: &House, papers: Papers) -> Taken {
+pub(super) fn take(store: &Store, house: &House, papers: Papers) -> Taken {
     let roots = [house.root.public()];
     block(store.write(move |tx| take::take(tx, &papers, &roots, "olga", now(0)))).expect("answers")
 }
