@@ -168,6 +168,7 @@ impl Keeping {
         // An offer that waits; only the newest counts. One that a restart forgets is offered again.
         let mut waits: Option<Box<Offer>> = None;
         let trials = self.trials.clone();
+        let mut turns = trials.turns();
         let mut inbox = Inbox::new(std::mem::replace(&mut self.heard, mpsc::channel(1).1));
         self.act(&mut state, &mut inbox, effects).await;
         loop {
@@ -182,7 +183,7 @@ impl Keeping {
             let input = tokio::select! {
                 () = stop.cancelled() => return,
                 () = sleep(wait) => Input::Tick,
-                () = trials.free_for(Tried::Policy), if waits.is_some() => {
+                Ok(_) = turns.wait_for(Option::is_none), if waits.is_some() => {
                     if !trials.begin(Tried::Policy) {
                         continue;
                     }

@@ -211,7 +211,7 @@ fn assign_in_time(stage: &Stage, home: &Home, version: &str) {
 }
 
 /// Nine of its ten days later the person is asked.
-fn is_asked(stage: &Stage, waits: &Value) {
+fn is_asked(stage: &Stage, home: &Home, waits: &Value) {
     assert_eq!(
         (&waits["person"], &waits["asked_at"]),
         (&"olivia".into(), &Value::Null)
@@ -221,7 +221,7 @@ fn is_asked(stage: &Stage, waits: &Value) {
         .execute_batch("UPDATE deadlines SET at = at - 777600000, deadline = deadline - 777600000")
         .expect("edits");
     wait_for("olivia to be asked", UPDATE, || {
-        stands(stage)["asked_at"].is_string().then_some(())
+        stands(stage, home)["asked_at"].is_string().then_some(())
     });
 }
 
@@ -298,7 +298,7 @@ async fn a_release_waits_for_the_home_is_tried_and_confirmed_and_a_bad_one_goes_
     killed(&mut home);
     until(&stage, &mut home, "has 7.1.0, and waits: nurse asked for quiet");
     assert_eq!(waits["state"]["packaged"], true, "{waits}");
-    is_asked(&stage, &waits);
+    is_asked(&stage, &home, &waits);
     home.agent
         .command_ended(&["update", "hold", "--lift", "nurse"])
         .ok();
