@@ -131,6 +131,8 @@ struct Home {
     running: BTreeMap<&'static str, Uptime>,
     question: Option<(Uptime, Activity)>,
     listening: bool,
+    /// The listener was there when the cuff's session began, or has said since that it runs.
+    told: bool,
     hold: Option<Uptime>,
     alarm: Option<Uptime>,
     /// What this process knows of each device.
@@ -151,6 +153,7 @@ impl Home {
             running: BTreeMap::new(),
             question: None,
             listening: true,
+            told: false,
             hold: None,
             alarm: None,
             heard: BTreeMap::new(),
@@ -223,7 +226,10 @@ impl Home {
                 }
             }
             Step::NoAnswer => self.say(CONCENTRATOR, Activity::Unreadable, self.now),
-            Step::Heartbeat if self.listening => self.say(CUFF, self.truth(CUFF), self.now),
+            Step::Heartbeat if self.listening => {
+                self.told = true;
+                self.say(CUFF, self.truth(CUFF), self.now);
+            }
             Step::Heartbeat => {}
             Step::ListenerDies => self.listening = false,
             Step::ListenerLives => self.listening = true,
@@ -261,8 +267,12 @@ impl Home {
     }
 
     fn begin(&mut self, device: &'static str) {
+        let began = !self.running.contains_key(device);
         self.running.entry(device).or_insert(self.now);
         let told = device == CUFF && self.listening;
+        if device == CUFF && (began || told) {
+            self.told = told;
+        }
         if told && self.planted != Planted::BeginningsOnlySampled {
             self.say(CUFF, Activity::Busy, self.now);
         }
@@ -327,7 +337,8 @@ impl Home {
             };
             assert_eq!(self.heard.get(name), Some(&true), "{name} was never heard");
             let ran = self.running.get(name).map(|since| self.now.since(*since));
-            let told = name == CUFF && self.listening;
+            // What began while nobody listened is not heard of when the listener lives again: only with its next word.
+            let told = name == CUFF && self.listening && self.told;
             let bound = if told { Duration::ZERO } else { watching.unseen() };
             if let Some(ran) = ran {
                 assert!(
