@@ -110,7 +110,7 @@ pub enum Command {
         #[arg(long, value_name = "HOST:PORT", conflicts_with = "claim", requires = "pin")]
         server: Option<Endpoint>,
         /// The pin of that server, as `claim new` prints it.
-        #[arg(long, value_name = "PIN", requires = "server")]
+        #[arg(long, value_name = "PIN", requires = "server", allow_hyphen_values = true)]
         pin: Option<Pin>,
     },
     /// Say which TPM this box has, and the hash by which an operator can register it.
@@ -391,5 +391,21 @@ mod tests {
                 .unwrap_or_default();
             assert!(help.contains("homeward-agent "), "{}", command.get_name());
         }
+    }
+
+    #[test]
+    fn a_pin_that_begins_with_a_hyphen_is_a_pin() {
+        let pin = Pin([0xf8; 32]).to_string();
+        assert!(pin.starts_with('-'), "{pin}");
+        let args = [
+            "homeward-agent",
+            "enrol",
+            "--server",
+            "fleet.example:8443",
+            "--pin",
+            &pin,
+        ];
+        let read = Cli::try_parse_from(args).expect("as `claim new` printed it");
+        assert!(matches!(read.command, Command::Enrol { pin: Some(Pin(pin)), .. } if pin == [0xf8; 32]));
     }
 }
