@@ -183,7 +183,8 @@ impl Keeping {
             let input = tokio::select! {
                 () = stop.cancelled() => return,
                 () = sleep(wait) => Input::Tick,
-                Ok(_) = turns.wait_for(Option::is_none), if waits.is_some() => {
+                // What is seen of the turn is let go: it would be in the way of who takes it.
+                Ok(()) = async { turns.wait_for(Option::is_none).await.map(drop) }, if waits.is_some() => {
                     if !trials.begin(Tried::Policy) {
                         continue;
                     }
