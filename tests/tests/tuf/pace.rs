@@ -33,24 +33,29 @@ fn habits(fetch_rate: Option<u64>, metered: OnMetered) -> watch::Sender<Arc<Habi
     watch::Sender::new(Arc::new(habits))
 }
 
-/// Fetches all; gives how long that took, and when a half was there.
-fn fetch(server: &Server, pace: &Pace, at_half: impl FnOnce() + Send) -> (Duration, Duration) {
+/// Fetches all; gives how long that took, and which byte came when a half was there.
+fn fetch(server: &Server, pace: &Pace, at_half: impl FnOnce() + Send) -> (Duration, (u64, Duration)) {
     let http = server.http().paced(pace.clone());
     let begin = Instant::now();
-    let half = Mutex::new((Some(at_half), Duration::ZERO));
+    let half = Mutex::new((Some(at_half), (0, Duration::ZERO)));
     let mut take = |at: u64, piece: &[u8]| {
         let mut half = half.lock().expect("held by nobody");
         if at + piece.len() as u64 >= SIZE / 2
             && let Some(act) = half.0.take()
         {
             act();
-            half.1 = begin.elapsed();
+            half.1 = (at, begin.elapsed());
         }
         Ok(())
     };
     wait(http.get("file", 0, SIZE, &mut take)).expect("it comes");
     let half = half.lock().expect("held by nobody").1;
     (begin.elapsed(), half)
+}
+
+/// How long so many bytes take at so many a second.
+fn seconds(bytes: u64, rate: u32) -> f64 {
+    f64::from(u32::try_from(bytes).expect("small")) / f64::from(rate)
 }
 
 fn near(is: Duration, wanted: f64) -> bool {
@@ -70,13 +75,11 @@ fn the_average_is_the_one_that_the_policy_wants_within_a_few_percent_and_follows
     assert!(near(took, 3.0), "{took:?}");
     // Another policy in the middle of a file.
     let faster = habits(Some(1_200_000), OnMetered::Never).borrow().clone();
-    let (took, half) = fetch(&server, &pace, || drop(policy.send_replace(faster)));
-    // By the size of one piece earlier: a piece is counted when all of it has come.
-    let (half, took) = (half.as_secs_f64(), took.as_secs_f64());
-    assert!(
-        (1.0..2.0).contains(&half) && (1.4..2.5).contains(&took),
-        "{half}, {took}"
-    );
+    let (took, (at, half)) = fetch(&server, &pace, || drop(policy.send_replace(faster)));
+    // What came before is paid for at the old rate, and the piece that brought the half at the new one.
+    assert!(near(half, seconds(at, 400_000)), "{at} bytes after {half:?}");
+    let rest = took.saturating_sub(half);
+    assert!(near(rest, seconds(SIZE - at, 1_200_000)), "the rest in {rest:?}");
     let none = habits(None, OnMetered::Never).borrow().clone();
     policy.send_replace(none);
     let (took, _) = fetch(&server, &pace, || {});
