@@ -21,6 +21,8 @@ pub enum Behaviour {
     Well,
     /// Answers, and reports its alarms.
     Alarming,
+    /// Answers, and is switched off: what tells whether it runs says no.
+    Resting,
     /// Takes questions and never answers.
     Silent,
     /// Answers every question with this exception.
@@ -41,29 +43,37 @@ impl Simulated {
     }
 
     /// The words for `request` when `elapsed` has passed; none when it asks for a register the profile has not.
-    pub fn words(&self, request: Request, elapsed: Duration, alarming: bool) -> Option<Vec<u16>> {
+    pub fn words(&self, request: Request, elapsed: Duration, behaves: Behaviour) -> Option<Vec<u16>> {
         let wanted = u32::from(request.address)..u32::from(request.address) + u32::from(request.count);
         wanted
-            .map(|address| self.word(request, address, elapsed, alarming))
+            .map(|address| self.word(request, address, elapsed, behaves))
             .collect()
     }
 
-    fn word(&self, request: Request, address: u32, elapsed: Duration, alarming: bool) -> Option<u16> {
+    fn word(&self, request: Request, address: u32, elapsed: Duration, behaves: Behaviour) -> Option<u16> {
         let holds = |r: &&Register| {
             r.function == request.function && (u32::from(r.address)..r.end()).contains(&address)
         };
         let register = self.profile.registers.iter().find(holds)?;
         let first = address == u32::from(register.address);
-        let value = self.value(register, elapsed, alarming);
+        let value = self.value(register, elapsed, behaves);
         Some(word_of(register.format, value, first))
     }
 
     /// The value of a register before it is cut into words: a whole number, or the bits of a float.
-    fn value(&self, register: &Register, elapsed: Duration, alarming: bool) -> i64 {
-        if let (true, Some(alarm)) = (alarming, register.alarm.first()) {
+    fn value(&self, register: &Register, elapsed: Duration, behaves: Behaviour) -> i64 {
+        if let (Behaviour::Alarming, Some(alarm)) = (behaves, register.alarm.first()) {
             return *alarm;
         }
         match &register.meaning {
+            Some(Meaning::State { kind, codes })
+                if *kind == Kind::Running && behaves == Behaviour::Resting =>
+            {
+                codes
+                    .iter()
+                    .find(|(_, state)| *state == State::Off)
+                    .map_or(0, |(code, _)| *code)
+            }
             Some(Meaning::State { kind, codes }) => self.state(register, *kind, codes, elapsed),
             Some(Meaning::Number(number)) => self.number(register, number, elapsed),
             None => register.expect.unwrap_or(0),
@@ -161,12 +171,12 @@ mod tests {
     use crate::modbus::{requests, samples};
     use crate::profile::{shipped, shipped_ids};
 
-    fn poll(id: &str, seed: u64, secs: u64, alarming: bool) -> Vec<(crate::modbus::Decoded, Request)> {
+    fn poll(id: &str, seed: u64, secs: u64, behaves: Behaviour) -> Vec<(crate::modbus::Decoded, Request)> {
         let profile = shipped(id).expect("shipped");
         let device = Simulated::new(profile.clone(), seed);
         let read = |request| {
             let words = device
-                .words(request, Duration::from_secs(secs), alarming)
+                .words(request, Duration::from_secs(secs), behaves)
                 .expect("all known");
             (
                 samples(&profile, request, &words).expect("the right count"),
@@ -181,7 +191,7 @@ mod tests {
         let on_wires = |id: &&str| shipped(id).is_some_and(|p| p.session.is_none());
         for id in shipped_ids().filter(on_wires) {
             for (seed, secs) in (0..40).map(|n| (n, n * 97)) {
-                for (decoded, request) in poll(id, seed, secs, false) {
+                for (decoded, request) in poll(id, seed, secs, Behaviour::Well) {
                     let sound = decoded
                         .samples
                         .iter()
@@ -195,7 +205,7 @@ mod tests {
 
     #[test]
     fn the_same_seed_and_time_give_the_same_words_and_values_move() {
-        let tell = |seed, secs| poll("tsi-pressura-rpc30", seed, secs, false);
+        let tell = |seed, secs| poll("tsi-pressura-rpc30", seed, secs, Behaviour::Well);
         assert_eq!(tell(7, 30), tell(7, 30));
         assert_ne!(tell(7, 30), tell(7, 31));
         assert_ne!(tell(7, 30), tell(8, 30));
@@ -203,8 +213,21 @@ mod tests {
 
     #[test]
     fn it_alarms_when_told() {
-        let alarms = poll("tripp-lite-modbuscard", 1, 5, true);
+        let alarms = poll("tripp-lite-modbuscard", 1, 5, Behaviour::Alarming);
         assert!(alarms.iter().any(|(d, _)| d.alarms.iter().any(|a| a.1)));
+    }
+
+    #[test]
+    fn it_runs_until_it_is_told_to_rest() {
+        let runs = |behaves| {
+            let all = poll("parker-db5-20", 1, 5, behaves);
+            let mut samples = all.into_iter().flat_map(|(decoded, _)| decoded.samples);
+            samples
+                .find(|sample| sample.kind == Kind::Running)
+                .map(|sample| sample.value)
+        };
+        assert_eq!(runs(Behaviour::Well), Some(Value::State(State::On)));
+        assert_eq!(runs(Behaviour::Resting), Some(Value::State(State::Off)));
     }
 
     #[test]
@@ -215,6 +238,6 @@ mod tests {
             address: 3,
             count: 2,
         };
-        assert_eq!(device.words(request, Duration::ZERO, false), None);
+        assert_eq!(device.words(request, Duration::ZERO, Behaviour::Well), None);
     }
 }

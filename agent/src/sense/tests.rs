@@ -1,5 +1,5 @@
 use homeward_devices::profile::shipped;
-use homeward_devices::simulated::Simulated;
+use homeward_devices::simulated::{Behaviour, Simulated};
 use homeward_protocol::grade::Grade;
 use homeward_protocol::reading::Value;
 use proptest::prelude::*;
@@ -41,9 +41,14 @@ fn stamp(up: Uptime) -> Timestamp {
 fn answer(profile: &str, alarming: bool) -> Outcome {
     let profile = shipped(profile).expect("shipped");
     let device = Simulated::new(profile.clone(), 1);
+    let behaves = if alarming {
+        Behaviour::Alarming
+    } else {
+        Behaviour::Well
+    };
     let read = |request| {
         let words = device
-            .words(request, Duration::from_secs(5), alarming)
+            .words(request, Duration::from_secs(5), behaves)
             .expect("known");
         modbus::samples(&profile, request, &words).expect("the right count")
     };

@@ -43,7 +43,7 @@ impl Device {
         match behaviour {
             Behaviour::Silent => return Ok(None),
             Behaviour::Refusing(code) => return Err(ExceptionCode::new(code)),
-            Behaviour::Well | Behaviour::Alarming => {}
+            Behaviour::Well | Behaviour::Alarming | Behaviour::Resting => {}
         }
         let (function, address, count) = match *question {
             Question::ReadCoils(address, count) => (Function::Coils, address, count),
@@ -59,7 +59,7 @@ impl Device {
         };
         let words = self
             .simulated
-            .words(request, (self.elapsed)(), behaviour == Behaviour::Alarming)
+            .words(request, (self.elapsed)(), behaviour)
             .ok_or(ExceptionCode::IllegalDataAddress)?;
         let bits = || words.iter().map(|w| *w != 0).collect();
         Ok(Some(match function {
