@@ -28,6 +28,8 @@ pub use policy::{
 pub use readings::{ReadingCommand, ReadingExport, ReadingList, ReadingVerify, Span};
 pub use support::{SupportCommand, SupportConnect, SupportOpen};
 
+use crate::care::Dependency;
+
 /// The telecare provider's server: enrols home gateways, stores what they report, and shows who needs help.
 #[derive(Debug, Parser)]
 #[command(name = "homeward-fleet", version, about, after_help = EXAMPLES)]
@@ -234,6 +236,7 @@ pub enum ClaimCommand {
     /// Make a claim for a new box and print it, with a QR code on a terminal.
     #[command(
         after_help = "Examples:\n  homeward-fleet --data DIR claim new --placement home-0042 --svg claim.svg\n  \
+                            homeward-fleet --data DIR claim new --placement home-0043 --team north --dependency high\n  \
                             homeward-fleet --data DIR --json claim new --days 1 | ssh box homeward-agent --data \
                             /var/lib/homeward-agent enrol --claim -"
     )]
@@ -271,6 +274,10 @@ pub struct ClaimNew {
     /// The care team of a placement that does not exist yet: both are made.
     #[arg(long, value_name = "ID", requires = "placement")]
     pub team: Option<TeamId>,
+    /// How much somebody there depends on the devices: low, medium (the default) or high; of a placement that does not exist
+    /// yet. Campaigns come to those who depend least first.
+    #[arg(long, value_name = "HOW", requires = "team")]
+    pub dependency: Option<Dependency>,
     /// Days until it expires, 1 to 30.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=30))]
     pub days: u16,

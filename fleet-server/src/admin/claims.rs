@@ -14,11 +14,13 @@ use tokio::sync::watch;
 
 use super::{AdminError, BY, Said};
 use crate::ca::{DAY_MS, signer};
+use crate::care::Dependency;
 use crate::cli::{ClaimCommand, ClaimNew};
 use crate::clock::Clock;
 use crate::device::invite::{Invitations, InviteError, Wanted};
 use crate::device::{Approval, view};
 use crate::place::Place;
+use crate::store::care::Placement;
 use crate::store::{Store, StoreError, care, chips, gateways};
 
 /// Runs `claim new`.
@@ -106,9 +108,14 @@ async fn ensure_place(store: &Store, new: &ClaimNew, clock: &Clock) -> Result<()
         return Ok(());
     };
     let now = clock.now();
+    let home = Placement {
+        id: placement,
+        team,
+        dependency: new.dependency.unwrap_or(Dependency::Medium),
+    };
     let made = store.write(move |tx| {
-        care::ensure_team(tx, &team, BY, now)?;
-        care::ensure_placement(tx, &placement, &team, BY, now)
+        care::ensure_team(tx, &home.team, BY, now)?;
+        care::ensure_placement(tx, &home, BY, now)
     });
     made.await
 }

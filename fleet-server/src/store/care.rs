@@ -347,24 +347,19 @@ pub fn ensure_team(tx: &mut dyn Tx, id: &TeamId, by: &str, now: Timestamp) -> Re
     add_team(tx, &team, by, now)
 }
 
-/// Makes a placement of this team, with medium dependency, unless there is one with this id.
+/// Makes this placement, unless there is one with its id: that stays as it is.
 pub fn ensure_placement(
     tx: &mut dyn Tx,
-    id: &PlacementId,
-    team: &TeamId,
+    new: &Placement,
     by: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    if tx
-        .row("SELECT id FROM placements WHERE id = $1", &[id.as_str().into()])?
-        .is_some()
-    {
-        return Ok(());
+    let known = tx.row(
+        "SELECT id FROM placements WHERE id = $1",
+        &[new.id.as_str().into()],
+    )?;
+    match known {
+        Some(_) => Ok(()),
+        None => add_placement(tx, new, by, now),
     }
-    let new = Placement {
-        id: id.clone(),
-        team: team.clone(),
-        dependency: Dependency::Medium,
-    };
-    add_placement(tx, &new, by, now)
 }
