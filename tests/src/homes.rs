@@ -43,6 +43,10 @@ pub struct Plan<'a> {
     pub placement: &'a str,
     /// Its care team.
     pub team: &'a str,
+    /// How much somebody there depends on the devices: low, medium or high.
+    pub dependency: &'a str,
+    /// What its device is called.
+    pub sensor: &'a str,
     /// The shipped profile of its device.
     pub profile: &'a str,
     /// How often the device is asked, milliseconds.
@@ -78,6 +82,8 @@ impl Home {
             plan.placement,
             "--team",
             plan.team,
+            "--dependency",
+            plan.dependency,
         ]);
         let claim: Claim = serde_json::from_value(claim["claim"].clone()).expect("a claim");
         let dir = folder.join(plan.placement);
@@ -114,6 +120,14 @@ impl Home {
         });
     }
 
+    /// Starts the agent again where it has ended, as `Restart=always` of its unit does.
+    pub fn tend(&mut self) {
+        let nothing: [&str; 0] = [];
+        if !self.agent.program().runs() {
+            self.agent.run(&nothing);
+        }
+    }
+
     /// Sets how the way to the server is.
     pub fn set_link(&self, link: Link) {
         self.link.set(link);
@@ -137,7 +151,7 @@ fn configuration(plan: Plan<'_>, device: SocketAddr, gate: SocketAddr) -> String
         "[server]\ngate = \"localhost:{}\"\nretry_min_ms = 200\nretry_max_ms = 2000\n\n\
          [[sensor]]\nid = \"{}\"\nprofile = \"{}\"\naddress = \"{device}\"\ninterval_ms = {}\n",
         gate.port(),
-        plan.profile,
+        plan.sensor,
         plan.profile,
         plan.interval_ms,
     )

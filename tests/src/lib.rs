@@ -17,6 +17,7 @@ pub mod peers;
 pub mod prepared;
 pub mod programs;
 pub mod proxy;
+pub mod releases;
 pub mod rollout;
 pub mod shared;
 pub mod sshd;

@@ -67,6 +67,8 @@ async fn story(seed: u64, times: u64) {
         let plan = Plan {
             placement: &placement,
             team: "north",
+            dependency: "medium",
+            sensor: PROFILE,
             profile: PROFILE,
             interval_ms: INTERVAL_MS,
             seed: seed + n as u64 + 1,

@@ -27,6 +27,8 @@ const TICK_MS: u64 = 10;
 const PLAN: Plan<'static> = Plan {
     placement: "ten-sensors",
     team: "north",
+    dependency: "medium",
+    sensor: "comet-tx5xx",
     profile: "comet-tx5xx",
     interval_ms: 1000,
     seed: 1,

@@ -44,6 +44,8 @@ const PLANS: [Plan<'static>; 3] = [
     Plan {
         placement: "north-lane-4",
         team: TEAM,
+        dependency: "medium",
+        sensor: "tsi-pressura-rpc30",
         profile: "tsi-pressura-rpc30",
         interval_ms: 1000,
         seed: 4,
@@ -51,6 +53,8 @@ const PLANS: [Plan<'static>; 3] = [
     Plan {
         placement: "mill-road-12",
         team: TEAM,
+        dependency: "medium",
+        sensor: "tripp-lite-modbuscard",
         profile: "tripp-lite-modbuscard",
         interval_ms: 1000,
         seed: 12,
@@ -58,6 +62,8 @@ const PLANS: [Plan<'static>; 3] = [
     Plan {
         placement: "old-quay-7",
         team: TEAM,
+        dependency: "medium",
+        sensor: "comet-tx5xx",
         profile: "comet-tx5xx",
         interval_ms: 1000,
         seed: 7,

@@ -33,6 +33,8 @@ async fn a_home_reports_into_postgresql_and_no_other_database_is_made() {
     let plan = Plan {
         placement: "mill-road-12",
         team: "north",
+        dependency: "medium",
+        sensor: "comet-tx5xx",
         profile: "comet-tx5xx",
         interval_ms: 200,
         seed: 7,

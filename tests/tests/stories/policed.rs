@@ -178,6 +178,8 @@ async fn habits_of_a_policy_hold_at_once_without_a_new_start_and_each_point_says
     let plan = Plan {
         placement: "mill-road-12",
         team: "north",
+        dependency: "medium",
+        sensor: "comet-tx5xx",
         profile: "comet-tx5xx",
         interval_ms: 3_600_000,
         seed: 7,

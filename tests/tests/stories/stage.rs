@@ -65,6 +65,8 @@ impl Stage {
         let plan = Plan {
             placement,
             team: "north",
+            dependency: "medium",
+            sensor: "comet-tx5xx",
             profile: "comet-tx5xx",
             interval_ms: 200,
             seed: 7,

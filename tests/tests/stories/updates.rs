@@ -3,135 +3,19 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use homeward_tests::homes::Home;
-use homeward_tests::programs::{Finished, binary, finish, wait_for};
+use homeward_tests::programs::{binary, wait_for};
+use homeward_tests::releases::Releases;
 use serde_json::Value;
 
 use super::policed::{becomes, give};
 use super::policies::People;
 use super::stage::Stage;
 
-const LIMIT: Duration = Duration::from_mins(1);
-/// Making a delta of an unoptimised build, on a busy machine.
-const DELTA: Duration = Duration::from_mins(4);
 /// Quiet after a start, three polls of doubt, ten seconds of trial, on a busy machine.
 const UPDATE: Duration = Duration::from_mins(3);
-
-/// People with keys on machines of their own, and the folder that goes from one to the next.
-struct Releases {
-    desk: tempfile::TempDir,
-}
-
-impl Releases {
-    /// Keys, a first root, and the server's key as the director among the targets.
-    fn new(stage: &Stage) -> Releases {
-        let releases = Releases {
-            desk: tempfile::tempdir().expect("a folder"),
-        };
-        releases.write("passphrase", b"four dry badgers sing\n");
-        for name in ["alice", "bob", "carol", "dave", "erin", "online"] {
-            releases.ok(&[
-                "keygen",
-                "--out",
-                &format!("{name}.key"),
-                "--passphrase-file",
-                "passphrase",
-            ]);
-        }
-        let mut root = vec!["root", "REL"];
-        root.extend([
-            "--root",
-            "alice.key.pub",
-            "--root",
-            "bob.key.pub",
-            "--root",
-            "carol.key.pub",
-        ]);
-        root.extend([
-            "--targets",
-            "dave.key.pub",
-            "--targets",
-            "erin.key.pub",
-            "--online",
-            "online.key.pub",
-        ]);
-        releases.ok(&root);
-        let pem = stage.fleet.run(&["update", "director"]).ok();
-        releases.write("director.pub", pem.as_bytes());
-        releases.ok(&["add", "REL", "director.pub", "--director"]);
-        releases
-    }
-
-    fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
-        let path = self.desk.path().join(name);
-        fs::write(&path, bytes).expect("our own folder");
-        path
-    }
-
-    fn tell(&self, args: &[&str]) -> Finished {
-        let mut command = Command::new(binary("homeward-fleet"));
-        command.current_dir(self.desk.path());
-        finish(command.arg("release").args(args), b"", LIMIT)
-    }
-
-    fn ok(&self, args: &[&str]) -> String {
-        self.tell(args).ok()
-    }
-
-    /// Adds a build of the agent.
-    fn add(&self, version: &str, build: &Path, floor: &str) {
-        let path = format!("agent/{version}");
-        let mut add = vec!["add", "REL", build.to_str().expect("text"), "--path", &path];
-        add.extend([
-            "--installer",
-            "agent-slot",
-            "--hw",
-            std::env::consts::ARCH,
-            "--version",
-            version,
-        ]);
-        add.extend(["--disruption", "agent-restart", "--security-floor", floor]);
-        self.ok(&add);
-    }
-
-    /// Adds what makes a build of the agent out of an older one; gives its length.
-    fn delta(&self, from: &Path, to: &Path) -> u64 {
-        let args = ["--json", "release", "delta", "REL", "--from"];
-        let mut command = Command::new(binary("homeward-fleet"));
-        command.current_dir(self.desk.path()).args(args).arg(from);
-        let said = finish(command.arg("--to").arg(to), b"", DELTA).ok();
-        let said: Value = serde_json::from_str(&said).expect("JSON");
-        said["bytes"].as_u64().expect("its length")
-    }
-
-    /// Signed by two of each, published, and carried to the server.
-    fn publish(&self, stage: &Stage) {
-        for name in ["alice", "bob", "dave", "erin"] {
-            let key = format!("{name}.key");
-            self.tell(&["sign", "REL", "--key", &key, "--passphrase-file", "passphrase"]);
-        }
-        self.ok(&[
-            "publish",
-            "REL",
-            "--key",
-            "online.key",
-            "--passphrase-file",
-            "passphrase",
-        ]);
-        let served = stage.fleet.dir().join("release");
-        let copied = Command::new("cp")
-            .args(["-rT", "--"])
-            .arg(self.desk.path().join("REL"))
-            .arg(&served)
-            .status();
-        assert!(copied.expect("cp runs").success());
-    }
-}
 
 /// A home whose agent is started by the launcher, as its unit does.
 async fn launched(stage: &Stage, releases: &Releases) -> Home {
@@ -141,40 +25,9 @@ async fn launched(stage: &Stage, releases: &Releases) -> Home {
 /// The same in that home; `more` is said of its updates.
 async fn launched_in(stage: &Stage, releases: &Releases, placement: &str, more: &str) -> Home {
     let mut home = stage.home(placement).await;
-    let root = releases.desk.path().join("REL/repository/metadata/1.root.json");
-    home.agent
-        .command_ended(&["update", "trust", root.to_str().expect("text")])
-        .ok();
-    let settings = home.agent.dir().join("agent.toml");
-    let text = fs::read_to_string(&settings).expect("agent.toml");
-    fs::write(
-        &settings,
-        format!("{text}\n[update]\ntrial_s = 10\nquiet_s = 10\n{more}"),
-    )
-    .expect("agent.toml");
-    let (launcher, agent) = (binary("homeward-launch"), binary("homeward-agent"));
-    let script = format!(
-        "#!/bin/sh\nexec '{}' --package '{}' \"$@\"\n",
-        launcher.display(),
-        agent.display()
-    );
-    let unit = releases.write("unit", script.as_bytes());
-    runs(&unit);
-    home.agent.replace_program(&unit);
+    releases.launch(&mut home, more);
     home.run();
     home
-}
-
-fn runs(path: &Path) {
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("our own file");
-}
-
-/// As `Restart=always` does.
-fn tend(home: &mut Home) {
-    let nothing: [&str; 0] = [];
-    if !home.agent.program().runs() {
-        home.agent.run(&nothing);
-    }
 }
 
 /// Killed with -9, whatever it does, and started again.
@@ -253,7 +106,7 @@ fn until(stage: &Stage, home: &mut Home, words: &str) -> Value {
         &format!("the server to say {words:?}; last {last}"),
         UPDATE,
         || {
-            tend(home);
+            home.tend();
             last = stands(stage, home);
             let said = last["stands"].as_str().unwrap_or_default();
             said.contains(words).then(|| last.clone())
@@ -264,7 +117,7 @@ fn until(stage: &Stage, home: &mut Home, words: &str) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_release_waits_for_the_home_is_tried_and_confirmed_and_a_bad_one_goes_back() {
     let stage = Stage::new();
-    let releases = Releases::new(&stage);
+    let releases = Releases::new(&stage.fleet);
     let mut build = fs::read(binary("homeward-agent")).expect("the agent");
     build.extend(b"another build");
     let good = releases.write("good", &build);
@@ -272,7 +125,7 @@ async fn a_release_waits_for_the_home_is_tried_and_confirmed_and_a_bad_one_goes_
     releases.add("7.1.0", &good, "7.1.0");
     releases.add("7.2.0", &bad, "7.1.0");
     releases.add("7.0.0", &good, "0.0.0");
-    releases.publish(&stage);
+    releases.publish(&stage.fleet);
     let mut home = launched(&stage, &releases).await;
     let people = People::new(&stage.fleet.dir().join("ca/root-1.key"));
     stage.more_readings(5);
@@ -345,7 +198,7 @@ async fn a_release_waits_for_the_home_is_tried_and_confirmed_and_a_bad_one_goes_
 
     // Who has taken the server over and directs by another key directs nobody.
     let director = stage.fleet.dir().join("director.key");
-    fs::rename(&director, releases.desk.path().join("director.key")).expect("our own folder");
+    fs::rename(&director, releases.desk().join("director.key")).expect("our own folder");
     stage.fleet.run(&["update", "director"]).ok();
     assign(&stage, &home, "7.2.0");
     until(
@@ -375,7 +228,7 @@ async fn a_release_waits_for_the_home_is_tried_and_confirmed_and_a_bad_one_goes_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_build_comes_as_a_delta_when_the_link_costs_nothing_and_to_a_neighbour_from_the_box_that_has_it() {
     let stage = Stage::new();
-    let releases = Releases::new(&stage);
+    let releases = Releases::new(&stage.fleet);
     let mut build = fs::read(binary("homeward-agent")).expect("the agent");
     build.extend(b"another build");
     let new = releases.write("new", &build);
@@ -383,7 +236,7 @@ async fn a_build_comes_as_a_delta_when_the_link_costs_nothing_and_to_a_neighbour
     let delta = releases.delta(&binary("homeward-agent"), &new);
     let of = u64::try_from(build.len()).expect("small");
     assert!(delta < of / 20, "{delta} bytes of {of}");
-    releases.publish(&stage);
+    releases.publish(&stage.fleet);
     // Whoever fetches all of it gets nothing: the delta has to do.
     let targets = stage.fleet.dir().join("release/repository/targets");
     fs::remove_dir_all(targets.join("agent")).expect("our own folder");

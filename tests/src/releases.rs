@@ -1,0 +1,177 @@
+//! Shell: releases for stories and the demo: people with keys on machines of their own, who make, sign and publish what boxes
+//! may run; and homes whose agents a launcher starts, as their units do.
+#![expect(clippy::disallowed_methods, reason = "shell: writes files, starts processes")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::homes::Home;
+use crate::programs::fleet::Fleet;
+use crate::programs::{Finished, binary, finish};
+
+const LIMIT: Duration = Duration::from_mins(1);
+/// Making a delta of an unoptimised build, on a busy machine.
+const DELTA: Duration = Duration::from_mins(4);
+/// The shortest that a box may be set to: a build is tried for so long, and a start counts as an alarm for so long, seconds.
+const SHORT: &str = "trial_s = 10\nquiet_s = 10\n";
+
+/// People with keys on machines of their own, and the folder that goes from one to the next.
+pub struct Releases {
+    desk: tempfile::TempDir,
+}
+
+impl Releases {
+    /// Keys, a first root, and the server's key as the director among the targets.
+    ///
+    /// # Panics
+    /// When a program refuses: a story cannot begin without its releases.
+    pub fn new(fleet: &Fleet) -> Releases {
+        let releases = Releases {
+            desk: tempfile::tempdir().expect("a folder"),
+        };
+        releases.write("passphrase", b"four dry badgers sing\n");
+        for name in ["alice", "bob", "carol", "dave", "erin", "online"] {
+            releases.ok(&[
+                "keygen",
+                "--out",
+                &format!("{name}.key"),
+                "--passphrase-file",
+                "passphrase",
+            ]);
+        }
+        let mut root = vec!["root", "REL"];
+        root.extend([
+            "--root",
+            "alice.key.pub",
+            "--root",
+            "bob.key.pub",
+            "--root",
+            "carol.key.pub",
+        ]);
+        root.extend([
+            "--targets",
+            "dave.key.pub",
+            "--targets",
+            "erin.key.pub",
+            "--online",
+            "online.key.pub",
+        ]);
+        releases.ok(&root);
+        let pem = fleet.run(&["update", "director"]).ok();
+        releases.write("director.pub", pem.as_bytes());
+        releases.ok(&["add", "REL", "director.pub", "--director"]);
+        releases
+    }
+
+    /// The folder that they share.
+    pub fn desk(&self) -> &Path {
+        self.desk.path()
+    }
+
+    /// Puts a file there.
+    ///
+    /// # Panics
+    /// When the disk refuses.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.desk.path().join(name);
+        fs::write(&path, bytes).expect("our own folder");
+        path
+    }
+
+    fn tell(&self, args: &[&str]) -> Finished {
+        let mut command = Command::new(binary("homeward-fleet"));
+        command.current_dir(self.desk.path());
+        finish(command.arg("release").args(args), b"", LIMIT)
+    }
+
+    fn ok(&self, args: &[&str]) -> String {
+        self.tell(args).ok()
+    }
+
+    /// Adds a build of the agent, as `agent/VERSION` for the hardware of this machine; nothing below `floor` comes back after it.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub fn add(&self, version: &str, build: &Path, floor: &str) {
+        let path = format!("agent/{version}");
+        let mut add = vec!["add", "REL", build.to_str().expect("text"), "--path", &path];
+        add.extend([
+            "--installer",
+            "agent-slot",
+            "--hw",
+            std::env::consts::ARCH,
+            "--version",
+            version,
+        ]);
+        add.extend(["--disruption", "agent-restart", "--security-floor", floor]);
+        self.ok(&add);
+    }
+
+    /// Adds what makes a build of the agent out of an older one; gives its length, bytes.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub fn delta(&self, from: &Path, to: &Path) -> u64 {
+        let args = ["--json", "release", "delta", "REL", "--from"];
+        let mut command = Command::new(binary("homeward-fleet"));
+        command.current_dir(self.desk.path()).args(args).arg(from);
+        let said = finish(command.arg("--to").arg(to), b"", DELTA).ok();
+        let said: Value = serde_json::from_str(&said).expect("JSON");
+        said["bytes"].as_u64().expect("its length")
+    }
+
+    /// Signed by two of each, published, and carried to the server.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub fn publish(&self, fleet: &Fleet) {
+        for name in ["alice", "bob", "dave", "erin"] {
+            let key = format!("{name}.key");
+            self.tell(&["sign", "REL", "--key", &key, "--passphrase-file", "passphrase"]);
+        }
+        self.ok(&[
+            "publish",
+            "REL",
+            "--key",
+            "online.key",
+            "--passphrase-file",
+            "passphrase",
+        ]);
+        let served = fleet.dir().join("release");
+        let copied = Command::new("cp")
+            .args(["-rT", "--"])
+            .arg(self.desk.path().join("REL"))
+            .arg(&served)
+            .status();
+        assert!(copied.expect("cp runs").success());
+    }
+
+    /// Has the agent of this home started by the launcher, as its unit does, with short times and the root of the releases;
+    /// `more` is said of its updates in agent.toml. It does not run yet.
+    ///
+    /// # Panics
+    /// When a program or the disk refuses.
+    pub fn launch(&self, home: &mut Home, more: &str) {
+        let root = self.desk().join("REL/repository/metadata/1.root.json");
+        home.agent
+            .command_ended(&["update", "trust", root.to_str().expect("text")])
+            .ok();
+        let settings = home.agent.dir().join("agent.toml");
+        let text = fs::read_to_string(&settings).expect("agent.toml");
+        fs::write(&settings, format!("{text}\n[update]\n{SHORT}{more}")).expect("agent.toml");
+        let (launcher, agent) = (binary("homeward-launch"), binary("homeward-agent"));
+        let script = format!(
+            "#!/bin/sh\nexec '{}' --package '{}' \"$@\"\n",
+            launcher.display(),
+            agent.display()
+        );
+        let unit = self.write("unit", script.as_bytes());
+        fs::set_permissions(&unit, fs::Permissions::from_mode(0o755)).expect("our own file");
+        home.agent.replace_program(&unit);
+    }
+}
