@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod bluetooth;
+mod campaigned;
 mod clocks;
 mod descriptors;
 mod full_disk;
