@@ -5,6 +5,7 @@
 //! was signed, it cannot invent. Source: an idea of Uptane; not the whole of it.
 
 pub mod assignment;
+pub mod bundle;
 pub mod delta;
 pub mod state;
 
