@@ -109,6 +109,13 @@ impl Said {
         Said { code: 1, ..self }
     }
 
+    /// The same text after other words.
+    #[must_use]
+    pub fn after(self, words: &str) -> Said {
+        let text = format!("{}\n{}", words.trim_end(), self.text);
+        Said { text, ..self }
+    }
+
     /// What programs read of it.
     pub const fn json(&self) -> &serde_json::Value {
         &self.json

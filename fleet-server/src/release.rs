@@ -8,11 +8,14 @@
 //! the signatures, because they are over other bytes.
 
 pub mod folder;
+pub mod packages;
 pub mod reference;
 pub mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
 
+use homeward_protocol::release::bundle::debian::{DebName, DebVersion};
 use homeward_protocol::release::delta::{self, DeltaError};
 use homeward_protocol::release::{Custom, Installer, Version, lifetime};
 use homeward_protocol::time::Timestamp;
@@ -41,6 +44,26 @@ pub enum ReleaseError {
     /// Something asked for cannot be.
     #[error("{0}")]
     Asked(String),
+}
+
+/// The only version that a package may come after: `NAME=VERSION`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pin {
+    /// Which package.
+    pub name: DebName,
+    /// After which version.
+    pub from: DebVersion,
+}
+
+impl FromStr for Pin {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Pin, Self::Err> {
+        let (name, from) = text.split_once('=').ok_or("it is NAME=VERSION")?;
+        Ok(Pin {
+            name: name.parse()?,
+            from: from.parse()?,
+        })
+    }
 }
 
 fn asked(why: impl Into<String>) -> ReleaseError {

@@ -98,8 +98,13 @@ fn tell(client: &Client) -> (String, Value) {
             continue;
         }
         let (installer, version) = (custom.installer.name(), custom.version);
+        let back = if custom.installer.is_forward_only() {
+            "; forward only, there is no way back"
+        } else {
+            ""
+        };
         text.push_str(&format!(
-            "{}: {installer} {version}, {} bytes; {}\n",
+            "{}: {installer} {version}, {} bytes; {}{back}\n",
             path.escape_debug(),
             target.length,
             custom.disruption.words()

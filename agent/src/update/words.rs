@@ -22,12 +22,21 @@ pub fn said(state: &UpdateState) -> String {
                 "Version {version} is not fetched for now, {have} of {of} bytes have come: {}\n",
                 why.as_str()
             ),
+            Progress::Waiting(_) if mark.installer.is_forward_only() => format!(
+                "Version {version} ({}) is here and waits for a quiet moment\n",
+                mark.installer.words()
+            ),
             Progress::Waiting(_) => format!("Version {version} is here and waits for a quiet moment\n"),
             Progress::Acting => format!("Version {version} is being put in place\n"),
             Progress::OnTrial { until, missing } => {
                 let lacks = missing.iter().map(|lacks| format!("  - {}\n", lacks.as_str()));
                 let lacks: String = lacks.collect();
-                format!("Version {version} is on trial, and goes back at {until} unless it is well before\n{lacks}")
+                let else_what = if mark.installer.is_forward_only() {
+                    format!("has no way back; it has to be well before {until}")
+                } else {
+                    format!("goes back at {until} unless it is well before")
+                };
+                format!("Version {version} is on trial, and {else_what}\n{lacks}")
             }
         });
     }

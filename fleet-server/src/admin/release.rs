@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use homeward_protocol::release::delta::{DELTA_FOLDER, delta_path, is_worth};
-use homeward_protocol::release::{Custom, DIRECTOR_KEY, REFERENCE_FOLDER, REFERENCE_KEY, reference_path};
+use homeward_protocol::release::{
+    Custom, DIRECTOR_KEY, Installer, REFERENCE_FOLDER, REFERENCE_KEY, reference_path,
+};
 use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::Timestamp;
 use homeward_protocol::tuf::metadata::targets::TargetPath;
+use homeward_protocol::tuf::read::to_hex;
 use homeward_protocol::tuf::role::Role;
 use homeward_protocol::tuf::sign::{Holders, SigningKey, Unsigned};
 use serde_json::{Value, json};
@@ -17,7 +20,8 @@ use crate::ca::passphrase;
 use crate::cli::release::{Add, HolderKey, ReleaseCommand, RootDraft};
 use crate::clock::Clock;
 use crate::release::folder::{self, Folder, FolderError};
-use crate::release::{self, Files, ReleaseError, words};
+use crate::release::packages::{self, Bundle};
+use crate::release::{self, Files, Pin, ReleaseError, words};
 
 impl From<ReleaseError> for AdminError {
     fn from(error: ReleaseError) -> AdminError {
@@ -41,6 +45,7 @@ pub fn run(command: &ReleaseCommand, clock: &Clock) -> Result<Said, AdminError> 
         ReleaseCommand::Keygen { out, passphrase_file } => keygen(out, passphrase_file),
         ReleaseCommand::Root(asked) => root(asked, now),
         ReleaseCommand::Add(asked) => add(asked, now),
+        ReleaseCommand::Bundle { out, from, packages } => bundle(out, packages, from),
         ReleaseCommand::Delta {
             folder,
             from,
@@ -252,8 +257,16 @@ fn add(asked: &Add, now: Timestamp) -> Result<Said, AdminError> {
     if path.as_str().starts_with(DELTA_FOLDER) {
         return Err(wrong("that path is for deltas: `release delta` makes them"));
     }
+    // What no box could install is not signed.
+    let apt = custom
+        .as_ref()
+        .is_some_and(|custom| custom.installer == Installer::Apt);
+    let set = apt.then(|| packages::read(&asked.file)).transpose()?;
     let (length, sha256) = Folder::at(&asked.folder).take_in(&asked.file)?;
-    edit(&asked.folder, now, |draft| {
+    if set.as_ref().is_some_and(|set| set.sha256 != sha256) {
+        return Err(AdminError::Found("the bundle changed while it was read".into()));
+    }
+    let said = edit(&asked.folder, now, |draft| {
         Ok(release::put(
             draft,
             path.as_str(),
@@ -261,6 +274,30 @@ fn add(asked: &Add, now: Timestamp) -> Result<Said, AdminError> {
             sha256,
             custom.as_ref(),
         )?)
+    })?;
+    Ok(match set {
+        Some(set) => said.after(&format!("{}: {}", path.as_str().escape_debug(), set.words())),
+        None => said,
+    })
+}
+
+fn bundle(out: &Path, files: &[PathBuf], pins: &[Pin]) -> Result<Said, AdminError> {
+    let made = packages::make(out, files, pins)?;
+    let text = format!("Made {}: {}", out.display(), made.words());
+    Ok(Said::new(text, &set(&made)))
+}
+
+/// A bundle, for programs.
+fn set(bundle: &Bundle) -> Value {
+    let one = |one: &homeward_protocol::release::bundle::Package| {
+        json!({
+            "name": one.name, "version": one.version, "architecture": one.architecture, "from": one.from,
+            "bytes": one.length, "sha256": to_hex(&one.sha256()), "scripts": bundle.scripts.get(&one.name),
+        })
+    };
+    let packages: Vec<Value> = bundle.index.packages().iter().map(one).collect();
+    json!({
+        "bytes": bundle.length, "sha256": to_hex(&bundle.sha256), "forward_only": true, "packages": packages,
     })
 }
 

@@ -89,6 +89,11 @@ async fn assign(
         released.custom.hw.join(", "),
         released.custom.disruption.words()
     );
+    if released.custom.installer.is_forward_only() {
+        text.push_str(
+            "Forward only: no box takes it back; what goes wrong stays, until a newer release mends it\n",
+        );
+    }
     for one in &given {
         text.push_str(&format!("  {} {verb} told, by {}\n", one.gateway, one.deadline));
     }

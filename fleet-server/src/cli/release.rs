@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use homeward_protocol::release::{Disruption, Installer, Version};
 
+use crate::release::Pin;
+
 /// Making and signing releases. Needs no server, no data folder and no network.
 #[derive(Debug, Subcommand)]
 pub enum ReleaseCommand {
@@ -36,6 +38,24 @@ pub enum ReleaseCommand {
                       --reference-key\n  homeward-fleet release add REL 1.4.0.rim --reference"
     )]
     Add(Add),
+    /// Make a bundle: a pinned set of Debian packages in one file, for `release add --installer apt`. Says what is in it.
+    #[command(
+        after_help = "Examples:\n  homeward-fleet release bundle --out set.hwb libssl3_3.0.20_amd64.deb openssl_3.0.20_amd64.deb\n  \
+                      homeward-fleet release add REL set.hwb --path packages/2026.7.1/x86_64 --installer apt --hw x86_64 \
+                      --version 2026.7.1 --disruption service-restart\n\nBoxes install exactly these packages, offline, and \
+                      only where nothing else has to come or go. There is no way back."
+    )]
+    Bundle {
+        /// The file of the bundle.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// The only version that a package may come after; may repeat.
+        #[arg(long = "from", value_name = "NAME=VERSION")]
+        from: Vec<Pin>,
+        /// The packages' files.
+        #[arg(required = true, value_name = "DEB")]
+        packages: Vec<PathBuf>,
+    },
     /// Make what boxes with an older build fetch instead of all of a newer one, and put it into the draft of the targets.
     ///
     /// The newer build has to be in the draft already. What does not save three quarters is refused: a box writes both.

@@ -163,6 +163,9 @@ fn describe(custom: &Custom) -> String {
         custom.hw.join(" and "),
         custom.disruption.words()
     );
+    if custom.installer.is_forward_only() {
+        said.push_str("; FORWARD ONLY: no box takes it back");
+    }
     if let Some(min) = custom.min_version {
         said.push_str(&format!("; only where {min} or newer runs"));
     }

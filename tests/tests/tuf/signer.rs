@@ -506,7 +506,7 @@ fn a_draft_of_another_form_is_an_error_and_no_panic() {
         "--path",
         "a",
         "--installer",
-        "apt",
+        "agent-slot",
         "--hw",
         "x86_64",
         "--version",
