@@ -10,15 +10,16 @@ pub mod repository;
 use std::time::Duration;
 
 use homeward_protocol::id::GatewayId;
+use homeward_protocol::release::Version;
 use homeward_protocol::release::assignment::Assignment;
+use homeward_protocol::release::pushable::{NotPushable, Pushable};
 use homeward_protocol::release::state::{Ended, Outcome, Progress, UpdateState};
-use homeward_protocol::release::{Custom, Installer, Version};
 use homeward_protocol::signed::{SignedError, Signer};
 use homeward_protocol::time::Timestamp;
 use homeward_protocol::tuf::client::Client;
 use homeward_protocol::tuf::metadata::targets::{Target, TargetPath};
 
-use crate::campaign::draft::{Release, can_be_told};
+use crate::campaign::draft::Release;
 use crate::store::updates::Assigned;
 
 /// A word is said again after this, on a connection on which its gateway has not named it yet.
@@ -41,14 +42,9 @@ pub enum Unassignable {
     /// The repository does not name it.
     #[error("the repository does not name `{0}`: `release show` lists what is published")]
     NotReleased(String),
-    /// It says nothing of itself, or is the director's key.
-    #[error("{0}: {1}")]
-    Undescribed(String, &'static str),
-    /// Nobody pushes to a device: a person does.
-    #[error(
-        "`{0}` is the firmware of a device, for a person to install by its dossier: nothing can be pushed to a device"
-    )]
-    ByAPerson(String),
+    /// It is the firmware of a device, which a person installs, or no software at all.
+    #[error(transparent)]
+    NotPushable(#[from] NotPushable),
     /// The deadline lies before the beginning.
     #[error("the deadline lies before the moment from which it may begin")]
     Times,
@@ -57,48 +53,25 @@ pub enum Unassignable {
     Sign(#[source] SignedError),
 }
 
-/// What is released under a path, as boxes would believe it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Released {
-    path: TargetPath,
-    sha256: [u8; 32],
-    /// What it is.
-    pub custom: Custom,
-}
-
-/// Finds a target that may be assigned.
-pub fn released(client: &Client, path: &str) -> Result<Released, Unassignable> {
+/// Finds a target that may be assigned, as boxes would believe it.
+pub fn released(client: &Client, path: &str) -> Result<Pushable, Unassignable> {
     let unknown = || Unassignable::NotReleased(path.to_owned());
     let at: TargetPath = path.parse().map_err(|_| unknown())?;
     let targets = client.trusted().targets().ok_or_else(unknown)?;
     let target = targets.targets.get(path).ok_or_else(unknown)?;
-    let custom = Custom::read(target.custom.as_ref());
-    let custom = custom.map_err(|why| Unassignable::Undescribed(path.to_owned(), why))?;
-    if custom.installer == Installer::Dossier {
-        return Err(Unassignable::ByAPerson(path.to_owned()));
-    }
-    Ok(Released {
-        path: at,
-        sha256: target.hashes.get_sha256().ok_or_else(unknown)?,
-        custom,
-    })
-}
-
-impl Released {
-    /// The SHA-256 that it has to have.
-    pub const fn sha256(&self) -> [u8; 32] {
-        self.sha256
-    }
+    Ok(Pushable::of(&at, target)?)
 }
 
 /// All software of boxes that is published. Firmware of devices is not in it: no campaign pushes that.
 pub fn published(client: &Client) -> Vec<Release> {
     let targets = client.trusted().targets().map(|targets| &targets.targets);
     let release = |(path, target): (&String, &Target)| {
-        let custom = Custom::read(target.custom.as_ref()).ok()?;
-        let sha256 = target.hashes.get_sha256()?;
-        let path = path.clone();
-        can_be_told(&custom).then_some(Release { path, sha256, custom })
+        let found = Pushable::of(&path.parse().ok()?, target).ok()?;
+        Some(Release {
+            path: path.clone(),
+            sha256: found.sha256(),
+            custom: found.custom().clone(),
+        })
     };
     targets.into_iter().flatten().filter_map(release).collect()
 }
@@ -106,7 +79,7 @@ pub fn published(client: &Client) -> Vec<Release> {
 /// Makes the word for one gateway; `wave` is 0 for one outside of campaigns.
 pub fn assign(
     gateway: &GatewayId,
-    released: &Released,
+    released: &Pushable,
     (not_before, deadline, wave): (Timestamp, Timestamp, u16),
     counter: u64,
     (director, by, now): (&dyn Signer, &str, Timestamp),
@@ -114,13 +87,12 @@ pub fn assign(
     if deadline.ms < not_before.ms {
         return Err(Unassignable::Times);
     }
-    let target = (&released.path, released.sha256);
-    let word = Assignment::new(gateway.clone(), target, (not_before, deadline), wave, counter);
+    let word = Assignment::new(gateway.clone(), released, (not_before, deadline), wave, counter);
     Ok(Assigned {
         gateway: gateway.clone(),
         counter,
-        path: released.path.as_str().to_owned(),
-        version: released.custom.version,
+        path: released.path().as_str().to_owned(),
+        version: released.custom().version,
         not_before,
         deadline,
         at: now,

@@ -7,6 +7,8 @@
 pub mod assignment;
 pub mod bundle;
 pub mod delta;
+pub mod dossier;
+pub mod pushable;
 pub mod state;
 
 use std::fmt;

@@ -49,6 +49,7 @@ use homeward_protocol::posture::{
 use homeward_protocol::postures::{Link, Occasion, START, TpmClock, after};
 use homeward_protocol::reading::{Details, Kind, Mark, Quality, Reading, SensorClock, Sent, State, Value};
 use homeward_protocol::release::Installer;
+use homeward_protocol::release::dossier::{self, Dossier};
 use homeward_protocol::release::state::{
     Can, Ended, Offer as Offered, Outcome as HowEnded, Progress, UpdateMark, UpdateState,
 };
@@ -979,6 +980,17 @@ fn claims_keep_their_text() {
     holds("server-info-1.json", &info, json, |b| {
         serde_json::from_slice(b).expect("reads")
     });
+}
+
+#[test]
+fn dossiers_keep_their_bytes() {
+    let dossier = dossier::read(include_str!("dossiers/cuff.toml")).expect("a dossier");
+    holds(
+        "dossier-1.json",
+        &dossier,
+        |d| d.to_bytes().expect("encodes"),
+        |b| Dossier::decode(b).expect("decodes"),
+    );
 }
 
 #[test]

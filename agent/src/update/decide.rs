@@ -3,12 +3,13 @@
 //! Only what both name: the director (by a signed [`Assignment`]) and the repository (by metadata that the offline keys
 //! signed), with the same hash; for this box, its hardware and an installer that it has; from the version that runs; and
 //! never below the floor that an earlier release of the same line set. Whom targets handed a part to speaks of dossiers
-//! only: software of the box itself is for the holders of targets.
+//! only, which no box installs: software of the box itself is for the holders of targets.
 
 use std::collections::BTreeMap;
 
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::release::assignment::Assignment;
+use homeward_protocol::release::dossier::DOSSIER_FOLDER;
 use homeward_protocol::release::{Custom, DIRECTOR_KEY, Disruption, Installer, Version};
 use homeward_protocol::signed::Verified;
 use homeward_protocol::time::Timestamp;
@@ -146,6 +147,9 @@ pub enum Refusal {
         /// What is wrong with what it says.
         why: &'static str,
     },
+    /// It is the firmware of a device behind the box: a person brings it there.
+    #[error("`{0}` is the firmware of a device: a person installs it by its dossier, and no box does")]
+    ByAPerson(String),
     /// Somebody speaks of it who may not.
     #[error("{by} may speak of dossiers only, and this is for the installer `{}`", .installer.name())]
     NotTheirs {
@@ -207,7 +211,11 @@ pub fn decide(
         return Err(Refusal::OtherFile(path));
     }
     let custom = described(found, &path)?;
-    if found.by != Role::Targets && custom.installer != Installer::Dossier {
+    // Whoever signed for it: no box touches a device's firmware.
+    if custom.installer == Installer::Dossier || path.starts_with(DOSSIER_FOLDER) {
+        return Err(Refusal::ByAPerson(path));
+    }
+    if found.by != Role::Targets {
         return Err(Refusal::NotTheirs {
             by: found.by.clone(),
             installer: custom.installer,

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use homeward_protocol::id::GatewayId;
+use homeward_protocol::release::pushable::Pushable;
 use homeward_protocol::time::Timestamp;
 use serde_json::{Value, json};
 
@@ -14,7 +15,7 @@ use crate::cli::update::{UpdateAssign, UpdateCommand};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::direct::deadline::{self, Case, Rule, Terms, escalate};
-use crate::direct::{Released, Unassignable, assign as word, released, words};
+use crate::direct::{Unassignable, assign as word, released, words};
 use crate::place::Place;
 use crate::policy::roots::keys_of;
 use crate::release::check;
@@ -85,11 +86,11 @@ async fn assign(
     let verb = if asked.dry_run { "would be" } else { "is" };
     let mut text = format!(
         "{} for {}: {}\n",
-        released.custom.version,
-        released.custom.hw.join(", "),
-        released.custom.disruption.words()
+        released.custom().version,
+        released.custom().hw.join(", "),
+        released.custom().disruption.words()
     );
-    if released.custom.installer.is_forward_only() {
+    if released.custom().installer.is_forward_only() {
         text.push_str(
             "Forward only: no box takes it back; what goes wrong stays, until a newer release mends it\n",
         );
@@ -110,7 +111,7 @@ async fn assign(
         .map(|one| json!({ "gateway": one.gateway, "word": one.counter }))
         .collect();
     let json = json!({
-        "version": released.custom.version, "path": asked.path, "dry_run": asked.dry_run, "gateways": rows,
+        "version": released.custom().version, "path": asked.path, "dry_run": asked.dry_run, "gateways": rows,
     });
     Ok(Said::new(text, &json))
 }
@@ -118,7 +119,7 @@ async fn assign(
 async fn one(
     store: &Store,
     gateway: &GatewayId,
-    (released, terms): (&Released, Option<&Terms>),
+    (released, terms): (&Pushable, Option<&Terms>),
     times: (Timestamp, Timestamp, u16),
     (key, dry_run, now): (&FileKey, bool, Timestamp),
 ) -> Result<Assigned, AdminError> {

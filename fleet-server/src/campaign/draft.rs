@@ -397,11 +397,6 @@ pub fn way_back(
     path.ok_or(NoWayBack::NotPublished(before))
 }
 
-/// What boxes can be told of a repository: everything but dossiers, which a person carries out.
-pub fn can_be_told(custom: &Custom) -> bool {
-    custom.installer != Installer::Dossier
-}
-
 fn seed(name: &Name, releases: &[Release]) -> Seed {
     let mut text = format!("homeward campaign {name}\n").into_bytes();
     for release in releases {

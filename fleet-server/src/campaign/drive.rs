@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use homeward_protocol::id::GatewayId;
+use homeward_protocol::release::pushable::Pushable;
 use homeward_protocol::signed::Signer;
 use homeward_protocol::time::Timestamp;
 use homeward_protocol::tuf::client::Client;
@@ -271,7 +272,7 @@ fn word(
 }
 
 /// What a word is to name.
-fn target(kept: &Kept, note: &Note, way: Way, means: &Means) -> Result<direct::Released, String> {
+fn target(kept: &Kept, note: &Note, way: Way, means: &Means) -> Result<Pushable, String> {
     let (path, find) = (&note.target, |path: &str| {
         direct::released(&means.client, path).map_err(|why| why.to_string())
     });
@@ -288,7 +289,7 @@ fn target(kept: &Kept, note: &Note, way: Way, means: &Means) -> Result<direct::R
         }
         Way::Back => {
             let known = note.back.as_ref().and_then(|back| find(back).ok());
-            if let Some(back) = known.filter(|back| back.custom.version == note.before) {
+            if let Some(back) = known.filter(|back| back.custom().version == note.before) {
                 return Ok(back);
             }
             let published = direct::published(&means.client);

@@ -1,4 +1,5 @@
 use homeward_protocol::posture::ShortText;
+use homeward_protocol::release::Installer;
 use homeward_protocol::release::state::UpdateMark;
 
 use super::*;

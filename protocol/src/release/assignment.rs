@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::pushable::Pushable;
 use crate::id::GatewayId;
 use crate::signed::{self, PublicKey, Signed, SignedError, Signer, Verified};
 use crate::time::Timestamp;
@@ -32,18 +33,18 @@ pub struct Assignment {
 }
 
 impl Assignment {
-    /// An assignment of the target at `path` with this SHA-256.
+    /// An assignment of what may be pushed: there is no other way to make one, so none is of a device's firmware.
     pub fn new(
         device: GatewayId,
-        (path, sha256): (&TargetPath, [u8; 32]),
+        target: &Pushable,
         (not_before, deadline): (Timestamp, Timestamp),
         wave: u16,
         counter: u64,
     ) -> Assignment {
         Assignment {
             device,
-            path: path.as_str().to_owned(),
-            sha256: Bytes(sha256.to_vec()),
+            path: target.path().as_str().to_owned(),
+            sha256: Bytes(target.sha256().to_vec()),
             wave,
             not_before,
             deadline,
