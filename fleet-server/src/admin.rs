@@ -11,6 +11,7 @@ pub mod ca;
 mod ca_status;
 mod campaign;
 pub mod claims;
+pub mod dossier;
 pub mod evidence;
 pub mod facts;
 pub mod gateways;

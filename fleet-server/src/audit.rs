@@ -125,6 +125,20 @@ pub enum Action {
     DeadlinePassed,
     /// An update was in place, or nobody waited for it any more.
     DeadlineOver,
+    /// A task was opened: a person brings firmware to a device.
+    DossierOpened,
+    /// A person said when that is done.
+    DossierPlanned,
+    /// A first person saw that it worked, where two have to.
+    DossierSeen,
+    /// It is done: the device shows the version.
+    DossierDone,
+    /// A device showed another version than it should after that.
+    DossierMismatch,
+    /// A person decided against it.
+    DossierRefused,
+    /// Nobody is asked for it any more.
+    DossierWithdrawn,
     /// A person asked for a support session.
     SupportAsked,
     /// A person ordered its end.
@@ -157,7 +171,7 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Action; 68] = [
+    pub const ALL: [Action; 75] = [
         Action::GatewayClaimed,
         Action::ClaimUsed,
         Action::CsrRefused,
@@ -212,6 +226,13 @@ impl Action {
         Action::DeadlineAsked,
         Action::DeadlinePassed,
         Action::DeadlineOver,
+        Action::DossierOpened,
+        Action::DossierPlanned,
+        Action::DossierSeen,
+        Action::DossierDone,
+        Action::DossierMismatch,
+        Action::DossierRefused,
+        Action::DossierWithdrawn,
         Action::SupportAsked,
         Action::SupportEndAsked,
         Action::SupportOpened,
@@ -285,6 +306,13 @@ impl Action {
             Action::DeadlineAsked => "deadline-asked",
             Action::DeadlinePassed => "deadline-passed",
             Action::DeadlineOver => "deadline-over",
+            Action::DossierOpened => "dossier-opened",
+            Action::DossierPlanned => "dossier-planned",
+            Action::DossierSeen => "dossier-seen",
+            Action::DossierDone => "dossier-done",
+            Action::DossierMismatch => "dossier-mismatch",
+            Action::DossierRefused => "dossier-refused",
+            Action::DossierWithdrawn => "dossier-withdrawn",
             Action::SupportAsked => "support-asked",
             Action::SupportEndAsked => "support-end-asked",
             Action::SupportOpened => "support-opened",

@@ -3,6 +3,7 @@
 mod attest;
 mod ca;
 pub mod campaign;
+pub mod dossier;
 mod notify;
 mod policy;
 mod readings;

@@ -16,6 +16,7 @@ pub mod clock;
 pub mod config;
 pub mod device;
 pub mod direct;
+pub mod dossier;
 pub mod enrol;
 pub mod facts;
 pub mod gate;

@@ -7,6 +7,7 @@
 //! Drafts are edited as JSON values: a field that a newer version of this program wrote is kept and signed. Any edit drops
 //! the signatures, because they are over other bytes.
 
+pub mod dossiers;
 pub mod folder;
 pub mod packages;
 pub mod reference;

@@ -24,6 +24,7 @@ pub mod connections;
 pub mod console;
 pub mod copy;
 pub mod deadlines;
+pub mod dossiers;
 pub mod facts;
 pub mod gateways;
 mod group;

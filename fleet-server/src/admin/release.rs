@@ -1,9 +1,12 @@
 //! Shell: `release …`: drafts, signatures, and the repository that boxes fetch. No server, no data folder, no network.
 
+pub mod dossier;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use homeward_protocol::release::delta::{DELTA_FOLDER, delta_path, is_worth};
+use homeward_protocol::release::dossier::DOSSIER_FOLDER;
 use homeward_protocol::release::{
     Custom, DIRECTOR_KEY, Installer, REFERENCE_FOLDER, REFERENCE_KEY, reference_path,
 };
@@ -52,6 +55,7 @@ pub fn run(command: &ReleaseCommand, clock: &Clock) -> Result<Said, AdminError> 
             to,
             dry_run,
         } => delta(folder, (from, to), *dry_run, now),
+        ReleaseCommand::Dossier { document, out } => dossier::make(document, out.as_deref()),
         ReleaseCommand::Remove { folder, path } => remove(folder, path, now),
         ReleaseCommand::Delegate {
             folder,
@@ -231,6 +235,9 @@ fn add(asked: &Add, now: Timestamp) -> Result<Said, AdminError> {
         let signer = measurer(&asked.folder, now)?;
         let (release, _) = evidence::signed_release(&asked.file, &signer)?;
         (reference_path(release.name.as_str()), None)
+    } else if asked.dossier {
+        let (path, custom) = dossier::target(&asked.file)?;
+        (path, Some(custom))
     } else {
         let missing = || wrong("give --path, --installer, --hw, --version and --disruption");
         let custom = Custom {
@@ -245,6 +252,12 @@ fn add(asked: &Add, now: Timestamp) -> Result<Said, AdminError> {
         (asked.path.clone().ok_or_else(missing)?, Some(custom))
     };
     let path: TargetPath = path.parse().map_err(wrong)?;
+    let is_dossier = custom
+        .as_ref()
+        .is_some_and(|one| one.installer == Installer::Dossier);
+    if (is_dossier || path.as_str().starts_with(DOSSIER_FOLDER)) && !asked.dossier {
+        return Err(wrong("that is for dossiers: give --dossier"));
+    }
     let ours = asked.director || asked.reference_key || asked.reference;
     if path.as_str() == DIRECTOR_KEY && !ours {
         return Err(wrong("that path is the director's: give --director"));

@@ -31,6 +31,7 @@ pub async fn run(place: &Place, command: &UpdateCommand, clock: &Clock) -> Resul
     match command {
         UpdateCommand::Director => director(&place.director()),
         UpdateCommand::Assign(asked) => assign(place, (&config, &store), asked, clock.now()).await,
+        UpdateCommand::Dossier(command) => super::dossier::run(place, &store, command, clock.now()).await,
         UpdateCommand::Status { gateway } => status(&store, gateway.clone()).await,
     }
 }

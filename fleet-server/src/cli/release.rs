@@ -35,7 +35,8 @@ pub enum ReleaseCommand {
         after_help = "Examples:\n  homeward-fleet release add REL homeward-agent --path agent/1.4.0/x86_64 --installer \
                       agent-slot --hw x86_64 --version 1.4.0 --disruption agent-restart --security-floor 1.3.0\n  \
                       homeward-fleet release add REL director.pem --director\n  homeward-fleet release add REL maker.pem \
-                      --reference-key\n  homeward-fleet release add REL 1.4.0.rim --reference"
+                      --reference-key\n  homeward-fleet release add REL 1.4.0.rim --reference\n  homeward-fleet release add \
+                      REL cuff.hwd --dossier"
     )]
     Add(Add),
     /// Make a bundle: a pinned set of Debian packages in one file, for `release add --installer apt`. Says what is in it.
@@ -55,6 +56,24 @@ pub enum ReleaseCommand {
         /// The packages' files.
         #[arg(required = true, value_name = "DEB")]
         packages: Vec<PathBuf>,
+    },
+    /// Check what is written about the firmware of a device (TOML), say it as people will read it, and make the dossier
+    /// that is signed. A person carries it out: nothing of it is ever pushed.
+    #[command(
+        after_help = "Examples:\n  homeward-fleet release dossier cuff.toml\n  homeward-fleet release dossier cuff.toml \
+                      --out cuff.hwd && homeward-fleet release add REL cuff.hwd --dossier\n\nIn the document: form, name, \
+                      version, maker, model, profiles (how boxes call such a device), class (sensor, alarm, actuator, \
+                      implant), before and after (firmware versions as the device shows them), by (nurse-at-home, \
+                      clinic-visit, manufacturer), steps, worked, [risk] without and with, [file] name, bytes and \
+                      sha256. Each text is one line. A whole one lies beside fleet.toml among \
+                      the package's examples."
+    )]
+    Dossier {
+        /// The document.
+        document: PathBuf,
+        /// Write the dossier to this file.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
     /// Make what boxes with an older build fetch instead of all of a newer one, and put it into the draft of the targets.
     ///
@@ -201,10 +220,13 @@ pub struct Add {
     /// The file holds reference values, as `reference make` signed them: servers hold evidence against them.
     #[arg(long, group = "own", conflicts_with_all = ["path", "installer", "hw", "version", "disruption"])]
     pub reference: bool,
+    /// The file is a dossier, as `release dossier` made it: firmware of a device, which a person brings there.
+    #[arg(long, group = "own", conflicts_with_all = ["path", "installer", "hw", "version", "disruption"])]
+    pub dossier: bool,
     /// The target's path: what it is, for people.
     #[arg(long, value_name = "PATH", required_unless_present = "own")]
     pub path: Option<String>,
-    /// What puts it in place: agent-slot, apt, rauc or dossier.
+    /// What puts it in place: agent-slot, apt or rauc.
     #[arg(long, required_unless_present = "own")]
     pub installer: Option<Installer>,
     /// Hardware that it is for, for example `x86_64` or `aarch64`; may repeat.

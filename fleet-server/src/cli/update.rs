@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use homeward_protocol::id::GatewayId;
 
+use super::dossier::DossierCommand;
+
 /// Directing: which of the released software each gateway shall have.
 #[derive(Debug, Subcommand)]
 pub enum UpdateCommand {
@@ -28,6 +30,9 @@ pub enum UpdateCommand {
                       security floor."
     )]
     Assign(UpdateAssign),
+    /// Firmware of devices: what people have to bring to which device, and how far they are. Nothing of it is pushed.
+    #[command(subcommand)]
+    Dossier(DossierCommand),
     /// Say how gateways stand with what they shall have, and why each one waits.
     #[command(after_help = "Example:\n  homeward-fleet --data DIR update status --gateway gw-7f3k")]
     Status {

@@ -67,6 +67,10 @@ pub(super) const SQLITE: &[(&str, &str)] = &[
         include_str!("../../migrations/sqlite/V19__drafts.sql"),
     ),
     (
+        "V20__dossiers",
+        include_str!("../../migrations/sqlite/V20__dossiers.sql"),
+    ),
+    (
         "V22__deadlines",
         include_str!("../../migrations/sqlite/V22__deadlines.sql"),
     ),
@@ -135,6 +139,10 @@ const POSTGRES: &[(&str, &str)] = &[
     (
         "V19__drafts",
         include_str!("../../migrations/postgres/V19__drafts.sql"),
+    ),
+    (
+        "V20__dossiers",
+        include_str!("../../migrations/postgres/V20__dossiers.sql"),
     ),
     (
         "V22__deadlines",

@@ -9,6 +9,7 @@ mod attest;
 mod campaigns;
 mod copies;
 mod deadlines;
+mod dossiers;
 mod drafts;
 mod facts;
 mod identity;
@@ -107,6 +108,8 @@ promises![
     a_connection_that_ends_late_leaves_the_newer_one_alone,
     comings_and_goings_stand_alike_one_by_one_and_together,
     connections_that_were_open_when_the_server_went_have_ended,
+    a_dossier_opens_one_task_for_each_device_in_service_that_lacks_it,
+    a_task_is_seen_by_its_own_team_and_moves_once_for_each_order,
     every_table_has_said_how_long_it_keeps_its_rows,
     old_rows_go_in_bounded_steps_and_the_newest_envelopes_stay,
     a_check_finds_what_was_changed_behind_the_streams_back,
@@ -281,6 +284,7 @@ mod promise {
     pub(super) use super::attest::*;
     pub(super) use super::campaigns::*;
     pub(super) use super::deadlines::*;
+    pub(super) use super::dossiers::*;
     pub(super) use super::drafts::*;
     pub(super) use super::facts::*;
     pub(super) use super::identity::*;

@@ -79,6 +79,8 @@ pub const RULES: &[(&str, Keep)] = &[
     ("claims", Keep::PerThing),
     ("connections", Keep::Days(Age::Readings)),
     ("deadlines", Keep::Days(Age::Readings)),
+    ("dossier_tasks", Keep::Always),
+    ("dossiers", Keep::Always),
     ("draft_revisions", Keep::Always),
     ("drafts", Keep::Always),
     ("drifts", Keep::Days(Age::Readings)),

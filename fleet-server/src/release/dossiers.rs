@@ -1,0 +1,109 @@
+//! Dossiers that a release's targets carry: what is believed of them, and where a draft may put one.
+
+use homeward_protocol::release::dossier::{DOSSIER_FOLDER, Dossier, MAX_DOSSIER};
+use homeward_protocol::release::{Custom, Disruption, Installer, Version};
+use homeward_protocol::tuf::client::{Answer, Ask, Client, Found};
+use homeward_protocol::tuf::metadata::targets::{Target, TargetPath};
+use homeward_protocol::tuf::read::to_hex;
+
+use super::{Files, ReleaseError, asked};
+
+/// A dossier that the repository names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Carried {
+    /// Its path among the targets.
+    pub path: String,
+    /// Its SHA-256, hex.
+    pub sha256: String,
+    /// What it says.
+    pub dossier: Dossier,
+    /// As it was signed.
+    pub bytes: Vec<u8>,
+}
+
+/// What a draft says of a dossier: nothing that a box could act on. Its hardware is the kind of device.
+pub fn custom(dossier: &Dossier) -> Custom {
+    let hw = if dossier.profiles.is_empty() {
+        vec![dossier.name.clone()]
+    } else {
+        dossier.profiles.clone()
+    };
+    Custom {
+        installer: Installer::Dossier,
+        hw,
+        version: dossier.version,
+        min_version: None,
+        disruption: Disruption::None,
+        security_floor: Version::ZERO,
+    }
+}
+
+/// Paths of dossiers that the holders of targets name themselves.
+pub fn paths(client: &Client) -> Vec<String> {
+    let targets = client.trusted().targets();
+    let all = targets.into_iter().flat_map(|targets| targets.targets.iter());
+    let is_one = |target: &Target| {
+        let custom = Custom::read(target.custom.as_ref());
+        custom.is_ok_and(|custom| custom.installer == Installer::Dossier)
+    };
+    let named = all.filter(|(path, target)| path.starts_with(DOSSIER_FOLDER) && is_one(target));
+    named.map(|(path, _)| path.clone()).collect()
+}
+
+/// Finds a dossier as a box would find its software: also one that somebody speaks of to whom targets handed a part.
+/// `file` gives a target's file by its name, at most so many bytes of it.
+pub fn find(
+    client: &Client,
+    files: &Files,
+    path: &str,
+    mut file: impl FnMut(&str, u64) -> Answer,
+) -> Result<Carried, ReleaseError> {
+    let odd = |why: &str| asked(format!("{}: {why}", path.escape_debug()));
+    let at: TargetPath = path.parse().map_err(odd)?;
+    let found = search(client.clone(), files, at)?.ok_or_else(|| odd("the repository does not name it"))?;
+    let custom = Custom::read(found.target.custom.as_ref()).map_err(odd)?;
+    if custom.installer != Installer::Dossier {
+        return Err(odd(
+            "it is software of boxes, and no dossier: see `update assign`",
+        ));
+    }
+    if found.target.length > MAX_DOSSIER as u64 {
+        return Err(odd("it is longer than any dossier"));
+    }
+    let sha256 = found.target.hashes.get_sha256();
+    let sha256 = sha256.ok_or_else(|| odd("it has no SHA-256"))?;
+    let bytes = match file(&found.file, found.target.length) {
+        Answer::Fetched(bytes) if bytes.len() as u64 == found.target.length => bytes,
+        Answer::Fetched(_) | Answer::TooLong => return Err(odd("it is not what the targets promise")),
+        Answer::Absent | Answer::Loaded(_) => return Err(odd("the repository does not have it")),
+        Answer::Failed(why) => return Err(odd(&why)),
+    };
+    if !found.target.hashes.match_bytes(&bytes) {
+        return Err(odd("it is not what the targets promise"));
+    }
+    let dossier = Dossier::decode(&bytes).map_err(|why| odd(&why.to_string()))?;
+    if dossier.path() != path || dossier.version != custom.version {
+        return Err(odd(
+            "it lies under another name or version than it says of itself",
+        ));
+    }
+    Ok(Carried {
+        path: path.to_owned(),
+        sha256: to_hex(&sha256),
+        dossier,
+        bytes,
+    })
+}
+
+/// Walks through whom parts were handed to; what they wrote is among the published files.
+fn search(mut client: Client, files: &Files, path: TargetPath) -> Result<Option<Found>, ReleaseError> {
+    let mut step = client.find(path)?;
+    loop {
+        let answer = match step.ask {
+            Ask::Nothing => return Ok(client.found().cloned()),
+            Ask::Load { .. } => Answer::Loaded(None),
+            Ask::Fetch { file, .. } => files.get(&file).cloned().map_or(Answer::Absent, Answer::Fetched),
+        };
+        step = client.handle(answer)?;
+    }
+}

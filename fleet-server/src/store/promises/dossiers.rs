@@ -1,0 +1,183 @@
+//! Promises about dossiers and their tasks.
+
+use homeward_protocol::release::dossier::{Class, Dossier, Performer, read};
+
+use super::{Home, NOW, block};
+use crate::access::Sight;
+use crate::dossier::{Order, Stands, TaskId, Unfit, Who};
+use crate::store::care::{Placement, Team, add_placement, add_team};
+use crate::store::dossiers::{self, Found, Kept, Opening};
+use crate::store::{StoreError, Tx, audit, gateways};
+
+fn dossier(class: Class) -> Dossier {
+    let mut one = read(include_str!("../../../../protocol/tests/dossiers/cuff.toml")).expect("a dossier");
+    one.class = class;
+    one.by = Performer::ClinicVisit;
+    one
+}
+
+fn kept(tx: &mut dyn Tx, class: Class) -> Result<Kept, StoreError> {
+    let one = dossier(class);
+    let bytes = one.to_bytes().expect("bytes");
+    dossiers::keep(tx, (class.name(), &one.path()), &bytes, NOW)?;
+    let all = dossiers::dossiers(tx)?;
+    Ok(all
+        .into_iter()
+        .find(|kept| kept.sha256 == class.name())
+        .expect("kept"))
+}
+
+/// Four boxes: of three a cuff is known, one of which has the new version; the last is not in service.
+fn fleet(tx: &mut dyn Tx) -> Result<(), StoreError> {
+    for (n, team) in ["north", "south", "north", "north"].into_iter().enumerate() {
+        let team: homeward_protocol::id::TeamId = team.parse().expect("an id");
+        if n < 2 {
+            let name = team.to_string();
+            add_team(
+                tx,
+                &Team {
+                    id: team.clone(),
+                    name,
+                },
+                "olga",
+                NOW,
+            )?;
+        }
+        let home = Placement {
+            id: format!("home-{n}").parse().expect("an id"),
+            team,
+            dependency: crate::care::Dependency::Low,
+        };
+        add_placement(tx, &home, "olga", NOW)?;
+        let gateway = format!("gw-{n}").parse().expect("an id");
+        gateways::add(tx, &gateway, Some(&home.id), NOW)?;
+        tx.execute(
+            "INSERT INTO sensors (gateway, sensor, profile, interval_s, failures, listed_at) VALUES ($1, 'cuff', $2, 60, 0, 0)",
+            &[gateway.as_str().into(), "blood-pressure".into()],
+        )?;
+        let firmware = ["2.1", "2.2", "", "2.0"][n];
+        if !firmware.is_empty() {
+            tx.execute(
+                "INSERT INTO bonds (gateway, sensor, address, associated_at, firmware) VALUES ($1, 'cuff', 'a', 0, $2)",
+                &[gateway.as_str().into(), firmware.into()],
+            )?;
+        }
+    }
+    tx.execute("UPDATE gateways SET state = 'enrolled' WHERE id <> 'gw-3'", &[])?;
+    Ok(())
+}
+
+fn who(name: &str) -> Who {
+    Who {
+        person: name.parse().expect("a name"),
+        signed_in: true,
+    }
+}
+
+fn give(
+    home: &Home,
+    id: TaskId,
+    sight: Sight,
+    order: Order,
+    name: &'static str,
+) -> Option<Result<Stands, Unfit>> {
+    let work = move |tx: &mut dyn Tx| dossiers::order(tx, (id, &sight), &order, (&who(name), name), NOW);
+    let done = block(home.open().write(work)).expect("writes");
+    done.map(|done| done.map(|full| full.task.stands))
+}
+
+fn actions(home: &Home) -> Vec<String> {
+    let store = home.open();
+    let rows = store.read(|tx| {
+        let rows = tx.rows(
+            "SELECT action FROM audit WHERE action LIKE 'dossier%' ORDER BY id",
+            &[],
+        )?;
+        rows.iter().map(|row| row.text(0).map(str::to_owned)).collect()
+    });
+    block(rows).expect("reads")
+}
+
+pub(super) fn a_dossier_opens_one_task_for_each_device_in_service_that_lacks_it(home: &Home) {
+    let (found, openings) = block(home.open().write(|tx| {
+        fleet(tx)?;
+        let kept = kept(tx, Class::Sensor)?;
+        let found = dossiers::devices(tx, &kept.dossier)?;
+        let mut openings = Vec::new();
+        for one in found.iter().chain(&found) {
+            openings.push(dossiers::open(tx, &kept, one, "olga", NOW)?);
+        }
+        let gone = Found {
+            gateway: "gw-3".parse().expect("an id"),
+            ..found[0].clone()
+        };
+        openings.push(dossiers::open(tx, &kept, &gone, "olga", NOW)?);
+        Ok((found, openings))
+    }))
+    .expect("writes");
+    let names: Vec<(&str, Option<&str>)> = found
+        .iter()
+        .map(|one| (one.gateway.as_str(), one.shown.as_deref()))
+        .collect();
+    assert_eq!(names, [("gw-0", Some("2.1")), ("gw-2", None)]);
+    let known = [Opening::Known, Opening::Known, Opening::Unknown];
+    assert_eq!(
+        openings[..2],
+        [Opening::Opened(TaskId(1)), Opening::Opened(TaskId(2))]
+    );
+    assert_eq!(openings[2..], known);
+    assert_eq!(actions(home), ["dossier-opened", "dossier-opened"]);
+}
+
+pub(super) fn a_task_is_seen_by_its_own_team_and_moves_once_for_each_order(home: &Home) {
+    block(home.open().write(|tx| {
+        fleet(tx)?;
+        let kept = kept(tx, Class::Implant)?;
+        let found = dossiers::devices(tx, &kept.dossier)?;
+        dossiers::open(tx, &kept, &found[0], "olga", NOW)
+    }))
+    .expect("opened");
+    let (id, north) = (TaskId(1), || Sight::Team("north".parse().expect("an id")));
+    let south = || Sight::Team("south".parse().expect("an id"));
+    for (sight, count) in [(north(), 1), (south(), 0), (Sight::Nobody, 0), (Sight::Fleet, 1)] {
+        let all = block(home.open().read(move |tx| dossiers::tasks(tx, &sight))).expect("reads");
+        assert_eq!(all.len(), count);
+    }
+    let plan = Order::Plan("2026-12-01".parse().expect("a day"));
+    let shows = |text: &str| Order::Confirm(text.parse().expect("a version"));
+    assert_eq!(
+        give(home, id, south(), plan.clone(), "sue"),
+        None,
+        "another team's"
+    );
+    assert!(matches!(
+        give(home, id, north(), plan, "nora"),
+        Some(Ok(Stands::Planned { .. }))
+    ));
+    let odd = give(home, id, north(), shows("2.1"), "nora");
+    assert!(matches!(odd, Some(Err(Unfit::OtherVersion { .. }))));
+    assert!(matches!(
+        give(home, id, north(), shows("2.2"), "nora"),
+        Some(Ok(Stands::Seen { .. }))
+    ));
+    let again = give(home, id, north(), shows("2.2"), "nora");
+    assert!(matches!(again, Some(Err(Unfit::SamePerson(_)))));
+    let done = give(home, id, Sight::Fleet, shows("2.2"), "olga");
+    let Some(Ok(Stands::Done { by, first, .. })) = done else {
+        panic!("{done:?}");
+    };
+    assert_eq!(
+        (by.as_str(), first.map(|one| one.to_string())),
+        ("olga", Some("nora".into()))
+    );
+    let written = [
+        "dossier-opened",
+        "dossier-planned",
+        "dossier-mismatch",
+        "dossier-seen",
+        "dossier-done",
+    ];
+    assert_eq!(actions(home), written);
+    let whole = block(home.open().read(audit::check)).expect("reads");
+    assert!(whole.is_ok(), "{whole:?}");
+}
