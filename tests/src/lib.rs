@@ -5,6 +5,7 @@
 //! with a limit.
 
 pub mod browser;
+pub mod campaign;
 pub mod console;
 pub mod disk;
 pub mod fake_bluez;

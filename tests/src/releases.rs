@@ -172,6 +172,6 @@ impl Releases {
         );
         let unit = self.write("unit", script.as_bytes());
         fs::set_permissions(&unit, fs::Permissions::from_mode(0o755)).expect("our own file");
-        home.agent.replace_program(&unit);
+        home.agent.start_by(&unit);
     }
 }

@@ -21,6 +21,8 @@ pub struct Agent {
     dir: PathBuf,
     surroundings: Vec<(OsString, OsString)>,
     program: PathBuf,
+    /// What starts it, where that is not the program itself.
+    unit: Option<PathBuf>,
     running: Option<Program>,
 }
 
@@ -31,6 +33,7 @@ impl Agent {
             dir: dir.to_owned(),
             surroundings: Vec::new(),
             program: binary("homeward-agent"),
+            unit: None,
             running: None,
         }
     }
@@ -45,13 +48,23 @@ impl Agent {
         program.clone_into(&mut self.program);
     }
 
+    /// Has it started by this from now on, as by its unit. Commands are the program's own as before: a launcher would count
+    /// each of them as a start of what is on trial.
+    pub fn start_by(&mut self, unit: &Path) {
+        self.unit = Some(unit.to_owned());
+    }
+
     /// Its folder.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
+        self.command_of(&self.program)
+    }
+
+    fn command_of(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         command.arg("--data").arg(&self.dir);
         command.envs(self.surroundings.iter().cloned());
         command
@@ -92,7 +105,8 @@ impl Agent {
 
     /// Starts running.
     pub fn run<S: AsRef<OsStr>>(&mut self, args: &[S]) {
-        self.running = Some(Program::start("agent", self.command().arg("run").args(args)));
+        let mut command = self.command_of(self.unit.as_ref().unwrap_or(&self.program));
+        self.running = Some(Program::start("agent", command.arg("run").args(args)));
     }
 
     /// The running agent.

@@ -2,10 +2,12 @@
 //! taken back; and going on after a halt, a killed server and a home that was away.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::thread::sleep;
 use std::time::Duration;
 
 use homeward_devices::simulated::Behaviour;
+use homeward_tests::campaign::{Board, Campaign};
 use homeward_tests::console::Person;
 use homeward_tests::homes::{Home, Plan};
 use homeward_tests::programs::{binary, wait_for};
@@ -19,17 +21,10 @@ use super::stage::{PASSWORD, PLAIN, Stage};
 const WAVE: Duration = Duration::from_mins(4);
 /// Between two looks: each asks a program, and the homes need the machine, too.
 const LOOK: Duration = Duration::from_millis(300);
-const NAME: &str = "agent-7.1.0";
-/// Nothing is watched for longer than it takes, so that the story is short; the times are a campaign's own settings.
-const RULES: [&str; 7] = [
-    NAME,
-    "--target",
-    "agent/7.1.0",
-    "--soak",
-    "0",
-    "--act-within",
-    "10",
-];
+const CAMPAIGN: Campaign = Campaign {
+    name: "agent-7.1.0",
+    target: "agent/7.1.0",
+};
 
 /// A server, its releases, and homes of a street.
 struct Street {
@@ -90,32 +85,22 @@ impl Street {
         });
     }
 
-    /// What the plan says; the same words and its code start it.
-    fn plan(&self) -> Value {
-        self.stage
-            .fleet
-            .json(&[&["campaign", "plan"][..], &RULES].concat())
+    /// Plans it, and starts it by the code of the plan.
+    fn start(&self) {
+        let plan = CAMPAIGN.plan(&self.stage.fleet);
+        assert!(CAMPAIGN.start(&self.stage.fleet, plan.code()), "{plan:?}");
     }
 
-    /// Starts it by the code of the plan that was read.
-    fn start(&self, plan: &Value) {
-        let code = plan["plan"].as_str().expect("a code");
-        let words = [&["campaign", "start"][..], &RULES, &["--plan", code]].concat();
-        self.stage.fleet.run(&words).ok();
+    fn order(&self, order: &str, reason: &str) -> Result<String, String> {
+        CAMPAIGN.order(&self.stage.fleet, order, reason)
     }
 
-    /// An order, with its reason.
-    fn order(&self, order: &str, reason: &str) -> String {
-        let words = ["campaign", order, NAME, "--reason", reason];
-        self.stage.fleet.run(&words).ok()
-    }
-
-    fn board(&self) -> Value {
-        self.stage.fleet.json(&["campaign", "status", NAME])
+    fn board(&self) -> Board {
+        CAMPAIGN.board(&self.stage.fleet)
     }
 
     /// Waits until the board is so, and starts agents that ended, as their units do.
-    fn until(&mut self, what: &str, mut is: impl FnMut(&Value) -> bool) -> Value {
+    fn until(&mut self, what: &str, mut is: impl FnMut(&Board) -> bool) -> Board {
         wait_for(what, WAVE, || {
             sleep(LOOK);
             self.homes.iter_mut().for_each(Home::tend);
@@ -158,28 +143,6 @@ impl Street {
     }
 }
 
-/// A count of a wave.
-fn of(board: &Value, wave: &str, count: &str) -> u64 {
-    let waves = board["waves"].as_array().cloned().unwrap_or_default();
-    let found = waves.iter().find(|one| one["wave"] == wave);
-    found.and_then(|one| one[count].as_u64()).unwrap_or(0)
-}
-
-fn is_open(board: &Value, wave: &str) -> bool {
-    let waves = board["waves"].as_array().cloned().unwrap_or_default();
-    waves.iter().any(|one| one["wave"] == wave && one["open"] == true)
-}
-
-/// The one sentence of a home; empty where nothing is awaited of it.
-fn says(board: &Value, gateway: &str) -> String {
-    let homes = board["homes"].as_array().cloned().unwrap_or_default();
-    let found = homes.iter().find(|one| one["gateway"] == gateway);
-    found
-        .and_then(|one| one["says"].as_str())
-        .unwrap_or_default()
-        .to_owned()
-}
-
 /// The agent that runs everywhere, as another build.
 fn another_build() -> Vec<u8> {
     let mut build = fs::read(binary("homeward-agent")).expect("the agent");
@@ -197,45 +160,33 @@ async fn a_release_goes_out_in_waves_and_a_home_in_therapy_is_waited_for() {
     street.is_known();
 
     // Whoever plans reads numbers, and changes nothing.
-    let plan = street.plan();
-    assert_eq!(plan["homes"], 3, "{plan}");
-    let counts: Vec<(&str, u64)> = plan["waves"]
-        .as_array()
-        .expect("waves")
-        .iter()
-        .filter_map(|one| Some((one["wave"].as_str()?, one["homes"].as_u64()?)))
-        .filter(|(_, homes)| *homes > 0)
-        .collect();
-    assert_eq!(counts, [("canary", 1), ("rest", 2)], "{plan}");
-    assert_eq!(plan["without_return"].as_array().map(Vec::len), Some(0), "{plan}");
-    let first = plan["gateways"].as_array().expect("gateways").iter();
-    let first: Vec<&Value> = first.filter(|one| one["wave"] == "canary").collect();
-    assert_eq!(
-        first[0]["gateway"],
-        canary.as_str(),
-        "who depends least comes first"
-    );
-    assert_eq!(
-        street.stage.fleet.json(&["campaign", "status"]),
-        Value::Array(vec![])
-    );
-    let wrong = [&["campaign", "start"][..], &RULES, &["--plan", "00000000"]].concat();
-    street.stage.fleet.run(&wrong).failed();
-    street.start(&plan);
+    let fleet = &street.stage.fleet;
+    let plan = CAMPAIGN.plan(fleet);
+    assert_eq!(plan.waves(), [("canary", 1), ("rest", 2)], "{plan:?}");
+    assert_eq!(plan.wave(&canary), "canary", "who depends least comes first");
+    assert_eq!(plan.0["homes"], 3);
+    assert_eq!(plan.0["without_return"], Value::Array(vec![]));
+    assert_eq!(fleet.json(&["campaign", "status"]), Value::Array(vec![]));
+    assert!(!CAMPAIGN.start(fleet, "00000000"), "that plan nobody read");
+    assert!(CAMPAIGN.start(fleet, plan.code()));
 
     // The canary first, and nobody else before it is well.
     let board = street.until("the canary to be well, and then the others' turn", |board| {
-        let open = is_open(board, "rest");
-        assert!(!open || of(board, "canary", "confirmed") == 1, "{board}");
+        let open = board.is_open("rest");
+        assert!(!open || board.count("canary", "confirmed") == 1, "{board:?}");
         open
     });
-    assert_eq!(board["state"], "running");
+    assert_eq!(board.state(), "running");
     let words = "has 7.1.0, and waits: parker-db5-20 is being used, for";
     let board = street.until("the home in therapy to be waited for", |board| {
-        says(board, &therapy).contains(words) && of(board, "rest", "waiting") >= 1
+        board.says(&therapy).contains(words) && board.count("rest", "waiting") >= 1
     });
-    assert_eq!(board["trouble"], Value::Null, "{board}");
-    let text = street.stage.fleet.run(&["campaign", "status", NAME]).ok();
+    assert_eq!(board.0["trouble"], Value::Null, "{board:?}");
+    let text = street
+        .stage
+        .fleet
+        .run(&["campaign", "status", CAMPAIGN.name])
+        .ok();
     assert!(text.contains(&format!("{therapy}  rest: {words}")), "{text}");
     street.stage.operator("olivia");
     if let Some(olivia) = Person::at(&street.stage.fleet, street.stage.path(), "olivia") {
@@ -244,31 +195,33 @@ async fn a_release_goes_out_in_waves_and_a_home_in_therapy_is_waited_for() {
             .fleet
             .json(&["token", "new", "board", "--scope", "fleet:read"]);
         let token = token["token"].as_str().expect("a token");
-        let answer = olivia.api(&format!("/api/v1/campaigns/{NAME}"), token);
-        let answer: Value = serde_json::from_str(&answer.text).expect("JSON");
-        assert!(says(&answer, &therapy).contains(words), "{answer}");
+        let answer = olivia.api(&format!("/api/v1/campaigns/{}", CAMPAIGN.name), token);
+        let answer = Board(serde_json::from_str(&answer.text).expect("JSON"));
+        assert!(answer.says(&therapy).contains(words), "{answer:?}");
         let olivia = olivia.signed_in("olivia", PASSWORD);
-        let page = olivia.get(&format!("/campaigns/{NAME}")).text;
+        let page = olivia.get(&format!("/campaigns/{}", CAMPAIGN.name)).text;
         assert!(page.contains("parker-db5-20 is being used"), "{page}");
     }
 
     // The other one goes meanwhile; the therapy goes on, and the agent that watches it is the same all the time.
     let watches = street.home(&therapy).agent.program().pid();
-    let board = street.until("the other home to be well", |board| {
-        of(board, "rest", "confirmed") == 1
+    let board = street.until("the other home to try it", |board| {
+        board.step(&other) == "acting" && board.says(&other).starts_with("tries 7.1.0")
     });
-    assert!(says(&board, &therapy).contains(words), "{board}");
+    assert!(board.says(&therapy).contains(words), "{board:?}");
     assert_eq!(street.home(&therapy).agent.program().pid(), watches);
-    assert_eq!(street.words(&other), 1);
 
     street.home(&therapy).set_device(Behaviour::Resting);
     let board = street.until("all to be well, and the campaign over", |board| {
-        board["state"] == "done"
+        board.state() == "done"
     });
     assert_eq!(
-        (of(&board, "canary", "confirmed"), of(&board, "rest", "confirmed")),
+        (
+            board.count("canary", "confirmed"),
+            board.count("rest", "confirmed")
+        ),
         (1, 2),
-        "{board}"
+        "{board:?}"
     );
     for gateway in [&canary, &therapy, &other] {
         street.runs(gateway, "7.1.0");
@@ -279,47 +232,69 @@ async fn a_release_goes_out_in_waves_and_a_home_in_therapy_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bad_release_goes_back_by_itself_halts_the_campaign_and_is_taken_from_the_others() {
-    // It does well in one home, and does not even run in the next.
-    let agent = binary("homeward-agent");
-    let build = format!(
-        "#!/bin/sh\ncase \"$*\" in *mill-road-12*) exit 1 ;; esac\nexec '{}' \"$@\"\n",
-        agent.display()
-    );
-    let mut street = Street::new(build.as_bytes());
-    let well = street.settle("north-lane-4", "medium", "comet-tx5xx").await;
-    let bad = street.settle("mill-road-12", "medium", "comet-tx5xx").await;
+async fn a_bad_release_goes_back_by_itself_and_halts_the_campaign_before_anybody_else_has_it() {
+    let mut street = Street::new(b"#!/bin/sh\nexit 1\n");
+    let canary = street.settle("mill-road-12", "low", "comet-tx5xx").await;
     let spared = street.settle("old-quay-7", "medium", "comet-tx5xx").await;
-    let own = ["group", "add", "own", &well, &bad];
-    street.stage.fleet.run(&own).ok();
     street.is_known();
-    street.start(&street.plan());
+    street.start();
 
     let board = street.until("the campaign to halt", |board| {
-        assert!(!is_open(board, "canary"), "{board}");
-        board["state"] == "halted"
+        assert!(!board.is_open("rest"), "{board:?}");
+        board.state() == "halted"
     });
-    let stands = board["stands"].as_str().expect("words");
-    assert!(
-        stands.contains(
-            "halted by itself: 1 of 2 homes of the wave `own` failed. What is installed is taken back"
-        ),
-        "{stands}"
-    );
-    assert!(
-        says(&board, &bad).contains("it was started three times"),
-        "{board}"
-    );
-    // It was asked once more before it counted, and runs what ran before without anybody's word.
-    assert_eq!(street.words(&bad), 2);
-    street.runs(&bad, "0.1.0");
-    street.until("the other one to be back", |board| {
-        says(board, &well) == "runs 0.1.0 again"
-    });
-    street.runs(&well, "0.1.0");
+    let words = "halted by itself: 1 of 1 homes of the wave `canary` failed";
+    assert!(board.stands().contains(words), "{board:?}");
+    let words = "it was started three times and never confirmed";
+    assert!(board.says(&canary).contains(words), "{board:?}");
+    // A crash and a power cut look the same: it was asked once more before it counted. Nobody had to tell it to go back.
+    assert_eq!(street.words(&canary), 2);
+    street.runs(&canary, "0.1.0");
     assert_eq!(street.words(&spared), 0, "nobody told the others anything");
-    let orders = ["campaign", "resume", NAME, "--reason", "it was a slip"];
-    street.stage.fleet.run(&orders).failed();
+    assert!(
+        street.order("resume", "it was a slip").is_err(),
+        "a halt is final"
+    );
+    street.stage.more_readings(10);
+    street.ends();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_that_is_well_in_one_home_and_fails_in_the_next_is_taken_back_from_the_first() {
+    let mut street = Street::new(&another_build());
+    let first = street.settle("north-lane-4", "medium", "comet-tx5xx").await;
+    let next = street.settle("mill-road-12", "low", "comet-tx5xx").await;
+    let spared = street.settle("old-quay-7", "medium", "comet-tx5xx").await;
+    street.stage.fleet.run(&["group", "add", "lab", &first]).ok();
+    let hold = ["update", "hold", "--by", "nurse", "--minutes", "30", "a visit"];
+    street.home(&next).agent.command_ended(&hold).ok();
+    street.is_known();
+    street.start();
+    let board = street.until("a home on hold to be waited for", |board| {
+        board
+            .says(&next)
+            .contains("has 7.1.0, and waits: nurse asked for quiet")
+    });
+    assert_eq!(board.count("lab", "confirmed"), 1, "{board:?}");
+    street.runs(&first, "7.1.0");
+
+    // On this box it cannot be started.
+    let slot = street.home(&next).agent.dir().join("slots/a/homeward-agent");
+    fs::set_permissions(&slot, fs::Permissions::from_mode(0o644)).expect("it is staged");
+    let lift = ["update", "hold", "--lift", "nurse"];
+    street.home(&next).agent.command_ended(&lift).ok();
+    let board = street.until("the campaign to halt", |board| board.state() == "halted");
+    let words = "halted by itself: 1 of 1 homes of the wave `canary` failed. What is installed is taken back";
+    assert!(board.stands().contains(words), "{board:?}");
+    let words = "it could not be started on this box";
+    assert!(board.says(&next).contains(words), "{board:?}");
+    street.runs(&next, "0.1.0");
+    street.until("the first one to be back", |board| {
+        board.says(&first) == "runs 0.1.0 again"
+    });
+    street.runs(&first, "0.1.0");
+    assert_eq!((street.words(&first), street.words(&next)), (2, 1));
+    assert_eq!(street.words(&spared), 0, "nobody told the others anything");
     street.stage.more_readings(10);
     street.ends();
 }
@@ -330,37 +305,36 @@ async fn a_stopped_campaign_goes_on_after_a_killed_server_and_a_home_that_was_aw
     let canary = street.settle("mill-road-12", "low", "comet-tx5xx").await;
     let away = street.settle("old-quay-7", "medium", "comet-tx5xx").await;
     street.is_known();
-    street.start(&street.plan());
+    street.start();
     street.home(&away).set_link(Link::Down);
 
     // A person stops it while the canary tries the build: that goes on, and nobody else begins.
-    street.until("the canary to begin", |board| of(board, "canary", "acting") == 1);
-    let said = street.order("halt", "a holiday");
-    assert!(said.contains("a holiday. Nobody begins any more"), "{said}");
-    street.stage.fleet.kill();
-    street.stage.fleet.serve(&PLAIN);
-    let board = street.until("the canary to be well", |board| {
-        of(board, "canary", "confirmed") == 1
+    street.until("the canary to begin", |board| {
+        board.count("canary", "acting") == 1
     });
-    assert_eq!(board["state"], "stopped", "{board}");
-    assert!(!is_open(&board, "rest"), "{board}");
+    let said = street.order("halt", "a holiday").expect("it runs");
+    assert!(said.contains("a holiday. Nobody begins any more"), "{said}");
+    let board = street.until("the canary to be well", |board| {
+        board.count("canary", "confirmed") == 1
+    });
+    assert_eq!(board.state(), "stopped", "{board:?}");
+    assert!(!board.is_open("rest"), "{board:?}");
     street.stage.fleet.kill();
     street.stage.fleet.serve(&PLAIN);
-    let stands = street.board()["stands"].clone();
-    assert!(
-        stands.as_str().is_some_and(|said| said.contains("a holiday")),
-        "{stands}"
-    );
+    let board = street.board();
+    assert!(board.stands().contains("a holiday"), "{board:?}");
 
-    let said = street.order("resume", "all are back");
+    let said = street.order("resume", "all are back").expect("it was stopped");
     assert!(said.contains("runs"), "{said}");
     street.until("the one that is away to be waited for", |board| {
-        says(board, &away).contains("the box is not connected; it is told when it comes back")
+        board
+            .says(&away)
+            .contains("the box is not connected; it is told when it comes back")
     });
     assert_eq!(street.words(&away), 0);
     street.home(&away).set_link(Link::Clear);
     street.until("all to be well, and the campaign over", |board| {
-        board["state"] == "done"
+        board.state() == "done"
     });
     for gateway in [&canary, &away] {
         street.runs(gateway, "7.1.0");
