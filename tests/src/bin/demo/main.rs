@@ -1,10 +1,13 @@
-//! `cargo demo`: a fleet server and three homes, on this machine, with nothing to set up.
+//! `cargo demo`: a fleet server and four homes, on this machine, with nothing to set up.
 //!
-//! North Lane works, and has a cuff and an oximeter by Bluetooth. Mill Road loses its link and comes back. Old Quay is shut out by the operator. Without
-//! `--once` it runs until Ctrl-C; with it the story is played to its end and every reading is accounted for.
+//! North Lane works, and has a cuff and an oximeter by Bluetooth. Mill Road loses its link and comes back. Old Quay is shut
+//! out by the operator. In Elm Row a therapy runs, and a campaign that brings a new version waits for it. Without `--once` it
+//! runs until Ctrl-C; with it the story is played to its end and every reading is accounted for.
 #![expect(clippy::disallowed_methods, reason = "shell: a program that starts programs")]
 
-use std::io::{IsTerminal, Write};
+mod campaign;
+mod live;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -21,7 +24,10 @@ use homeward_tests::shared::program;
 use homeward_tests::tally::{Tally, compare, number};
 use serde::Serialize;
 
-/// A fleet server and three homes with simulated devices, on this machine.
+use campaign::Figure;
+use live::live;
+
+/// A fleet server and four homes with simulated devices, on this machine.
 #[derive(Debug, Parser)]
 #[command(after_help = "Examples:\n  cargo demo\n  cargo demo -- --once --json\n  cargo demo -- --ble")]
 struct Cli {
@@ -40,11 +46,11 @@ struct Cli {
 }
 
 const TEAM: &str = "north";
-const PLANS: [Plan<'static>; 3] = [
+const PLANS: [Plan<'static>; 4] = [
     Plan {
         placement: "north-lane-4",
         team: TEAM,
-        dependency: "medium",
+        dependency: "low",
         sensor: "tsi-pressura-rpc30",
         profile: "tsi-pressura-rpc30",
         interval_ms: 1000,
@@ -68,11 +74,21 @@ const PLANS: [Plan<'static>; 3] = [
         interval_ms: 1000,
         seed: 7,
     },
+    Plan {
+        placement: "elm-row-9",
+        team: TEAM,
+        dependency: "medium",
+        sensor: "oxygen",
+        profile: "parker-db5-20",
+        interval_ms: 1000,
+        seed: 9,
+    },
 ];
-/// Which home has Bluetooth sensors, which loses its link, and which is shut out.
+/// Which home has Bluetooth sensors, which loses its link, which is shut out, and in which a therapy runs.
 const HAS_BLUETOOTH: usize = 0;
 const LOSES_LINK: usize = 1;
 const SHUT_OUT: usize = 2;
+const IN_THERAPY: usize = 3;
 
 /// What `--once --json` prints.
 #[derive(Debug, Serialize)]
@@ -88,6 +104,8 @@ struct Summary {
     /// `dbus-daemon` to play them over.
     bluetooth: Option<u64>,
     gateways: usize,
+    /// What became of the campaign.
+    campaign: Option<Figure>,
     duration_ms: u128,
     ok: bool,
 }
@@ -134,13 +152,15 @@ async fn play(cli: &Cli) -> Result<bool, String> {
     let nothing: [&str; 0] = [];
     fleet.serve(&nothing);
     let password = sign_in(&fleet)?;
-    say("Three boxes are claimed and enrolled …");
+    say("Four boxes are claimed and enrolled; two people sign version 7.1.0 away from the server …");
+    let releases = campaign::publish(&fleet)?;
     let mut homes = Vec::new();
     for plan in PLANS {
         homes.push(Home::settle(&fleet, &folder, plan).await);
     }
     let mut played = furnish(cli, &mut homes[HAS_BLUETOOTH], &say).await?;
     for home in &mut homes {
+        releases.launch(home, "");
         home.run();
     }
     if let Some(played) = &mut played {
@@ -150,19 +170,19 @@ async fn play(cli: &Cli) -> Result<bool, String> {
         where_to_look(&fleet, &password, &folder);
     }
     if cli.once {
-        let bluetooth = story(&fleet, &homes, played.as_mut(), &say).await?;
+        let (bluetooth, campaign) = story(&fleet, &mut homes, played.as_mut(), &say).await?;
+        let summary = account(fleet, homes, &folder, begun)?;
         let summary = Summary {
+            ok: summary.ok && of_bluetooth(&folder) == bluetooth.unwrap_or(0) && campaign.is_right(),
             bluetooth,
-            ..account(fleet, homes, &folder, begun)?
-        };
-        let summary = Summary {
-            ok: summary.ok && of_bluetooth(&folder) == bluetooth.unwrap_or(0),
+            campaign: Some(campaign),
             ..summary
         };
         print(&summary, cli.json);
         return Ok(summary.ok);
     }
-    live(&fleet, &homes).await?;
+    campaign::begin(&fleet, &mut homes, &say).await?;
+    live(&fleet, &mut homes).await?;
     println!("\nStopping …");
     for home in &mut homes {
         home.agent.stop();
@@ -270,29 +290,36 @@ fn where_to_look(fleet: &Fleet, password: &str, folder: &Path) {
     let port = fleet.port("console");
     println!("\n  Nurse's page    https://localhost:{port}/care    sign in as  nora");
     println!("  Fleet console   https://localhost:{port}/fleet   sign in as  olivia");
+    println!("  Campaigns       https://localhost:{port}/campaigns");
     println!("  Password        {password}   (both, made for this run)");
     println!("  The browser warns once: the certificate is from this run's own authority.");
     println!("  Data            {}\n", folder.display());
 }
 
-/// The story of `--once`: a link lost and back, a box shut out, then everything has time to arrive.
-/// Gives how many readings Bluetooth sensors gave.
+/// The story of `--once`: a new version that waits for a therapy, a box shut out, a link lost and back, then everything has
+/// time to arrive. Gives how many readings Bluetooth sensors gave, and what became of the campaign.
 async fn story(
     fleet: &Fleet,
-    homes: &[Home],
+    homes: &mut [Home],
     played: Option<&mut Played>,
     say: &dyn Fn(&str),
-) -> Result<Option<u64>, String> {
-    pause(6).await;
-    say("Mill Road loses its link.");
+) -> Result<(Option<u64>, Figure), String> {
+    let count = campaign::begin(fleet, homes, say).await?;
+    let waiting = campaign::waits(fleet, homes, count, say).await?;
+    say("Old Quay is shut out by the operator.");
+    shut_out(fleet, &homes[SHUT_OUT]);
+    let figure = campaign::therapy_ends(fleet, homes, waiting, say).await?;
+    campaign::are_well(fleet, homes, 1).await?;
+    say("Mill Road runs 7.1.0 and is well. It loses its link.");
     homes[LOSES_LINK].set_link(Link::Down);
     pause(8).await;
-    say("Mill Road's link is back; Old Quay is shut out by the operator.");
+    say("Mill Road's link is back.");
     homes[LOSES_LINK].set_link(Link::Clear);
-    shut_out(fleet, &homes[SHUT_OUT]);
-    pause(6).await;
+    campaign::are_well(fleet, homes, 2).await?;
+    say("Elm Row runs 7.1.0, too, and is well.");
+    let figure = campaign::ended(fleet, figure);
     say("The devices fall silent; what waits has time to arrive.");
-    for home in homes {
+    for home in homes.iter() {
         home.set_device(Behaviour::Silent);
     }
     let given = match played {
@@ -302,9 +329,11 @@ async fn story(
     let until = Instant::now() + Duration::from_mins(1);
     loop {
         pause(1).await;
-        let waiting: u64 = homes.iter().take(SHUT_OUT).map(Home::waiting).sum();
+        homes.iter_mut().for_each(Home::tend);
+        let kept = homes[SHUT_OUT].waiting();
+        let waiting: u64 = homes.iter().map(Home::waiting).sum::<u64>().saturating_sub(kept);
         if waiting == 0 {
-            return Ok(given);
+            return Ok((given, figure));
         }
         if Instant::now() > until {
             return Err(format!("{waiting} records have not arrived after a minute"));
@@ -353,6 +382,7 @@ fn account(mut fleet: Fleet, homes: Vec<Home>, folder: &Path, begun: Instant) ->
         duplicates: all.duplicates,
         kept_by_shut_out: kept,
         bluetooth: None,
+        campaign: None,
         gateways,
         duration_ms: begun.elapsed().as_millis(),
         ok: produced > 0 && kept > 0 && produced == all.stored && all.duplicates == 0,
@@ -376,60 +406,15 @@ fn print(summary: &Summary, as_json: bool) {
     if let Some(given) = summary.bluetooth {
         println!("{given} of them came by (fake) Bluetooth.");
     }
+    if let Some(figure) = &summary.campaign {
+        println!("{}", figure.words());
+    }
     println!(
         "{}",
         if summary.ok {
-            "Every reading is accounted for."
+            "Every reading is accounted for, and no therapy was disturbed."
         } else {
             "This is not right."
         }
     );
-}
-
-/// The live view: one line a home, until Ctrl-C; the link of Mill Road comes and goes, Old Quay is shut out once.
-async fn live(fleet: &Fleet, homes: &[Home]) -> Result<(), String> {
-    let redraw = std::io::stdout().is_terminal();
-    let mut drawn = false;
-    for second in 0u64.. {
-        match second % 60 {
-            20 => homes[LOSES_LINK].set_link(Link::Down),
-            40 => homes[LOSES_LINK].set_link(Link::Clear),
-            _ => {}
-        }
-        if second == 30 {
-            shut_out(fleet, &homes[SHUT_OUT]);
-        }
-        if redraw || second % 5 == 0 {
-            if redraw && drawn {
-                print!("\x1b[{}A", homes.len());
-            }
-            for home in homes {
-                println!("{}{}", if redraw { "\x1b[2K" } else { "" }, line(home));
-            }
-            drawn = true;
-            std::io::stdout().flush().map_err(|e| e.to_string())?;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_secs(1)) => {}
-            _ = tokio::signal::ctrl_c() => break,
-        }
-    }
-    Ok(())
-}
-
-fn line(home: &Home) -> String {
-    let status = home.agent.status();
-    let connected = !status["link"]["connected_since"].is_null();
-    let link = if connected {
-        "● connected   "
-    } else {
-        "○ no connection"
-    };
-    let waiting = home.waiting();
-    let note = if connected || waiting == 0 {
-        String::new()
-    } else {
-        format!(", {waiting} records kept safe")
-    };
-    format!("  {:<14} {} {link}{note}", home.placement, home.gateway)
 }
