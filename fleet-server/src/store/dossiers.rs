@@ -195,7 +195,7 @@ pub fn task(tx: &mut dyn Tx, id: TaskId, sight: &Sight) -> Result<Option<Full>, 
            t.since, t.opened_at, t.opened_by, t.revision, g.placement, d.sha256, d.path, d.bytes, d.taken_at
          FROM dossier_tasks t JOIN dossiers d ON d.sha256 = t.dossier JOIN gateways g ON g.id = t.gateway
          LEFT JOIN placements p ON p.id = g.placement
-         WHERE t.id = $2 AND ($1 = '' OR p.team = $1)",
+         WHERE ($1 = '' OR p.team = $1) AND t.id = $2",
         &[team.into(), id.0.into()],
     )?;
     row.as_ref().map(full).transpose()
