@@ -6,6 +6,7 @@
 pub mod attest;
 pub mod campaigns;
 pub mod care;
+pub mod dossiers;
 pub mod drafts;
 pub mod facts;
 pub mod fleet;
@@ -95,6 +96,11 @@ pub fn endpoints() -> Vec<Endpoint<Desk>> {
         look("/api/v1/campaigns", campaigns::list),
         look("/api/v1/campaigns/{campaign}", campaigns::one),
         change("/api/v1/campaigns/{campaign}/halt", campaigns::halt),
+        look("/api/v1/dossiers", dossiers::list),
+        look("/api/v1/dossiers/{task}", dossiers::one),
+        change("/api/v1/dossiers/{task}/plan", dossiers::plan),
+        change("/api/v1/dossiers/{task}/confirm", dossiers::confirm),
+        change("/api/v1/dossiers/{task}/refuse", dossiers::refuse),
         look("/api/v1/rules", policies::rules),
         look("/api/v1/gateways/{gateway}/facts", facts::one),
         change("/api/v1/gateways/{gateway}/facts", facts::ask),

@@ -12,6 +12,7 @@ pub mod campaigns;
 pub mod care;
 pub mod changes;
 pub mod claims;
+pub mod dossiers;
 pub mod drafts;
 pub mod error;
 pub mod events;
@@ -177,6 +178,10 @@ pub fn pages() -> Vec<Endpoint<Desk>> {
         look("/campaigns/{campaign}", campaigns::one),
         look("/campaigns/{campaign}/rows", campaigns::waves),
         change("/campaigns/{campaign}/order", campaigns::order),
+        look("/dossiers", dossiers::get),
+        look("/dossiers/{task}", dossiers::one),
+        change("/dossiers/{task}", dossiers::order),
+        change("/dossiers/{task}/withdraw", dossiers::withdraw),
         look("/rules", policies::unmet::get),
         change("/gateways/{gateway}/facts", facts::ask),
         look("/posture", facts::find),

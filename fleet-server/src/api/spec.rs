@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{attest, campaigns, care, drafts, facts, fleet, policies, policy, readings, support};
+use super::{attest, campaigns, care, dossiers, drafts, facts, fleet, policies, policy, readings, support};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -37,6 +37,11 @@ use super::{attest, campaigns, care, drafts, facts, fleet, policies, policy, rea
         campaigns::list,
         campaigns::one,
         campaigns::halt,
+        dossiers::list,
+        dossiers::one,
+        dossiers::plan,
+        dossiers::confirm,
+        dossiers::refuse,
         facts::one,
         facts::ask,
         facts::sbom,

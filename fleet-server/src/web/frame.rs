@@ -63,7 +63,7 @@ impl Frame {
     pub fn places(&self) -> &'static [(&'static str, &'static str)] {
         match self.visitor.as_ref().map(|v| v.role) {
             None => &[],
-            Some(Role::Nurse) => &[("/care", "My people")],
+            Some(Role::Nurse) => &[("/care", "My people"), ("/dossiers", "Device updates")],
             Some(Role::Operator) => &[
                 ("/fleet", "Fleet"),
                 ("/posture", "Which boxes?"),
@@ -72,6 +72,7 @@ impl Frame {
                 ("/approvals", "Approvals"),
                 ("/policies", "Policies"),
                 ("/campaigns", "Campaigns"),
+                ("/dossiers", "Device updates"),
                 ("/incidents", "Incidents"),
                 ("/support", "Support"),
                 ("/placements", "Homes"),

@@ -9,6 +9,7 @@ mod audit;
 mod campaigns;
 mod changes;
 mod doors;
+mod dossiers;
 mod drafts;
 mod measured;
 mod nurse;
