@@ -119,6 +119,9 @@ impl From<&WaveLine> for WaveShape {
 pub struct CampaignHomeShape {
     /// Its gateway.
     gateway: String,
+    /// Which home that is; null where it has none.
+    #[schema(example = "home-0042")]
+    placement: Option<String>,
     /// Its wave.
     wave: &'static str,
     /// Where it stands, in one word.
@@ -134,6 +137,7 @@ impl From<&HomeLine> for CampaignHomeShape {
     fn from(home: &HomeLine) -> CampaignHomeShape {
         CampaignHomeShape {
             gateway: home.gateway.to_string(),
+            placement: home.placement.as_ref().map(ToString::to_string),
             wave: home.wave.name(),
             step: home.step.name().0,
             since: moment(home.since),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use homeward_protocol::id::GatewayId;
+use homeward_protocol::id::{GatewayId, PlacementId};
 use homeward_protocol::time::Timestamp;
 
 use super::kept::{Head, Kept};
@@ -89,6 +89,8 @@ pub struct WaveLine {
 pub struct HomeLine {
     /// Its box.
     pub gateway: GatewayId,
+    /// Which home that is, where the box has one.
+    pub placement: Option<PlacementId>,
     /// Its wave.
     pub wave: Wave,
     /// Where it stands.
@@ -121,6 +123,8 @@ pub struct Seen<'a> {
     pub signs: Option<&'a Signs>,
     /// The director's newest word for it.
     pub assigned: Option<&'a Assigned>,
+    /// Which home it is.
+    pub placement: Option<&'a PlacementId>,
 }
 
 impl Board {
@@ -164,6 +168,7 @@ impl Board {
             let seen = seen.get(id).copied().unwrap_or_default();
             Some(HomeLine {
                 gateway: id.clone(),
+                placement: seen.placement.cloned(),
                 wave: home.wave,
                 step: home.step,
                 since: note.since,

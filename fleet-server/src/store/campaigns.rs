@@ -9,7 +9,7 @@ use std::time::Duration;
 use homeward_protocol::id::{GatewayId, SensorId};
 use homeward_protocol::time::Timestamp;
 
-use super::{Row, StoreError, Tx, Value, audit, updates};
+use super::{Row, StoreError, Tx, Value, audit, gateways, updates};
 use crate::audit::Action;
 use crate::campaign::board::{Board, Seen};
 use crate::campaign::kept::{Head, Kept, Name, Order, Refused, Target};
@@ -233,8 +233,11 @@ pub fn board(tx: &mut dyn Tx, name: &Name, most: usize, now: Timestamp) -> Resul
     };
     let signs = signs::of(tx, name, now)?;
     let (listed, more) = Board::listed(&read.kept, most);
-    let mut words = BTreeMap::new();
+    let (mut words, mut places) = (BTreeMap::new(), BTreeMap::new());
     for id in &listed {
+        if let Some(placement) = gateways::get(tx, id)?.and_then(|known| known.placement) {
+            places.insert(id.clone(), placement);
+        }
         if let Some(assigned) = updates::get(tx, id)? {
             words.insert(id.clone(), assigned);
         }
@@ -243,6 +246,7 @@ pub fn board(tx: &mut dyn Tx, name: &Name, most: usize, now: Timestamp) -> Resul
         let seen = Seen {
             signs: signs.get(id),
             assigned: words.get(id),
+            placement: places.get(id),
         };
         (id.clone(), seen)
     });

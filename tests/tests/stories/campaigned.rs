@@ -187,7 +187,10 @@ async fn a_release_goes_out_in_waves_and_a_home_in_therapy_is_waited_for() {
         .fleet
         .run(&["campaign", "status", CAMPAIGN.name])
         .ok();
-    assert!(text.contains(&format!("{therapy}  rest: {words}")), "{text}");
+    assert!(
+        text.contains(&format!("{therapy} in elm-row-9  rest: {words}")),
+        "{text}"
+    );
     street.stage.operator("olivia");
     if let Some(olivia) = Person::at(&street.stage.fleet, street.stage.path(), "olivia") {
         let token = street

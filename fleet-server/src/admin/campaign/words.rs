@@ -200,8 +200,10 @@ pub(super) fn board(board: &Board) -> String {
         ));
     }
     for home in &board.homes {
+        let place = home.placement.as_ref();
+        let place = place.map_or_else(String::new, |place| format!(" in {place}"));
         text.push_str(&format!(
-            "{}  {}: {}\n",
+            "{}{place}  {}: {}\n",
             home.gateway,
             home.wave.name(),
             home.says
@@ -229,7 +231,7 @@ fn counts(counts: &Counts) -> String {
 pub(super) fn board_json(board: &Board) -> Value {
     let home = |home: &HomeLine| {
         json!({
-            "gateway": home.gateway, "wave": home.wave.name(), "step": home.step.name().0, "says": home.says,
+            "gateway": home.gateway, "placement": home.placement, "wave": home.wave.name(), "step": home.step.name().0, "says": home.says,
             "since": home.since.to_string(),
         })
     };

@@ -291,6 +291,7 @@ impl Show {
         Seen {
             signs: one.map(|one| &one.signs),
             assigned: one.and_then(|one| one.assigned.as_ref()),
+            placement: None,
         }
     }
 
