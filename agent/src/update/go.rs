@@ -270,7 +270,7 @@ impl Going {
     }
 
     async fn decided(&self, word: &[u8], state: &mut State) -> Result<Input, UpdateError> {
-        let store = Folder::at(self.data.join(FOLDER));
+        let store = Folder::at(self.data.join(FOLDER)).with_each_root();
         let http = self.http("metadata");
         let mut client = refresh(&http, &store, self.clock.now()).await?;
         let not_theirs = |why: &str| Ok(Input::NotTheirs(why.to_owned()));

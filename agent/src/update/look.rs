@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::identity::tls::{TlsError, unverified};
 
 /// Where a data folder keeps what is believed.
-pub(super) const FOLDER: &str = "update";
+pub const FOLDER: &str = "update";
 
 /// Why a look failed.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +44,7 @@ pub enum LookError {
 }
 
 fn store(data: &Path) -> Folder {
-    Folder::at(data.join(FOLDER))
+    Folder::at(data.join(FOLDER)).with_each_root()
 }
 
 /// Takes the first root; gives text and JSON to print.
