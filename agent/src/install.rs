@@ -20,6 +20,7 @@ use homeward_protocol::release::{Disruption, Installer as Kind};
 use crate::interlock::{Act, Window};
 use crate::update::saved::Job;
 
+pub mod packages;
 pub mod slots;
 
 /// Longest that a restart of the agent may take, from the permission on.

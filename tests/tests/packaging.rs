@@ -21,12 +21,14 @@ use homeward_tests::shared;
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// The units, and how exposed systemd may find each: 0 (nothing) to 10 (everything).
-const UNITS: [(&str, &str, u32); 6] = [
+const UNITS: [(&str, &str, u32); 7] = [
     ("agent", "homeward-agent", 20),
     ("agent", "homeward-bond@", 8),
     ("agent", "homeward-apply@", 20),
     ("agent", "homeward-rules", 20),
     ("agent", "homeward-look@", 22),
+    // Whoever installs packages may write everywhere.
+    ("agent", "homeward-packages@", 60),
     ("fleet", "homeward-fleet", 15),
 ];
 
@@ -300,6 +302,45 @@ fn what_a_policy_sets_is_set_by_a_helper_with_one_right_and_goes_with_the_packag
         "homeward-apply.socket",
         "homeward-apply@.service",
         "homeward-rules.service",
+    ] {
+        assert!(package.contains(file), "the package lacks {file}");
+    }
+}
+
+#[test]
+fn packages_are_installed_by_a_helper_without_a_network_that_the_agent_alone_asks() {
+    let socket = read(&packaging("agent/homeward-packages.socket"));
+    for line in [
+        &format!("ListenStream={}", homeward_agent::install::packages::ask::SOCKET),
+        "SocketMode=0660",
+        "SocketGroup=homeward-agent",
+        "Accept=yes",
+    ] {
+        assert!(socket.lines().any(|l| l == line), "{line}");
+    }
+    let helper = read(&packaging("agent/homeward-packages@.service"));
+    for line in [
+        "ExecStart=/usr/libexec/homeward/homeward-packages",
+        "StandardInput=socket",
+        "StateDirectory=homeward-packages",
+        "StateDirectoryMode=0700",
+        "NoNewPrivileges=yes",
+        "RestrictAddressFamilies=AF_UNIX",
+        "IPAddressDeny=any",
+    ] {
+        assert!(helper.lines().any(|l| l == line), "{line}");
+    }
+    let own = homeward_agent::install::packages::help::Places::default().own;
+    assert_eq!(own, Path::new("/var/lib/homeward-packages"));
+    let agent = read(&packaging("agent/homeward-agent.service"));
+    assert!(agent.contains("CapabilityBoundingSet=\n") && agent.contains(" homeward-packages.socket"));
+    let going = read(&packaging("agent/debian/prerm"));
+    assert!(going.contains(" homeward-packages.socket"));
+    let package = read(&shared::workspace().join("agent/Cargo.toml"));
+    for file in [
+        "homeward-packages\", \"usr/libexec/homeward/",
+        "homeward-packages.socket",
+        "homeward-packages@.service",
     ] {
         assert!(package.contains(file), "the package lacks {file}");
     }

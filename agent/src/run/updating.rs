@@ -16,6 +16,8 @@ use crate::clock::Clock;
 use crate::config::UpdateConfig;
 use crate::identity::keys::Server;
 use crate::install::Installers;
+use crate::install::packages::Packages;
+use crate::install::packages::ask::SOCKET;
 use crate::install::slots::OwnSlots;
 use crate::interlock::Wish;
 use crate::outbox::keeper::Outbox;
@@ -29,6 +31,7 @@ use crate::trials::{Trials, Tried};
 use crate::update::course::{Course, Limits, Moment, Running};
 use crate::update::decide::Own;
 use crate::update::go::{Going, Source, load};
+use crate::update::look::FOLDER;
 use crate::update::peers::Peers;
 use crate::update::rate::pace::Pace;
 use crate::update::share::serve::Share;
@@ -120,7 +123,8 @@ pub fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> Option
         (running.place, running.version),
         Arc::clone(ground.clock),
     );
-    let installers = Installers::new(vec![Box::new(own)]);
+    let packages = Packages::new(SOCKET.into(), ground.data.join(FOLDER), Arc::clone(ground.clock));
+    let installers = Installers::new(vec![Box::new(own), Box::new(packages)]);
     let standing = installers.standing(saved.as_ref().and_then(|saved| saved.job.as_ref()));
     let start = Course::resume(saved, standing, running, limits, now);
     if start.0.is_on_trial() {
