@@ -7,6 +7,7 @@
 pub mod browser;
 pub mod campaign;
 pub mod console;
+pub mod debs;
 pub mod disk;
 pub mod fake_bluez;
 pub mod guest;
