@@ -115,6 +115,8 @@ struct RawUpdate {
     /// Where this box gives others what updates brought it, an address and a port of the home's own network. The unit lets
     /// the agent listen nowhere: it takes a drop-in with SocketBindAllow=tcp:PORT. Default: nowhere.
     share: Option<SocketAddr>,
+    /// The socket of the helper that installs the packages of a release. Default: /run/homeward-packages.sock.
+    packages: Option<PathBuf>,
 }
 
 /// What is said of updates.
@@ -132,6 +134,8 @@ pub struct UpdateConfig {
     pub peers: Vec<Base>,
     /// Where this box gives others what updates brought it.
     pub share: Option<SocketAddr>,
+    /// The socket of the helper that installs packages, when not where it usually is.
+    pub packages: Option<PathBuf>,
 }
 
 /// The configuration, checked.
@@ -228,6 +232,11 @@ impl RawUpdate {
             "update.peers",
             "at most 8 addresses of the form http://HOST:PORT/",
         );
+        check(
+            self.packages.as_deref().is_none_or(Path::is_absolute),
+            "update.packages",
+            "an absolute path",
+        );
         UpdateConfig {
             repository: repository.and_then(Result::ok),
             trial: Duration::from_secs(trial),
@@ -235,6 +244,7 @@ impl RawUpdate {
             metered: metered.unwrap_or_default(),
             peers: peers.unwrap_or_default(),
             share: self.share,
+            packages: self.packages,
         }
     }
 }

@@ -495,6 +495,7 @@ fn the_agents_example_says_every_key_and_its_default() {
                 repository: None,
                 peers: Vec::new(),
                 share: None,
+                packages: None,
                 ..on.update
             },
             ..on

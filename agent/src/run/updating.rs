@@ -123,7 +123,11 @@ pub fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> Option
         (running.place, running.version),
         Arc::clone(ground.clock),
     );
-    let packages = Packages::new(SOCKET.into(), ground.data.join(FOLDER), Arc::clone(ground.clock));
+    let packages = Packages::new(
+        ground.config.packages.clone().unwrap_or_else(|| SOCKET.into()),
+        ground.data.join(FOLDER),
+        Arc::clone(ground.clock),
+    );
     let installers = Installers::new(vec![Box::new(own), Box::new(packages)]);
     let standing = installers.standing(saved.as_ref().and_then(|saved| saved.job.as_ref()));
     let start = Course::resume(saved, standing, running, limits, now);
