@@ -155,10 +155,14 @@ impl Going {
 
     async fn go(&mut self) {
         let (course, effects) = self.start.clone();
+        // What begins without a start of the agent is not asked about anew at one: the judgement that stands counts.
+        let job = course.saved().job.as_ref();
+        let asked = job.is_none_or(|job| after(job.custom.installer) != After::Nothing);
+        let judged = (self.judged)().filter(|_| asked);
         let mut state = State {
             course,
             began: self.moment(),
-            judged: (self.judged)().map(|notice| notice.issued_at),
+            judged: judged.map(|notice| notice.issued_at),
             last: None,
             window: None,
             offers: self.probe().await,
