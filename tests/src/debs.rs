@@ -16,6 +16,8 @@ use std::time::Duration;
 use crate::programs::{Finished, binary, finish};
 use crate::shared;
 
+pub mod shop;
+
 const LIMIT: Duration = Duration::from_mins(2);
 const HELPER: &str = "/usr/libexec/homeward/homeward-packages";
 

@@ -112,6 +112,28 @@ impl Releases {
         self.ok(&add);
     }
 
+    /// Adds a bundle of these packages, as `packages/VERSION` for the hardware of this machine; gives what was said of it.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub fn packages(&self, version: &str, debs: &[PathBuf], disruption: &str) -> String {
+        let bundle = format!("{version}.hwb");
+        let mut make = vec!["bundle", "--out", &bundle];
+        make.extend(debs.iter().filter_map(|deb| deb.to_str()));
+        self.ok(&make);
+        let path = format!("packages/{version}");
+        let mut add = vec!["add", "REL", &bundle, "--path", &path, "--installer", "apt"];
+        add.extend([
+            "--hw",
+            std::env::consts::ARCH,
+            "--version",
+            version,
+            "--disruption",
+            disruption,
+        ]);
+        self.ok(&add)
+    }
+
     /// Adds what makes a build of the agent out of an older one; gives its length, bytes.
     ///
     /// # Panics

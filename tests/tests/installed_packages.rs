@@ -4,26 +4,18 @@
     reason = "shell: tests start programs, write files and wait"
 )]
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use homeward_agent::clock::Clock;
 use homeward_agent::install::packages::Packages;
-use homeward_agent::install::{InstallError, Installer as _, Standing, act};
-use homeward_agent::interlock::{Interlock, Window};
-use homeward_agent::slot::Digest;
+use homeward_agent::install::{InstallError, Installer as _, Standing};
 use homeward_agent::update::saved::Job;
-use homeward_fleet::release::Pin;
-use homeward_fleet::release::packages::make;
 use homeward_protocol::release::state::Can;
-use homeward_protocol::release::{Custom, Disruption, Installer, Version};
+use homeward_protocol::release::{Disruption, Installer, Version};
+use homeward_tests::debs::shop::{Keys, Shop, clock, house, window};
 use homeward_tests::debs::{Deb, DebBox};
 use homeward_tests::programs::wait_for;
-use homeward_tests::tuf::forge::Ours;
-use homeward_tests::tuf::house::{House, TOP};
 use rustix::fs::{FlockOperation, fcntl_lock};
 
 const LIMIT: Duration = Duration::from_mins(2);
@@ -31,104 +23,25 @@ const LIMIT: Duration = Duration::from_mins(2);
 /// A box, its agent's way to the helper, and who makes releases for it.
 struct Scene {
     home: DebBox,
-    house: House,
-    desk: tempfile::TempDir,
+    shop: Shop,
     packages: Packages,
 }
 
 impl Scene {
     /// None, said aloud, where no box can be made.
     fn new() -> Option<Scene> {
-        let home = DebBox::start()?;
-        let desk = tempfile::tempdir().expect("a folder");
-        let metadata = desk.path().join("metadata");
-        fs::create_dir(&metadata).expect("our own folder");
-        let packages = Packages::new(home.listen("packages.sock"), metadata, clock());
-        let scene = Scene {
-            home,
-            house: house(Keys::Makers),
-            desk,
-            packages,
-        };
-        assert!(matches!(scene.packages.probe(), Can::No(why) if why.as_str().contains("--trust")));
-        scene.carry();
-        let root = scene.desk.path().join("metadata/1.root.json");
-        scene.home.trust(&root).ok();
-        let again = scene.home.trust(&root).failed();
+        let (home, shop) = (DebBox::start()?, Shop::new());
+        let packages = Packages::new(home.listen("packages.sock"), shop.metadata(), clock());
+        assert!(matches!(packages.probe(), Can::No(why) if why.as_str().contains("--trust")));
+        home.trust(&shop.root()).ok();
+        let again = home.trust(&shop.root()).failed();
         assert!(again.contains("trusts root 1 already"), "{again}");
-        assert_eq!(scene.packages.probe(), Can::Yes(Version::ZERO));
-        Some(scene)
-    }
-
-    fn build(&self, deb: Deb<'_>) -> PathBuf {
-        deb.build(self.desk.path())
-    }
-
-    /// A release of these packages, signed and fetched; gives its job and where its file lies.
-    fn release(&mut self, version: &str, disruption: Disruption, debs: &[PathBuf]) -> (Job, PathBuf) {
-        let bundle = self.desk.path().join(format!("{version}.hwb"));
-        let pins: Vec<Pin> = Vec::new();
-        make(&bundle, debs, &pins).expect("a bundle");
-        self.sign(version, disruption, Installer::Apt, &bundle)
-    }
-
-    /// The same of any file.
-    fn sign(
-        &mut self,
-        version: &str,
-        disruption: Disruption,
-        installer: Installer,
-        file: &Path,
-    ) -> (Job, PathBuf) {
-        let custom = Custom {
-            installer,
-            hw: vec![std::env::consts::ARCH.to_owned()],
-            version: version.parse().expect("a version"),
-            min_version: None,
-            disruption,
-            security_floor: Version::ZERO,
-        };
-        let (path, bytes) = (format!("packages/{version}"), fs::read(file).expect("ours"));
-        self.house.add_target("targets", &path, &bytes);
-        self.house.doc("targets")["targets"][&path]["custom"] = serde_json::to_value(&custom).expect("JSON");
-        self.house.publish("targets");
-        self.house.publish_rest();
-        self.carry();
-        let job = Job {
-            counter: 1,
-            file: path.clone(),
-            path,
-            length: bytes.len() as u64,
-            sha256: Digest(
-                ring::digest::digest(&ring::digest::SHA256, &bytes)
-                    .as_ref()
-                    .try_into()
-                    .expect("32"),
-            ),
-            custom,
-            not_before: clock().now(),
-            deadline: clock().now(),
-            delta: None,
-        };
-        (job, file.to_owned())
-    }
-
-    /// The agent has fetched what the repository says now.
-    fn carry(&self) {
-        self.house.refresh().expect("a repository");
-        let folder = self.desk.path().join("metadata");
-        for name in self.house.disk.names() {
-            fs::write(folder.join(&name), self.house.disk.get(&name).expect("kept")).expect("our own folder");
-        }
-        for (name, bytes) in self.house.metadata.all() {
-            if name.ends_with(".root.json") {
-                fs::write(folder.join(name), bytes).expect("our own folder");
-            }
-        }
+        assert_eq!(packages.probe(), Can::Yes(Version::ZERO));
+        Some(Scene { home, shop, packages })
     }
 
     fn staged(&mut self, version: &str, disruption: Disruption, debs: &[PathBuf]) -> Job {
-        let (job, bundle) = self.release(version, disruption, debs);
+        let (job, bundle) = self.shop.release(version, disruption, debs);
         assert_eq!(self.packages.standing(Some(&job)), Standing::Nothing);
         self.packages.stage(&job, &bundle).expect("staged");
         assert!(self.packages.is_staged(&job).expect("seen"));
@@ -138,41 +51,6 @@ impl Scene {
     fn activate(&self, job: &Job) -> Result<(), InstallError> {
         self.packages.activate(job, window(job.custom.disruption))
     }
-}
-
-fn clock() -> Arc<Clock> {
-    Arc::new(Clock::with_floor(0))
-}
-
-/// Whose keys sign.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Keys {
-    Makers,
-    Strangers,
-}
-
-/// A repository that is good for longer than these tests will be run.
-fn house(keys: Keys) -> House {
-    let mut house = House::bare(Box::new(Ours));
-    for role in TOP.into_iter().filter(|_| keys == Keys::Strangers) {
-        house.new_keys(role, 1, 1);
-    }
-    for role in TOP {
-        house.doc(role)["expires"] = "2096-01-01T00:00:00Z".into();
-        house.publish(role);
-    }
-    house.init();
-    house
-}
-
-/// A permission, as the interlock of a quiet home gives it.
-fn window(disruption: Disruption) -> Window {
-    let clock = clock();
-    let now = clock.uptime();
-    let mut home = Interlock::new([], Duration::ZERO, now);
-    let _effect = home.hold(&BTreeMap::new(), clock.now(), now);
-    home.begin(act(Installer::Apt, disruption), now)
-        .expect("a quiet home")
 }
 
 fn refused(outcome: Result<(), InstallError>, words: &str) {
@@ -199,7 +77,7 @@ fn exactly_the_set_is_installed_settings_stay_and_it_goes_forward_only() {
         files: &settings("first\n"),
         ..Deb::default()
     };
-    scene.home.by_hand(&scene.build(a)).ok();
+    scene.home.by_hand(&scene.shop.build(a)).ok();
     fs::write(scene.home.file("etc/hw-a.conf"), "ours\n").expect("the box's file");
     let a = Deb {
         version: "1.1",
@@ -212,15 +90,15 @@ fn exactly_the_set_is_installed_settings_stay_and_it_goes_forward_only() {
         control: "Depends: hw-a (>= 1.1)\n",
         ..Deb::default()
     };
-    let debs = [scene.build(b), scene.build(a)];
+    let debs = [scene.shop.build(b), scene.shop.build(a)];
     // The root changes hands meanwhile, twice.
     for _ in 0..2 {
-        scene.house.publish("root");
+        scene.shop.house.publish("root");
     }
     let job = scene.staged("2026.7.1", Disruption::None, &debs);
     assert!(scene.home.has("hw-b").is_empty(), "staging installs nothing");
     // What the agent has is of no matter any more.
-    fs::write(scene.desk.path().join("2026.7.1.hwb"), "something else").expect("ours");
+    fs::write(scene.shop.desk().join("2026.7.1.hwb"), "something else").expect("ours");
     scene.activate(&job).expect("installed");
     assert_eq!(
         [scene.home.has("hw-a"), scene.home.has("hw-b")],
@@ -238,7 +116,7 @@ fn exactly_the_set_is_installed_settings_stay_and_it_goes_forward_only() {
         Err(InstallError::NoWayBack(Installer::Apt))
     ));
 
-    let (older, bundle) = scene.release("2026.7.0", Disruption::None, &debs[..1]);
+    let (older, bundle) = scene.shop.release("2026.7.0", Disruption::None, &debs[..1]);
     refused(scene.packages.stage(&older, &bundle), "forward only");
     assert!(
         scene.packages.is_staged(&job).expect("seen"),
@@ -262,7 +140,7 @@ fn services_restart_only_when_the_release_says_so_and_a_permission_covers_it() {
     };
     let by_others = "#!/bin/sh\n# somebody else's\nexit 0\n";
     fs::write(scene.home.file("usr/sbin/policy-rc.d"), by_others).expect("the box's file");
-    let built = scene.build(deb("1.0"));
+    let built = scene.shop.build(deb("1.0"));
     let job = scene.staged("1.0.0", Disruption::None, &[built]);
     // The permission is for more than the release says of itself.
     scene
@@ -281,7 +159,7 @@ fn services_restart_only_when_the_release_says_so_and_a_permission_covers_it() {
     );
     fs::remove_file(scene.home.file("usr/sbin/policy-rc.d")).expect("the box's file");
 
-    let built = scene.build(deb("1.1"));
+    let built = scene.shop.build(deb("1.1"));
     let job = scene.staged("1.1.0", Disruption::ServiceRestart, &[built]);
     // The release says so, and the permission does not.
     scene
@@ -290,7 +168,7 @@ fn services_restart_only_when_the_release_says_so_and_a_permission_covers_it() {
         .expect("installed");
     assert_eq!(scene.home.says("service-did"), "");
 
-    let built = scene.build(deb("1.2"));
+    let built = scene.shop.build(deb("1.2"));
     let job = scene.staged("1.2.0", Disruption::ServiceRestart, &[built]);
     scene.activate(&job).expect("installed");
     assert_eq!(
@@ -308,7 +186,7 @@ fn what_would_bring_or_take_another_package_or_an_older_version_is_refused() {
         version: "1.5",
         ..Deb::default()
     };
-    scene.home.by_hand(&scene.build(a)).ok();
+    scene.home.by_hand(&scene.shop.build(a)).ok();
     for (number, control, words) in [
         (1, "Depends: hw-nowhere\n", "it needs what is not here"),
         // One that the box's own lists know, if it has any.
@@ -321,18 +199,20 @@ fn what_would_bring_or_take_another_package_or_an_older_version_is_refused() {
         ),
     ] {
         let name = format!("hw-c{number}");
-        let deb = scene.build(Deb {
+        let deb = scene.shop.build(Deb {
             name: &name,
             version: "1.0",
             control,
             ..Deb::default()
         });
-        let (job, bundle) = scene.release(&format!("1.0.{number}"), Disruption::None, &[deb]);
+        let (job, bundle) = scene
+            .shop
+            .release(&format!("1.0.{number}"), Disruption::None, &[deb]);
         refused(scene.packages.stage(&job, &bundle), words);
         assert!(!scene.packages.is_staged(&job).expect("seen"));
     }
-    let older = scene.build(Deb { version: "1.4", ..a });
-    let (job, bundle) = scene.release("1.1.0", Disruption::None, &[older]);
+    let older = scene.shop.build(Deb { version: "1.4", ..a });
+    let (job, bundle) = scene.shop.release("1.1.0", Disruption::None, &[older]);
     refused(
         scene.packages.stage(&job, &bundle),
         "1.5 is installed, and 1.4 is older",
@@ -340,12 +220,15 @@ fn what_would_bring_or_take_another_package_or_an_older_version_is_refused() {
     assert_eq!(scene.home.has("hw-a"), "1.5 installed");
 
     // What is so at the activation counts, not what was so before.
-    let newer = scene.build(Deb { version: "1.6", ..a });
+    let newer = scene.shop.build(Deb { version: "1.6", ..a });
     let job = scene.staged("1.2.0", Disruption::None, &[newer]);
-    scene.home.by_hand(&scene.build(Deb { version: "1.7", ..a })).ok();
+    scene
+        .home
+        .by_hand(&scene.shop.build(Deb { version: "1.7", ..a }))
+        .ok();
     refused(scene.activate(&job), "1.7 is installed, and 1.6 is older");
     // And a person who holds a package is asked first.
-    let newer = scene.build(Deb { version: "1.8", ..a });
+    let newer = scene.shop.build(Deb { version: "1.8", ..a });
     let job = scene.staged("1.3.0", Disruption::None, &[newer]);
     scene.home.run("apt-mark", &["hold", "hw-a"]).ok();
     later(scene.activate(&job), "somebody holds hw-a");
@@ -356,14 +239,16 @@ fn what_would_bring_or_take_another_package_or_an_older_version_is_refused() {
 #[test]
 fn what_the_offline_keys_did_not_sign_is_not_even_looked_at() {
     let Some(mut scene) = Scene::new() else { return };
-    let deb = scene.build(Deb {
+    let deb = scene.shop.build(Deb {
         name: "hw-a",
         version: "1.0",
         ..Deb::default()
     });
-    let (job, bundle) = scene.release("1.0.0", Disruption::None, std::slice::from_ref(&deb));
+    let (job, bundle) = scene
+        .shop
+        .release("1.0.0", Disruption::None, std::slice::from_ref(&deb));
     let stage = |scene: &Scene, job: &Job, bytes: &[u8]| {
-        let place = scene.desk.path().join("handed-over");
+        let place = scene.shop.desk().join("handed-over");
         fs::write(&place, bytes).expect("our own folder");
         scene.packages.stage(job, &place)
     };
@@ -390,7 +275,9 @@ fn what_the_offline_keys_did_not_sign_is_not_even_looked_at() {
         ..job.clone()
     };
     refused(stage(&scene, &elsewhere, &good), "signed no such target");
-    let (other, file) = scene.sign("1.0.1", Disruption::None, Installer::AgentSlot, &bundle);
+    let (other, file) = scene
+        .shop
+        .sign("1.0.1", Disruption::None, Installer::AgentSlot, &bundle);
     refused(scene.packages.stage(&other, &file), "installer `agent-slot`");
 
     // A bundle that was signed, whose index calls a package by another name than it has inside.
@@ -402,17 +289,19 @@ fn what_the_offline_keys_did_not_sign_is_not_even_looked_at() {
         .expect("its name");
     let mut renamed = good.clone();
     renamed[at + 3] = b'b';
-    let place = scene.desk.path().join("renamed");
+    let place = scene.shop.desk().join("renamed");
     fs::write(&place, &renamed).expect("our own folder");
-    let (job, file) = scene.sign("1.0.2", Disruption::None, Installer::Apt, &place);
+    let (job, file) = scene.shop.sign("1.0.2", Disruption::None, Installer::Apt, &place);
     refused(scene.packages.stage(&job, &file), "another package inside");
 
     // Who has taken the agent over brings a repository of his own, with a root that claims to follow ours.
-    scene.house = house(Keys::Strangers);
-    scene.house.publish("root");
-    let (job, file) = scene.release("1.0.3", Disruption::None, std::slice::from_ref(&deb));
+    scene.shop.house = house(Keys::Strangers);
+    scene.shop.house.publish("root");
+    let (job, file) = scene
+        .shop
+        .release("1.0.3", Disruption::None, std::slice::from_ref(&deb));
     later(scene.packages.stage(&job, &file), "root");
-    fs::remove_file(scene.desk.path().join("metadata/2.root.json")).expect("ours");
+    fs::remove_file(scene.shop.desk().join("metadata/2.root.json")).expect("ours");
     later(scene.packages.stage(&job, &file), "timestamp");
     assert!(scene.home.has("hw-a").is_empty());
 }
@@ -420,7 +309,7 @@ fn what_the_offline_keys_did_not_sign_is_not_even_looked_at() {
 #[test]
 fn a_file_that_is_changed_after_it_was_staged_is_refused_and_another_package_manager_is_waited_for() {
     let Some(mut scene) = Scene::new() else { return };
-    let deb = scene.build(Deb {
+    let deb = scene.shop.build(Deb {
         name: "hw-a",
         version: "1.0",
         ..Deb::default()
@@ -442,7 +331,7 @@ fn a_file_that_is_changed_after_it_was_staged_is_refused_and_another_package_man
         .join(job.sha256.to_string());
     let place = staged.join("hw-a_1.0_all.deb");
     let good = fs::read(&place).expect("staged");
-    let evil = scene.build(Deb {
+    let evil = scene.shop.build(Deb {
         name: "hw-evil",
         version: "1.0",
         ..Deb::default()
@@ -457,13 +346,13 @@ fn a_file_that_is_changed_after_it_was_staged_is_refused_and_another_package_man
 #[test]
 fn a_power_cut_in_the_middle_is_found_and_gone_on_with_by_permission() {
     let Some(mut scene) = Scene::new() else { return };
-    let slow = scene.build(Deb {
+    let slow = scene.shop.build(Deb {
         name: "hw-slow",
         version: "1.0",
         postinst: "touch /began\nwhile [ ! -e /go-on ]; do sleep 0.1; done",
         ..Deb::default()
     });
-    let other = scene.build(Deb {
+    let other = scene.shop.build(Deb {
         name: "hw-z",
         version: "1.0",
         control: "Depends: hw-slow\n",
@@ -512,7 +401,7 @@ fn a_power_cut_in_the_middle_is_found_and_gone_on_with_by_permission() {
 #[test]
 fn a_script_that_fails_is_told_as_what_stays_and_a_newer_release_mends_it() {
     let Some(mut scene) = Scene::new() else { return };
-    let bad = scene.build(Deb {
+    let bad = scene.shop.build(Deb {
         name: "hw-e",
         version: "1.0",
         postinst: "exit 3",
@@ -520,7 +409,7 @@ fn a_script_that_fails_is_told_as_what_stays_and_a_newer_release_mends_it() {
     });
     // What somebody else left unfinished is not ours to finish.
     scene.home.by_hand(&bad).failed();
-    let deb = scene.build(Deb {
+    let deb = scene.shop.build(Deb {
         name: "hw-a",
         version: "1.0",
         ..Deb::default()
@@ -543,7 +432,7 @@ fn a_script_that_fails_is_told_as_what_stays_and_a_newer_release_mends_it() {
         Can::Yes(Version::ZERO),
         "it was not put in place"
     );
-    let good = scene.build(Deb {
+    let good = scene.shop.build(Deb {
         name: "hw-e",
         version: "1.1",
         ..Deb::default()

@@ -15,11 +15,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use homeward_agent::install::Installer as _;
+use homeward_agent::install::packages::Packages;
 use homeward_agent::policy::ask::{Answer, Request};
 use homeward_agent::policy::rules::{Needs, Network};
 use homeward_agent::policy::tighten::tightened;
 use homeward_agent::posture::look::{Question, read};
 use homeward_protocol::posture::fact::What;
+use homeward_protocol::release::Disruption;
+use homeward_tests::debs::Deb;
+use homeward_tests::debs::shop::{Shop, clock, window};
 use homeward_tests::programs::{binary, finish, wait_for};
 use homeward_tests::shared;
 
@@ -49,17 +54,18 @@ for node in null zero full random urandom tty; do touch dev/$node; mount --bind 
 mkdir -p dev/shm dev/pts dev/mqueue dev/hugepages usr/libexec/homeward usr/lib/sysusers.d units before
 mount -t devpts devpts dev/pts -o newinstance,ptmxmode=0666
 ln -s pts/ptmx dev/ptmx
-for program in look bond apply; do
+for program in look bond apply packages; do
     touch usr/libexec/homeward/homeward-$program
     mount --bind "$programs/homeward-$program" usr/libexec/homeward/homeward-$program
 done
+cp -a /var/lib/dpkg var/lib/
 cp "$units"/homeward-*.service "$units"/homeward-*.socket units/
 cp "$units"/sysusers.conf usr/lib/sysusers.d/homeward-agent.conf
 chroot . systemd-sysusers homeward-agent.conf
 for name in sysinit basic shutdown sockets network-pre; do
     printf '[Unit]\nDefaultDependencies=no\n' >units/$name.target
 done
-printf '[Unit]\nWants=homeward-look.socket homeward-bond.socket homeward-apply.socket\n' >units/box.target
+printf '[Unit]\nWants=homeward-look.socket homeward-bond.socket homeward-apply.socket homeward-packages.socket\n' >units/box.target
 pivot_root . before
 cd /
 umount -l /before
@@ -164,7 +170,10 @@ impl Machine {
                 let socket = fs::metadata(inside(pid, &format!("run/homeward-{name}.sock")));
                 socket.is_ok_and(|socket| socket.gid() != 0)
             };
-            ["look", "bond", "apply"].into_iter().all(there).then_some(pid)
+            ["look", "bond", "apply", "packages"]
+                .into_iter()
+                .all(there)
+                .then_some(pid)
         });
         Some(Machine {
             unshare,
@@ -209,7 +218,7 @@ impl Machine {
         let held = UnixStream::connect(self.socket(name)).expect("it listens");
         let status = wait_for(&format!("a helper on {name}"), LIMIT, || {
             // The kernel's short name of it: fifteen letters.
-            let own = format!("homeward-{name}");
+            let own: String = format!("homeward-{name}").chars().take(15).collect();
             let all = children(self.pid).into_iter();
             let mut of_it = all
                 .filter_map(Status::of)
@@ -348,4 +357,46 @@ fn under_a_real_systemd_the_helpers_answer_and_the_last_rules_are_set_at_the_sta
         panic!("not taken away")
     };
     assert!(none.mark.is_none() && !kept.exists());
+}
+
+#[test]
+fn under_a_real_systemd_packages_are_installed_within_their_unit_as_it_is_shipped() {
+    let Some(machine) = Machine::start() else { return };
+    let mut shop = Shop::new();
+    // What scripts of packages do most: users, owners, programs that run as somebody else, services.
+    let deb = shop.build(Deb {
+        name: "hw-unit",
+        version: "1.0",
+        postinst: "set -e\nuseradd --system hwunit\nchown hwunit /usr/share/hw-unit/version\nchmod 4755 \
+                   /usr/share/hw-unit/version\nrunuser -u hwunit -- id -un >/usr/share/hw-unit/who\nsystemctl stop \
+                   homeward-look.socket",
+        ..Deb::default()
+    });
+    let (job, bundle) = shop.release("1.0.0", Disruption::None, &[deb]);
+    fs::copy(shop.root(), inside(machine.pid, "tmp/1.root.json")).expect("the box takes it");
+    let helper = "/usr/libexec/homeward/homeward-packages";
+    machine.run(helper, &["--trust", "/tmp/1.root.json"]);
+    let packages = Packages::new(machine.socket("packages"), shop.metadata(), clock());
+    packages.stage(&job, &bundle).expect("staged");
+    packages
+        .activate(&job, window(Disruption::None))
+        .expect("installed");
+    let file = fs::metadata(inside(machine.pid, "usr/share/hw-unit/version")).expect("installed");
+    assert_eq!(file.permissions().mode() & 0o7777, 0o4755);
+    assert_ne!(file.uid(), 0, "the user that the script made");
+    let who = fs::read_to_string(inside(machine.pid, "usr/share/hw-unit/who"));
+    assert_eq!(who.expect("the script ran"), "hwunit\n");
+    // What was not permitted did not happen, though the script asked for it.
+    assert!(
+        machine
+            .run("systemctl", &["is-active", "homeward-look.socket"])
+            .contains("active")
+    );
+    let own = fs::metadata(inside(machine.pid, "var/lib/homeward-packages")).expect("its folder");
+    assert_eq!((own.permissions().mode() & 0o777, own.uid()), (0o700, 0));
+    let (_held, status) = machine.helper("packages");
+    assert_eq!((status.text("NoNewPrivs"), status.text("Seccomp")), ("1", "2"));
+    for missing in [NET_ADMIN, PTRACE] {
+        assert_eq!(status.rights("CapBnd") & missing, 0);
+    }
 }

@@ -19,6 +19,7 @@ mod locked_out;
 mod moved_cable;
 mod nurse;
 mod on_postgres;
+mod packaged;
 mod policed;
 mod policies;
 mod proved;
