@@ -23,6 +23,8 @@ use crate::update::saved::Job;
 pub mod packages;
 pub mod slots;
 
+pub mod rauc;
+
 /// Longest that a restart of the agent may take, from the permission on.
 const LONGEST_RESTART: Duration = Duration::from_mins(1);
 /// Longest that packages may take: their scripts run, and a disk may be slow.
@@ -179,12 +181,19 @@ pub trait Installer: Send + Sync {
 
 /// Those of one box.
 #[derive(Clone)]
-pub struct Installers(Arc<[Box<dyn Installer>]>);
+pub struct Installers(Vec<Arc<dyn Installer>>);
 
 impl Installers {
     /// These.
     pub fn new(all: Vec<Box<dyn Installer>>) -> Installers {
-        Installers(all.into())
+        Installers(all.into_iter().map(Arc::from).collect())
+    }
+
+    /// These and another.
+    #[must_use]
+    pub fn and(mut self, one: Arc<dyn Installer>) -> Installers {
+        self.0.push(one);
+        self
     }
 
     /// That of this kind.

@@ -53,6 +53,7 @@ use voice::{Ground, Known, Main, Voice};
 use wards::{Task, Wards};
 
 pub mod bluetooth;
+pub mod imaging;
 pub mod live;
 pub mod looking;
 pub mod policing;
@@ -723,7 +724,8 @@ async fn turn(
             outbox: &outbox,
             clock,
         };
-        agent.serve(updating::keep(&ground, ends, &stop).unwrap_or_default());
+        let updates = updating::keep(&ground, ends, &stop).await;
+        agent.serve(updates.unwrap_or_default());
     }
     notify(NotifyState::Ready);
     tracing::info!("the agent runs with the data folder {}", data.display());

@@ -10,6 +10,7 @@ use homeward_protocol::release::Version;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::imaging;
 use super::wards::{Task, task};
 use crate::attest::file::verdict;
 use crate::clock::Clock;
@@ -83,21 +84,19 @@ pub fn version(data: &Path) -> Version {
     running(&folder, &folder.load().ok().flatten().unwrap_or_default()).version
 }
 
-/// What is on trial at the start: the build that runs, or no build.
+/// What may be on trial at the start: the build that runs, an image, or nothing.
 pub fn trials(data: &Path) -> Trials {
     let folder = Folder::within(data);
     let slots = folder.load().ok().flatten().unwrap_or_default();
     let place = running(&folder, &slots).place;
-    let tried = slots
-        .trial
-        .filter(|trial| Place::Slot(trial.slot) == place)
-        .map(|_| Tried::Update);
-    Trials::with(tried)
+    let tried = slots.trial.is_some_and(|trial| Place::Slot(trial.slot) == place);
+    let tried = tried || imaging::may_be_on_trial(data);
+    Trials::with(tried.then_some(Tried::Update))
 }
 
 /// The tasks that carry the updates of a box out, and share what they brought; none where what is kept of them cannot be
 /// read, or where the address of its server is none.
-pub fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> Option<Vec<Task>> {
+pub async fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> Option<Vec<Task>> {
     let folder = Folder::within(ground.data);
     let slots = folder.load().unwrap_or_else(|error| {
         tracing::error!(error = %error, "the record of the slots cannot be read: the package's build runs");
@@ -130,6 +129,9 @@ pub fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> Option
     );
     let installers = Installers::new(vec![Box::new(own), Box::new(packages)]);
     let standing = installers.standing(saved.as_ref().and_then(|saved| saved.job.as_ref()));
+    let job = saved.as_ref().and_then(|saved| saved.job.clone());
+    let (installers, standing) =
+        imaging::join((installers, standing), job, (ground.data, ground.clock)).await;
     let start = Course::resume(saved, standing, running, limits, now);
     if start.0.is_on_trial() {
         ends.trials.begin(Tried::Update);
