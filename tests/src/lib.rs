@@ -19,6 +19,7 @@ pub mod peers;
 pub mod prepared;
 pub mod programs;
 pub mod proxy;
+pub mod rauc;
 pub mod releases;
 pub mod rollout;
 pub mod shared;
