@@ -162,10 +162,43 @@ fn only_the_helper_reads_keys_only_the_agent_asks_it_and_it_has_nothing_else() {
         "homeward-bond.socket",
         "homeward-bond@.service",
         "dbus.conf\", \"usr/share/dbus-1/system.d/",
+        "polkit.rules\", \"usr/share/polkit-1/rules.d/",
         "tmpfiles.conf\", \"usr/lib/tmpfiles.d/homeward-agent.conf",
     ] {
         assert!(package.contains(file), "the package lacks {file}");
     }
+}
+
+/// polkit's own engine is another one; the rule uses nothing but what every JavaScript has.
+#[test]
+fn the_agent_may_reboot_the_box_and_nobody_gets_anything_else_by_that() {
+    let Some(node) = shared::debian("node", "nodejs") else {
+        return;
+    };
+    let rule = read(&packaging("agent/polkit.rules"));
+    let asks = r#"
+        const rules = [];
+        const polkit = { addRule: (rule) => rules.push(rule), Result: { YES: "yes" } };
+        RULE
+        const may = (user, id) => rules.map((rule) => rule({ id }, { user })).find((said) => said) ?? "not said";
+        const login1 = "org.freedesktop.login1.";
+        for (const user of ["homeward-agent", "homeward-look", "root", ""])
+            for (const act of ["reboot", "reboot-multiple-sessions", "reboot-ignore-inhibit", "power-off", "halt", "suspend", "set-reboot-to-firmware-setup"])
+                if (may(user, login1 + act) !== "not said") console.log(user, act, may(user, login1 + act));
+        console.log(may("homeward-agent", "org.freedesktop.systemd1.manage-units"));
+    "#;
+    let mut command = Command::new(node);
+    command.arg("-e").arg(asks.replace("RULE", &rule));
+    let said = finish(&mut command, b"", Duration::from_secs(30)).ok();
+    let said: Vec<&str> = said.lines().collect();
+    assert_eq!(
+        said,
+        [
+            "homeward-agent reboot yes",
+            "homeward-agent reboot-multiple-sessions yes",
+            "not said"
+        ]
+    );
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The D-Bus policy that is installed, held by a real `dbus-daemon` beside the one that BlueZ installs: the agent may
-//! ask of BlueZ what it needs and nothing else.
+//! The D-Bus policy that is installed, held by a real `dbus-daemon` beside those that BlueZ and RAUC install: the agent may
+//! ask of them, and of logind, what it needs and nothing else.
 #![expect(
     clippy::disallowed_methods,
     reason = "shell: tests write files and start programs"
@@ -24,6 +24,12 @@ const OF_BLUEZ: [&str; 2] = [
     "/etc/dbus-1/system.d/bluetooth.conf",
 ];
 
+/// RAUC's own, which lets everybody ask everything.
+const OF_RAUC: &str = "/usr/share/dbus-1/system.d/de.pengutronix.rauc.conf";
+/// As systemd's own policy does of logind.
+const OF_LOGIND: &str = r#"<busconfig><policy context="default"><allow send_destination="org.freedesktop.login1"/></policy>
+<policy user="root"><allow own="org.freedesktop.login1"/></policy></busconfig>"#;
+
 /// Makes the connection answer, with "there is no such object".
 struct Nothing;
 
@@ -47,8 +53,17 @@ fn configuration(dir: &Path, policies: &[PathBuf]) -> String {
     )
 }
 
-/// The error that a call of `method` ends with: whoever holds BlueZ's name here has no objects.
-fn refused_as(bus: &Path, method: &str) -> String {
+/// The agent's calls of `interface` reach `name`, or are denied.
+fn calls(bus: &Path, (name, interface): (&str, &str), methods: &[&str], end: &str) {
+    for method in methods {
+        let method = format!("{interface}.{method}");
+        let said = refused_as(bus, name, &method);
+        assert!(said.contains(end), "{method}: {said}");
+    }
+}
+
+/// The error that a call of `method` ends with: whoever holds `name` here has no objects.
+fn refused_as(bus: &Path, name: &str, method: &str) -> String {
     let mut command = Command::new("setpriv");
     command.args([
         &format!("--reuid={USER}"),
@@ -57,12 +72,12 @@ fn refused_as(bus: &Path, method: &str) -> String {
         "--print-reply",
     ]);
     command.arg(format!("--bus=unix:path={}", bus.display()));
-    command.args(["--dest=org.bluez", "/org/bluez/hci0", method]);
+    command.arg(format!("--dest={name}")).args(["/there", method]);
     finish(&mut command, b"", LIMIT).failed()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_agent_may_ask_what_it_needs_of_bluez_and_nothing_else() {
+async fn the_agent_may_ask_what_it_needs_of_bluez_rauc_and_logind_and_nothing_else() {
     let (Some(daemon), Some(_), Some(_)) = (
         shared::debian("dbus-daemon", "dbus"),
         shared::debian("dbus-send", "dbus"),
@@ -74,6 +89,10 @@ async fn the_agent_may_ask_what_it_needs_of_bluez_and_nothing_else() {
     let Some(of_bluez) = of_bluez else {
         return shared::missing("BlueZ's D-Bus policy", "install the Debian package bluez");
     };
+    let of_rauc = PathBuf::from(OF_RAUC);
+    if !of_rauc.is_file() {
+        return shared::missing("RAUC's D-Bus policy", "install the Debian package rauc-service");
+    }
     if !rustix::process::geteuid().is_root() {
         return shared::missing("another user to be", "run this test as root");
     }
@@ -89,7 +108,13 @@ async fn the_agent_may_ask_what_it_needs_of_bluez_and_nothing_else() {
     assert_ne!(text, as_user, "the policy is the agent's");
     fs::write(&ours, as_user).expect("our own folder");
     let file = dir.path().join("bus.conf");
-    fs::write(&file, configuration(dir.path(), &[ours, of_bluez])).expect("our own folder");
+    let of_logind = dir.path().join("logind.conf");
+    fs::write(&of_logind, OF_LOGIND).expect("our own folder");
+    fs::write(
+        &file,
+        configuration(dir.path(), &[ours, of_bluez, of_rauc, of_logind]),
+    )
+    .expect("our own folder");
     let mut command = Command::new(daemon);
     command.arg(format!("--config-file={}", file.display()));
     command.args(["--nofork", "--nopidfile", "--nosyslog"]);
@@ -100,9 +125,13 @@ async fn the_agent_may_ask_what_it_needs_of_bluez_and_nothing_else() {
         std::os::unix::net::UnixStream::connect(&bus).ok().map(drop)
     });
     let address = format!("unix:path={}", bus.display());
-    let connection = zbus::connection::Builder::address(address.as_str());
-    let connection = connection.serve_at("/nothing", Nothing).name("org.bluez").build();
-    let _bluez = connection.await.expect("root may be BlueZ");
+    // One connection each: what is denied of one name is denied of whoever holds it.
+    let mut held = Vec::new();
+    for name in ["org.bluez", "de.pengutronix.rauc", "org.freedesktop.login1"] {
+        let connection = zbus::connection::Builder::address(address.as_str());
+        let connection = connection.serve_at("/nothing", Nothing).name(name).build();
+        held.push(connection.await.expect("root may be anybody"));
+    }
     for needed in [
         "org.freedesktop.DBus.ObjectManager.GetManagedObjects",
         "org.freedesktop.DBus.Introspectable.Introspect",
@@ -113,7 +142,7 @@ async fn the_agent_may_ask_what_it_needs_of_bluez_and_nothing_else() {
         "org.bluez.Device1.Pair",
         "org.bluez.GattCharacteristic1.StartNotify",
     ] {
-        let said = refused_as(&bus, needed);
+        let said = refused_as(&bus, "org.bluez", needed);
         assert!(said.contains("UnknownObject"), "{needed}: {said}");
     }
     for other in [
@@ -125,7 +154,24 @@ async fn the_agent_may_ask_what_it_needs_of_bluez_and_nothing_else() {
         "org.bluez.Media1.RegisterEndpoint",
         "org.bluez.HealthManager1.CreateApplication",
     ] {
-        let said = refused_as(&bus, other);
+        let said = refused_as(&bus, "org.bluez", other);
         assert!(said.contains("AccessDenied"), "{other}: {said}");
     }
+    let (rauc, logind) = ("de.pengutronix.rauc", "org.freedesktop.login1");
+    let manager = (logind, "org.freedesktop.login1.Manager");
+    let installer = (rauc, "de.pengutronix.rauc.Installer");
+    calls(&bus, installer, &["InstallBundle", "Mark"], "UnknownObject");
+    calls(
+        &bus,
+        (rauc, "org.freedesktop.DBus.Properties"),
+        &["Get"],
+        "UnknownObject",
+    );
+    calls(&bus, manager, &["Reboot", "CanReboot"], "UnknownObject");
+    calls(
+        &bus,
+        manager,
+        &["PowerOff", "Suspend", "KillUser", "ScheduleShutdown"],
+        "AccessDenied",
+    );
 }
