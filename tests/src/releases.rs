@@ -23,6 +23,8 @@ const SHORT: &str = "trial_s = 10\nquiet_s = 10\n";
 /// People with keys on machines of their own, and the folder that goes from one to the next.
 pub struct Releases {
     desk: tempfile::TempDir,
+    /// The agent as it is shipped, without what a debugger needs.
+    pub shipped: PathBuf,
 }
 
 impl Releases {
@@ -31,9 +33,14 @@ impl Releases {
     /// # Panics
     /// When a program refuses: a story cannot begin without its releases.
     pub fn new(fleet: &Fleet) -> Releases {
-        let releases = Releases {
-            desk: tempfile::tempdir().expect("a folder"),
-        };
+        let desk = tempfile::tempdir().expect("a folder");
+        let (built, shipped) = (binary("homeward-agent"), desk.path().join("shipped"));
+        let strip = Command::new("strip").arg("-o").arg(&shipped).arg(&built).status();
+        if !strip.is_ok_and(|status| status.success()) {
+            // Where there is no such program, it is larger.
+            fs::copy(&built, &shipped).expect("our own folder");
+        }
+        let releases = Releases { desk, shipped };
         releases.write("passphrase", b"four dry badgers sing\n");
         for name in ["alice", "bob", "carol", "dave", "erin", "online"] {
             releases.ok(&[
@@ -186,7 +193,7 @@ impl Releases {
         let settings = home.agent.dir().join("agent.toml");
         let text = fs::read_to_string(&settings).expect("agent.toml");
         fs::write(&settings, format!("{text}\n[update]\n{SHORT}{more}")).expect("agent.toml");
-        let (launcher, agent) = (binary("homeward-launch"), binary("homeward-agent"));
+        let (launcher, agent) = (binary("homeward-launch"), &self.shipped);
         let script = format!(
             "#!/bin/sh\nexec '{}' --package '{}' \"$@\"\n",
             launcher.display(),
