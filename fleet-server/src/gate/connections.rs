@@ -133,6 +133,11 @@ impl Connections {
         self.entries().contains_key(gateway)
     }
 
+    /// Which of all connections is a gateway's now: no two have the same number.
+    pub fn number(&self, gateway: &GatewayId) -> Option<u64> {
+        self.entries().get(gateway).map(|entry| entry.number)
+    }
+
     /// The connected gateways, in no order.
     pub fn list(&self) -> Vec<Connection> {
         let connection = |(gateway, entry): (&GatewayId, &Entry)| Connection {

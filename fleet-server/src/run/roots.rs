@@ -1,8 +1,10 @@
 //! Shell: tells connected gateways that hold other roots than today's to fetch them.
+//!
+//! What was put on a connection that is ending never arrives, so who was told counts for that connection only: on the next
+//! one a gateway is told again.
 #![expect(clippy::disallowed_methods, reason = "shell: waits between rounds")]
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +17,13 @@ use tracing::{info, warn};
 
 use crate::ca::Authority;
 use crate::clock::Clock;
-use crate::gate::Connections;
+use crate::gate::{Connections, Sent};
 use crate::store::{self, Store};
 
 /// How often it is looked, and how many are told in one round: each then makes a connection to fetch the roots.
 const EVERY: Duration = Duration::from_secs(20);
-const AT_ONCE: i64 = 200;
-/// A gateway that was told and says nothing new is not told again for so long, milliseconds.
+const AT_ONCE: usize = 200;
+/// A gateway that was told and says nothing new is not told again on the same connection for so long, milliseconds.
 const PATIENCE_MS: i64 = 3_600_000;
 /// The word of the hint.
 const WORD: &[u8] = b"trust";
@@ -36,7 +38,7 @@ pub(super) struct Roots {
 
 impl Roots {
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        let mut told: HashMap<GatewayId, Timestamp> = HashMap::new();
+        let mut told: HashMap<GatewayId, Told> = HashMap::new();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -44,7 +46,7 @@ impl Roots {
                 changed = self.authority.changed() => if changed.is_err() { return } else { told.clear() },
             }
             let now = self.clock.now();
-            told.retain(|_, at| at.ms + PATIENCE_MS > now.ms);
+            told.retain(|_, told| told.at.ms + PATIENCE_MS > now.ms);
             let mark = match self.authority.borrow().bundle().mark() {
                 Ok(mark) => mark,
                 Err(failed) => {
@@ -53,7 +55,7 @@ impl Roots {
                 }
             };
             // Those told already fill places in the answer, so it is asked for more.
-            let most = AT_ONCE + i64::try_from(told.len()).unwrap_or(0);
+            let most = i64::try_from(AT_ONCE.saturating_add(told.len())).unwrap_or(i64::MAX);
             let behind = self
                 .store
                 .read(move |tx| store::trust::behind(tx, mark, most))
@@ -64,11 +66,15 @@ impl Roots {
             });
             let mut new = 0;
             for gateway in behind {
-                if let Entry::Vacant(place) = told.entry(gateway) {
-                    let gateway = place.key();
-                    self.connections
-                        .send(gateway, Topic::Hint(gateway.clone()), WORD.to_vec());
-                    place.insert(now);
+                let on = self.connections.number(&gateway);
+                if new == AT_ONCE || !is_due(told.get(&gateway), on) {
+                    continue;
+                }
+                let topic = Topic::Hint(gateway.clone());
+                // Who takes nothing now is told in the next round. Who is not there any more is remembered as well: it
+                // would fill a place in every answer.
+                if self.connections.send(&gateway, topic, WORD.to_vec()) != Sent::Full {
+                    told.insert(gateway, Told { at: now, on });
                     new += 1;
                 }
             }
@@ -76,5 +82,38 @@ impl Roots {
                 info!("{new} gateways were told to fetch the fleet's roots");
             }
         }
+    }
+}
+
+/// When a gateway was told, and on which of its connections.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    at: Timestamp,
+    on: Option<u64>,
+}
+
+/// Whether a gateway whose connection is `on` has to be told.
+fn is_due(told: Option<&Told>, on: Option<u64>) -> bool {
+    told.is_none_or(|told| on.is_some() && told.on != on)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_is_told_once_on_a_connection_and_again_on_its_next() {
+        let told = |on| Told {
+            at: Timestamp::synced(0),
+            on,
+        };
+        assert!(is_due(None, Some(1)));
+        assert!(!is_due(Some(&told(Some(1))), Some(1)));
+        assert!(is_due(Some(&told(Some(1))), Some(2)));
+        // It was gone when it should have been told, and came back.
+        assert!(is_due(Some(&told(None)), Some(2)));
+        // It is not there: nothing would reach it.
+        assert!(!is_due(Some(&told(Some(1))), None));
+        assert!(!is_due(Some(&told(None)), None));
     }
 }
