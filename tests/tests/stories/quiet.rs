@@ -68,7 +68,13 @@ async fn a_box_says_whether_it_may_be_disturbed_and_why_not() {
         failures.is_some_and(|count| count > 0).then_some(())
     });
     says(&home, "pump is being used");
-    let _pump = Pymodbus::named(port, "Pump 1", &[(0, 31), (1, 0)]).expect("it started before");
+    let idle = || Pymodbus::named(port, "Pump 1", &[(0, 31), (1, 0)]).expect("it started before");
+    let pump = idle();
+    says_no_more(&home, "- pump");
+    // Nor is one that fell silent taken for idle.
+    drop(pump);
+    says(&home, "pump has not said");
+    let _pump = idle();
     says_no_more(&home, "- pump");
     says(&home, "the agent has just started");
 
