@@ -24,6 +24,7 @@ pub mod readings;
 pub mod reference;
 pub mod release;
 mod support;
+mod terms;
 mod tokens;
 pub mod update;
 pub mod verify;

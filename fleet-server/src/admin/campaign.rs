@@ -4,16 +4,19 @@ mod words;
 
 use std::time::Duration;
 
+use homeward_protocol::id::GatewayId;
 use homeward_protocol::time::Timestamp;
 use serde_json::{Value, json};
 
-use super::{AdminError, BY, Said};
+use super::{AdminError, BY, Said, terms};
 use crate::campaign::board::Board;
 use crate::campaign::draft::{Draft, Wish};
 use crate::campaign::kept::{Name, Order};
 use crate::campaign::step::Effect;
 use crate::cli::campaign::{CampaignCommand, CampaignOpen, CampaignOrder, CampaignPlan, CampaignStart};
 use crate::clock::Clock;
+use crate::config::Config;
+use crate::direct::deadline::Each;
 use crate::direct::published;
 use crate::place::Place;
 use crate::release::check;
@@ -26,14 +29,14 @@ const MAX_TEXT: usize = 200;
 
 /// Runs one `campaign` command.
 pub(super) async fn run(place: &Place, command: &CampaignCommand, clock: &Clock) -> Result<Said, AdminError> {
-    let (_, store) = super::open(place)?;
+    let (config, store) = super::open(place)?;
     let now = clock.now();
     match command {
         CampaignCommand::Plan(asked) => {
-            let draft = draft(place, &store, asked, now).await?;
+            let draft = draft(place, (&config, &store), asked, now).await?;
             planned(&store, &draft).await
         }
-        CampaignCommand::Start(asked) => start(place, &store, asked, now).await,
+        CampaignCommand::Start(asked) => start(place, (&config, &store), asked, now).await,
         CampaignCommand::Status { name: None, .. } => list(&store).await,
         CampaignCommand::Status {
             name: Some(name),
@@ -51,7 +54,7 @@ pub(super) async fn run(place: &Place, command: &CampaignCommand, clock: &Clock)
 
 async fn draft(
     place: &Place,
-    store: &Store,
+    (config, store): (&Config, &Store),
     asked: &CampaignPlan,
     now: Timestamp,
 ) -> Result<Draft, AdminError> {
@@ -67,6 +70,7 @@ async fn draft(
         act_within: minutes(asked.act_within),
         within: Duration::from_hours(24 * u64::from(asked.within)),
         at_once: asked.at_once,
+        each: each((config, store), asked).await?,
     };
     let name = asked.name.clone();
     let taken = store
@@ -78,7 +82,31 @@ async fn draft(
             asked.name
         )));
     }
-    Draft::new(wish, &published(&client), &homes).map_err(|why| AdminError::Asked(why.to_string()))
+    let draft = Draft::new(wish, &published(&client), &homes);
+    let draft = draft.map_err(|why| AdminError::Asked(why.to_string()))?;
+    if let Some(rule) = draft.wish.each.as_ref().and_then(|each| each.terms.rule) {
+        let gateways: Vec<GatewayId> = draft.parts.keys().cloned().collect();
+        // The last home may be told on the campaign's last day.
+        let times = (now, now.plus_ms(i64::from(asked.within + asked.due) * 86_400_000));
+        terms::fit((place, store), rule, &gateways, times).await?;
+    }
+    Ok(draft)
+}
+
+/// What goes with each word, by what was asked.
+async fn each(at: (&Config, &Store), asked: &CampaignPlan) -> Result<Option<Each>, AdminError> {
+    let Some(terms) = terms::read(at, &asked.terms).await? else {
+        return Ok(None);
+    };
+    if asked.due >= asked.within {
+        return Err(AdminError::Asked(format!(
+            "each home has {} days and the campaign ends after {}: no home's time would end before that. Give a smaller --due \
+             or a larger --within",
+            asked.due, asked.within
+        )));
+    }
+    let within = Duration::from_hours(24 * u64::from(asked.due));
+    Ok(Some(Each { terms, within }))
 }
 
 /// The plan, and which campaigns would end for it.
@@ -97,11 +125,11 @@ fn minutes(count: u32) -> Duration {
 
 async fn start(
     place: &Place,
-    store: &Store,
+    (config, store): (&Config, &Store),
     asked: &CampaignStart,
     now: Timestamp,
 ) -> Result<Said, AdminError> {
-    let draft = draft(place, store, &asked.asked, now).await?;
+    let draft = draft(place, (config, store), &asked.asked, now).await?;
     if asked.dry_run {
         return planned(store, &draft).await;
     }

@@ -8,20 +8,17 @@ use homeward_protocol::time::Timestamp;
 use serde_json::{Value, json};
 
 use super::keys::{FileKey, public_pem};
-use super::{AdminError, BY, Said};
-use crate::access::UserName;
-use crate::ca::signer::published;
+use super::{AdminError, BY, Said, terms};
 use crate::cli::update::{UpdateAssign, UpdateCommand};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::direct::deadline::{self, Case, Rule, Terms, escalate};
+use crate::direct::deadline::{self, Case, Terms};
 use crate::direct::{Unassignable, assign as word, released, words};
 use crate::place::Place;
-use crate::policy::roots::keys_of;
 use crate::release::check;
 use crate::release::folder::Folder;
 use crate::store::updates::{self, Assigned, Said as Told};
-use crate::store::{Store, connections, deadlines, users};
+use crate::store::{Store, connections, deadlines};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -52,7 +49,7 @@ async fn assign(
     asked: &UpdateAssign,
     now: Timestamp,
 ) -> Result<Said, AdminError> {
-    let terms = terms(config, store, asked).await?;
+    let terms = terms::read((config, store), &asked.terms).await?;
     let key = place.director();
     if !key.exists() {
         let why =
@@ -69,7 +66,7 @@ async fn assign(
         0,
     );
     if let Some(rule) = terms.as_ref().and_then(|terms| terms.rule) {
-        fits(place, store, rule, &asked.gateways, (now, times.1)).await?;
+        terms::fit((place, store), rule, &asked.gateways, (now, times.1)).await?;
     }
     let mut given = Vec::new();
     for gateway in &asked.gateways {
@@ -100,7 +97,7 @@ async fn assign(
         text.push_str(&format!("  {} {verb} told, by {}\n", one.gateway, one.deadline));
     }
     if let Some(terms) = &terms {
-        text.push_str(&agreed(terms));
+        text.push_str(&terms::words(terms));
     }
     if asked.dry_run {
         text.push_str("Nothing was changed.");
@@ -150,75 +147,6 @@ async fn one(
         }
     }
     Ok(made)
-}
-
-/// What goes with it, by what was asked.
-async fn terms(config: &Config, store: &Store, asked: &UpdateAssign) -> Result<Option<Terms>, AdminError> {
-    let (Some(reason), Some(person)) = (&asked.reason, &asked.person) else {
-        return Ok(None);
-    };
-    let rule = asked
-        .compensate
-        .zip(asked.afterwards)
-        .map(|(compensate, afterwards)| Rule {
-            compensate,
-            afterwards,
-        });
-    let terms = Terms::new(reason, person, rule).map_err(|why| AdminError::Asked(why.to_string()))?;
-    let mut known = config.notify.people.contains_key(terms.person());
-    if let Ok(name) = terms.person().parse::<UserName>() {
-        known |= store
-            .read(move |tx| Ok(users::kept(tx, &name)?.is_some()))
-            .await?;
-    }
-    if !known {
-        return Err(AdminError::Asked(format!(
-            "{} is nobody who can be asked: neither a name of [notify.people] in fleet.toml nor a person of the console \
-             (homeward-fleet --data DIR user list)",
-            terms.person()
-        )));
-    }
-    Ok(Some(terms))
-}
-
-/// Whether the policies that make up for an update can, at each of these.
-async fn fits(
-    place: &Place,
-    store: &Store,
-    rule: Rule,
-    gateways: &[GatewayId],
-    times: (Timestamp, Timestamp),
-) -> Result<(), AdminError> {
-    let roots = keys_of(&published(&place.authority())?.roots());
-    let gateways = gateways.to_vec();
-    let misfit = store
-        .read(move |tx| {
-            for gateway in &gateways {
-                if let Some(why) = escalate::misfit(tx, &roots, (rule, gateway), times)? {
-                    return Ok(Some(why));
-                }
-            }
-            Ok(None)
-        })
-        .await?;
-    misfit.map_or(Ok(()), |why| Err(AdminError::Asked(why)))
-}
-
-fn agreed(terms: &Terms) -> String {
-    let rule = terms.rule.map_or_else(
-        || "no policy makes up for it at the deadline".to_owned(),
-        |rule| {
-            format!(
-                "policy {} makes up for it from the deadline on, and policy {} ends that",
-                rule.compensate, rule.afterwards
-            )
-        },
-    );
-    format!(
-        "Why: {}\n{} is asked when 80 % of the time is over; {rule}\n",
-        terms.reason(),
-        terms.person()
-    )
 }
 
 fn refused(why: &Unassignable) -> AdminError {

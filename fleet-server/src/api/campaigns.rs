@@ -41,6 +41,10 @@ pub struct CampaignShape {
     started_by: String,
     /// When it ends at the latest.
     deadline: String,
+    /// Why it matters, in words for clinicians; null when none were given.
+    reason: Option<String>,
+    /// Who is asked when a home waits for too long; null with no reason.
+    person: Option<String>,
 }
 
 impl CampaignShape {
@@ -54,6 +58,8 @@ impl CampaignShape {
             started_at: moment(head.started_at),
             started_by: head.started_by.clone(),
             deadline: moment(saved.rules.deadline),
+            reason: head.each.as_ref().map(|each| each.terms.reason().to_owned()),
+            person: head.each.as_ref().map(|each| each.terms.person().to_owned()),
         }
     }
 }

@@ -20,6 +20,7 @@ use super::plan::{Candidate, Plan, Ring, Seed, Wave};
 use super::signs::Note;
 use super::{Campaign, Rules};
 use crate::care::Dependency;
+use crate::direct::deadline::Each;
 
 /// What is known of a home before it takes part.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,6 +140,8 @@ pub struct Wish {
     pub within: Duration,
     /// Most homes that fetch at the same time.
     pub at_once: u16,
+    /// Why it matters, by when a home should have it, who is asked when it waits for too long, and what makes up for it.
+    pub each: Option<Each>,
 }
 
 /// Why there is no plan.
@@ -246,6 +249,11 @@ impl Draft {
             wish.at_once
         );
         hash.update(rules.as_bytes());
+        if let Some(Each { terms, within }) = &wish.each {
+            let rule = terms.rule.map(|rule| (rule.compensate, rule.afterwards));
+            let (reason, person, within) = (terms.reason(), terms.person(), within.as_millis());
+            hash.update(format!("{within} {reason:?} {person:?} {rule:?}\n").as_bytes());
+        }
         for release in &self.releases {
             hash.update(release.path.as_bytes());
             hash.update(&release.sha256);
@@ -298,6 +306,7 @@ impl Draft {
             targets: self.releases.iter().map(target).collect(),
             seed: self.seed,
             at_once: wish.at_once,
+            each: wish.each.clone(),
             started_at: now,
             started_by: by.to_owned(),
             changed_at: now,

@@ -29,7 +29,7 @@ use crate::bus::{Bus, Event};
 use crate::clock::Clock;
 use crate::direct::{self, Unassignable};
 use crate::store::campaigns::{self, Read};
-use crate::store::{Store, StoreError, Tx, attest, updates};
+use crate::store::{Store, StoreError, Tx, attest, deadlines, updates};
 
 /// How often it is looked, at most.
 const LOOK: Duration = Duration::from_secs(1);
@@ -233,6 +233,9 @@ fn say(
         }
     };
     if updates::assign(tx, &made)? {
+        if let Some(each) = kept.head.each.as_ref().filter(|_| way == Way::On) {
+            deadlines::put(tx, &made, &each.terms)?;
+        }
         kept.told(gateway, (made.counter, way), signs, now);
     } else {
         kept.cannot(gateway, "its box is out of service".into());
@@ -257,7 +260,10 @@ fn word(
         Err(why) => return Ok(Err(why)),
     };
     let deadline = match way {
-        Way::On => kept.core().rules().deadline,
+        Way::On => match &kept.head.each {
+            Some(each) => now.plus_ms(i64::try_from(each.within.as_millis()).unwrap_or(i64::MAX)),
+            None => kept.core().rules().deadline,
+        },
         Way::Back => now.plus_ms(BACK_MS),
     };
     let counter = updates::next(tx, gateway)?;

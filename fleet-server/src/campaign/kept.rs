@@ -21,6 +21,7 @@ use super::plan::{Seed, Wave};
 use super::signs::{self, Note, Signs, Way};
 use super::step::{Effect, Event, Step};
 use super::{Campaign, Saved, SavedHome, State};
+use crate::direct::deadline::Each;
 
 /// A campaign's name: 1 to 40 of `a-z 0-9 . - _`, and a letter or digit first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,6 +82,8 @@ pub struct Head {
     pub seed: Seed,
     /// Most homes that fetch at the same time.
     pub at_once: u16,
+    /// What goes with each of its words for taking a release.
+    pub each: Option<Each>,
     /// When it began.
     pub started_at: Timestamp,
     /// By whom.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use homeward_protocol::id::GatewayId;
 
+use super::update::TermsAsked;
 use crate::campaign::kept::Name;
 
 /// Campaigns: a release on its way to the fleet, in waves.
@@ -13,7 +14,9 @@ pub enum CampaignCommand {
     /// Say what would be done: who comes in which wave, who takes no part, who could not go back. Changes nothing.
     #[command(
         after_help = "Example:\n  homeward-fleet --data DIR campaign plan agent-1.4.0 --target agent/1.4.0/x86_64 --target \
-                      agent/1.4.0/aarch64\n\nWaves: lab, own, canary (1 %), tenth (10 %), half, rest, and named: homes of \
+                      agent/1.4.0/aarch64\n  homeward-fleet --data DIR campaign plan agent-1.4.1 --target agent/1.4.1/x86_64 --due 7 \
+                      --reason \"a stranger could read measurements\" --person nora --compensate 8 --afterwards 9\n\nWith a \
+                      reason and a person, the deadline of each home is kept: see `update assign --help`.\n\nWaves: lab, own, canary (1 %), tenth (10 %), half, rest, and named: homes of \
                       high dependency, each opened by a person. A home is lab or own by its group of that name. The code \
                       at the end is what `campaign start` asks for."
     )]
@@ -87,6 +90,12 @@ pub struct CampaignPlan {
     /// At most so many homes fetch at the same time.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=5_000))]
     pub at_once: u16,
+    /// With --reason: each home should have it within so many days after it is told.
+    #[arg(long, value_name = "DAYS", default_value_t = 14, value_parser = clap::value_parser!(u16).range(1..=365))]
+    pub due: u16,
+    /// What goes with it.
+    #[command(flatten)]
+    pub terms: TermsAsked,
     /// The release folder with the published repository; else `release` in the data folder, from which gateways are served.
     #[arg(long, value_name = "DIR")]
     pub release: Option<PathBuf>,

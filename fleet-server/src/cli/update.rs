@@ -56,6 +56,20 @@ pub struct UpdateAssign {
     /// It should be in place within so many days. Passing that never overrides a therapy.
     #[arg(long, value_name = "DAYS", default_value_t = 14, value_parser = clap::value_parser!(u16).range(1..=365))]
     pub within: u16,
+    /// What goes with it.
+    #[command(flatten)]
+    pub terms: TermsAsked,
+    /// The release folder with the published repository; else `release` in the data folder, from which gateways are served.
+    #[arg(long, value_name = "DIR")]
+    pub release: Option<PathBuf>,
+    /// Only say what would be assigned.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// What goes with an update that has a deadline that is kept.
+#[derive(Debug, Clone, Args)]
+pub struct TermsAsked {
     /// Why it matters, in words that a clinician understands: people are shown it.
     #[arg(long, value_name = "TEXT", requires = "person")]
     pub reason: Option<String>,
@@ -69,10 +83,4 @@ pub struct UpdateAssign {
     /// what they have now, signed under the number behind.
     #[arg(long, value_name = "VERSION", requires = "compensate")]
     pub afterwards: Option<u64>,
-    /// The release folder with the published repository; else `release` in the data folder, from which gateways are served.
-    #[arg(long, value_name = "DIR")]
-    pub release: Option<PathBuf>,
-    /// Only say what would be assigned.
-    #[arg(long)]
-    pub dry_run: bool,
 }

@@ -12,6 +12,8 @@
 pub mod escalate;
 pub mod watch;
 
+use std::time::Duration;
+
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::release::Version;
 use homeward_protocol::release::state::{Outcome, UpdateState};
@@ -29,6 +31,15 @@ pub struct Terms {
     person: String,
     /// What makes up for it at the deadline.
     pub rule: Option<Rule>,
+}
+
+/// What goes with each word of a campaign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Each {
+    /// What goes with it.
+    pub terms: Terms,
+    /// How long a home may take, from when it is told.
+    pub within: Duration,
 }
 
 /// Why there can be no such terms.

@@ -9,13 +9,14 @@ use std::time::Duration;
 use homeward_protocol::id::{GatewayId, SensorId};
 use homeward_protocol::time::Timestamp;
 
-use super::{Row, StoreError, Tx, Value, audit, gateways, updates};
+use super::{Row, StoreError, Tx, Value, audit, deadlines, gateways, updates};
 use crate::audit::Action;
 use crate::campaign::board::{Board, Seen};
 use crate::campaign::kept::{Head, Kept, Name, Order, Refused, Target};
 use crate::campaign::plan::{Seed, Wave};
 use crate::campaign::signs::{Note, Way};
 use crate::campaign::{Effect, Rules, Saved, SavedHome, State, Step};
+use crate::direct::deadline::{Each, Rule, Terms};
 
 pub mod fleet;
 pub mod signs;
@@ -87,7 +88,8 @@ pub fn get(tx: &mut dyn Tx, name: &Name) -> Result<Option<Read>, StoreError> {
 fn head(tx: &mut dyn Tx, name: &Name) -> Result<Option<(Head, Saved, i64)>, StoreError> {
     let row = tx.row(
         "SELECT name, state, reason, changed_at, changed_by, started_at, started_by, seed, soak_ms, confirmed_percent,
-           failed_percent, act_within_ms, deadline, at_once, open_wave, opened_at, trouble, revision
+           failed_percent, act_within_ms, deadline, at_once, open_wave, opened_at, trouble, revision, why, person,
+           compensate, afterwards, each_ms
          FROM campaigns WHERE name = $1",
         &[name.as_str().into()],
     )?;
@@ -124,12 +126,21 @@ fn head_of(row: &Row, targets: Vec<Target>) -> Result<Head, StoreError> {
         targets,
         seed: Seed(seed),
         at_once: small(row, 13)?,
+        each: each(row)?,
         started_at: Timestamp::synced(row.int(5)?),
         started_by: row.text(6)?.to_owned(),
         changed_at: Timestamp::synced(row.int(3)?),
         changed_by: row.text(4)?.to_owned(),
         trouble: row.opt_text(16)?.map(str::to_owned),
     })
+}
+
+fn each(row: &Row) -> Result<Option<Each>, StoreError> {
+    let Some(terms) = deadlines::terms(row, 18)? else {
+        return Ok(None);
+    };
+    let within = span(row, 22)?;
+    Ok(Some(Each { terms, within }))
 }
 
 fn saved(row: &Row) -> Result<Saved, StoreError> {
@@ -274,11 +285,15 @@ pub fn start(tx: &mut dyn Tx, mut kept: Kept, plan: &str, now: Timestamp) -> Res
         kept.owe(owed);
     }
     let saved = kept.core().saved();
+    let each = kept.head.each.as_ref();
+    let terms = each.map(|each| &each.terms);
+    let number = |of: fn(Rule) -> u64| deadlines::number(terms, of);
     tx.execute(
         "INSERT INTO campaigns (name, state, reason, changed_at, changed_by, started_at, started_by, seed, soak_ms,
              confirmed_percent, failed_percent, act_within_ms, deadline, at_once, open_wave, opened_at, trouble, live,
-             revision)
-         VALUES ($1, 'running', '', $2, $3, $2, $3, $4, $5, $6, $7, $8, $9, $10, NULL, $2, NULL, 1, 0)",
+             revision, why, person, compensate, afterwards, each_ms)
+         VALUES ($1, 'running', '', $2, $3, $2, $3, $4, $5, $6, $7, $8, $9, $10, NULL, $2, NULL, 1, 0, $11, $12, $13, $14,
+             $15)",
         &[
             name.as_str().into(),
             now.ms.into(),
@@ -290,6 +305,11 @@ pub fn start(tx: &mut dyn Tx, mut kept: Kept, plan: &str, now: Timestamp) -> Res
             ms(saved.rules.act_within).into(),
             saved.rules.deadline.ms.into(),
             i64::from(kept.head.at_once).into(),
+            terms.map(Terms::reason).into(),
+            terms.map(Terms::person).into(),
+            number(|rule| rule.compensate).into(),
+            number(|rule| rule.afterwards).into(),
+            each.map(|each| ms(each.within)).into(),
         ],
     )?;
     for target in &kept.head.targets {

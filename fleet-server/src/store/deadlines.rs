@@ -11,7 +11,7 @@ use crate::direct::deadline::{Case, Done, Rule, Stands, Terms};
 
 /// Notes what goes with a word that was assigned.
 pub fn put(tx: &mut dyn Tx, one: &Assigned, terms: &Terms) -> Result<(), StoreError> {
-    let number = |of: fn(Rule) -> u64| terms.rule.map(|rule| signed(of(rule)));
+    let number = |of: fn(Rule) -> u64| number(Some(terms), of);
     tx.execute(
         "INSERT INTO deadlines (gateway, counter, version, at, not_before, deadline, reason, person, compensate, afterwards)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
@@ -134,15 +134,29 @@ pub fn has_open(tx: &mut dyn Tx, gateway: &GatewayId) -> Result<bool, StoreError
     Ok(row.is_some())
 }
 
-fn case(row: &Row) -> Result<Case, StoreError> {
-    let moment = |column| Ok::<_, StoreError>(row.opt_int(column)?.map(Timestamp::synced));
-    let rule = match row.opt_int(8)? {
+/// What goes with a word, of four columns from this one on: the reason, the person, and the numbers of both policies.
+pub fn terms(row: &Row, first: usize) -> Result<Option<Terms>, StoreError> {
+    let (Some(reason), Some(person)) = (row.opt_text(first)?, row.opt_text(first + 1)?) else {
+        return Ok(None);
+    };
+    let rule = match row.opt_int(first + 2)? {
         None => None,
         Some(_) => Some(Rule {
-            compensate: unsigned(row, 8)?,
-            afterwards: unsigned(row, 9)?,
+            compensate: unsigned(row, first + 2)?,
+            afterwards: unsigned(row, first + 3)?,
         }),
     };
+    let terms = Terms::new(reason, person, rule);
+    Ok(Some(terms.map_err(|e| row.corrupt(first, e))?))
+}
+
+/// The number of one of the policies that make up for an update, where there is one, as it is kept.
+pub fn number(terms: Option<&Terms>, of: fn(Rule) -> u64) -> Option<i64> {
+    terms?.rule.map(|rule| signed(of(rule)))
+}
+
+fn case(row: &Row) -> Result<Case, StoreError> {
+    let moment = |column| Ok::<_, StoreError>(row.opt_int(column)?.map(Timestamp::synced));
     let counter = unsigned(row, 1)?;
     let newest = row.opt_int(14)?.map(|_| unsigned(row, 14)).transpose()?;
     let state: crate::device::State = row.parse(15)?;
@@ -158,7 +172,7 @@ fn case(row: &Row) -> Result<Case, StoreError> {
         at: Timestamp::synced(row.int(3)?),
         not_before: Timestamp::synced(row.int(4)?),
         deadline: Timestamp::synced(row.int(5)?),
-        terms: Terms::new(row.text(6)?, row.text(7)?, rule).map_err(|e| row.corrupt(6, e))?,
+        terms: terms(row, 6)?.ok_or_else(|| row.corrupt(6, "no reason"))?,
         stands,
         done: Done {
             asked: moment(10)?,

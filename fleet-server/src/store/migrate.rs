@@ -74,6 +74,10 @@ pub(super) const SQLITE: &[(&str, &str)] = &[
         "V22__deadlines",
         include_str!("../../migrations/sqlite/V22__deadlines.sql"),
     ),
+    (
+        "V23__campaign_terms",
+        include_str!("../../migrations/sqlite/V23__campaign_terms.sql"),
+    ),
 ];
 const POSTGRES: &[(&str, &str)] = &[
     (
@@ -147,6 +151,10 @@ const POSTGRES: &[(&str, &str)] = &[
     (
         "V22__deadlines",
         include_str!("../../migrations/postgres/V22__deadlines.sql"),
+    ),
+    (
+        "V23__campaign_terms",
+        include_str!("../../migrations/postgres/V23__campaign_terms.sql"),
     ),
 ];
 

@@ -6,6 +6,7 @@ use axum::http::{Method, StatusCode};
 use homeward_fleet::access::Scope;
 use homeward_fleet::campaign::draft::{Draft, Release, Wish};
 use homeward_fleet::campaign::signs::Way;
+use homeward_fleet::direct::deadline::{Each, Rule, Terms};
 use homeward_fleet::store::campaigns::{self, fleet};
 use homeward_fleet::store::records::Origin;
 use homeward_fleet::store::updates::{self, Assigned};
@@ -81,6 +82,10 @@ fn begin(tx: &mut dyn Tx) -> Result<(), StoreError> {
     for home in fleet::homes(tx)? {
         say(tx, &home.gateway, (None, None))?;
     }
+    let rule = Rule {
+        compensate: 8,
+        afterwards: 9,
+    };
     let wish = Wish {
         name: NAME.parse().expect("a name"),
         paths: vec!["agent/1.4.0".into()],
@@ -90,6 +95,10 @@ fn begin(tx: &mut dyn Tx) -> Result<(), StoreError> {
         act_within: Duration::from_hours(2),
         within: Duration::from_hours(24 * 30),
         at_once: 50,
+        each: Some(Each {
+            terms: Terms::new("A stranger could read measurements.", "nora", Some(rule)).expect("terms"),
+            within: Duration::from_hours(24 * 7),
+        }),
     };
     let draft = Draft::new(wish, &[release("1.3.0"), release("1.4.0")], &fleet::homes(tx)?).expect("a plan");
     assert!(campaigns::start(

@@ -145,7 +145,7 @@ impl Street {
 
 /// The agent that runs everywhere, as another build.
 fn another_build() -> Vec<u8> {
-    let mut build = fs::read(&releases.shipped).expect("the agent");
+    let mut build = fs::read(binary("homeward-agent")).expect("the agent");
     build.extend(b"another build");
     build
 }

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use homeward_tests::homes::Home;
-use homeward_tests::programs::{binary, wait_for};
+use homeward_tests::programs::wait_for;
 use homeward_tests::releases::Releases;
 use serde_json::Value;
 

@@ -2,10 +2,13 @@
 
 use serde_json::{Value, json};
 
+use super::super::terms;
+
 use crate::campaign::board::{Board, Counts, HomeLine, stands};
 use crate::campaign::draft::{Draft, Wish};
 use crate::campaign::kept::Name;
 use crate::campaign::plan::Wave;
+use crate::direct::deadline::Each;
 use crate::store::campaigns::Listed;
 
 /// Boxes that are named in one line.
@@ -23,6 +26,15 @@ pub(super) fn rules(wish: &Wish) -> String {
         span(wish.act_within),
         span(wish.within),
         wish.at_once
+    )
+}
+
+/// By when each home should have it, and what happens otherwise.
+fn owed(each: &Each) -> String {
+    let within = span(each.within);
+    format!(
+        "Each home should have it within {within} after it is told.\n{}",
+        terms::words(&each.terms)
     )
 }
 
@@ -88,6 +100,9 @@ pub(super) fn plan(draft: &Draft, ends: &[Name]) -> String {
         homes(draft.at_risk())
     ));
     text.push_str(&format!("Rules: {}.\n", rules(&draft.wish)));
+    if let Some(each) = &draft.wish.each {
+        text.push_str(&owed(each));
+    }
     for (why, who) in &draft.outside {
         text.push_str(&format!(
             "No part: {} {} ({})\n",
@@ -140,6 +155,8 @@ pub(super) fn plan_json(draft: &Draft, ends: &[Name]) -> Value {
         .collect();
     json!({
         "campaign": draft.wish.name.as_str(), "plan": draft.code(), "homes": draft.parts.len(), "waves": waves,
+        "reason": draft.wish.each.as_ref().map(|each| each.terms.reason()),
+        "person": draft.wish.each.as_ref().map(|each| each.terms.person()),
         "targets": draft.releases.iter().map(|one| &one.path).collect::<Vec<_>>(), "no_part": outside,
         "without_return": without, "ends": ends.iter().map(Name::as_str).collect::<Vec<_>>(), "gateways": gateways, "dry_run": true,
     })
@@ -186,6 +203,9 @@ pub(super) fn board(board: &Board) -> String {
         board.head.name,
         stands(&board.head, &board.saved)
     );
+    if let Some(each) = &board.head.each {
+        text.push_str(&owed(each));
+    }
     if let Some(trouble) = &board.head.trouble {
         text.push_str(&format!("Nobody can be told at the moment: {trouble}\n"));
     }
@@ -250,6 +270,8 @@ pub(super) fn board_json(board: &Board) -> Value {
     json!({
         "campaign": board.head.name.as_str(), "state": board.saved.state.name().0,
         "stands": stands(&board.head, &board.saved), "trouble": board.head.trouble,
+        "reason": board.head.each.as_ref().map(|each| each.terms.reason()),
+        "person": board.head.each.as_ref().map(|each| each.terms.person()),
         "started_at": board.head.started_at.to_string(), "started_by": board.head.started_by, "waves": waves,
         "homes": board.homes.iter().map(home).collect::<Vec<_>>(), "more": board.more,
     })

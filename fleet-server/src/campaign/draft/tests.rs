@@ -4,6 +4,7 @@ use homeward_protocol::posture::ShortText;
 use homeward_protocol::release::Disruption;
 
 use super::*;
+use crate::direct::deadline::{Rule, Terms};
 
 fn version(text: &str) -> Version {
     text.parse().expect("a version")
@@ -45,6 +46,7 @@ fn wish(paths: &[&str]) -> Wish {
         act_within: Duration::from_hours(2),
         within: Duration::from_hours(720),
         at_once: 50,
+        each: None,
     }
 }
 
@@ -155,10 +157,24 @@ fn a_code_stands_for_one_plan() {
         soak: Duration::from_hours(48),
         ..wish(&path)
     };
+    let rule = |compensate, afterwards| Rule {
+        compensate,
+        afterwards,
+    };
+    let termed = |rule| Wish {
+        each: Some(Each {
+            terms: Terms::new("A stranger could read measurements.", "nora", rule).expect("terms"),
+            within: Duration::from_hours(24),
+        }),
+        ..wish(&path)
+    };
+    let reasoned = code(termed(None), &published, &homes);
+    assert_ne!(code(termed(Some(rule(8, 9))), &published, &homes), reasoned);
     let mut urgent = homes.clone();
     urgent[1].dependency = Some(Dependency::High);
     for other in [
         code(slower, &published, &homes),
+        reasoned,
         code(wish(&path), &published, &homes[..1]),
         code(wish(&path), &published, &urgent),
         // There is no way back any more.

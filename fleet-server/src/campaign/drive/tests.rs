@@ -14,6 +14,7 @@ use super::*;
 use crate::campaign::State;
 use crate::campaign::draft::{Draft, Wish};
 use crate::campaign::plan::Wave;
+use crate::direct::deadline::{Case, Each, Stands, Terms};
 use crate::policy::tests::Key;
 use crate::release::{self, Files};
 use crate::store::promises::{Home, block};
@@ -128,6 +129,11 @@ impl Place {
         .expect("said");
     }
 
+    /// What goes with a word.
+    fn deadline(&self, n: usize, word: u64) -> Option<Case> {
+        block(self.store.read(move |tx| deadlines::get(tx, &gw(n), word))).expect("read")
+    }
+
     fn read(&self) -> Read {
         let name = "spring".parse().expect("a name");
         let read = block(self.store.read(move |tx| campaigns::get(tx, &name))).expect("read");
@@ -197,6 +203,10 @@ fn begin(place: &Place) {
         act_within: Duration::from_hours(1),
         within: Duration::from_hours(48),
         at_once: 50,
+        each: Some(Each {
+            terms: Terms::new("A stranger could read measurements.", "nora", None).expect("terms"),
+            within: Duration::from_hours(24),
+        }),
     };
     let kept = Draft::new(wish, &direct::published(&client), &homes)
         .expect("a plan")
@@ -214,6 +224,7 @@ fn words_are_signed_with_their_wave_said_once_and_a_bad_release_is_taken_back() 
     begin(&place);
     assert_eq!(place.look(), [gw(0)]);
     let first = place.word(0).expect("a word");
+    let word = first.counter;
     assert_eq!(
         (
             first.path().map(|path| path.to_string()),
@@ -221,6 +232,11 @@ fn words_are_signed_with_their_wave_said_once_and_a_bad_release_is_taken_back() 
             first.wave
         ),
         (Some("agent/1.4.0".into()), [1; 32], Wave::Lab.number())
+    );
+    let due = place.deadline(0, word).expect("it is kept");
+    assert_eq!(
+        (due.terms.person(), due.deadline, due.stands),
+        ("nora", NOW.plus_ms(24 * 3_600_000), Stands::Newest)
     );
     // Nothing changed: nothing is written, nobody is told again.
     let rested = place.read().revision;
@@ -244,6 +260,13 @@ fn words_are_signed_with_their_wave_said_once_and_a_bad_release_is_taken_back() 
         (back.path().map(|path| path.to_string()), back.sha256()),
         (Some("agent/1.3.0".into()), [0; 32])
     );
+    assert_eq!(
+        place.deadline(0, back.counter),
+        None,
+        "nobody is asked about going back"
+    );
+    let on = place.deadline(0, word).expect("it is kept");
+    assert_eq!(on.stands, Stands::Superseded);
     place.pass(60);
     place.say(0, "1.3.0", Some(Outcome::Confirmed));
     place.look();

@@ -192,6 +192,7 @@ impl Show {
             act_within: Duration::from_mins(30),
             within: Duration::from_hours(48),
             at_once: 50,
+            each: None,
         };
         for (key, value) in words[2..].iter().filter_map(|word| word.split_once('=')) {
             let value: u16 = value.parse().expect("a number");

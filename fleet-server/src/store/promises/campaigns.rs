@@ -17,6 +17,7 @@ use crate::campaign::plan::Wave;
 use crate::campaign::signs::{Signs, Way};
 use crate::campaign::{State, Step};
 use crate::care::Dependency;
+use crate::direct::deadline::{Each, Rule, Terms};
 use crate::store::campaigns::{self, Read, fleet};
 use crate::store::care::{Placement, Team, add_placement, add_team};
 use crate::store::records::Origin;
@@ -110,6 +111,17 @@ fn release(text: &str) -> Release {
     }
 }
 
+fn each() -> Each {
+    let rule = Rule {
+        compensate: 8,
+        afterwards: 9,
+    };
+    Each {
+        terms: Terms::new("A stranger could read measurements.", "nora", Some(rule)).expect("terms"),
+        within: Duration::from_hours(24),
+    }
+}
+
 fn draft(store: &Store, campaign: &str, brings: &str) -> Draft {
     let wish = Wish {
         name: name(campaign),
@@ -120,6 +132,7 @@ fn draft(store: &Store, campaign: &str, brings: &str) -> Draft {
         act_within: Duration::from_mins(30),
         within: Duration::from_hours(48),
         at_once: 50,
+        each: Some(each()),
     };
     let known = block(store.read(fleet::homes)).expect("read");
     let published = [release("1.3.0"), release("1.4.0"), release("1.5.0")];
@@ -226,6 +239,7 @@ pub(super) fn a_campaign_goes_on_from_its_rows_and_each_word_is_said_once(home: 
     // It goes on after a restart, and who read the rows before is told to read them again.
     let store = home.open();
     let mut late = read(&store, "spring");
+    assert_eq!(late.kept.head.each, Some(each()));
     let word = read(&store, "spring").kept.notes()[&gw(canary)]
         .word
         .expect("a word")
