@@ -90,13 +90,18 @@ impl Releases {
         path
     }
 
-    fn tell(&self, args: &[&str]) -> Finished {
+    /// Runs one `release` command there, to whatever end.
+    pub fn tell(&self, args: &[&str]) -> Finished {
         let mut command = Command::new(binary("homeward-fleet"));
         command.current_dir(self.desk.path());
         finish(command.arg("release").args(args), b"", LIMIT)
     }
 
-    fn ok(&self, args: &[&str]) -> String {
+    /// Runs one that has to end well; gives what it said.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn ok(&self, args: &[&str]) -> String {
         self.tell(args).ok()
     }
 

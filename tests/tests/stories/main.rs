@@ -11,6 +11,7 @@ mod bluetooth;
 mod campaigned;
 mod clocks;
 mod descriptors;
+mod dossiers;
 mod full_disk;
 mod guarded;
 mod hostile_handshakes;
