@@ -21,9 +21,8 @@ use crate::interlock::{Act, Window};
 use crate::update::saved::Job;
 
 pub mod packages;
-pub mod slots;
-
 pub mod rauc;
+pub mod slots;
 
 /// Longest that a restart of the agent may take, from the permission on.
 const LONGEST_RESTART: Duration = Duration::from_mins(1);
