@@ -89,6 +89,17 @@ pub enum Since {
     Nothing,
 }
 
+impl Since {
+    /// The same where something `is_on_trial`: what runs has to be judged again after each start, for what came of an
+    /// earlier one, or was on its way when that ended, is no proof of this one.
+    pub const fn on(self, is_on_trial: bool) -> Since {
+        match self {
+            Since::Nothing if is_on_trial => Since::Updated,
+            since => since,
+        }
+    }
+}
+
 impl Boots {
     /// The boots with the one that runs, named `boot`, in which this `version` runs. `random` becomes its seed when it
     /// is a new one. A count that was lost begins again: the server notices.
@@ -217,6 +228,16 @@ mod tests {
             (second.count, second.seed_bytes(), since),
             (2, [4; 32], Since::Booted)
         );
+    }
+
+    #[test]
+    fn what_is_on_trial_is_judged_again_after_each_start() {
+        let all = [Since::Booted, Since::Updated, Since::Nothing];
+        assert_eq!(
+            all.map(|since| since.on(true)),
+            [Since::Booted, Since::Updated, Since::Updated]
+        );
+        assert_eq!(all.map(|since| since.on(false)), all);
     }
 
     #[test]

@@ -44,6 +44,7 @@ use crate::session::{Moment, Session};
 use crate::status::file::Writer;
 use crate::status::{CertificateStatus, KeyStatus, LinkStatus, file};
 use crate::strain::Strain;
+use crate::trials::Tried;
 use crate::vault::Vault;
 use crate::vault::chip::ChipError;
 
@@ -647,6 +648,7 @@ async fn turn(
         status,
     } = voice;
     let trials = updating::trials(data);
+    let is_on_trial = *trials.turns().borrow() == Some(Tried::Update);
     let policy = policing::resume(
         data,
         &identity,
@@ -668,7 +670,7 @@ async fn turn(
     let (proof, judged) = if is_spare {
         (None, spare)
     } else {
-        let (proof, judged) = proving::prepare(data, &key)?;
+        let (proof, judged) = proving::prepare(data, &key, is_on_trial)?;
         (Some(proof), judged)
     };
     let stop = CancellationToken::new();

@@ -26,8 +26,13 @@ use crate::policy::habits::Now;
 use crate::posture::facts::boot_id;
 use crate::status::LinkStatus;
 
-/// Counts this boot, and goes on with the judgement of an earlier run until it ends.
-pub fn prepare(data: &Path, key: &Arc<DeviceKey>) -> Result<(Proof, watch::Receiver<Judged>), RunError> {
+/// Counts this boot, and goes on with the judgement of an earlier run until it ends. An update that `is_on_trial` is judged
+/// anew.
+pub fn prepare(
+    data: &Path,
+    key: &Arc<DeviceKey>,
+    is_on_trial: bool,
+) -> Result<(Proof, watch::Receiver<Judged>), RunError> {
     let (boots, since) = file::boots(data, boot_id(), &version(data).to_string())?;
     let standing = Standing {
         box_id: file::box_id(data)?,
@@ -39,7 +44,7 @@ pub fn prepare(data: &Path, key: &Arc<DeviceKey>) -> Result<(Proof, watch::Recei
     let proof = Proof {
         data: data.to_owned(),
         standing,
-        since,
+        since: since.on(is_on_trial),
         signer: Arc::clone(key) as _,
         tpm: key
             .chip()
