@@ -411,7 +411,11 @@ impl Course {
             Standing::Over(outcome) => return self.end(outcome, now),
             Standing::Unfinished(why) => self.wait(now, Some(why)),
             Standing::Leaving => {
-                self.activated(now);
+                let installer = self.saved.job.as_ref().map(|job| job.custom.installer);
+                match installer.filter(|_| self.saved.assigned.is_some()) {
+                    Some(installer) => return self.withdrawn(installer, now),
+                    None => drop(self.activated(now)),
+                }
             }
         }
         Vec::new()
@@ -476,10 +480,20 @@ impl Course {
             return Vec::new();
         }
         self.saved.assigned = Some(word);
-        if !self.is_on_trial() && !matches!(self.step, Step::Leaving { .. }) {
+        if let Step::Leaving { installer, .. } = self.step {
+            return self.withdrawn(installer, now);
+        }
+        if !self.is_on_trial() {
             self.keep_on(now);
         }
         vec![self.save()]
+    }
+
+    /// What lies in place for the next start is not what is wanted any more: it may be what was found to be bad meanwhile. The
+    /// box is not to start it; what runs goes on, so nobody is disturbed.
+    fn withdrawn(&mut self, installer: Installer, now: Moment) -> Vec<Effect> {
+        self.keep_on(now);
+        vec![self.save(), Effect::TakeBack(installer)]
     }
 
     fn decided(&mut self, counter: u64, decision: Result<Decision, Refusal>, now: Moment) -> Vec<Effect> {

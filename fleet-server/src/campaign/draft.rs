@@ -183,11 +183,17 @@ impl Draft {
     pub fn new(wish: Wish, published: &[Release], homes: &[Home]) -> Result<Draft, DraftError> {
         let find = |path: &String| {
             let found = published.iter().find(|release| release.path == *path);
-            found.cloned().ok_or_else(|| {
+            let found = found.ok_or_else(|| {
                 let why =
                     "the repository names no software of boxes under this path (`release show` lists it)";
                 DraftError::Path(path.clone(), why.into())
-            })
+            })?;
+            // A box tells which image it runs among its installers, and going back is told by the agent's version.
+            if found.custom.installer == Installer::Rauc {
+                let why = "no campaign can tell yet whether an image was taken back: assign it home by home (`update assign`)";
+                return Err(DraftError::Path(path.clone(), why.into()));
+            }
+            Ok(found.clone())
         };
         let releases = wish
             .paths

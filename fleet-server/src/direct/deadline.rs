@@ -139,6 +139,9 @@ pub struct Case {
     pub terms: Terms,
     /// Whether it still counts.
     pub stands: Stands,
+    /// Whether the newest word brings this version, or a newer one: a campaign that ends or goes back gives a word that does
+    /// not.
+    pub newest_brings: bool,
     /// What was done.
     pub done: Done,
 }
@@ -183,7 +186,7 @@ pub fn due(case: &Case, said: Option<&UpdateState>, now: Timestamp) -> Vec<Due> 
         return Vec::new();
     }
     let compensates = case.done.compensates;
-    if is_confirmed(case.counter, said) {
+    if is_confirmed(case, said) {
         return vec![if compensates { Due::TakeBack } else { Due::End }];
     }
     match case.stands {
@@ -201,12 +204,11 @@ pub fn due(case: &Case, said: Option<&UpdateState>, now: Timestamp) -> Vec<Due> 
         .collect()
 }
 
-/// Whether the box runs what this word, or a later one, gave it, and is well.
-fn is_confirmed(counter: u64, said: Option<&UpdateState>) -> bool {
+/// Whether the box runs what this word gave it, or a later one that brings as much, and is well.
+fn is_confirmed(case: &Case, said: Option<&UpdateState>) -> bool {
     let ended = said.and_then(|said| said.ended.as_ref());
-    ended.is_some_and(|ended| {
-        ended.outcome == Outcome::Confirmed && ended.counter.is_some_and(|word| word >= counter)
-    })
+    let is_word = |word| word == case.counter || (word > case.counter && case.newest_brings);
+    ended.is_some_and(|ended| ended.outcome == Outcome::Confirmed && ended.counter.is_some_and(is_word))
 }
 
 /// What the person is asked, in plain words. `how` is how the update stands.

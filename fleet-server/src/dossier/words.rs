@@ -50,7 +50,7 @@ pub fn page(dossier: &Dossier) -> String {
         dossier.by.words(),
     );
     if dossier.class.needs_two() {
-        text.push_str("  confirmed  by two people, each in their own session\n");
+        text.push_str("  confirmed  by two people, the second in their own session\n");
     }
     let devices = if dossier.profiles.is_empty() {
         "none that a box reads: tasks are opened by hand".to_owned()

@@ -1,6 +1,7 @@
 //! Deadlines of updates: what goes with a word, and what was done about it.
 
 use homeward_protocol::id::GatewayId;
+use homeward_protocol::release::Version;
 use homeward_protocol::time::Timestamp;
 
 use super::policies::unsigned;
@@ -62,7 +63,8 @@ pub fn open_after(
 ) -> Result<Vec<Case>, StoreError> {
     let rows = tx.rows(
         "SELECT d.gateway, d.counter, d.version, d.at, d.not_before, d.deadline, d.reason, d.person, d.compensate,
-           d.afterwards, d.asked_at, d.passed_at, d.compensates, d.ended_at, a.counter, g.state
+           d.afterwards, d.asked_at, d.passed_at, d.compensates, d.ended_at, a.counter, g.state,
+           a.version
          FROM deadlines d JOIN gateways g ON g.id = d.gateway LEFT JOIN assignments a ON a.gateway = d.gateway
          WHERE d.ended_at IS NULL AND (d.gateway > $1 OR (d.gateway = $1 AND d.counter > $2))
          ORDER BY d.gateway, d.counter LIMIT $3",
@@ -75,7 +77,8 @@ pub fn open_after(
 pub fn get(tx: &mut dyn Tx, gateway: &GatewayId, counter: u64) -> Result<Option<Case>, StoreError> {
     let row = tx.row(
         "SELECT d.gateway, d.counter, d.version, d.at, d.not_before, d.deadline, d.reason, d.person, d.compensate,
-           d.afterwards, d.asked_at, d.passed_at, d.compensates, d.ended_at, a.counter, g.state
+           d.afterwards, d.asked_at, d.passed_at, d.compensates, d.ended_at, a.counter, g.state,
+           a.version
          FROM deadlines d JOIN gateways g ON g.id = d.gateway LEFT JOIN assignments a ON a.gateway = d.gateway
          WHERE d.gateway = $1 AND d.counter = $2",
         &[gateway.as_str().into(), signed(counter).into()],
@@ -165,10 +168,13 @@ fn case(row: &Row) -> Result<Case, StoreError> {
         Some(newest) if newest > counter => Stands::Superseded,
         _ => Stands::Newest,
     };
+    let version: Version = row.parse(2)?;
+    let newest: Option<Version> = row.opt_text(16)?.map(|_| row.parse(16)).transpose()?;
     Ok(Case {
         gateway: row.parse(0)?,
         counter,
-        version: row.parse(2)?,
+        version,
+        newest_brings: newest.is_some_and(|newest| newest >= version),
         at: Timestamp::synced(row.int(3)?),
         not_before: Timestamp::synced(row.int(4)?),
         deadline: Timestamp::synced(row.int(5)?),

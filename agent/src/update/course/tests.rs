@@ -578,6 +578,27 @@ fn an_image_reboots_the_box_by_a_permission_of_its_own_and_never_without_one() {
     assert_eq!(home.row, [Effect::Reboot(Installer::Rauc)]);
 }
 
+#[test]
+fn an_image_that_is_withdrawn_before_its_reboot_is_not_started() {
+    for cut in [false, true] {
+        let mut home = other(Installer::Rauc);
+        home.begins();
+        home.hear(Input::Activated);
+        home.act(usize::MAX);
+        home.hear(Input::Assigned(vec![9]));
+        if cut {
+            // The word was kept, and the agent began anew before it was followed.
+            home.act(1);
+            home.found(Standing::Leaving);
+        }
+        let back = |effect: &Effect| matches!(effect, Effect::TakeBack(Installer::Rauc));
+        assert!(home.row.iter().any(back), "{:?}", home.row);
+        assert!(!home.row.iter().any(|effect| matches!(effect, Effect::Reboot(_))));
+        home.row.clear();
+        assert!(matches!(home.tick().as_slice(), [Effect::Decide(_)]));
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Happens {
     /// Time goes on, and a question is answered like this.

@@ -128,6 +128,11 @@ fn there_is_no_plan_for_two_releases_of_one_hardware_for_nobody_or_for_what_is_n
     assert!(matches!(twice, Err(DraftError::Twice(..))), "{twice:?}");
     let none = draft(&["agent/9.9.9/x86_64"], &homes);
     assert!(matches!(none, Err(DraftError::Path(..))), "{none:?}");
+    let mut image = release("2.0.0", "x86_64", "0.0.0");
+    image.custom.installer = Installer::Rauc;
+    let path = [image.path.as_str()];
+    let image = Draft::new(wish(&path), &[image.clone()], &homes);
+    assert!(matches!(image, Err(DraftError::Path(..))), "{image:?}");
     let nobody = draft(&["agent/1.4.0/x86_64"], &[home(1, None, Some("1.4.0"))]);
     assert_eq!(
         nobody.map_err(|why| why.to_string()),

@@ -24,6 +24,7 @@ fn case() -> Case {
         deadline: at(100),
         terms: Terms::new("A stranger could read measurements.", "nora", Some(rule)).expect("terms"),
         stands: Stands::Newest,
+        newest_brings: true,
         done: Done::default(),
     }
 }
@@ -111,6 +112,14 @@ fn what_makes_up_for_an_update_outlasts_its_word_and_nothing_else_does() {
     assert_eq!(due(&compensates, None, at(200)), []);
     let later = ended(Some(9), Outcome::Confirmed);
     assert_eq!(due(&compensates, Some(&later), at(200)), [Due::TakeBack]);
+    // The campaign ended, or took the release back: the box was told to keep what it runs, and does.
+    let kept = Case {
+        newest_brings: false,
+        ..compensates.clone()
+    };
+    assert_eq!(due(&kept, Some(&later), at(200)), []);
+    let own = ended(Some(7), Outcome::Confirmed);
+    assert_eq!(due(&kept, Some(&own), at(200)), [Due::TakeBack]);
     let gone = Case {
         stands: Stands::Gone,
         ..compensates
