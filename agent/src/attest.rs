@@ -92,6 +92,7 @@ pub enum Since {
 impl Since {
     /// The same where something `is_on_trial`: what runs has to be judged again after each start, for what came of an
     /// earlier one, or was on its way when that ended, is no proof of this one.
+    #[must_use]
     pub const fn on(self, is_on_trial: bool) -> Since {
         match self {
             Since::Nothing if is_on_trial => Since::Updated,

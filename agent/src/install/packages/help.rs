@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use homeward_protocol::release::bundle::{Index, MAX_BUNDLE, unpack};
+use homeward_protocol::release::bundle::{BundleError, Index, MAX_BUNDLE, unpack};
 use homeward_protocol::release::{Disruption, Version};
 use homeward_protocol::time::Timestamp;
 use homeward_protocol::tuf::hash::Check;
@@ -41,6 +41,8 @@ use crate::slot::Digest;
 const LONGEST: u64 = 20 * 60;
 /// Room that stays free beside a bundle, bytes: packages take more room than their files.
 const SPARE_ROOM: u64 = 64 << 20;
+/// So many times its packed size a package may take, beside what it takes the place of.
+const UNPACKED: u64 = 5;
 /// Longest record that is read, bytes.
 const MAX_RECORD: u64 = 1 << 20;
 /// Where the helper finds what it works with. The usual places; others in tests.
@@ -83,6 +85,13 @@ struct Set {
     index: Index,
 }
 
+impl Set {
+    /// Of all its packages, bytes.
+    fn length(&self) -> u64 {
+        self.index.packages().iter().map(|one| one.length).sum()
+    }
+}
+
 /// Why something ended early.
 enum Stop {
     Later(String),
@@ -94,6 +103,16 @@ enum Stop {
 impl From<io::Error> for Stop {
     fn from(error: io::Error) -> Stop {
         Stop::Disk(error)
+    }
+}
+
+impl Stop {
+    /// The same when something was changed by then: what is refused stays as it is.
+    fn after_a_change(self) -> Stop {
+        match self {
+            Stop::Refused(why) => Stop::Stays(why),
+            stop => stop,
+        }
     }
 }
 
@@ -145,7 +164,7 @@ impl Places {
         let version = authority::root(&bytes, now).map_err(|why| why.to_string())?;
         if let Some(before) = self.trusts(now) {
             return Err(format!(
-                "it trusts root {before} already, and follows it by itself; it takes no other"
+                "it trusts root {before} already, and follows it with each bundle; it takes no other"
             ));
         }
         folder(&self.own).and_then(|()| folder(&trust)).map_err(said)?;
@@ -157,7 +176,7 @@ impl Places {
     pub fn see(&self, now: Timestamp) -> Answer {
         let seen = || -> Result<Answer, Stop> {
             folder(&self.own)?;
-            if self.lock().is_ok() {
+            if let Ok(_alone) = self.lock() {
                 allow(&self.policy)?;
             }
             let kept = self.kept()?;
@@ -176,13 +195,19 @@ impl Places {
 
     /// Takes a bundle and checks it: who signed for it, that it is whole, that it is for this box as it is.
     pub fn stage(&self, offer: &Offer, from: &mut impl Sender, now: Timestamp) -> Answer {
-        let incoming = self.own.join("incoming");
-        let answer = answered(self.taken(offer, from, &incoming, now));
-        // What was not taken leaves nothing.
-        let _gone = fs::remove_dir_all(&incoming);
-        answer
+        let mut taken = || -> Result<Answer, Stop> {
+            folder(&self.own)?;
+            let _alone = self.lock()?;
+            let incoming = self.own.join("incoming");
+            let taken = self.taken(offer, from, &incoming, now);
+            // What was not taken leaves nothing.
+            let _gone = fs::remove_dir_all(&incoming);
+            taken
+        };
+        answered(taken())
     }
 
+    /// The same by who holds the lock.
     fn taken(
         &self,
         offer: &Offer,
@@ -190,8 +215,6 @@ impl Places {
         incoming: &Path,
         now: Timestamp,
     ) -> Result<Answer, Stop> {
-        folder(&self.own)?;
-        let _alone = self.lock()?;
         from.go()?;
         let mut given = Files::new();
         for (name, length) in &offer.files {
@@ -255,6 +278,10 @@ impl Places {
             is_whole(one, &within)?;
         }
         let begun = kept.begun == Some(asked.sha256);
+        if !begun {
+            // What is packed becomes several times as much, and root may fill a disk that readings need, too.
+            room(&self.dpkg, set.length().saturating_mul(UNPACKED))?;
+        }
         let unfinished = self.unfinished()?;
         if let (Some(what), None) = (&unfinished, kept.begun) {
             return Err(later(format!(
@@ -276,7 +303,7 @@ impl Places {
             if unfinished.is_some() {
                 // What it cannot configure, the set may bring anew.
                 self.dpkg(&["--configure", "--pending"], &[], denied, end)?;
-                order = self.left(&set, &within, begun)?;
+                order = self.left(&set, &within, begun).map_err(Stop::after_a_change)?;
             }
             if !order.is_empty() {
                 let files: Vec<PathBuf> = order.iter().map(|one| within.join(one)).collect();
@@ -404,7 +431,11 @@ fn received(believed: &Believed, from: &mut impl Read, incoming: &Path) -> Resul
             open.as_mut().map_or(Ok(()), |(_, file)| file.write_all(piece))
         },
     );
-    let index = index.map_err(|why| refused(fit(&why.to_string())))?;
+    let index = index.map_err(|why| match why {
+        BundleError::Read(error) | BundleError::Keep { source: error, .. } => Stop::Disk(error),
+        BundleError::Short => later("who sent it went away before its end"),
+        why => refused(fit(&why.to_string())),
+    })?;
     if let Some((_, last)) = open {
         last.sync_all()?;
     }

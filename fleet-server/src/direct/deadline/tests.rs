@@ -173,7 +173,7 @@ enum Step {
     /// The clock stands here, wherever it was.
     Clock(i64),
     Says(Option<u64>, bool),
-    Supersede,
+    Supersede(bool),
     /// The rule cannot be given, if the deadline is found to be over now.
     Misfit(bool),
     Look,
@@ -183,7 +183,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         2 => (-50_i64..300).prop_map(Step::Clock),
         1 => (proptest::option::of(6_u64..9), any::<bool>()).prop_map(|(of, good)| Step::Says(of, good)),
-        1 => Just(Step::Supersede),
+        1 => any::<bool>().prop_map(Step::Supersede),
         1 => any::<bool>().prop_map(Step::Misfit),
         4 => Just(Step::Look),
     ];
@@ -205,7 +205,10 @@ proptest! {
                     let outcome = if good { Outcome::Confirmed } else { Outcome::Bad(ShortText::cut("x")) };
                     said = Some(ended(of, outcome));
                 }
-                Step::Supersede => case.stands = Stands::Superseded,
+                Step::Supersede(brings) => {
+                    case.stands = Stands::Superseded;
+                    case.newest_brings = brings;
+                }
                 Step::Misfit(is) => misfit = is,
                 Step::Look => {
                     let all = due(&case, said.as_ref(), now);
@@ -226,7 +229,7 @@ proptest! {
                             }
                             Due::TakeBack => {
                                 prop_assert!(case.done.compensates);
-                                prop_assert!(is_confirmed(7, said.as_ref()));
+                                prop_assert!(is_confirmed(&case, said.as_ref()));
                                 case.done.compensates = false;
                                 case.done.ended = Some(now);
                                 taken += 1;

@@ -23,6 +23,8 @@ use crate::program::{run, run_logged};
 
 /// How long a program that only looks may take.
 pub(super) const LOOK: Duration = Duration::from_mins(2);
+/// With less time left than this dpkg is not started: it would be ended in its middle.
+const LEAST: Duration = Duration::from_secs(30);
 /// Most of a log that is looked at, bytes.
 const MAX_LOG: u64 = 256 * 1024;
 /// What packages are told beside where programs lie: nobody answers questions, settings that somebody changed stay.
@@ -91,6 +93,10 @@ impl Places {
         denied: bool,
         end: Instant,
     ) -> Result<(), Stop> {
+        let left = end.saturating_duration_since(Instant::now());
+        if left < LEAST {
+            return Err(Stop::Later("too little of the quiet time is left".to_owned()));
+        }
         let mut options = fs::OpenOptions::new();
         let log = self.own.join("last.log");
         let log = options
@@ -108,12 +114,12 @@ impl Places {
             .args(["--force-confdef", "--force-confold"])
             .args(what)
             .args(files);
-        let left = end.saturating_duration_since(Instant::now());
         match run_logged(&mut command, &environment, &log, left) {
             // How it ended is looked at, not believed.
             Ok(_) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(Stop::Stays(
-                "it took longer than it may, and was ended".to_owned(),
+            // As after a power cut, what was begun is gone on with.
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(Stop::Later(
+                "it took longer than it may, was ended, and is to be gone on with".to_owned(),
             )),
             Err(error) => Err(error.into()),
         }
