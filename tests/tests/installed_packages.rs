@@ -5,10 +5,13 @@
 )]
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use homeward_agent::install::packages::Packages;
+use homeward_agent::install::packages::ask::{Answer, Install, Request, Restarts};
 use homeward_agent::install::{InstallError, Installer as _, Standing};
 use homeward_agent::update::saved::Job;
 use homeward_protocol::release::state::Can;
@@ -25,19 +28,26 @@ struct Scene {
     home: DebBox,
     shop: Shop,
     packages: Packages,
+    socket: PathBuf,
 }
 
 impl Scene {
     /// None, said aloud, where no box can be made.
     fn new() -> Option<Scene> {
         let (home, shop) = (DebBox::start()?, Shop::new());
-        let packages = Packages::new(home.listen("packages.sock"), shop.metadata(), clock());
+        let socket = home.listen("packages.sock");
+        let packages = Packages::new(socket.clone(), shop.metadata(), clock());
         assert!(matches!(packages.probe(), Can::No(why) if why.as_str().contains("--trust")));
         home.trust(&shop.root()).ok();
         let again = home.trust(&shop.root()).failed();
         assert!(again.contains("trusts root 1 already"), "{again}");
         assert_eq!(packages.probe(), Can::Yes(Version::ZERO));
-        Some(Scene { home, shop, packages })
+        Some(Scene {
+            home,
+            shop,
+            packages,
+            socket,
+        })
     }
 
     fn staged(&mut self, version: &str, disruption: Disruption, debs: &[PathBuf]) -> Job {
@@ -46,6 +56,23 @@ impl Scene {
         self.packages.stage(&job, &bundle).expect("staged");
         assert!(self.packages.is_staged(&job).expect("seen"));
         job
+    }
+
+    /// With less time than an agent would ask for.
+    fn install_within(&self, job: &Job, seconds: u64) -> Answer {
+        let asked = Request::Install(Install {
+            sha256: job.sha256,
+            restarts: Restarts::Denied,
+            seconds,
+        });
+        let mut stream = UnixStream::connect(&self.socket).expect("the helper listens");
+        let line = serde_json::to_string(&asked).expect("JSON");
+        stream
+            .write_all(format!("{line}\n").as_bytes())
+            .expect("it listens");
+        let mut said = String::new();
+        stream.read_to_string(&mut said).expect("it answers");
+        serde_json::from_str(&said).expect("an answer")
     }
 
     fn activate(&self, job: &Job) -> Result<(), InstallError> {
@@ -396,6 +423,46 @@ fn a_power_cut_in_the_middle_is_found_and_gone_on_with_by_permission() {
     );
     assert_eq!(scene.packages.standing(Some(&job)), Standing::OnTrial);
     assert_eq!(scene.home.run("dpkg", &["--audit"]).ok(), "");
+}
+
+#[test]
+fn a_script_that_takes_too_long_is_ended_with_all_that_it_began_and_gone_on_with() {
+    let Some(mut scene) = Scene::new() else { return };
+    let slow = scene.shop.build(Deb {
+        name: "hw-slow",
+        version: "1.0",
+        postinst: "while [ ! -e /go-on ]; do sleep 0.1; date +%s%N >/lives; done",
+        ..Deb::default()
+    });
+    let job = scene.staged("1.0.0", Disruption::None, &[slow]);
+    // With so little nothing is begun: it would be ended in its middle.
+    let answer = scene.install_within(&job, 20);
+    assert!(
+        matches!(&answer, Answer::Later(why) if why.contains("too little")),
+        "{answer:?}"
+    );
+    assert!(scene.home.has("hw-slow").is_empty());
+    assert_eq!(scene.packages.standing(Some(&job)), Standing::Nothing);
+    let answer = scene.install_within(&job, 35);
+    assert!(
+        matches!(&answer, Answer::Later(why) if why.contains("gone on with")),
+        "{answer:?}"
+    );
+    let lives = scene.home.says("lives");
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(scene.home.says("lives"), lives, "the script was ended with dpkg");
+    assert!(
+        !scene.home.file("usr/sbin/policy-rc.d").exists(),
+        "a denial does not outlive its reason"
+    );
+    assert!(matches!(
+        scene.packages.standing(Some(&job)),
+        Standing::Unfinished(_)
+    ));
+    fs::write(scene.home.file("go-on"), "").expect("the box's file");
+    scene.activate(&job).expect("gone on with");
+    assert_eq!(scene.home.has("hw-slow"), "1.0 installed");
+    assert_eq!(scene.packages.standing(Some(&job)), Standing::OnTrial);
 }
 
 #[test]

@@ -10,7 +10,7 @@
 //!
 //! # Design
 //! Who may install packages may do everything on a box, and the agent speaks with the network. So the helper believes the
-//! agent nothing: it holds a root of its own, follows it by itself, copies a bundle before it looks at it, and installs what
+//! agent nothing: it holds a root of its own, follows it with each bundle, copies a bundle before it looks at it, and installs what
 //! the release's offline keys signed as a set of packages for this hardware. Who has taken the agent over can hand it such a
 //! release, and say when; he cannot make one, and cannot go back to an older one.
 #![expect(
@@ -36,7 +36,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 const ALL: Duration = Duration::from_mins(15);
 const HELP: &str = "homeward-packages: installs the Debian packages of a release, for the Homeward agent, over a socket.\n\n\
                     Usage: homeward-packages --trust ROOT.json\n\nGives it the root by which it believes releases, once. \
-                    After that it follows the root by itself.\n\nExample:\n  sudo \
+                    After that it follows the root with each bundle.\n\nExample:\n  sudo \
                     /usr/libexec/homeward/homeward-packages --trust 1.root.json";
 
 fn main() -> ExitCode {

@@ -411,11 +411,11 @@ impl Course {
             Standing::Over(outcome) => return self.end(outcome, now),
             Standing::Unfinished(why) => self.wait(now, Some(why)),
             Standing::Leaving => {
-                let installer = self.saved.job.as_ref().map(|job| job.custom.installer);
-                match installer.filter(|_| self.saved.assigned.is_some()) {
-                    Some(installer) => return self.withdrawn(installer, now),
-                    None => drop(self.activated(now)),
+                let job = self.saved.job.as_ref().filter(|_| self.saved.assigned.is_some());
+                if let Some(installer) = job.map(|job| job.custom.installer) {
+                    return self.withdrawn(installer, now);
                 }
+                self.activated(now);
             }
         }
         Vec::new()

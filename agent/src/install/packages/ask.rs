@@ -83,7 +83,7 @@ pub enum Answer {
     Staged,
     /// It is installed, exactly.
     Done,
-    /// Nothing was changed, and it may work another time: why.
+    /// It may work another time, why: nothing was changed, or what was begun is gone on with then.
     Later(String),
     /// Nothing was changed, and it is never taken: why.
     Refused(String),

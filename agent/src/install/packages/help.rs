@@ -27,7 +27,7 @@ use homeward_protocol::time::Timestamp;
 use homeward_protocol::tuf::hash::Check;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
-use system::{LOOK, held, is_what_it_says, is_whole, known};
+use system::{LOOK, held, is_what_it_says, is_whole, known, time_left};
 
 use super::ask::{Answer, Install, Offer, Restarts, State, fit};
 use super::authority::{self, Believed, Files};
@@ -43,6 +43,8 @@ const LONGEST: u64 = 20 * 60;
 const SPARE_ROOM: u64 = 64 << 20;
 /// So many times its packed size a package may take, beside what it takes the place of.
 const UNPACKED: u64 = 5;
+/// So often a set is gone on with whose time was over: a script of it that never ends would hold the home up for ever.
+const MOST_LATE: u8 = 3;
 /// Longest record that is read, bytes.
 const MAX_RECORD: u64 = 1 << 20;
 /// Where the helper finds what it works with. The usual places; others in tests.
@@ -75,6 +77,23 @@ struct Kept {
     done: Option<Digest>,
     /// The bundle that was begun, until one is whole.
     begun: Option<Digest>,
+    /// How often that was ended because its time was over.
+    #[serde(default)]
+    late: u8,
+}
+
+impl Kept {
+    /// The time of what was begun is over once more: what that means.
+    fn was_late(&mut self) -> Stop {
+        self.late = self.late.saturating_add(1);
+        if self.late < MOST_LATE {
+            return later("it took longer than it may, was ended, and is to be gone on with");
+        }
+        self.late = 0;
+        Stop::Stays(format!(
+            "it took longer than it may {MOST_LATE} times, and was ended"
+        ))
+    }
 }
 
 /// What lies staged.
@@ -97,6 +116,8 @@ enum Stop {
     Later(String),
     Refused(String),
     Stays(String),
+    /// Its time was over, in the middle of it.
+    Late,
     Disk(io::Error),
 }
 
@@ -139,6 +160,7 @@ fn answered(outcome: Result<Answer, Stop>) -> Answer {
         Err(Stop::Later(why)) => Answer::Later(why),
         Err(Stop::Refused(why)) => Answer::Refused(why),
         Err(Stop::Stays(why)) => Answer::Stays(why),
+        Err(Stop::Late) => Answer::Later("its time was over".to_owned()),
         Err(Stop::Disk(error)) => Answer::Later(fit(&format!("the helper that installs packages: {error}"))),
     }
 }
@@ -294,6 +316,10 @@ impl Places {
             (_, Some(_)) => Vec::new(),
             (_, None) => self.planned(&set, &within)?,
         };
+        time_left(end)?;
+        if !begun {
+            kept.late = 0;
+        }
         kept.begun = Some(asked.sha256);
         self.keep(&kept)?;
         if denied {
@@ -316,6 +342,11 @@ impl Places {
             // Scripts were told that nothing runs: units that came are read now, and started by whoever may.
             let _at_next_start = run(Command::new("systemctl").arg("daemon-reload"), &[], LOOK);
         }
+        if matches!(acted, Err(Stop::Late)) {
+            let stop = kept.was_late();
+            self.keep(&kept)?;
+            return Err(stop);
+        }
         acted?;
         let lacks = plan::lacking(&set.index, &known(&set.index)?.1);
         if let Some(first) = lacks.first() {
@@ -325,6 +356,7 @@ impl Places {
             version: set.version,
             done: Some(asked.sha256),
             begun: None,
+            late: 0,
         })?;
         Ok(Answer::Done)
     }
@@ -382,6 +414,7 @@ impl Places {
                 version: Version::ZERO,
                 done: None,
                 begun: None,
+                late: 0,
             }),
             Err(error) => Err(error),
         }
@@ -487,4 +520,24 @@ fn room(within: &Path, comes: u64) -> Result<(), Stop> {
         free >> 20,
         needs >> 20
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_never_done_in_its_time_is_gone_on_with_so_often_and_then_stays() {
+        let mut kept = Kept {
+            version: Version::ZERO,
+            done: None,
+            begun: Some(Digest([1; 32])),
+            late: 0,
+        };
+        // A person may have it tried anew by giving it once more.
+        for _ in 0..2 {
+            let stays = [(); 3].map(|()| matches!(kept.was_late(), Stop::Stays(_)));
+            assert_eq!(stays, [false, false, true]);
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::terms;
+use crate::admin::terms;
 
 use crate::campaign::board::{Board, Counts, HomeLine, stands};
 use crate::campaign::draft::{Draft, Wish};

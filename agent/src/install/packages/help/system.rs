@@ -37,6 +37,15 @@ const UNATTENDED: [(&str, &str); 6] = [
     ("HOME", "/root"),
 ];
 
+/// What is left until `end`, when that is enough to begin anything.
+pub(super) fn time_left(end: Instant) -> Result<Duration, Stop> {
+    let left = end.saturating_duration_since(Instant::now());
+    if left < LEAST {
+        return Err(later("too little of the quiet time is left"));
+    }
+    Ok(left)
+}
+
 impl Places {
     /// What is to be installed, in order; file names.
     pub(super) fn planned(&self, set: &Set, within: &Path) -> Result<Vec<String>, Stop> {
@@ -93,10 +102,7 @@ impl Places {
         denied: bool,
         end: Instant,
     ) -> Result<(), Stop> {
-        let left = end.saturating_duration_since(Instant::now());
-        if left < LEAST {
-            return Err(Stop::Later("too little of the quiet time is left".to_owned()));
-        }
+        let left = time_left(end)?;
         let mut options = fs::OpenOptions::new();
         let log = self.own.join("last.log");
         let log = options
@@ -117,10 +123,7 @@ impl Places {
         match run_logged(&mut command, &environment, &log, left) {
             // How it ended is looked at, not believed.
             Ok(_) => Ok(()),
-            // As after a power cut, what was begun is gone on with.
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(Stop::Later(
-                "it took longer than it may, was ended, and is to be gone on with".to_owned(),
-            )),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(Stop::Late),
             Err(error) => Err(error.into()),
         }
     }
