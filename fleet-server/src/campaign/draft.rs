@@ -325,6 +325,7 @@ impl Draft {
             word: None,
             before: part.before,
             back: part.back.as_ref().ok().cloned(),
+            due: None,
             acted: None,
             sensors: Vec::new(),
             why: None,

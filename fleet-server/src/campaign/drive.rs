@@ -33,8 +33,6 @@ use crate::store::{Store, StoreError, Tx, attest, deadlines, updates};
 
 /// How often it is looked, at most.
 const LOOK: Duration = Duration::from_secs(1);
-/// A word for going back may be followed for at least so long.
-const BACK_MS: i64 = 14 * 86_400_000;
 
 /// What words are made with: what is published, as boxes would believe it, and the key of this place's director.
 #[derive(Clone)]
@@ -259,20 +257,9 @@ fn word(
         Ok(released) => released,
         Err(why) => return Ok(Err(why)),
     };
-    let deadline = match way {
-        Way::On => match &kept.head.each {
-            Some(each) => now.plus_ms(i64::try_from(each.within.as_millis()).unwrap_or(i64::MAX)),
-            None => kept.core().rules().deadline,
-        },
-        Way::Back => now.plus_ms(BACK_MS),
-    };
     let counter = updates::next(tx, gateway)?;
     let by = format!("campaign {}", kept.head.name);
-    let times = (
-        now,
-        Timestamp::synced(deadline.ms.max(now.ms)),
-        home.wave.number(),
-    );
+    let times = (now, kept.by(gateway, way, now), home.wave.number());
     let made = direct::assign(gateway, &released, times, counter, (&*means.director, &by, now));
     Ok(made.map_err(|why: Unassignable| why.to_string()))
 }

@@ -99,6 +99,9 @@ pub struct Head {
 /// One that was told and has not fetched it after so long keeps nobody else waiting.
 const SLOW: Duration = Duration::from_hours(1);
 
+/// A word for going back may be followed for at least so long.
+const BACK: Duration = Duration::from_hours(14 * 24);
+
 /// Who changes its state.
 pub const ITSELF: &str = "system";
 
@@ -124,6 +127,10 @@ pub enum Refused {
     /// The home cannot be opened.
     #[error("{0}: {1}")]
     Home(GatewayId, &'static str),
+}
+
+fn after(at: Timestamp, span: Duration) -> Timestamp {
+    at.plus_ms(i64::try_from(span.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// A campaign as it is kept.
@@ -388,13 +395,33 @@ impl Kept {
         due.into_iter().map(|(way, _, id)| (id, way)).collect()
     }
 
+    /// By when a word that is said now is to be followed.
+    pub fn by(&self, id: &GatewayId, way: Way, now: Timestamp) -> Timestamp {
+        let by = match way {
+            Way::On => {
+                let due = self.notes.get(id).and_then(|note| note.due);
+                due.or_else(|| self.ends(now))
+                    .unwrap_or(self.core.rules().deadline)
+            }
+            Way::Back => after(now, BACK),
+        };
+        Timestamp::synced(by.ms.max(now.ms))
+    }
+
+    /// When the time of a home that is told for the first time is over.
+    fn ends(&self, now: Timestamp) -> Option<Timestamp> {
+        self.head.each.as_ref().map(|each| after(now, each.within))
+    }
+
     /// A home was told.
     pub fn told(&mut self, id: &GatewayId, (number, way): (u64, Way), signs: &Signs, now: Timestamp) {
+        let due = self.ends(now);
         if let Some(note) = self.notes.get_mut(id) {
             note.wants = None;
             note.word = Some((number, way));
             note.since = now;
             if way == Way::On {
+                note.due = note.due.or(due);
                 let heard = signs.sensors.iter().filter(|sensor| sensor.is_heard(now));
                 note.sensors = heard.map(|sensor| sensor.sensor.clone()).collect();
                 note.why = None;

@@ -55,6 +55,9 @@ pub struct Note {
     pub wants: Option<Way>,
     /// The last one that was: its number, and where it leads.
     pub word: Option<(u64, Way)>,
+    /// By when it should have the release, where the campaign gives each home its time: counted from the first word for
+    /// it, so that a stop, or a second try, gives nobody longer.
+    pub due: Option<Timestamp>,
     /// What ran when the campaign began.
     pub before: Version,
     /// The path of that, when it was published as the campaign began.

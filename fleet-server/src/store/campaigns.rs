@@ -77,7 +77,7 @@ pub fn get(tx: &mut dyn Tx, name: &Name) -> Result<Option<Read>, StoreError> {
     };
     let rows = tx.rows(
         "SELECT gateway, wave, target, step, step_at, retried, wants, word, way, version_before, acted_at, sensors, why,
-           since, back FROM campaign_homes WHERE campaign = $1",
+           since, back, due FROM campaign_homes WHERE campaign = $1",
         &[name.as_str().into()],
     )?;
     let homes = rows.iter().map(home).collect::<Result<Vec<_>, StoreError>>()?;
@@ -198,6 +198,7 @@ fn home(row: &Row) -> Result<(SavedHome, Note), StoreError> {
         target: row.text(2)?.to_owned(),
         wants: row.opt_text(6)?.map(|name| way(row, 6, name)).transpose()?,
         word,
+        due: row.opt_int(15)?.map(Timestamp::synced),
         before: row.parse(9)?,
         back: row.opt_text(14)?.map(str::to_owned),
         acted: row.opt_int(10)?.map(Timestamp::synced),
@@ -391,7 +392,7 @@ fn put(tx: &mut dyn Tx, name: &Name, home: &SavedHome, note: &Note) -> Result<()
     let number = note
         .word
         .map(|(number, _)| i64::try_from(number).unwrap_or(i64::MAX));
-    let with: [Value<'_>; 16] = [
+    let with: [Value<'_>; 17] = [
         name.as_str().into(),
         home.gateway.as_str().into(),
         home.wave.name().into(),
@@ -408,14 +409,16 @@ fn put(tx: &mut dyn Tx, name: &Name, home: &SavedHome, note: &Note) -> Result<()
         note.why.as_deref().into(),
         note.since.ms.into(),
         note.back.as_deref().into(),
+        note.due.map(|at| at.ms).into(),
     ];
     tx.execute(
         "INSERT INTO campaign_homes (campaign, gateway, wave, target, step, step_at, retried, wants, word, way,
-             version_before, acted_at, sensors, why, since, back)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+             version_before, acted_at, sensors, why, since, back, due)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
          ON CONFLICT (campaign, gateway) DO UPDATE SET step = excluded.step, step_at = excluded.step_at,
              retried = excluded.retried, wants = excluded.wants, word = excluded.word, way = excluded.way,
-             acted_at = excluded.acted_at, sensors = excluded.sensors, why = excluded.why, since = excluded.since",
+             acted_at = excluded.acted_at, sensors = excluded.sensors, why = excluded.why, since = excluded.since,
+             due = excluded.due",
         &with,
     )?;
     Ok(())

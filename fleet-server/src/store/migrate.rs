@@ -78,6 +78,10 @@ pub(super) const SQLITE: &[(&str, &str)] = &[
         "V23__campaign_terms",
         include_str!("../../migrations/sqlite/V23__campaign_terms.sql"),
     ),
+    (
+        "V28__campaign_due",
+        include_str!("../../migrations/sqlite/V28__campaign_due.sql"),
+    ),
 ];
 const POSTGRES: &[(&str, &str)] = &[
     (
@@ -155,6 +159,10 @@ const POSTGRES: &[(&str, &str)] = &[
     (
         "V23__campaign_terms",
         include_str!("../../migrations/postgres/V23__campaign_terms.sql"),
+    ),
+    (
+        "V28__campaign_due",
+        include_str!("../../migrations/postgres/V28__campaign_due.sql"),
     ),
 ];
 

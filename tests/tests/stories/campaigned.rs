@@ -303,7 +303,7 @@ async fn a_release_that_is_well_in_one_home_and_fails_in_the_next_is_taken_back_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stopped_campaign_goes_on_after_a_killed_server_and_a_home_that_was_away_catches_up() {
+async fn a_server_killed_in_a_trial_goes_on_a_stopped_campaign_too_and_a_home_that_was_away_catches_up() {
     let mut street = Street::new(&another_build());
     let canary = street.settle("mill-road-12", "low", "comet-tx5xx").await;
     let away = street.settle("old-quay-7", "medium", "comet-tx5xx").await;
@@ -317,6 +317,12 @@ async fn a_stopped_campaign_goes_on_after_a_killed_server_and_a_home_that_was_aw
     });
     let said = street.order("halt", "a holiday").expect("it runs");
     assert!(said.contains("a holiday. Nobody begins any more"), "{said}");
+    // The server is killed in the middle of the trial, and comes back: what it had begun to judge, it judges.
+    street.stage.fleet.kill();
+    street.stage.fleet.serve(&PLAIN);
+    let board = street.board();
+    assert_eq!(board.step(&canary), "acting", "{board:?}");
+    assert!(board.stands().contains("a holiday"), "{board:?}");
     let board = street.until("the canary to be well", |board| {
         board.count("canary", "confirmed") == 1
     });
@@ -324,8 +330,6 @@ async fn a_stopped_campaign_goes_on_after_a_killed_server_and_a_home_that_was_aw
     assert!(!board.is_open("rest"), "{board:?}");
     street.stage.fleet.kill();
     street.stage.fleet.serve(&PLAIN);
-    let board = street.board();
-    assert!(board.stands().contains("a holiday"), "{board:?}");
 
     let said = street.order("resume", "all are back").expect("it was stopped");
     assert!(said.contains("runs"), "{said}");

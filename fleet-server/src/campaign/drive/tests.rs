@@ -13,6 +13,7 @@ use homeward_protocol::tuf::sign::{Holders, SigningKey, Unsigned};
 use super::*;
 use crate::campaign::State;
 use crate::campaign::draft::{Draft, Wish};
+use crate::campaign::kept::Order;
 use crate::campaign::plan::Wave;
 use crate::direct::deadline::{Case, Each, Stands, Terms};
 use crate::policy::tests::Key;
@@ -20,6 +21,8 @@ use crate::release::{self, Files};
 use crate::store::promises::{Home, block};
 use crate::store::records::Origin;
 use crate::store::{campaigns::fleet, gateways};
+
+mod ten_thousand;
 
 const NOW: Timestamp = Timestamp::synced(1_795_000_000_000);
 
@@ -193,11 +196,16 @@ fn begin(place: &Place) {
     for home in &mut homes {
         home.dependency = Some(crate::care::Dependency::Low);
     }
+    start(place, &homes, Duration::ZERO);
+}
+
+/// The campaign `spring`, which brings 1.4.0 to these homes.
+fn start(place: &Place, homes: &[crate::campaign::draft::Home], soak: Duration) {
     let client = (place.drive.find)(NOW).expect("published").client;
     let wish = Wish {
         name: "spring".parse().expect("a name"),
         paths: vec!["agent/1.4.0".into()],
-        soak: Duration::ZERO,
+        soak,
         confirmed_percent: 90,
         failed_percent: 1,
         act_within: Duration::from_hours(1),
@@ -208,7 +216,7 @@ fn begin(place: &Place) {
             within: Duration::from_hours(24),
         }),
     };
-    let kept = Draft::new(wish, &direct::published(&client), &homes)
+    let kept = Draft::new(wish, &direct::published(&client), homes)
         .expect("a plan")
         .start("olga", NOW);
     let started = place
@@ -305,4 +313,34 @@ fn without_a_repository_nobody_is_told_people_hear_why_and_it_goes_on_when_there
     place.look();
     assert!(place.word(0).is_some());
     assert_eq!(place.read().kept.head.trouble, None);
+}
+
+#[test]
+fn a_stop_gives_nobody_longer() {
+    let home = Home::embedded();
+    let mut place = Place::new(&home);
+    begin(&place);
+    place.look();
+    let first = place.word(0).expect("a word").counter;
+    let order = |place: &Place, order: Order| {
+        let ordered = move |tx: &mut dyn Tx| {
+            let name = "spring".parse().expect("a name");
+            campaigns::order(tx, &name, (&order, "a holiday"), "olga", NOW)
+        };
+        let done = block(place.store.write(ordered)).expect("answers");
+        assert_eq!(done, Some(Ok(())));
+    };
+    order(&place, Order::Halt);
+    place.look();
+    place.pass(3_600);
+    order(&place, Order::Resume);
+    place.look();
+    let again = place.word(0).expect("a word");
+    assert!(
+        again.counter > first,
+        "it was told to keep what it runs, and then to go on"
+    );
+    let due = place.deadline(0, again.counter).expect("it is kept").deadline;
+    assert_eq!(due, NOW.plus_ms(24 * 3_600_000), "counted from the first word");
+    assert_eq!(again.deadline, due);
 }

@@ -21,6 +21,7 @@ fn note() -> Note {
         target: "agent/1.4.0".into(),
         wants: None,
         word: Some((7, Way::On)),
+        due: None,
         before: version("1.3.0"),
         back: None,
         acted: Some(at(0)),
