@@ -33,9 +33,13 @@ pub enum Call {
     Remove(PathBuf),
 }
 
-/// Reads the calls below `root` from what `strace -xx -s 10000000` wrote of one program. `known` are files that were there,
+/// Reads the calls below `root` from what `strace -f -xx -s 10000000` wrote of one program. `known` are files that were there,
 /// with their numbers; new ones are counted from `first` on.
+///
+/// # Panics
+/// When two threads called at the same time: then nobody knows in which order.
 pub fn calls(trace: &str, root: &Path, known: &[(PathBuf, usize)], first: usize) -> Vec<Call> {
+    assert!(!trace.contains("<unfinished"), "two threads called at once");
     let mut open: BTreeMap<i64, Open> = BTreeMap::new();
     let mut calls = Vec::new();
     let mut next = first;
@@ -106,6 +110,8 @@ fn parts(line: &str) -> Option<(&str, &str, i64)> {
     let (name, rest) = line.split_once('(')?;
     let (args, result) = rest.rsplit_once(" = ")?;
     let result = result.split(' ').next()?;
+    // With `-f` the thread that calls stands before the name.
+    let name = name.rsplit(' ').next()?;
     Some((name, args, result.parse().ok()?))
 }
 

@@ -1,6 +1,7 @@
 //! The power is cut between any two calls of an update, by which the agent stages, commits, confirms and takes back, and the
 //! launcher counts: what was not flushed is gone or torn. The real launcher then starts what lies there. It is always the
-//! build of before or the one of after, whole; and left alone it ends with a confirmed one.
+//! build of before or the one of after, whole; and left alone it ends with a confirmed one. A build that is made of the one
+//! that runs and a delta comes whole at the next try, wherever the power was cut.
 #![expect(
     clippy::disallowed_methods,
     reason = "shell: tests run programs, and write what they run on"
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use homeward_protocol::release::delta;
 use homeward_tests::disk::{Call, Disk, calls};
 use homeward_tests::programs::{binary, finish};
 use homeward_tests::shared::debian;
@@ -107,7 +109,7 @@ impl Home {
     ) {
         let trace = self.folder.path().join("trace");
         let mut traced = Command::new(&self.strace);
-        traced.args(["-xx", "-s", "10000000", "-o"]).arg(&trace);
+        traced.args(["-f", "-xx", "-s", "10000000", "-o"]).arg(&trace);
         traced.args(["-e", "trace=open,openat,write,fsync,fdatasync,close,mkdir,mkdirat,unlink,unlinkat,rename,renameat,renameat2"]);
         traced.arg(command.get_program()).args(command.get_args());
         finish(&mut traced, b"", LIMIT).ok();
@@ -231,4 +233,90 @@ fn whenever_the_power_is_cut_the_old_build_or_the_new_one_runs_whole() {
         "{cuts} cuts; without flushes of files {} of them would have done harm",
         found.len()
     );
+}
+
+/// A build with much in it that no other has.
+fn rich(name: &str, seed: u64) -> String {
+    let mut dice = dice(seed);
+    let noise: String = (0..8_000)
+        .map(|_| char::from(b"0123456789abcdef"[dice(16)]))
+        .collect();
+    format!("#!/bin/sh\n# {noise}\n{}", build(name))
+}
+
+/// Brings the build, as an agent tries to at each start until it is there.
+fn bring(data: &Path, own: &Path, shelf: &Path) -> Command {
+    let mut command = Command::new(binary("homeward-slots"));
+    command.arg(data).arg("bring").arg(own).arg(shelf);
+    command.arg(data.join("incoming/two"));
+    command
+}
+
+#[test]
+fn a_build_that_comes_as_a_delta_is_whole_at_the_next_try_wherever_the_power_was_cut() {
+    let Some(strace) = debian("strace", "strace") else {
+        return;
+    };
+    let mut home = Home::new(strace);
+    home.put("one", &["package"]);
+    home.step("commit", &["commit"], &["package", "one"], &["package"]);
+    home.start(&["one"], &["package"]);
+    home.step("confirm", &["confirm"], &["one"], &["package", "one"]);
+    let own = PathBuf::from("slots/a/homeward-agent");
+    let (old, new) = (build("one"), rich("two", 9));
+    assert_eq!(fs::read(home.data().join(&own)).expect("it runs"), old.as_bytes());
+    let shelf = home.folder.path().join("shelf");
+    program(&shelf.join("whole"), &new);
+    let made = delta::make(old.as_bytes(), new.as_bytes()).expect("a delta");
+    assert!(
+        made.len() * 3 < new.len() * 2,
+        "{} of {} bytes",
+        made.len(),
+        new.len()
+    );
+    fs::write(shelf.join("delta"), &made).expect("our own file");
+    let command = bring(&home.data(), &home.data().join(&own), &shelf);
+    home.trace("bring", &command, Vec::new(), &[], (&["one"], &["one"]));
+    let step = home.steps.pop().expect("a step");
+    let by_delta = |call: &Call| matches!(call, Call::Rename(from, _) if from.ends_with("two+made"));
+    assert!(step.calls.iter().any(by_delta), "{:?}", step.calls);
+
+    let place = home.folder.path().join("after");
+    let mut cuts = 0;
+    for upto in 0..=step.calls.len() {
+        for way in 0..WAYS {
+            let mut dice = dice(way ^ (upto as u64) << 8);
+            let calls = &step.calls[..upto];
+            let disk = match way {
+                0 => step.base.clone().after(calls),
+                _ => step.base.clone().cut(calls, &mut dice),
+            };
+            let _ = fs::remove_dir_all(&place);
+            fs::create_dir(&place).expect("our own folder");
+            disk.put_down(&home.data(), &place);
+            let starts = || {
+                let ended = finish(&mut launcher(home.folder.path(), &place), b"", LIMIT);
+                ended.stdout.trim().to_owned()
+            };
+            let at = format!("cut after {upto} calls, way {way}");
+            assert_eq!(starts(), "one", "{at}");
+            let came = || {
+                finish(&mut bring(&place, &place.join(&own), &shelf), b"", LIMIT)
+                    .status
+                    .success()
+            };
+            let tries = (1..=3).find(|_| came());
+            assert!(tries.is_some(), "{at}: it never comes");
+            let there = fs::read(place.join("incoming/two")).expect("it came");
+            assert!(there == new.as_bytes(), "{at}: something else came");
+            for step in [&["put", "incoming/two"][..], &["commit"]] {
+                let mut command = Command::new(binary("homeward-slots"));
+                command.current_dir(&place).arg(".").args(step);
+                finish(&mut command, b"", LIMIT).ok();
+            }
+            assert_eq!(starts(), "two", "{at}");
+            cuts += 1;
+        }
+    }
+    println!("{cuts} cuts of a delta");
 }

@@ -1,13 +1,21 @@
-//! Shell: `homeward-slots DATA put BUILD | commit | confirm | back`: one step of an update at a time, by the agent's own code,
-//! for tests that cut the power between any two of its calls.
+//! Shell: `homeward-slots DATA bring OWN SHELF BUILD | put BUILD | commit | confirm | back`: one step of an update at a time, by
+//! the agent's own code, for tests that cut the power between any two of its calls.
 #![expect(clippy::disallowed_methods, reason = "shell: a program for tests")]
 
 use std::error::Error;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use homeward_agent::slot::file::{Folder, digest_of};
 use homeward_agent::slot::{Build, Cause, Slots};
-use homeward_protocol::release::Version;
+use homeward_agent::update::delta::bring;
+use homeward_agent::update::saved::{Delta, Job};
+use homeward_agent::update::tuf::{Fetch, FetchError};
+use homeward_protocol::release::{Custom, Disruption, Installer, Version};
+use homeward_protocol::time::Timestamp;
+
+/// Bytes that come at once.
+const PIECE: usize = 64;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -16,6 +24,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = Folder::within(Path::new(data));
     let slots = folder.load()?.unwrap_or_default();
     match step {
+        ["bring", own, shelf, build] => {
+            let (own, shelf) = (Path::new(own), Shelf(PathBuf::from(shelf)));
+            let job = shelf.job(own)?;
+            let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+            runtime.block_on(bring(&job, &shelf, own, Path::new(build)))?;
+        }
         ["put", build] => folder.put(slots.free(), &PathBuf::from(build))?,
         ["commit"] => {
             let build = Build {
@@ -27,7 +41,57 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         ["confirm"] => folder.save(&Slots::confirm(slots))?,
         ["back"] => folder.save(&slots.take_back(Cause::TakenBack))?,
-        _ => return Err("a step is put BUILD, commit, confirm or back".into()),
+        _ => return Err("a step is bring OWN SHELF BUILD, put BUILD, commit, confirm or back".into()),
     }
     Ok(())
+}
+
+/// A folder with a build, `whole`, and a `delta` to it; in small pieces, as a network brings them.
+struct Shelf(PathBuf);
+
+impl Shelf {
+    /// What signed metadata would say of it to a box that runs `own`.
+    fn job(&self, own: &Path) -> io::Result<Job> {
+        let (whole, delta) = (self.0.join("whole"), self.0.join("delta"));
+        Ok(Job {
+            counter: 1,
+            path: "agent/new".into(),
+            file: "whole".into(),
+            length: std::fs::metadata(&whole)?.len(),
+            sha256: digest_of(&whole)?,
+            custom: Custom {
+                installer: Installer::AgentSlot,
+                hw: vec!["x86_64".into()],
+                version: Version::ZERO,
+                min_version: None,
+                disruption: Disruption::AgentRestart,
+                security_floor: Version::ZERO,
+            },
+            not_before: Timestamp::synced(0),
+            deadline: Timestamp::synced(0),
+            delta: Some(Delta {
+                from: digest_of(own)?,
+                file: "delta".into(),
+                length: std::fs::metadata(&delta)?.len(),
+                sha256: digest_of(&delta)?,
+            }),
+        })
+    }
+}
+
+impl Fetch for Shelf {
+    async fn get(
+        &self,
+        file: &str,
+        from: u64,
+        _: u64,
+        take: &mut (dyn FnMut(u64, &[u8]) -> io::Result<()> + Send),
+    ) -> Result<(), FetchError> {
+        let bytes = std::fs::read(self.0.join(file)).map_err(|_| FetchError::Absent)?;
+        let start = usize::try_from(from).unwrap_or(usize::MAX).min(bytes.len());
+        for (n, piece) in bytes[start..].chunks(PIECE).enumerate() {
+            take((start + n * PIECE) as u64, piece).map_err(FetchError::Keep)?;
+        }
+        Ok(())
+    }
 }
