@@ -393,7 +393,10 @@ impl Server {
         let (limits, router) = (https::Limits::default(), est::router(state.clone()));
         let serve = https::serve(enrol, self.doors.enrol(), router, limits, self.stop.clone());
         parts.start("the enrolment", serve);
-        let releases = direct::repository::router(Folder::at(&self.release).repository());
+        let releases = direct::repository::router(
+            Folder::at(&self.release).repository(),
+            direct::repository::AT_ONCE,
+        );
         let router = est::renewal_router(state).merge(releases);
         let serve = https::serve(renewal, self.doors.renewal(), router, limits, self.stop.clone());
         parts.start("the renewal", serve);

@@ -5,8 +5,10 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use homeward_protocol::id::GatewayId;
 use homeward_protocol::posture::SensorHeard;
 use homeward_protocol::release::Version;
+use ring::digest::{SHA256, digest};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -106,6 +108,7 @@ pub async fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> 
     let running = running(&folder, &slots);
     let limits = Limits {
         trial: ground.config.trial,
+        spread: spread(&ground.server.gateway),
     };
     let now = Moment {
         uptime: ground.clock.uptime(),
@@ -174,6 +177,12 @@ pub async fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> 
         tasks.push(task("share", Share { data, listen }.run(stop.clone())));
     }
     Some(tasks)
+}
+
+/// A part of its own for each box: what its name gives.
+fn spread(gateway: &GatewayId) -> u8 {
+    let hash = digest(&SHA256, gateway.as_str().as_bytes());
+    hash.as_ref().first().copied().unwrap_or_default()
 }
 
 fn running(folder: &Folder, slots: &Slots) -> Running {

@@ -37,8 +37,8 @@ pub const LOOK: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_mins(2);
 /// How often it is looked whether a link that costs by the byte is another one by now.
 const HELD: Duration = Duration::from_mins(1);
-/// The longest wait for a repository.
-const LONGEST: Duration = Duration::from_hours(4);
+/// The longest wait for a repository, before the box adds its own part.
+const LONGEST: Duration = Duration::from_hours(2);
 /// How long a build that is to go back waits for a quiet moment when it knows of nothing that is in the way.
 pub const RETURN_WAIT: Duration = Duration::from_mins(10);
 
@@ -47,6 +47,15 @@ pub const RETURN_WAIT: Duration = Duration::from_mins(10);
 pub struct Limits {
     /// How long a new build has to be well at a stretch.
     pub trial: Duration,
+    /// What this box adds to each wait for a repository, in 256ths of it: homes that came too many at once do not come
+    /// again at once.
+    pub spread: u8,
+}
+
+impl Limits {
+    fn spread(self, wait: Duration) -> Duration {
+        wait + wait * u32::from(self.spread) / 256
+    }
 }
 
 /// Both clocks at one moment.
@@ -239,7 +248,7 @@ impl Course {
             (Step::Deciding { .. }, Input::NotTheirs(why)) => self.not_theirs(&why, now),
             (Step::Deciding { wait, .. }, Input::Undecided) => {
                 self.step = Step::Deciding {
-                    at: now.uptime.plus(wait),
+                    at: now.uptime.plus(self.limits.spread(wait)),
                     wait: (wait * 2).min(LONGEST),
                     asked: false,
                 };
@@ -255,7 +264,7 @@ impl Course {
             }
             (Step::Fetching { wait, .. }, Input::NotStaged(have, why)) => {
                 self.step = Step::Fetching {
-                    at: now.uptime.plus(wait),
+                    at: now.uptime.plus(self.limits.spread(wait)),
                     wait: (wait * 2).min(LONGEST),
                     asked: false,
                     have,

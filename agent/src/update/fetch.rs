@@ -204,6 +204,7 @@ fn begins_at(response: &Response<Incoming>, from: u64) -> Result<u64, FetchError
         StatusCode::OK => Ok(0),
         StatusCode::PARTIAL_CONTENT if from > 0 && range() == Some(from) => Ok(from),
         StatusCode::NOT_FOUND => Err(FetchError::Absent),
+        StatusCode::SERVICE_UNAVAILABLE => Err(failed("it has no room for one more just now")),
         status => Err(failed(format!("it answers {}", status.as_u16()))),
     }
 }

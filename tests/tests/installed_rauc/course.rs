@@ -20,6 +20,10 @@ use homeward_protocol::tuf::role::Role;
 use super::*;
 
 const TRIAL: Duration = Duration::from_mins(10);
+const LIMITS: Limits = Limits {
+    trial: TRIAL,
+    spread: 0,
+};
 const STEP: u64 = 10_000;
 
 /// An agent on a box: its course, and what its disk keeps.
@@ -53,7 +57,7 @@ fn begin(saved: Option<Saved>, images: &Images, now: Moment) -> (Course, VecDequ
         version: version("0.1.0"),
     };
     let standing = images.standing(saved.as_ref().and_then(|saved| saved.job.as_ref()));
-    let (course, row) = Course::resume(saved, standing, running, Limits { trial: TRIAL }, now);
+    let (course, row) = Course::resume(saved, standing, running, LIMITS, now);
     (course, row.into())
 }
 

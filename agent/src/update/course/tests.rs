@@ -13,6 +13,10 @@ use super::*;
 use crate::slot::{Cause, Launch, Slots, TRIES, launch};
 
 const TRIAL: Duration = Duration::from_mins(10);
+const LIMITS: Limits = Limits {
+    trial: TRIAL,
+    spread: 0,
+};
 
 fn version(n: u64) -> Version {
     format!("1.{n}.0").parse().expect("a version")
@@ -73,8 +77,7 @@ impl Home {
             uptime: Uptime(0),
             at: Timestamp::synced(0),
         };
-        let limits = Limits { trial: TRIAL };
-        let (course, row) = Course::resume(None, Standing::Nothing, running, limits, moment);
+        let (course, row) = Course::resume(None, Standing::Nothing, running, LIMITS, moment);
         Home {
             saved: None,
             slots: bare(),
@@ -116,7 +119,7 @@ impl Home {
             self.saved.clone(),
             self.slots.standing(place, self.wanted()),
             self.running,
-            Limits { trial: TRIAL },
+            LIMITS,
             self.moment(),
         );
         (self.course, self.row) = (course, row);
@@ -427,6 +430,36 @@ fn what_a_link_that_costs_holds_back_is_said_with_what_has_come_and_looked_at_ag
 }
 
 #[test]
+fn homes_that_found_no_room_at_the_same_time_come_again_at_different_times_within_four_hours() {
+    let again = |spread: u8| {
+        let mut home = Home::new();
+        home.course.limits.spread = spread;
+        home.hear(Input::Assigned(vec![1]));
+        home.act(usize::MAX);
+        home.tick();
+        let mut waits = Vec::new();
+        for _ in 0..10 {
+            home.hear(Input::Undecided);
+            let Step::Deciding { at, .. } = home.course.step else {
+                panic!("it looks again");
+            };
+            waits.push(at.since(Uptime(home.now)).as_secs());
+            home.now = at.0;
+            home.tick();
+        }
+        waits
+    };
+    let (first, other) = (again(0), again(128));
+    assert_eq!((first[0], other[0]), (120, 180));
+    assert!(
+        first.iter().zip(&other).all(|(a, b)| b - a == a / 2),
+        "{first:?} {other:?}"
+    );
+    assert_eq!(first[9], 2 * 3_600);
+    assert!(again(255).iter().all(|wait| *wait < 4 * 3_600));
+}
+
+#[test]
 fn a_word_that_comes_during_a_trial_waits_for_its_end() {
     let mut home = Home::tried(1);
     home.hear(Input::Assigned(vec![2]));
@@ -468,9 +501,8 @@ impl Home {
     }
 
     fn found(&mut self, standing: Standing) {
-        let limits = Limits { trial: TRIAL };
         let moment = self.moment();
-        (self.course, self.row) = Course::resume(self.saved.clone(), standing, self.running, limits, moment);
+        (self.course, self.row) = Course::resume(self.saved.clone(), standing, self.running, LIMITS, moment);
     }
 }
 
