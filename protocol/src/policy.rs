@@ -25,6 +25,7 @@ pub mod rules;
 pub mod schema;
 pub mod sign;
 pub mod state;
+pub mod windows;
 
 use std::collections::BTreeMap;
 use std::fmt;
