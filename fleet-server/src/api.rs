@@ -4,6 +4,7 @@
 //! them; moments are RFC 3339 in UTC. The description is `OpenAPI` 3.1, made from the handlers, at `openapi.json`.
 
 pub mod attest;
+pub mod calendar;
 pub mod campaigns;
 pub mod care;
 pub mod dossiers;
@@ -72,6 +73,7 @@ pub fn endpoints() -> Vec<Endpoint<Desk>> {
         look("/api/v1/health", fleet::health),
         look("/api/v1/gateways", fleet::list),
         look("/api/v1/gateways/{gateway}", fleet::one),
+        look("/api/v1/gateways/{gateway}/windows", calendar::one),
         look("/api/v1/gateways/{gateway}/latest", readings::latest),
         look("/api/v1/gateways/{gateway}/readings", readings::range),
         change("/api/v1/gateways/{gateway}/approve", fleet::approve),

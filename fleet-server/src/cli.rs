@@ -308,6 +308,13 @@ pub enum GatewayCommand {
         /// Which.
         id: GatewayId,
     },
+    /// Say when work on a box suits its home in the next seven days: what its policy lets, and when its devices were used
+    /// before. A forecast: the box looks at the moment itself.
+    #[command(after_help = "Example:\n  homeward-fleet --data DIR gateway windows gw-7f3k2m9xqa")]
+    Windows {
+        /// Which.
+        id: GatewayId,
+    },
     /// Let a waiting box in. Compare the fingerprint with the one the box shows first.
     Approve {
         /// Which.

@@ -9,6 +9,7 @@ pub mod attest;
 pub mod audit;
 pub mod bus;
 pub mod ca;
+pub mod calendar;
 pub mod campaign;
 pub mod care;
 pub mod cli;

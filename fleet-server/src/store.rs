@@ -14,6 +14,7 @@
 
 pub mod attest;
 pub mod audit;
+pub mod calendar;
 pub mod campaigns;
 pub mod care;
 pub mod certificates;

@@ -8,6 +8,7 @@ pub mod approvals;
 pub mod assets;
 pub mod attest;
 pub mod audit;
+pub mod calendar;
 pub mod campaigns;
 pub mod care;
 pub mod changes;
@@ -141,6 +142,7 @@ pub fn pages() -> Vec<Endpoint<Desk>> {
         look("/fleet", fleet::get),
         look("/fleet/rows", fleet::rows),
         look("/gateways/{gateway}", gateway::get),
+        look("/gateways/{gateway}/windows", calendar::get),
         look("/gateways/{gateway}/approve", gateway::confirm_approval),
         change("/gateways/{gateway}/approve", gateway::approve),
         look("/gateways/{gateway}/revoke", gateway::confirm_revocation),

@@ -22,11 +22,12 @@ use tokio_util::sync::CancellationToken;
 const WIDTHS: [u32; 2] = [390, 1280];
 /// Pages of one visit, which has an end on a busy machine, too.
 const PART: usize = 16;
-const OPERATOR: [&str; 21] = [
+const OPERATOR: [&str; 22] = [
     "/fleet",
     "/fleet?state=not-heard",
     "/care",
     "/gateways/gw-01aaaa",
+    "/gateways/gw-01aaaa/windows",
     "/gateways/gw-12aaaa/approve",
     "/gateways/gw-12aaaa/revoke",
     "/claims",

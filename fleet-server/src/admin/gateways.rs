@@ -1,4 +1,7 @@
-//! Shell: `gateway list|show|approve|revoke|isolate|release`.
+//! Shell: `gateway list|show|windows|approve|revoke|isolate|release`.
+
+use std::fmt::Write as _;
+use std::time::Duration;
 
 use homeward_protocol::attest::Tier;
 use homeward_protocol::id::GatewayId;
@@ -8,13 +11,18 @@ use homeward_protocol::time::Timestamp;
 use serde_json::{Value, json};
 
 use super::{AdminError, BY, Said};
+use crate::api::calendar::WindowsShape;
+use crate::calendar::{best, now_words};
 use crate::cli::GatewayCommand;
 use crate::clock::Clock;
 use crate::device::State;
 use crate::device::register::{self, Approving, Revoking, Shown};
+use crate::store::calendar;
 use crate::store::gateways::{self, Gateway};
 use crate::store::{Store, connections};
 
+/// The shortest stretch that is called the best, for an update that takes some minutes.
+const SHORTEST: Duration = Duration::from_mins(30);
 /// Gateways in one listing; more are fetched page by page.
 const PAGE: i64 = 500;
 
@@ -23,6 +31,7 @@ pub async fn run(store: &Store, command: &GatewayCommand, clock: &Clock) -> Resu
     match command {
         GatewayCommand::List { state } => list(store, state.as_deref(), clock.now()).await,
         GatewayCommand::Show { id } => show(store, id, clock.now()).await,
+        GatewayCommand::Windows { id } => windows(store, id, clock.now()).await,
         GatewayCommand::Approve { id, fingerprint } => approve(store, id, fingerprint.clone(), clock).await,
         GatewayCommand::Revoke { id, reason, dry_run } => revoke(store, id, reason, *dry_run, clock).await,
         GatewayCommand::Isolate { id, reason } => {
@@ -33,6 +42,33 @@ pub async fn run(store: &Store, command: &GatewayCommand, clock: &Clock) -> Resu
             super::policy::isolate(store, id, Ordered::Lift, reason, clock).await
         }
     }
+}
+
+async fn windows(store: &Store, id: &GatewayId, now: Timestamp) -> Result<Said, AdminError> {
+    let which = id.clone();
+    let whole = store.read(move |tx| calendar::of(tx, &which, now)).await?;
+    let whole = whole.ok_or_else(|| unknown(id))?;
+    let mut text = format!("{}\n", now_words(whole.rule(), now));
+    if let Some(update) = &whole.update {
+        let _ = writeln!(text, "Its update: {update}.");
+    }
+    match best(&whole.spans, SHORTEST) {
+        Some(span) => {
+            let _ = writeln!(text, "Suits best: {} to {}.", span.from, span.until);
+        }
+        None => text.push_str("No time of the next seven days is known to suit.\n"),
+    }
+    for span in &whole.spans {
+        let _ = write!(
+            text,
+            "\n{} to {}  {:<16}  {}",
+            span.from,
+            span.until,
+            span.suits.name().1,
+            span.why(&whole.record)
+        );
+    }
+    Ok(Said::new(text, &json!(WindowsShape::new(&whole, now))))
 }
 
 async fn list(store: &Store, state: Option<&str>, now: Timestamp) -> Result<Said, AdminError> {

@@ -4,7 +4,9 @@ use axum::Json;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{attest, campaigns, care, dossiers, drafts, facts, fleet, policies, policy, readings, support};
+use super::{
+    attest, calendar, campaigns, care, dossiers, drafts, facts, fleet, policies, policy, readings, support,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -13,6 +15,7 @@ use super::{attest, campaigns, care, dossiers, drafts, facts, fleet, policies, p
         fleet::health,
         fleet::list,
         fleet::one,
+        calendar::one,
         fleet::approve,
         fleet::revoke,
         fleet::claim,

@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "test: damages a file, starts threads")]
 
 mod attest;
+mod calendar;
 mod campaigns;
 mod copies;
 mod deadlines;
@@ -70,6 +71,7 @@ macro_rules! promises {
 }
 
 promises![
+    the_hours_of_a_home_come_from_its_own_readings_and_a_steady_device_costs_no_more,
     a_filled_database_of_an_older_release_keeps_its_rows,
     a_committed_write_is_seen_after_reopening,
     work_that_fails_leaves_nothing_and_takes_nobody_along,
@@ -282,6 +284,7 @@ mod promise {
     use super::*;
 
     pub(super) use super::attest::*;
+    pub(super) use super::calendar::*;
     pub(super) use super::campaigns::*;
     pub(super) use super::deadlines::*;
     pub(super) use super::dossiers::*;
