@@ -8,6 +8,7 @@ pub mod assignment;
 pub mod bundle;
 pub mod delta;
 pub mod dossier;
+pub mod force;
 pub mod pushable;
 pub mod state;
 

@@ -50,8 +50,12 @@ use homeward_protocol::postures::{Link, Occasion, START, TpmClock, after};
 use homeward_protocol::reading::{Details, Kind, Mark, Quality, Reading, SensorClock, Sent, State, Value};
 use homeward_protocol::release::Installer;
 use homeward_protocol::release::dossier::{self, Dossier};
+use homeward_protocol::release::force::{
+    self, Force, ForceNumber, MAX_FORCE, Overrule, Overrules, Refusal as ForceRefusal,
+};
 use homeward_protocol::release::state::{
-    Can, Ended, Offer as Offered, Outcome as HowEnded, Progress, UpdateMark, UpdateState,
+    Can, Ended, ForceStanding, ForceTold, ForceWords, Offer as Offered, Outcome as HowEnded, Progress,
+    UpdateMark, UpdateState,
 };
 use homeward_protocol::signed::{PublicKey, Signed, Signer};
 use homeward_protocol::support::{
@@ -406,6 +410,7 @@ fn no_update() -> UpdateState {
         ended: None,
         installers: Vec::new(),
         beside: Vec::new(),
+        forces: Vec::new(),
         taken_at: Timestamp::synced(1_767_225_600_000),
     }
 }
@@ -472,6 +477,106 @@ fn update_fetching() -> UpdateState {
         now: mark.map(|mark| (mark, progress)),
         ..no_update()
     }
+}
+
+fn force() -> Force {
+    Force {
+        number: ForceNumber(4),
+        gateway: gateway(),
+        assignment: 7,
+        path: "agent/1.4.0/x86_64/homeward-agent".to_owned(),
+        sha256: PolicyDigest([0x5a; 32]),
+        overrules: Overrules::of(Overrule::ALL).expect("all"),
+        reason: ShortText::cut("the hole in 1.3.0 is being used in the district"),
+        not_before: Moment::from_secs(1_795_000_000),
+        until: Moment::from_secs(1_795_086_400),
+    }
+}
+
+fn update_forced() -> UpdateState {
+    let words = ForceWords {
+        number: force().number,
+        author: ShortText::cut("ann"),
+        reviewer: ShortText::cut("ben"),
+        overrules: force().overrules,
+        reason: force().reason,
+        until: force().until,
+    };
+    let told = |words, stands| ForceTold {
+        digest: PolicyDigest([7; 32]),
+        words,
+        stands,
+    };
+    let what = vec![ShortText::cut("nurse asked for quiet")];
+    let refused = ForceStanding::Refused(ForceRefusal::Unsigned(Refusal::SamePerson));
+    UpdateState {
+        forces: vec![told(Some(words), ForceStanding::Used(what)), told(None, refused)],
+        ..no_update()
+    }
+}
+
+#[test]
+fn each_standing_of_an_order_to_force_keeps_its_bytes() {
+    let all = [
+        ForceStanding::NotYet,
+        ForceStanding::NoTime,
+        ForceStanding::InEffect,
+        ForceStanding::Used(Vec::new()),
+        ForceStanding::Ended,
+        ForceStanding::Refused(ForceRefusal::OtherGateway),
+        ForceStanding::Refused(ForceRefusal::OtherUpdate),
+        ForceStanding::Refused(ForceRefusal::Over),
+        ForceStanding::Refused(ForceRefusal::Older),
+        ForceStanding::Refused(ForceRefusal::Begun),
+    ];
+    let encode = |all: &Vec<ForceStanding>| wire::encode(all, 1024).expect("encodes");
+    holds("force-1-standings.cbor", &all.to_vec(), encode, |b| {
+        wire::decode(b, 1024).expect("decodes")
+    });
+}
+
+/// As [`an_offer_of_the_first_version_is_accepted`], for an order to force.
+#[test]
+fn an_order_to_force_of_the_first_version_is_accepted() {
+    let encode = |force: &Force| wire::encode(force, MAX_FORCE).expect("encodes");
+    holds("force-1.cbor", &force(), encode, |b| {
+        wire::decode(b, MAX_FORCE).expect("decodes")
+    });
+    let (name, root) = ("force-offer-1.cbor", "force-offer-1.point");
+    assert_eq!(golden(name).exists(), golden(root).exists(), "the pair was torn");
+    let (root_key, author, reviewer) = (new_key(), new_key(), new_key());
+    let signing = |key: &Key, name: &str| SigningKey {
+        name: ShortText::cut(name),
+        key: PublicKey::from_point(key.0.public_key().as_ref()).expect("a point"),
+    };
+    let bytes = kept(name, || {
+        let keyring = keyring(vec![signing(&author, "ann")], vec![signing(&reviewer, "ben")]);
+        let signed = Signed::seal(&force(), &author).expect("seals");
+        let review = force::Review {
+            force: PolicyDigest::of(&signed),
+            number: ForceNumber(4),
+            at: Moment::from_secs(1_795_000_100),
+        };
+        let offer = force::Offer {
+            keyring: Bytes(Signed::seal(&keyring, &root_key).expect("seals")),
+            force: Bytes(signed),
+            review: Bytes(Signed::seal(&review, &reviewer).expect("seals")),
+        };
+        offer.encode().expect("encodes")
+    });
+    let point = kept(root, || root_key.0.public_key().as_ref().to_vec());
+    let offer = force::Offer::decode(&bytes).expect("reads");
+    let root = PublicKey::from_point(&point).expect("a point");
+    let ground = Ground {
+        gateway: &gateway(),
+        roots: std::slice::from_ref(&root),
+        floor: Floor::default(),
+        now: Timestamp::synced(1_795_000_200_000),
+    };
+    let accepted = force::accept(&offer, ground).expect("is accepted");
+    assert_eq!(accepted.order(), &force());
+    assert_eq!(accepted.people().1.as_str(), "ben");
+    assert_eq!(offer.encode().expect("encodes"), bytes);
 }
 
 fn stopped() -> StoppedFlows {
@@ -914,7 +1019,8 @@ fn acknowledgements_keep_their_bytes() {
 
 #[test]
 fn records_keep_their_bytes() {
-    for (name, item) in items().into_iter().chain(support_items()) {
+    let forced = ("item-1-update-forced.cbor", Item::Update(update_forced()));
+    for (name, item) in items().into_iter().chain(support_items()).chain([forced]) {
         let decode = |b: &[u8]| Item::decode(&Bytes(b.to_vec())).expect("decodes");
         holds(name, &item, |i| i.encode().expect("encodes").0, decode);
     }
@@ -1007,6 +1113,7 @@ fn topics_keep_their_text() {
     text_holds("topic-1-policy.txt", &Topic::Policy(gateway()));
     text_holds("topic-1-isolation.txt", &Topic::Isolation(gateway()));
     text_holds("topic-1-assignment.txt", &Topic::Assignment(gateway()));
+    text_holds("topic-1-force.txt", &Topic::Force(gateway()));
     text_holds("topic-1-support.txt", &Topic::Support(gateway()));
     text_holds("topic-1-hint.txt", &Topic::Hint(gateway()));
     text_holds("topic-1-fleet-notice.txt", &Topic::FleetNotice);

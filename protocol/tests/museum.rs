@@ -11,6 +11,7 @@ use homeward_protocol::ack::Ack;
 use homeward_protocol::claim::{Claim, Code, Endpoint, Pin};
 use homeward_protocol::envelope::{Entry, Envelope, Item, MAX_ENVELOPE};
 use homeward_protocol::posture::ShortText;
+use homeward_protocol::release::force::Offer;
 use homeward_protocol::signed::{Message, PublicKey, Signed, SignedError};
 use homeward_protocol::support::SupportOrder;
 use homeward_protocol::unit::Decimal;
@@ -30,13 +31,15 @@ fn envelope() -> Envelope {
 fn reads(name: &str, bytes: &[u8]) -> bool {
     match name.split('-').next() {
         Some("ack") => Ack::decode(bytes).is_ok(),
+        Some("force") => Offer::decode(bytes).is_ok(),
         Some("support") => SupportOrder::decode(bytes).is_ok(),
         Some("item") => Item::decode(&Bytes(bytes.to_vec())).is_ok(),
         _ => wire::decode::<Envelope>(bytes, MAX_ENVELOPE).is_ok(),
     }
 }
 
-const MESSAGES: [&str; 13] = [
+const MESSAGES: [&str; 14] = [
+    "force-offer-1.cbor",
     "item-1-support-ended.cbor",
     "support-1-open.cbor",
     "item-1-policy.cbor",

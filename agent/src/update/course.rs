@@ -398,6 +398,7 @@ impl Course {
             ended: self.saved.ended.clone(),
             installers: Vec::new(),
             beside: Vec::new(),
+            forces: Vec::new(),
             taken_at: now,
         }
     }

@@ -361,6 +361,7 @@ const fn is_confirmed(topic: &Topic) -> bool {
             | Topic::Policy(_)
             | Topic::Isolation(_)
             | Topic::Assignment(_)
+            | Topic::Force(_)
             | Topic::Support(_)
     )
 }

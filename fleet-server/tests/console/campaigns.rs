@@ -44,6 +44,7 @@ fn say(tx: &mut dyn Tx, gateway: &GatewayId, (now, ended): Said) -> Result<(), S
         packaged: false,
         installers: Vec::new(),
         beside: Vec::new(),
+        forces: Vec::new(),
         now: now.map(|(counter, progress)| (mark(counter), progress)),
         ended: ended.map(|(counter, outcome)| Ended {
             counter: Some(counter),

@@ -376,7 +376,9 @@ fn vouched(offer: &Offer, roots: &[PublicKey]) -> Result<(Accepted, Verified<Key
     let reviewer = match (&offer.review, keys.second_person) {
         (None, SecondPerson::Required) => return Err(Refusal::NotReviewed),
         (None, SecondPerson::NotRequired) => None,
-        (Some(review), _) => Some(reviewed(&review.0, keys, digest, author)?),
+        (Some(review), _) => Some(reviewed(&review.0, keys, author, |review: &Review| {
+            review.policy == digest
+        })?),
     };
     let accepted = Accepted {
         mark: PolicyMark {
@@ -391,7 +393,7 @@ fn vouched(offer: &Offer, roots: &[PublicKey]) -> Result<(Accepted, Verified<Key
     Ok((accepted, keyring))
 }
 
-fn by_a_root(bytes: &[u8], roots: &[PublicKey]) -> Result<Verified<Keyring>, Refusal> {
+pub(crate) fn by_a_root(bytes: &[u8], roots: &[PublicKey]) -> Result<Verified<Keyring>, Refusal> {
     let signed = Signed::<Keyring>::parse(bytes).map_err(|_| Refusal::Unreadable)?;
     for root in roots {
         match signed.verify(root) {
@@ -404,7 +406,7 @@ fn by_a_root(bytes: &[u8], roots: &[PublicKey]) -> Result<Verified<Keyring>, Ref
 }
 
 /// What one of `keys` has signed, and which; else `otherwise`.
-fn by_one<'a, T: Message>(
+pub(crate) fn by_one<'a, T: Message>(
     bytes: &[u8],
     keys: &'a [SigningKey],
     otherwise: Refusal,
@@ -420,16 +422,18 @@ fn by_one<'a, T: Message>(
     Err(otherwise)
 }
 
-fn reviewed(
+/// Which reviewer of the keyring, other than the author, has signed a review of what the author signed: `of` says whether
+/// a review is one of that.
+pub(crate) fn reviewed<R: Message>(
     bytes: &[u8],
     keys: &Keyring,
-    policy: PolicyDigest,
     author: &SigningKey,
+    of: impl FnOnce(&R) -> bool,
 ) -> Result<ShortText, Refusal> {
-    let (review, reviewer) = by_one::<Review>(bytes, &keys.reviewers, Refusal::WrongReview)?;
+    let (review, reviewer) = by_one::<R>(bytes, &keys.reviewers, Refusal::WrongReview)?;
     if reviewer.key == author.key {
         Err(Refusal::SamePerson)
-    } else if review.get().policy == policy {
+    } else if of(review.get()) {
         Ok(reviewer.name.clone())
     } else {
         Err(Refusal::WrongReview)

@@ -6,7 +6,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::force::{Accepted, ForceNumber, Overrules, Refusal as ForceRefusal};
 use super::{Installer, Version};
+use crate::policy::moment::Moment;
+use crate::policy::sign::PolicyDigest;
 use crate::posture::ShortText;
 use crate::time::Timestamp;
 
@@ -112,6 +115,112 @@ pub struct Ended {
     pub at: Timestamp,
 }
 
+/// Most orders to force of one report: the one that is kept, and the newest that was refused.
+pub const MAX_FORCES: usize = 2;
+
+/// How an order to force stands on a box.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForceStanding {
+    /// It is kept, and its time has not begun.
+    NotYet,
+    /// It is kept, and overrules nothing while the box does not know what time it is.
+    NoTime,
+    /// It overrules what it names.
+    InEffect,
+    /// Its update began: what was overruled then, in the words for people, at most [`MAX_WHY`]; nothing where all was quiet.
+    Used(Vec<ShortText>),
+    /// Its time is over, or its update is, and it was not used.
+    Ended,
+    /// It is not followed.
+    Refused(ForceRefusal),
+}
+
+impl ForceStanding {
+    /// In one word.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            ForceStanding::NotYet => "not-yet",
+            ForceStanding::NoTime => "no-time",
+            ForceStanding::InEffect => "in-effect",
+            ForceStanding::Used(_) => "used",
+            ForceStanding::Ended => "ended",
+            ForceStanding::Refused(_) => "refused",
+        }
+    }
+
+    /// For people.
+    pub fn words(&self) -> String {
+        match self {
+            ForceStanding::NotYet => "is kept by the box, and its time has not begun".to_owned(),
+            ForceStanding::NoTime => {
+                "overrules nothing while the box does not know what time it is".to_owned()
+            }
+            ForceStanding::InEffect => "is in effect".to_owned(),
+            ForceStanding::Used(what) if what.is_empty() => {
+                "ended as its update began in a quiet moment, without being needed".to_owned()
+            }
+            ForceStanding::Used(_) => "was used: its update began by it".to_owned(),
+            ForceStanding::Ended => "has ended unused".to_owned(),
+            ForceStanding::Refused(why) => format!("is refused: {why}"),
+        }
+    }
+
+    /// Whether nothing becomes of it any more.
+    pub const fn is_over(&self) -> bool {
+        matches!(
+            self,
+            ForceStanding::Used(_) | ForceStanding::Ended | ForceStanding::Refused(_)
+        )
+    }
+}
+
+/// What an order to force says, as it is told of one that two people stand behind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForceWords {
+    /// Its number.
+    pub number: ForceNumber,
+    /// Who signed it first.
+    pub author: ShortText,
+    /// Who signed it second.
+    pub reviewer: ShortText,
+    /// What it overrules.
+    pub overrules: Overrules,
+    /// Why.
+    pub reason: ShortText,
+    /// When it ends.
+    pub until: Moment,
+}
+
+impl ForceWords {
+    /// Of this order.
+    pub fn of(accepted: &Accepted) -> ForceWords {
+        let (order, (author, reviewer)) = (accepted.order(), accepted.people());
+        ForceWords {
+            number: order.number,
+            author: author.clone(),
+            reviewer: reviewer.clone(),
+            overrules: order.overrules.clone(),
+            reason: order.reason.clone(),
+            until: order.until,
+        }
+    }
+}
+
+/// What a box says of an order to force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForceTold {
+    /// Which: the digest of its author's signed bytes, as they came.
+    pub digest: PolicyDigest,
+    /// What it says; none of one whose signatures do not do, of which nothing is believed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub words: Option<ForceWords>,
+    /// How it stands.
+    pub stands: ForceStanding,
+}
+
 /// The software of a box.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -130,6 +239,9 @@ pub struct UpdateState {
     /// What else on the box may disturb the home and asks nobody, at most [`MAX_BESIDE`]: the interlock is not effective then.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub beside: Vec<ShortText>,
+    /// Orders to force that came, at most [`MAX_FORCES`]; none from a build that knows of none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forces: Vec<ForceTold>,
     /// When this was so.
     pub taken_at: Timestamp,
 }
@@ -138,6 +250,10 @@ impl UpdateState {
     /// Whether it lists no more than it may.
     pub fn is_within_limits(&self) -> bool {
         if self.installers.len() > Installer::ALL.len() || self.beside.len() > MAX_BESIDE {
+            return false;
+        }
+        let long = |one: &ForceTold| matches!(&one.stands, ForceStanding::Used(what) if what.len() > MAX_WHY);
+        if self.forces.len() > MAX_FORCES || self.forces.iter().any(long) {
             return false;
         }
         match self.now.as_ref().map(|(_, progress)| progress) {

@@ -168,6 +168,7 @@ fn say(
         packaged: false,
         installers: Vec::new(),
         beside: Vec::new(),
+        forces: Vec::new(),
         now: None,
         ended: ended.map(|(counter, outcome)| Ended {
             counter,

@@ -42,6 +42,7 @@ fn signs(runs: &str, now: Option<Progress>, ended: Option<(Option<u64>, Outcome)
         packaged: false,
         installers: Vec::new(),
         beside: Vec::new(),
+        forces: Vec::new(),
         now: now.map(|progress| (mark, progress)),
         ended: ended.map(|(counter, outcome)| Ended {
             counter,

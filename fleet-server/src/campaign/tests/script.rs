@@ -137,6 +137,7 @@ impl Show {
             packaged: false,
             installers: Vec::new(),
             beside: Vec::new(),
+            forces: Vec::new(),
             now: None,
             ended: None,
             taken_at: self.now,

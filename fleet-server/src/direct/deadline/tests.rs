@@ -41,6 +41,7 @@ fn ended(counter: Option<u64>, outcome: Outcome) -> UpdateState {
         }),
         installers: Vec::new(),
         beside: Vec::new(),
+        forces: Vec::new(),
         taken_at: at(0),
     }
 }

@@ -89,6 +89,7 @@ fn say(
         packaged: false,
         installers: Vec::new(),
         beside: Vec::new(),
+        forces: Vec::new(),
         now: None,
         ended,
         taken_at: now,

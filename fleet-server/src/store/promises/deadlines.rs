@@ -99,6 +99,7 @@ fn says(home: &Home, counter: u64, outcome: Outcome) {
         }),
         installers: Vec::new(),
         beside: Vec::new(),
+        forces: Vec::new(),
         taken_at: at(0),
     };
     let work = move |tx: &mut dyn Tx| {
