@@ -15,6 +15,9 @@
 //!   then is met by it and said, and the window's length bounds how long.
 //! - A device that is only asked now and then can begin unseen between two questions. What holds is: an act never
 //!   meets a session that runs longer than [`Watching::unseen`]. That length is shown to people, for each device.
+//! - An order to force, which two people signed ([`Accepted`]), leaves out exactly what it names, for the lease that is
+//!   given by it and no other. What it cannot name stands whatever it says: a session, a device that is asked again, one
+//!   that was in use when it was last heard, another act, and the time after a start.
 
 pub mod activity;
 pub mod file;
@@ -29,6 +32,7 @@ use std::time::Duration;
 
 use homeward_protocol::id::SensorId;
 use homeward_protocol::release::Disruption;
+use homeward_protocol::release::force::{Accepted, Overrule, Overrules};
 use homeward_protocol::time::{Timestamp, Uptime};
 
 use hold::{Hold, HoldId, Standing};
@@ -147,6 +151,7 @@ impl Lease {
 pub struct Window {
     act: Act,
     until: Uptime,
+    overruled: Vec<Reason>,
 }
 
 impl Window {
@@ -159,13 +164,23 @@ impl Window {
     pub const fn until(&self) -> Uptime {
         self.until
     }
+
+    /// What stood against it, and was overruled by an order to force.
+    pub fn overruled(&self) -> &[Reason] {
+        &self.overruled
+    }
 }
 
 /// What somebody who would disturb the home says to the one that knows whether he may.
 #[derive(Debug)]
 pub enum Wish {
-    /// May this begin now? When it may, it has: the permission is spent in the same step.
-    Begin(Act, oneshot::Sender<Result<Window, Vec<Reason>>>),
+    /// May this begin now, by this order to force where there is one? When it may, it has: the permission is spent in the
+    /// same step.
+    Begin(
+        Act,
+        Option<Box<Accepted>>,
+        oneshot::Sender<Result<Window, Vec<Reason>>>,
+    ),
     /// It is over, or was not done after all.
     Over,
 }
@@ -181,7 +196,20 @@ pub enum Effect {
 
 struct Request {
     act: Act,
-    lease: Option<(u64, Uptime)>,
+    lease: Option<Granted>,
+}
+
+#[derive(Clone)]
+struct Granted {
+    number: u64,
+    until: Uptime,
+    overrules: Option<Overrules>,
+}
+
+/// All that stands against an act, and all that does not because an order to force overrules it.
+struct Against {
+    stands: Vec<Reason>,
+    overruled: Vec<Reason>,
 }
 
 /// The one that knows whether the home may be disturbed.
@@ -308,7 +336,16 @@ impl Interlock {
     /// # Errors
     /// Why the act has to wait.
     pub fn lease(&mut self, now: Uptime) -> Result<Lease, Vec<Reason>> {
-        let why = self.busy(now);
+        self.lease_by(None, now)
+    }
+
+    /// As [`Interlock::lease`], by an order to force, where there is one: what it overrules does not count for this lease.
+    ///
+    /// # Errors
+    /// Why the act has to wait.
+    pub fn lease_by(&mut self, force: Option<&Accepted>, now: Uptime) -> Result<Lease, Vec<Reason>> {
+        let overrules = force.map(|force| force.order().overrules.clone());
+        let why = self.against(overrules.as_ref(), now).stands;
         let Some(request) = self.request.as_mut() else {
             return Err(vec![Reason::NotAsked]);
         };
@@ -316,7 +353,11 @@ impl Interlock {
             return Err(why);
         }
         self.leases += 1;
-        request.lease = Some((self.leases, now.plus(LEASE_LASTS)));
+        request.lease = Some(Granted {
+            number: self.leases,
+            until: now.plus(LEASE_LASTS),
+            overrules,
+        });
         Ok(Lease {
             number: self.leases,
             act: request.act,
@@ -329,14 +370,14 @@ impl Interlock {
     /// Why. The lease is gone in any case.
     #[expect(clippy::needless_pass_by_value, reason = "spent: nobody has it afterwards")]
     pub fn activate(&mut self, lease: Lease, now: Uptime) -> Result<Window, Vec<Reason>> {
-        let holds = |(number, until)| number == lease.number && now < until;
-        let granted = self.request.as_ref().and_then(|request| request.lease);
-        let why = self.busy(now);
-        if !granted.is_some_and(holds) {
+        let granted = self.request.as_ref().and_then(|request| request.lease.clone());
+        let holds = |granted: &Granted| granted.number == lease.number && now < granted.until;
+        let Some(granted) = granted.filter(holds) else {
             return Err(vec![Reason::TakenBack]);
-        }
-        if !why.is_empty() {
-            return Err(why);
+        };
+        let Against { stands, overruled } = self.against(granted.overrules.as_ref(), now);
+        if !stands.is_empty() {
+            return Err(stands);
         }
         self.request = None;
         let until = now.plus(lease.act.longest);
@@ -344,6 +385,7 @@ impl Interlock {
         Ok(Window {
             act: lease.act,
             until,
+            overruled,
         })
     }
 
@@ -352,8 +394,21 @@ impl Interlock {
     /// # Errors
     /// Why the act has to wait; the wish stands.
     pub fn begin(&mut self, act: Act, now: Uptime) -> Result<Window, Vec<Reason>> {
+        self.begin_by(act, None, now)
+    }
+
+    /// As [`Interlock::begin`], by an order to force, where there is one: for this act alone.
+    ///
+    /// # Errors
+    /// Why the act has to wait; the wish stands.
+    pub fn begin_by(
+        &mut self,
+        act: Act,
+        force: Option<&Accepted>,
+        now: Uptime,
+    ) -> Result<Window, Vec<Reason>> {
         self.ask(act, now);
-        let lease = self.lease(now)?;
+        let lease = self.lease_by(force, now)?;
         self.activate(lease, now)
     }
 
@@ -365,6 +420,42 @@ impl Interlock {
     /// All that stands against disturbing the home now; nothing when it may be. Without a wish, how it looks: then
     /// what a wish would still have to wait for is left out.
     pub fn busy(&self, now: Uptime) -> Vec<Reason> {
+        self.against(None, now).stands
+    }
+
+    /// What stands against an act by an order that overrules this, and what does not any more.
+    fn against(&self, order: Option<&Overrules>, now: Uptime) -> Against {
+        let left_out = |reason: &Reason| {
+            let by = self.overruled_by(reason, now);
+            by.zip(order).is_some_and(|(by, all)| all.holds(by))
+        };
+        let (overruled, stands) = self.reasons(now).into_iter().partition(left_out);
+        Against { stands, overruled }
+    }
+
+    /// What an order to force has to name to overrule this; none for what no order overrules. Each reason says it here, so
+    /// that a new one cannot be forgotten.
+    fn overruled_by(&self, reason: &Reason, now: Uptime) -> Option<Overrule> {
+        match reason {
+            Reason::Hold(_) => Some(Overrule::Hold),
+            Reason::HoldsUnknown => Some(Overrule::Unknown),
+            Reason::Unknown { sensor, .. } => {
+                let silent = |source: &Source| source.is_silent(self.started, now);
+                let silent = self.sources.get(sensor).is_some_and(silent);
+                silent.then_some(Overrule::Unknown)
+            }
+            Reason::Alarm { .. } => Some(Overrule::Alarm),
+            Reason::OnBattery => Some(Overrule::Battery),
+            Reason::Session { .. }
+            | Reason::NotYetSure { .. }
+            | Reason::JustStarted { .. }
+            | Reason::Acting { .. }
+            | Reason::NotAsked
+            | Reason::TakenBack => None,
+        }
+    }
+
+    fn reasons(&self, now: Uptime) -> Vec<Reason> {
         let mut why: Vec<Reason> = Vec::new();
         let wished = self.request.is_some();
         let sources = self.sources.iter();
@@ -400,8 +491,9 @@ impl Interlock {
 
     /// Takes a lease back that does not hold any more.
     fn look(&mut self, now: Uptime) -> Option<Effect> {
-        self.request.as_ref()?.lease?;
-        let why = self.busy(now).into_iter().next()?;
+        let granted = self.request.as_ref()?.lease.as_ref()?;
+        let why = self.against(granted.overrules.as_ref(), now).stands;
+        let why = why.into_iter().next()?;
         self.request.as_mut()?.lease = None;
         Some(Effect::TakeBack(why))
     }

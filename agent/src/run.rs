@@ -165,7 +165,7 @@ pub struct Parts {
     /// The policies of the box. Without them it takes none.
     pub policy: Option<policing::Start>,
     /// Where the director's words on software go. Without it the box takes no updates.
-    pub assigned: Option<mpsc::Sender<Vec<u8>>>,
+    pub assigned: Option<mpsc::Sender<crate::update::force::Heard>>,
     /// The last moment that an earlier run is known to have been alive.
     pub last_alive: Option<Timestamp>,
 }
@@ -183,6 +183,8 @@ pub struct Agent {
     pub ledger: watch::Receiver<Ledger>,
     /// What it speaks with.
     pub credentials: watch::Receiver<Credentials>,
+    /// The roots that it trusts.
+    pub trust: watch::Receiver<Vec<CertificateDer<'static>>>,
 }
 
 impl Agent {
@@ -217,6 +219,7 @@ impl Agent {
         let (held_tx, held) = watch::channel(Held { chain, life });
         let first = credentials(&held.borrow(), &trust, &key, &clock)?;
         let (trust_tx, trust) = watch::channel(trust);
+        let trusted = trust.clone();
         let (credentials_tx, credentials_rx) = watch::channel(first);
         let (certificate_tx, certificate) = watch::channel(certificate(life));
         let (link_tx, link) = watch::channel(LinkStatus::default());
@@ -314,6 +317,7 @@ impl Agent {
             link,
             ledger,
             credentials: credentials_rx,
+            trust: trusted,
         })
     }
 
@@ -710,6 +714,7 @@ async fn turn(
     if !is_spare {
         let ends = updating::Ends {
             heard: told,
+            trust: agent.trust.clone(),
             credentials: agent.credentials.clone(),
             link: agent.link.clone(),
             sensors: heard,

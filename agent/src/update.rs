@@ -8,6 +8,7 @@ pub mod course;
 pub mod decide;
 pub mod delta;
 pub mod fetch;
+pub mod force;
 pub mod go;
 pub mod health;
 pub mod keep;

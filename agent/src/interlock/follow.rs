@@ -95,8 +95,8 @@ impl Follow {
         self.look(interlock);
         let now = self.clock.uptime();
         match wish {
-            Wish::Begin(act, answer) => {
-                let begun = interlock.begin(act, now);
+            Wish::Begin(act, force, answer) => {
+                let begun = interlock.begin_by(act, force.as_deref(), now);
                 // Nobody waits for it any more: nothing is done.
                 if let Err(Ok(_)) = answer.send(begun) {
                     interlock.ended();

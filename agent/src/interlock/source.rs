@@ -125,6 +125,13 @@ impl Source {
         began
     }
 
+    /// Whether it has said nothing for so long, in a process that began at `started`, that a session of before would not
+    /// count any more; never when a session was the last that it said. An order to force may overrule no other doubt.
+    pub(super) fn is_silent(&self, started: Uptime, now: Uptime) -> bool {
+        let since = self.known.map_or(started, |at| at.max(started));
+        self.busy_since.is_none() && now.since(since) > UNHEARD
+    }
+
     /// How it stands at `now`; for a wish, after it said so often enough. A session that was heard of stands until its
     /// device says otherwise, or nothing for [`UNHEARD`].
     pub(super) fn idle(&self, wished: bool, now: Uptime) -> Idle {

@@ -9,6 +9,7 @@ use homeward_protocol::id::GatewayId;
 use homeward_protocol::posture::SensorHeard;
 use homeward_protocol::release::Version;
 use ring::digest::{SHA256, digest};
+use rustls::pki_types::CertificateDer;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +26,7 @@ use crate::install::slots::OwnSlots;
 use crate::interlock::Wish;
 use crate::outbox::keeper::Outbox;
 use crate::policy::habits::Now;
+use crate::policy::keep as policies;
 use crate::session::mqtt::Credentials;
 use crate::slot::file::Folder;
 use crate::slot::{Place, Slots};
@@ -33,7 +35,8 @@ use crate::strain::Strain;
 use crate::trials::{Trials, Tried};
 use crate::update::course::{Course, Limits, Moment, Running};
 use crate::update::decide::Own;
-use crate::update::go::{Going, Source, load};
+use crate::update::force::Heard;
+use crate::update::go::{Going, People, Source, load};
 use crate::update::look::FOLDER;
 use crate::update::peers::Peers;
 use crate::update::rate::pace::Pace;
@@ -55,8 +58,10 @@ pub struct Ground<'a> {
 
 /// What the rest of the agent lets them hear and say.
 pub struct Ends {
-    /// The director's words.
-    pub heard: mpsc::Receiver<Vec<u8>>,
+    /// The director's words, and orders to force.
+    pub heard: mpsc::Receiver<Heard>,
+    /// The roots that are trusted.
+    pub trust: watch::Receiver<Vec<CertificateDer<'static>>>,
     /// With what the repository at the server's door is asked.
     pub credentials: watch::Receiver<Credentials>,
     /// The state of the link.
@@ -148,6 +153,7 @@ pub async fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> 
         Source::Server(address.parse().ok()?, Box::new(tls))
     };
     let judged = ground.data.to_owned();
+    let (policy, trust) = (ground.data.to_owned(), ends.trust);
     let going = Going {
         data: ground.data.to_owned(),
         start,
@@ -163,6 +169,10 @@ pub async fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> 
         outbox: ground.outbox.clone(),
         clock: Arc::clone(ground.clock),
         heard: ends.heard,
+        people: Box::new(move || People {
+            roots: policies::roots(&trust.borrow()),
+            keyring: policies::load(&policy).map(|saved| saved.floor.keyring),
+        }),
         link: ends.link,
         sensors: ends.sensors,
         judged: Box::new(move || verdict(&judged)),

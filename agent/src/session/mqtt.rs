@@ -18,6 +18,7 @@ use homeward_protocol::link::Cause;
 use homeward_protocol::policy::isolation::IsolationOrder;
 use homeward_protocol::policy::sign::Offer;
 use homeward_protocol::release::assignment::MAX_ASSIGNMENT;
+use homeward_protocol::release::force::MAX_OFFER;
 use homeward_protocol::signed::{Signed, Signer};
 use homeward_protocol::support::SupportOrder;
 use homeward_protocol::topic::{Filter, Topic};
@@ -37,6 +38,7 @@ use crate::outbox::Settled;
 use crate::outbox::keeper::Outbox;
 use crate::policy;
 use crate::status::{LinkStatus, words};
+use crate::update::force as update;
 
 /// Largest packet either way: the gate's limit.
 const MAX_PACKET: usize = 64 * 1024;
@@ -107,7 +109,7 @@ pub struct Link {
     /// Where policies and orders of isolation go.
     pub policy: mpsc::Sender<policy::Heard>,
     /// Where the director's words go; nowhere for a box that takes no updates.
-    pub update: Option<mpsc::Sender<Vec<u8>>>,
+    pub update: Option<mpsc::Sender<update::Heard>>,
     /// Where orders of support sessions go.
     pub support: mpsc::Sender<SupportOrder>,
     /// What is to be said about trust.
@@ -387,6 +389,7 @@ impl Link {
             Topic::Policy(gateway) if gateway == self.door.gateway => self.offered(&publish.payload),
             Topic::Isolation(gateway) if gateway == self.door.gateway => self.ordered(&publish.payload),
             Topic::Assignment(gateway) if gateway == self.door.gateway => self.assigned(&publish.payload),
+            Topic::Force(gateway) if gateway == self.door.gateway => self.forced(&publish.payload),
             Topic::Support(gateway) if gateway == self.door.gateway => self.supported(&publish.payload),
             Topic::Hint(gateway) if gateway == self.door.gateway => hint(publish),
             Topic::FleetNotice => hint(publish),
@@ -425,7 +428,15 @@ impl Link {
     /// The director's signature is checked by who knows its key. A full inbox drops it, and the server says it again.
     fn assigned(&self, payload: &[u8]) -> Option<Input> {
         if let Some(update) = self.update.as_ref().filter(|_| payload.len() <= MAX_ASSIGNMENT) {
-            let _full = update.try_send(payload.to_vec());
+            let _full = update.try_send(update::Heard::Assigned(payload.to_vec()));
+        }
+        None
+    }
+
+    /// Who signed it is checked by who knows whom to believe. A full inbox drops it, and the server says it again.
+    fn forced(&self, payload: &[u8]) -> Option<Input> {
+        if let Some(update) = self.update.as_ref().filter(|_| payload.len() <= MAX_OFFER) {
+            let _full = update.try_send(update::Heard::Force(payload.to_vec()));
         }
         None
     }

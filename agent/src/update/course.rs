@@ -20,11 +20,13 @@ use std::time::Duration;
 
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::release::assignment::MAX_ASSIGNMENT;
+use homeward_protocol::release::force::{Accepted, Refusal as ForceRefusal};
 use homeward_protocol::release::state::{Ended, MAX_WHY, Outcome, Progress, UpdateState};
 use homeward_protocol::release::{Installer, Version};
 use homeward_protocol::time::{Timestamp, Uptime};
 
 use super::decide::{Decision, Line, Refusal};
+use super::force::{Came, Orders, Serves, Wanted};
 use super::health::Health;
 use super::saved::{Before, Job, Saved};
 use crate::install::{After, Back, Standing, after, back};
@@ -103,6 +105,12 @@ pub enum Input {
     Busy(Vec<ShortText>, Obstacle),
     /// The home may be disturbed, and that is spent: the act begins, with the box as it is.
     Quiet(Before),
+    /// An order to force came.
+    Force(Box<Came>),
+    /// What the order that is kept is worth now.
+    Judged(Box<Result<Accepted, ForceRefusal>>),
+    /// [`Input::Quiet`] follows, by the order that is kept: what it overruled.
+    Forced(Vec<ShortText>),
     /// It is in place.
     Activated,
     /// Nothing was changed, or not in time.
@@ -216,6 +224,7 @@ pub struct Course {
     running: Running,
     limits: Limits,
     step: Step,
+    orders: Orders,
 }
 
 impl Course {
@@ -232,6 +241,7 @@ impl Course {
             running,
             limits,
             step: Step::Idle,
+            orders: Orders::default(),
         };
         let effects = course.found(standing, now);
         (course, effects)
@@ -242,6 +252,13 @@ impl Course {
         match (self.step.clone(), input) {
             (_, Input::Assigned(word)) => self.assigned(word, now),
             (_, Input::Tick) => self.tick(now),
+            (_, Input::Force(came)) => self.force_came(*came, now),
+            (_, Input::Judged(judged)) => {
+                self.orders.judge(*judged, now);
+                Vec::new()
+            }
+            (Step::Waiting { .. }, Input::Forced(overruled)) => self.spend(Serves::Begin, overruled),
+            (Step::Leaving { .. }, Input::Forced(overruled)) => self.spend(Serves::Reboot, overruled),
             (Step::Deciding { .. }, Input::Decided(counter, decision)) => {
                 self.decided(counter, *decision, now)
             }
@@ -329,6 +346,17 @@ impl Course {
         }
     }
 
+    /// The order to force that may be handed to the interlock with the question of this moment; none for going back.
+    pub fn force(&self, now: Moment) -> Option<&Accepted> {
+        let act = match self.step {
+            Step::Waiting { .. } => Serves::Begin,
+            Step::Leaving { .. } => Serves::Reboot,
+            _ => return None,
+        };
+        let kept = self.saved.force.as_ref()?;
+        self.orders.serving(act, kept, self.wanted(), now)
+    }
+
     /// When to come back with [`Input::Tick`]; never without something under way.
     pub const fn deadline(&self) -> Option<Uptime> {
         match self.step {
@@ -366,7 +394,8 @@ impl Course {
     }
 
     /// How it stands, to be told.
-    pub fn state(&self, now: Timestamp) -> UpdateState {
+    pub fn state(&self, moment: Moment) -> UpdateState {
+        let now = moment.at;
         let progress = match &self.step {
             // A return has ended already; the restart is all that is left.
             Step::Idle | Step::Deciding { .. } | Step::Returning { .. } => None,
@@ -398,9 +427,40 @@ impl Course {
             ended: self.saved.ended.clone(),
             installers: Vec::new(),
             beside: Vec::new(),
-            forces: Vec::new(),
+            forces: self.orders.told(self.saved.force.as_ref(), self.wanted(), moment),
             taken_at: now,
         }
+    }
+
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            job: self.saved.job.as_ref(),
+            undecided: self.saved.assigned.is_some(),
+            begun: self.is_on_trial(),
+        }
+    }
+
+    fn force_came(&mut self, came: Came, now: Moment) -> Vec<Effect> {
+        let wanted = Wanted {
+            job: self.saved.job.as_ref(),
+            undecided: self.saved.assigned.is_some(),
+            begun: self.is_on_trial(),
+        };
+        let kept = self.orders.hear(came, self.saved.force.as_ref(), wanted, now);
+        let Some(kept) = kept else {
+            return Vec::new();
+        };
+        self.saved.force = Some(kept);
+        vec![self.save()]
+    }
+
+    /// It is written down before the act that follows.
+    fn spend(&mut self, act: Serves, overruled: Vec<ShortText>) -> Vec<Effect> {
+        let Some(kept) = self.saved.force.as_mut() else {
+            return Vec::new();
+        };
+        kept.spend(act, overruled);
+        vec![self.save()]
     }
 
     /// Where a start finds it.

@@ -16,13 +16,17 @@ use std::time::Duration;
 
 use homeward_protocol::attest::{Notice, Trust};
 use homeward_protocol::envelope::Item;
+use homeward_protocol::id::GatewayId;
+use homeward_protocol::policy::sign::{Floor as KeyFloor, Ground, PolicyDigest, Refusal as Unsigned};
 use homeward_protocol::posture::{SensorHeard, ShortText};
 use homeward_protocol::release::assignment::Assignment;
+use homeward_protocol::release::force::{self, Accepted, Refusal as ForceRefusal};
 use homeward_protocol::release::state::{Can, Offer, Progress, UpdateState};
 use homeward_protocol::release::{DIRECTOR_KEY, Disruption, Installer, Version};
 use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::Timestamp;
 use homeward_protocol::tuf::role::Role;
+use homeward_protocol::wire::Bytes;
 use rustls::ClientConfig;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
@@ -33,6 +37,7 @@ use super::course::{Course, Effect, Input, Moment, Obstacle};
 use super::decide::{Decision, Own, decide};
 use super::delta::{self, BringError};
 use super::fetch::Http;
+use super::force::{Came, Heard};
 use super::health::{Health, Seen, examine};
 use super::keep::Folder;
 use super::look::FOLDER;
@@ -93,8 +98,10 @@ pub struct Going {
     pub outbox: Outbox,
     /// The clocks.
     pub clock: Arc<Clock>,
-    /// The director's words.
-    pub heard: mpsc::Receiver<Vec<u8>>,
+    /// The director's words, and orders to force.
+    pub heard: mpsc::Receiver<Heard>,
+    /// Whom orders to force are believed by.
+    pub people: Box<dyn Fn() -> People + Send + Sync>,
     /// The state of the link.
     pub link: watch::Receiver<LinkStatus>,
     /// How the sensors stand.
@@ -109,6 +116,41 @@ pub struct Going {
     pub trials: Trials,
     /// What is asked of the sensors.
     pub strain: Strain,
+}
+
+/// Whom this box believes for policies, and so for orders to force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct People {
+    /// The keys of the fleet's roots.
+    pub roots: Vec<PublicKey>,
+    /// The highest number of a keyring that it has taken; none where that cannot be read, and then it believes nobody.
+    pub keyring: Option<u64>,
+}
+
+impl People {
+    /// What an order is worth, for this box at this moment. `kept` is the number of the keyring of the order before.
+    fn judge(
+        &self,
+        offer: &[u8],
+        gateway: &GatewayId,
+        kept: u64,
+        now: Timestamp,
+    ) -> Result<Accepted, ForceRefusal> {
+        let offer = force::Offer::decode(offer).map_err(|_| ForceRefusal::Unsigned(Unsigned::Unreadable))?;
+        let keyring = self
+            .keyring
+            .ok_or(ForceRefusal::Unsigned(Unsigned::OlderKeyring))?;
+        let ground = Ground {
+            gateway,
+            roots: &self.roots,
+            floor: KeyFloor {
+                keyring: keyring.max(kept),
+                policy: None,
+            },
+            now,
+        };
+        force::accept(&offer, ground)
+    }
 }
 
 /// What is kept in a data folder; none where nothing is.
@@ -181,7 +223,8 @@ impl Going {
             let input = tokio::select! {
                 biased;
                 word = self.heard.recv() => match word {
-                    Some(word) => Input::Assigned(word),
+                    Some(Heard::Assigned(word)) => Input::Assigned(word),
+                    Some(Heard::Force(offer)) => self.force_came(&state, offer),
                     None => return std::future::pending().await,
                 },
                 () = due => Input::Tick,
@@ -195,6 +238,7 @@ impl Going {
     async fn act(&mut self, state: &mut State, effects: Vec<Effect>) {
         let mut row: VecDeque<Effect> = effects.into();
         loop {
+            self.judge(state);
             self.tell(state).await;
             let Some(effect) = row.pop_front() else {
                 if !state.course.is_on_trial() {
@@ -261,6 +305,39 @@ impl Going {
         }
     }
 
+    /// An order to force, as it came, and what it is worth.
+    fn force_came(&self, state: &State, offer: Vec<u8>) -> Input {
+        let digest =
+            force::Offer::decode(&offer).map_or_else(|_| PolicyDigest::of(&offer), |read| read.digest());
+        let judged = self.judged(state, &offer);
+        let offer = Bytes(offer);
+        Input::Force(Box::new(Came {
+            offer,
+            digest,
+            judged,
+        }))
+    }
+
+    fn judged(&self, state: &State, offer: &[u8]) -> Result<Accepted, ForceRefusal> {
+        let kept = state.course.saved().force.as_ref().map_or(0, |kept| kept.keyring);
+        (self.people)().judge(offer, &self.own.gateway, kept, self.clock.now())
+    }
+
+    /// The order that is kept is judged by who is believed now.
+    fn judge(&self, state: &mut State) {
+        let Some(offer) = state
+            .course
+            .saved()
+            .force
+            .as_ref()
+            .map(|kept| kept.offer.0.clone())
+        else {
+            return;
+        };
+        let judged = Input::Judged(Box::new(self.judged(state, &offer)));
+        let _none = state.course.handle(judged, self.moment());
+    }
+
     /// Finds out what a word of the director means.
     async fn decide(&self, word: &[u8], state: &mut State) -> Input {
         match self.decided(word, state).await {
@@ -320,7 +397,7 @@ impl Going {
                 ended = &mut work => ended,
                 () = sleep(PROGRESS) => {
                     let _none = state.course.handle(Input::Came(delta::have(&place)), self.moment());
-                    self.show(&state.course.state(self.clock.now())).await;
+                    self.show(&state.course.state(self.moment())).await;
                     continue;
                 }
             };
@@ -455,7 +532,13 @@ impl Going {
 
     async fn ask(&self, state: &mut State, act: Act) -> Input {
         let (answer, answered) = oneshot::channel();
-        let asked = self.home.send(Wish::Begin(act, answer)).await;
+        self.judge(state);
+        let force = state.course.force(self.moment()).cloned();
+        let forced = force.is_some();
+        let asked = self
+            .home
+            .send(Wish::Begin(act, force.map(Box::new), answer))
+            .await;
         let unknown = || Err(vec![Reason::HoldsUnknown]);
         let begun = match asked {
             Ok(()) => answered.await.unwrap_or_else(|_| unknown()),
@@ -463,10 +546,27 @@ impl Going {
         };
         match begun {
             Ok(window) => {
+                if forced {
+                    self.spend(state, &window).await;
+                }
                 state.window = Some(window);
                 Input::Quiet(self.before(state.course.trial()))
             }
             Err(why) => Input::busy(&why, self.clock.uptime()),
+        }
+    }
+
+    /// The order by which the act may begin is spent: that is kept before anything follows from it.
+    async fn spend(&self, state: &mut State, window: &Window) {
+        let now = self.clock.uptime();
+        let said: Vec<String> = window.overruled().iter().map(|reason| reason.said(now)).collect();
+        tracing::warn!("an order to force is used; it overruled: {}", said.join("; "));
+        let overruled = said.iter().map(|said| ShortText::cut(said)).collect();
+        for effect in state.course.handle(Input::Forced(overruled), self.moment()) {
+            if let Effect::Save(saved) = effect {
+                let data = self.data.clone();
+                insist("that an order to force is spent", move || save(&data, &saved)).await;
+            }
         }
     }
 
@@ -517,7 +617,7 @@ impl Going {
         let now = self.clock.now();
         let report = UpdateState {
             installers: state.offers.clone(),
-            ..state.course.state(now)
+            ..state.course.state(self.moment())
         };
         let coarse = |state: &UpdateState| {
             let mut state = state.clone();

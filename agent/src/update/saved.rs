@@ -9,6 +9,7 @@ use homeward_protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::decide::{Floor, Plan};
+use super::force::Kept;
 use crate::slot::{Build, Digest};
 
 /// What makes a build out of the one that runs here: a target of its own.
@@ -116,6 +117,9 @@ pub struct Saved {
     pub before: Before,
     /// How the newest that ended did.
     pub ended: Option<Ended>,
+    /// The newest order to force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub force: Option<Kept>,
 }
 
 impl Saved {
@@ -134,5 +138,6 @@ impl Saved {
             running_down: BTreeSet::new(),
         },
         ended: None,
+        force: None,
     };
 }

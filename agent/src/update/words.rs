@@ -1,6 +1,7 @@
 //! How the software of a box stands, in plain words.
 
-use homeward_protocol::release::state::{Outcome, Progress, UpdateState};
+use homeward_protocol::release::force::NEVER;
+use homeward_protocol::release::state::{ForceStanding, ForceTold, Outcome, Progress, UpdateState};
 
 /// For people, a few lines.
 pub fn said(state: &UpdateState) -> String {
@@ -40,6 +41,9 @@ pub fn said(state: &UpdateState) -> String {
             }
         });
     }
+    for told in &state.forces {
+        text.push_str(&forced(told));
+    }
     if let Some(ended) = &state.ended {
         let at = ended.at;
         text.push_str(&match &ended.outcome {
@@ -57,6 +61,31 @@ pub fn said(state: &UpdateState) -> String {
                 why.as_str()
             ),
         });
+    }
+    text
+}
+
+/// How an order to force stands.
+fn forced(told: &ForceTold) -> String {
+    let stands = told.stands.words();
+    let Some(words) = &told.words else {
+        return format!("An order to force {stands}\n");
+    };
+    let (number, until) = (words.number, words.until);
+    let (author, reviewer) = (words.author.as_str(), words.reviewer.as_str());
+    let (reason, what) = (words.reason.as_str(), &words.overrules);
+    let mut text = format!(
+        "The order to force {number}, by {author} and {reviewer}, {stands}. Why: {reason}. It overrules {what}, until \
+         {until}\n"
+    );
+    if let ForceStanding::Used(what) = &told.stands {
+        let all = what
+            .iter()
+            .map(|one| format!("  - it overruled: {}\n", one.as_str()));
+        text.extend(all);
+    }
+    if told.stands == ForceStanding::InEffect {
+        text.push_str(&format!("{NEVER}\n"));
     }
     text
 }

@@ -189,10 +189,7 @@ impl Agent {
     }
 
     fn progress(&self) -> Option<Progress> {
-        self.course
-            .state(self.moment().at)
-            .now
-            .map(|(_, progress)| progress)
+        self.course.state(self.moment()).now.map(|(_, progress)| progress)
     }
 
     fn waits_for(&self) -> String {

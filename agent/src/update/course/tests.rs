@@ -235,7 +235,7 @@ fn a_home_in_therapy_is_waited_for_and_the_reason_is_said() {
             Obstacle::Known,
         ));
         home.act(usize::MAX);
-        let state = home.course.state(home.moment().at);
+        let state = home.course.state(home.moment());
         let (mark, progress) = state.now.expect("under way");
         assert_eq!((mark.counter, mark.version), (1, version(1)));
         assert_eq!(
@@ -379,7 +379,7 @@ fn a_file_that_does_not_come_is_tried_again_and_how_much_is_there_is_said() {
         400,
         "the repository does not have it".to_owned(),
     ));
-    let state = home.course.state(home.moment().at);
+    let state = home.course.state(home.moment());
     let progress = state.now.map(|(_, progress)| progress);
     let why = Some(ShortText::cut("the repository does not have it"));
     assert_eq!(
@@ -403,12 +403,7 @@ fn what_a_link_that_costs_holds_back_is_said_with_what_has_come_and_looked_at_ag
     home.tick();
     home.hear(Input::Decided(1, Box::new(Ok(Decision::Install(plan(1))))));
     home.act(usize::MAX);
-    let progress = |home: &Home| {
-        home.course
-            .state(home.moment().at)
-            .now
-            .map(|(_, progress)| progress)
-    };
+    let progress = |home: &Home| home.course.state(home.moment()).now.map(|(_, progress)| progress);
     for came in [300, 400] {
         assert!(matches!(home.tick().as_slice(), [Effect::Stage(_)]));
         home.hear(Input::Came(came));
@@ -547,7 +542,7 @@ fn packages_that_were_begun_and_not_finished_are_gone_on_with_and_that_is_said_a
         vec![ShortText::cut("pump is being used")],
         Obstacle::Known,
     ));
-    let state = home.course.state(home.moment().at);
+    let state = home.course.state(home.moment());
     let said = vec![why, ShortText::cut("pump is being used")];
     assert_eq!(
         state.now.map(|(_, progress)| progress),
