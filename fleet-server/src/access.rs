@@ -373,6 +373,8 @@ pub const ROUTES: &[Route] = &[
     get("/api/v1/gateways/{gateway}/support/connect", SUPPORT_OPEN),
     post("/api/v1/gateways/{gateway}/support/open", SUPPORT_OPEN),
     post("/api/v1/gateways/{gateway}/support/end", SUPPORT_OPEN),
+    get("/api/v1/gateways/{gateway}/forces", FLEET_READ),
+    post("/api/v1/gateways/{gateway}/forces", POLICY_WRITE),
     get("/api/v1/policies", FLEET_READ),
     post("/api/v1/policies", POLICY_WRITE),
     post("/api/v1/policies/check", FLEET_READ),

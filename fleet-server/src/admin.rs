@@ -14,6 +14,7 @@ pub mod claims;
 pub mod dossier;
 pub mod evidence;
 pub mod facts;
+pub mod force;
 pub mod gateways;
 mod judged;
 pub mod keep;
@@ -149,6 +150,9 @@ fn away(command: &Command, clock: &Clock) -> Option<Result<Said, AdminError>> {
         Command::Reference(ReferenceCommand::Show { file, signer }) => Some(evidence::show(file, signer)),
         Command::Release(command) => Some(release::run(command, clock)),
         Command::Policy(asked) => policy::papers::run(asked, clock.now()),
+        Command::Update(crate::cli::update::UpdateCommand::Force(asked)) => {
+            force::papers::run(asked, clock.now())
+        }
         _ => None,
     }
 }

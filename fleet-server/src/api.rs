@@ -11,6 +11,7 @@ pub mod dossiers;
 pub mod drafts;
 pub mod facts;
 pub mod fleet;
+pub mod forces;
 pub mod guard;
 pub mod policies;
 pub mod policy;
@@ -88,6 +89,8 @@ pub fn endpoints() -> Vec<Endpoint<Desk>> {
         look("/api/v1/gateways/{gateway}/support/connect", support::connect),
         change("/api/v1/gateways/{gateway}/support/open", support::open),
         change("/api/v1/gateways/{gateway}/support/end", support::end),
+        look("/api/v1/gateways/{gateway}/forces", forces::list),
+        long(change("/api/v1/gateways/{gateway}/forces", forces::bring)),
         look("/api/v1/policies", policies::list),
         long(change("/api/v1/policies", policies::load)),
         long(change("/api/v1/policies/check", policies::checked)),

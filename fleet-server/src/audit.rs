@@ -99,6 +99,12 @@ pub enum Action {
     IsolationLifted,
     /// The director said which software a gateway shall have.
     UpdateAssigned,
+    /// An order to force an update, signed by two people, was taken in.
+    ForceBrought,
+    /// It was sent to its gateway.
+    ForceSent,
+    /// Its gateway said what became of it.
+    ForceAnswered,
     /// A campaign began.
     CampaignStarted,
     /// A wave of one opened.
@@ -171,7 +177,7 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Action; 75] = [
+    pub const ALL: [Action; 78] = [
         Action::GatewayClaimed,
         Action::ClaimUsed,
         Action::CsrRefused,
@@ -213,6 +219,9 @@ impl Action {
         Action::GatewayIsolated,
         Action::IsolationLifted,
         Action::UpdateAssigned,
+        Action::ForceBrought,
+        Action::ForceSent,
+        Action::ForceAnswered,
         Action::CampaignStarted,
         Action::CampaignWaveOpened,
         Action::CampaignHomeOpened,
@@ -293,6 +302,9 @@ impl Action {
             Action::GatewayIsolated => "gateway-isolated",
             Action::IsolationLifted => "isolation-lifted",
             Action::UpdateAssigned => "update-assigned",
+            Action::ForceBrought => "force-brought",
+            Action::ForceSent => "force-sent",
+            Action::ForceAnswered => "force-answered",
             Action::CampaignStarted => "campaign-started",
             Action::CampaignWaveOpened => "campaign-wave-opened",
             Action::CampaignHomeOpened => "campaign-home-opened",

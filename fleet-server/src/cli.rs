@@ -4,6 +4,7 @@ mod attest;
 mod ca;
 pub mod campaign;
 pub mod dossier;
+pub mod force;
 mod notify;
 mod policy;
 mod readings;

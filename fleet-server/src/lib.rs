@@ -20,6 +20,7 @@ pub mod direct;
 pub mod dossier;
 pub mod enrol;
 pub mod facts;
+pub mod force;
 pub mod gate;
 pub mod https;
 pub mod ingest;

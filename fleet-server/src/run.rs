@@ -323,6 +323,12 @@ impl Server {
             clock: self.clock.clone(),
         };
         parts.start_sure("the words on software", direct.run(self.stop.clone()));
+        let forces = crate::force::publish::Publish {
+            store: self.store.clone(),
+            connections: self.connections.clone(),
+            clock: self.clock.clone(),
+        };
+        parts.start_sure("the orders to force", forces.run(self.stop.clone()));
         let drive = Drive {
             store: self.store.clone(),
             bus: self.bus.clone(),

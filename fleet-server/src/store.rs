@@ -27,6 +27,7 @@ pub mod copy;
 pub mod deadlines;
 pub mod dossiers;
 pub mod facts;
+pub mod forces;
 pub mod gateways;
 mod group;
 pub mod incidents;

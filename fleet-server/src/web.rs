@@ -19,6 +19,7 @@ pub mod error;
 pub mod events;
 pub mod facts;
 pub mod fleet;
+pub mod forces;
 pub mod frame;
 pub mod gateway;
 pub mod guard;

@@ -1,4 +1,4 @@
-//! Shell: `update director|assign|status`: which software gateways shall have, from the data folder.
+//! Shell: `update director|assign|force|status`: which software gateways shall have, from the data folder.
 
 use std::path::Path;
 
@@ -29,6 +29,7 @@ pub async fn run(place: &Place, command: &UpdateCommand, clock: &Clock) -> Resul
         UpdateCommand::Director => director(&place.director()),
         UpdateCommand::Assign(asked) => assign(place, (&config, &store), asked, clock.now()).await,
         UpdateCommand::Dossier(command) => super::dossier::run(place, &store, command, clock.now()).await,
+        UpdateCommand::Force(command) => super::force::run(place, &store, command, clock.now()).await,
         UpdateCommand::Status { gateway } => status(&store, gateway.clone()).await,
     }
 }

@@ -5,7 +5,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    attest, calendar, campaigns, care, dossiers, drafts, facts, fleet, policies, policy, readings, support,
+    attest, calendar, campaigns, care, dossiers, drafts, facts, fleet, forces, policies, policy, readings,
+    support,
 };
 
 #[derive(OpenApi)]
@@ -25,6 +26,8 @@ use super::{
         policy::one,
         policy::isolate,
         policy::release,
+        forces::list,
+        forces::bring,
         support::list,
         support::open,
         support::end,

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use homeward_protocol::id::GatewayId;
 
 use super::dossier::DossierCommand;
+use super::force::ForceCommand;
 
 /// Directing: which of the released software each gateway shall have.
 #[derive(Debug, Subcommand)]
@@ -33,6 +34,9 @@ pub enum UpdateCommand {
     /// Firmware of devices: what people have to bring to which device, and how far they are. Nothing of it is pushed.
     #[command(subcommand)]
     Dossier(DossierCommand),
+    /// Let an update begin although something stands against it: by two people, and never while a device is being used.
+    #[command(subcommand)]
+    Force(ForceCommand),
     /// Say how gateways stand with what they shall have, and why each one waits.
     #[command(after_help = "Example:\n  homeward-fleet --data DIR update status --gateway gw-7f3k")]
     Status {

@@ -21,11 +21,10 @@ pub const MAX_PAPERS: usize = MAX_OFFER / 3 * 4 + 8 * 1024;
 /// Characters of a line.
 const LINE: usize = 64;
 
-const LABELS: [&str; 3] = [
-    "HOMEWARD POLICY KEYRING",
-    "HOMEWARD POLICY",
-    "HOMEWARD POLICY REVIEW",
-];
+/// The label of a keyring.
+pub const KEYRING: &str = "HOMEWARD POLICY KEYRING";
+
+const LABELS: [&str; 3] = [KEYRING, "HOMEWARD POLICY", "HOMEWARD POLICY REVIEW"];
 
 /// Signed blocks. Nothing in them is believed yet.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -106,22 +105,35 @@ impl Papers {
 impl fmt::Display for Papers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (label, bytes) in LABELS.iter().zip([&self.keyring, &self.policy, &self.review]) {
-            let Some(bytes) = bytes else { continue };
-            writeln!(f, "-----BEGIN {label}-----")?;
-            let text = STANDARD.encode(bytes);
-            let mut rest = text.as_str();
-            while !rest.is_empty() {
-                let (line, more) = rest.split_at(rest.len().min(LINE));
-                writeln!(f, "{line}")?;
-                rest = more;
+            if let Some(bytes) = bytes {
+                write_block(f, label, bytes)?;
             }
-            writeln!(f, "-----END {label}-----")?;
         }
         Ok(())
     }
 }
 
-fn block(text: &str, label: &'static str) -> Result<Option<Vec<u8>>, PaperError> {
+/// Writes one block.
+///
+/// # Errors
+/// The writer's.
+pub fn write_block(f: &mut fmt::Formatter<'_>, label: &str, bytes: &[u8]) -> fmt::Result {
+    writeln!(f, "-----BEGIN {label}-----")?;
+    let text = STANDARD.encode(bytes);
+    let mut rest = text.as_str();
+    while !rest.is_empty() {
+        let (line, more) = rest.split_at(rest.len().min(LINE));
+        writeln!(f, "{line}")?;
+        rest = more;
+    }
+    writeln!(f, "-----END {label}-----")
+}
+
+/// The block with this label; none when there is none.
+///
+/// # Errors
+/// One that is damaged, or stands twice with other content.
+pub fn block(text: &str, label: &'static str) -> Result<Option<Vec<u8>>, PaperError> {
     let (begin, end) = (
         format!("-----BEGIN {label}-----"),
         format!("-----END {label}-----"),

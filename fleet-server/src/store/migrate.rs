@@ -79,6 +79,10 @@ pub(super) const SQLITE: &[(&str, &str)] = &[
         include_str!("../../migrations/sqlite/V23__campaign_terms.sql"),
     ),
     (
+        "V24__forces",
+        include_str!("../../migrations/sqlite/V24__forces.sql"),
+    ),
+    (
         "V28__campaign_due",
         include_str!("../../migrations/sqlite/V28__campaign_due.sql"),
     ),
@@ -159,6 +163,10 @@ const POSTGRES: &[(&str, &str)] = &[
     (
         "V23__campaign_terms",
         include_str!("../../migrations/postgres/V23__campaign_terms.sql"),
+    ),
+    (
+        "V24__forces",
+        include_str!("../../migrations/postgres/V24__forces.sql"),
     ),
     (
         "V28__campaign_due",

@@ -13,6 +13,7 @@ mod deadlines;
 mod dossiers;
 mod drafts;
 mod facts;
+mod forces;
 mod identity;
 pub(crate) mod kept;
 mod policies;
@@ -146,6 +147,7 @@ promises![
     whoever_was_there_when_the_server_was_killed_is_told_as_gone,
     a_token_that_was_taken_back_stands_no_more,
     a_deadline_asks_once_and_compensates_once_also_over_restarts,
+    an_order_to_force_is_kept_as_signed_sent_to_who_waits_and_answered_once,
     a_compensation_that_cannot_be_is_said_and_one_that_is_outlasts_its_word,
     a_message_is_tried_until_it_is_out_or_given_up,
 ];
@@ -231,7 +233,7 @@ fn a_full_disk_is_said_and_what_was_stored_stays() {
 fn a_damaged_file_ends_the_store_and_the_process_is_told() {
     let home = Home::embedded();
     let store = home.open();
-    let fill = |tx: &mut dyn Tx| (0..400).try_for_each(|n| put(tx, &format!("k{n}"), &"x".repeat(2000)));
+    let fill = |tx: &mut dyn Tx| (0..800).try_for_each(|n| put(tx, &format!("k{n}"), &"x".repeat(2000)));
     block(store.write(fill)).expect("filled");
     drop(store);
     let StoreConfig::Sqlite(path) = &home.config else {
@@ -290,6 +292,7 @@ mod promise {
     pub(super) use super::dossiers::*;
     pub(super) use super::drafts::*;
     pub(super) use super::facts::*;
+    pub(super) use super::forces::*;
     pub(super) use super::identity::*;
     pub(super) use super::kept::*;
     pub(super) use super::policies::*;

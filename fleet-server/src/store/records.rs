@@ -18,7 +18,9 @@ use homeward_protocol::wire;
 use serde::Serialize;
 
 use super::streams::number;
-use super::{Row, StoreError, Tx, Value, attest, audit, care, facts, policies, support, suspicions, updates};
+use super::{
+    Row, StoreError, Tx, Value, attest, audit, care, facts, forces, policies, support, suspicions, updates,
+};
 use crate::attest::reliance::Reliance;
 use crate::device::attempt;
 use crate::facts::Wish;
@@ -137,7 +139,10 @@ pub(super) fn keep<'a>(
             Content::Record(Item::Policy(state)) => policies::states::put(tx, at, state)?,
             Content::Record(Item::Support(record)) => support::take(tx, at, record)?,
             Content::Record(Item::Stopped(flows)) => policies::stopped::put(tx, at, flows)?,
-            Content::Record(Item::Update(state)) => updates::put(tx, at, state)?,
+            Content::Record(Item::Update(state)) => {
+                updates::put(tx, at, state)?;
+                forces::told(tx, at, state)?;
+            }
         }
     }
     Ok((readings, unreadable))

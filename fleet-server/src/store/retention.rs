@@ -91,6 +91,7 @@ pub const RULES: &[(&str, Keep)] = &[
     ("fact_states", Keep::PerThing),
     ("facts", Keep::PerThing),
     ("findings", Keep::Days(Age::Readings)),
+    ("forces", Keep::Always),
     ("gaps", Keep::Days(Age::Readings)),
     ("gateways", Keep::PerThing),
     ("group_members", Keep::PerThing),

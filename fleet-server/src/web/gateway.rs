@@ -15,6 +15,7 @@ use super::Desk;
 use super::attest::{self, Belief};
 use super::error::Failure;
 use super::facts;
+use super::forces::{self, Forces};
 use super::frame::{Frame, Shape, Sure, go, page};
 use super::guard::Visitor;
 use super::rules::{self, Rules};
@@ -62,6 +63,7 @@ struct Page {
     whole: Whole,
     rules: Rules,
     help: Sessions,
+    update: Forces,
     word: String,
     reason: String,
     action: &'static str,
@@ -207,11 +209,12 @@ pub async fn get(
     let read = move |tx: &mut dyn Tx| {
         let rules = rules::rules(tx, &roots, &gateway, now)?;
         let help = support::of(tx, &gateway, now)?;
+        let update = forces::of(tx, &gateway, now)?;
         Ok(whole(tx, &gateway, now)?
             .zip(rules)
-            .map(|(whole, rules)| (whole, rules, help)))
+            .map(|(whole, rules)| (whole, rules, help, update)))
     };
-    let (whole, rules, help) = desk.store.read(read).await?.ok_or(Failure::NothingHere)?;
+    let (whole, rules, help, update) = desk.store.read(read).await?.ok_or(Failure::NothingHere)?;
     Ok(page(&Page {
         frame: Frame::new("Gateway", "/fleet", &visitor, now),
         word: words::state(&whole.standing, |at| when::clock(at, now)),
@@ -219,6 +222,7 @@ pub async fn get(
         action: words::action(&whole.standing.reason),
         rules,
         help,
+        update,
         whole,
     }))
 }

@@ -27,7 +27,7 @@ use crate::policy::paper::{MAX_PAPERS, PaperError, Papers};
 use crate::policy::roots::keys_of;
 
 /// Fewest digits of a digest that a reviewer gives.
-const DIGITS: usize = 8;
+pub(in crate::admin) const DIGITS: usize = 8;
 
 /// Runs a command that needs no data folder; none when it needs one.
 pub fn run(command: &PolicyCommand, now: Timestamp) -> Option<Result<Said, AdminError>> {
@@ -322,7 +322,10 @@ fn review(asked: &PolicyReview, now: Timestamp) -> Result<Said, AdminError> {
     let mut papers = papers(&asked.file)?;
     let (policy, keyring) = read(&papers, &asked.file)?;
     let bytes = papers.policy().map_err(odd(&asked.file))?.to_vec();
-    let (author, digest) = (by(&keyring.authors, &bytes)?.clone(), PolicyDigest::of(&bytes));
+    let (author, digest) = (
+        by::<Policy>(&keyring.authors, &bytes)?.clone(),
+        PolicyDigest::of(&bytes),
+    );
     let changes = asked
         .before
         .as_deref()
@@ -397,14 +400,22 @@ fn schema() -> Said {
 }
 
 /// Which of these people signed.
-fn by<'a>(people: &'a [SigningKey], bytes: &[u8]) -> Result<&'a SigningKey, AdminError> {
+pub(in crate::admin) fn by<'a, T: Message>(
+    people: &'a [SigningKey],
+    bytes: &[u8],
+) -> Result<&'a SigningKey, AdminError> {
     let refused = |why: &dyn std::fmt::Display| AdminError::Found(format!("it cannot be reviewed: {why}"));
-    let signed = Signed::<Policy>::parse(bytes).map_err(|e| refused(&e))?;
+    let signed = Signed::<T>::parse(bytes).map_err(|e| refused(&e))?;
     let who = people.iter().find(|one| signed.verify(&one.key).is_ok());
     who.ok_or_else(|| refused(&"it is signed by no author of the keyring, or was changed"))
 }
 
-fn named<'a>(people: &'a [SigningKey], own: &PublicKey, role: &str) -> Result<&'a SigningKey, AdminError> {
+/// Whom the keyring names for this key in a role.
+pub(in crate::admin) fn named<'a>(
+    people: &'a [SigningKey],
+    own: &PublicKey,
+    role: &str,
+) -> Result<&'a SigningKey, AdminError> {
     people.iter().find(|one| one.key == *own).ok_or_else(|| {
         let names: Vec<&str> = people.iter().map(|one| one.name.as_str()).collect();
         AdminError::Asked(format!(
@@ -419,11 +430,13 @@ fn named<'a>(people: &'a [SigningKey], own: &PublicKey, role: &str) -> Result<&'
     })
 }
 
-fn seal<T: Message>(message: &T, key: &FileKey) -> Result<Vec<u8>, AdminError> {
+/// Signs a message.
+pub(in crate::admin) fn seal<T: Message>(message: &T, key: &FileKey) -> Result<Vec<u8>, AdminError> {
     Signed::seal(message, key).map_err(|e| AdminError::Found(crate::admin::told(&e)))
 }
 
-fn unverified<T: Message>(bytes: &[u8], file: &Path) -> Result<T, AdminError> {
+/// Reads a message of a file without believing it.
+pub(in crate::admin) fn unverified<T: Message>(bytes: &[u8], file: &Path) -> Result<T, AdminError> {
     let read = Signed::<T>::parse(bytes).and_then(|signed| signed.unverified());
     read.map_err(|e| AdminError::Asked(format!("{}: {}", file.display(), crate::admin::told(&e))))
 }
@@ -447,7 +460,8 @@ fn document(file: &Path) -> Result<String, AdminError> {
     text(file, MAX_POLICY * 4)
 }
 
-fn text(file: &Path, max: usize) -> Result<String, AdminError> {
+/// The text of a file, of at most so many bytes.
+pub(in crate::admin) fn text(file: &Path, max: usize) -> Result<String, AdminError> {
     let bytes = keys::read(file, max as u64)?;
     String::from_utf8(bytes).map_err(|_| AdminError::Asked(format!("{} is not text", file.display())))
 }
@@ -464,7 +478,8 @@ fn any(file: &Path) -> Result<Policy, AdminError> {
     found.policy.ok_or(AdminError::Found(why))
 }
 
-fn root_keys(file: &Path) -> Result<Vec<PublicKey>, AdminError> {
+/// The keys of the roots in a file of certificates.
+pub(in crate::admin) fn root_keys(file: &Path) -> Result<Vec<PublicKey>, AdminError> {
     let bytes = keys::read(file, keys::MAX_PEM)?;
     let all: Result<Vec<CertificateDer<'static>>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     let all = all.map_err(|e| AdminError::Asked(format!("{}: {e}", file.display())))?;
