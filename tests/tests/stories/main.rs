@@ -12,6 +12,7 @@ mod campaigned;
 mod clocks;
 mod descriptors;
 mod dossiers;
+mod forced;
 mod full_disk;
 mod guarded;
 mod hostile_handshakes;
