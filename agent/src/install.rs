@@ -17,7 +17,7 @@ use homeward_protocol::posture::ShortText;
 use homeward_protocol::release::state::{Can, Offer, Outcome};
 use homeward_protocol::release::{Disruption, Installer as Kind};
 
-use crate::interlock::{Act, Window};
+use crate::interlock::{Act, Window, Work};
 use crate::update::saved::Job;
 
 pub mod packages;
@@ -80,6 +80,7 @@ pub fn act(kind: Kind, said: Disruption) -> Act {
     Act {
         disruption: said.max(least),
         longest,
+        work: Work::Forward,
     }
 }
 

@@ -13,6 +13,7 @@
 //!   process: a lease that outlived a crash would speak of a home as it was.
 //! - [`Interlock::activate`] spends the lease and looks again in the same step. After it the act goes on; what begins
 //!   then is met by it and said, and the window's length bounds how long.
+//! - Work that goes forward waits for a window of the policy, too; that is looked at in the same step (`calendar`).
 //! - A device that is only asked now and then can begin unseen between two questions. What holds is: an act never
 //!   meets a session that runs longer than [`Watching::unseen`]. That length is shown to people, for each device.
 //! - An order to force, which two people signed ([`Accepted`]), leaves out exactly what it names, for the lease that is
@@ -20,6 +21,7 @@
 //!   that was in use when it was last heard, another act, and the time after a start.
 
 pub mod activity;
+mod calendar;
 pub mod file;
 pub mod follow;
 pub mod hold;
@@ -31,10 +33,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use homeward_protocol::id::SensorId;
+use homeward_protocol::policy::rules::Maintenance;
 use homeward_protocol::release::Disruption;
 use homeward_protocol::release::force::{Accepted, Overrule, Overrules};
 use homeward_protocol::time::{Timestamp, Uptime};
 
+use calendar::Calendar;
+pub use calendar::Work;
 use hold::{Hold, HoldId, Standing};
 pub use quiet::Quiet;
 pub use source::{Activity, Watching};
@@ -53,6 +58,8 @@ pub struct Act {
     pub disruption: Disruption,
     /// How long at most. A watchdog ends it then.
     pub longest: Duration,
+    /// What it is for.
+    pub work: Work,
 }
 
 /// Whether the box runs from the mains.
@@ -108,6 +115,18 @@ pub enum Reason {
         /// Until when at most.
         until: Uptime,
     },
+    /// The policy lets work begin at other hours, and this is work.
+    OutsideWindow {
+        /// When a window opens next in which it would be done.
+        next: Timestamp,
+    },
+    /// No window of the policy is long enough for it.
+    NoWindowFits {
+        /// How long it takes at most.
+        longest: Duration,
+    },
+    /// The policy lets work begin at certain hours, and the box does not know what time it is.
+    TimeUnknown,
     /// Nobody asked.
     NotAsked,
     /// The lease was taken back, or waited too long.
@@ -124,8 +143,14 @@ impl Reason {
             | Reason::Alarm { .. }
             | Reason::JustStarted { .. }
             | Reason::OnBattery
-            | Reason::Acting { .. } => true,
-            Reason::Unknown { .. } | Reason::HoldsUnknown | Reason::NotAsked | Reason::TakenBack => false,
+            | Reason::Acting { .. }
+            | Reason::OutsideWindow { .. } => true,
+            Reason::Unknown { .. }
+            | Reason::HoldsUnknown
+            | Reason::NoWindowFits { .. }
+            | Reason::TimeUnknown
+            | Reason::NotAsked
+            | Reason::TakenBack => false,
         }
     }
 }
@@ -221,6 +246,7 @@ pub struct Interlock {
     started: Uptime,
     alarmed: Option<Uptime>,
     power: Power,
+    calendar: Calendar,
     request: Option<Request>,
     acting: Option<Uptime>,
     leases: u64,
@@ -245,6 +271,7 @@ impl Interlock {
             started: now,
             alarmed: None,
             power: Power::Mains,
+            calendar: Calendar::Unknown,
             request: None,
             acting: None,
             leases: 0,
@@ -317,6 +344,14 @@ impl Interlock {
     /// Where the box gets its power from.
     pub fn power(&mut self, power: Power, now: Uptime) -> Option<Effect> {
         self.power = power;
+        self.look(now)
+    }
+
+    /// The windows in which the policy lets work begin; without a rule it restricts nothing. `at` and `now` are the same
+    /// moment.
+    pub fn windows(&mut self, rule: Option<&Maintenance>, at: Timestamp, now: Uptime) -> Option<Effect> {
+        let rule = rule.cloned();
+        self.calendar = Calendar::Known { rule, at, told: now };
         self.look(now)
     }
 
@@ -417,7 +452,7 @@ impl Interlock {
         self.acting = None;
     }
 
-    /// All that stands against disturbing the home now; nothing when it may be. Without a wish, how it looks: then
+    /// All that stands against the act that is wished for now; nothing when it may be. Without a wish, how it looks: then
     /// what a wish would still have to wait for is left out.
     pub fn busy(&self, now: Uptime) -> Vec<Reason> {
         self.against(None, now).stands
@@ -446,6 +481,9 @@ impl Interlock {
             }
             Reason::Alarm { .. } => Some(Overrule::Alarm),
             Reason::OnBattery => Some(Overrule::Battery),
+            Reason::OutsideWindow { .. } | Reason::NoWindowFits { .. } | Reason::TimeUnknown => {
+                Some(Overrule::Maintenance)
+            }
             Reason::Session { .. }
             | Reason::NotYetSure { .. }
             | Reason::JustStarted { .. }
@@ -456,6 +494,14 @@ impl Interlock {
     }
 
     fn reasons(&self, now: Uptime) -> Vec<Reason> {
+        let mut why = self.disturbed(now);
+        let request = self.request.as_ref();
+        why.extend(request.and_then(|request| self.calendar.against(request.act, now)));
+        why
+    }
+
+    /// What of that is so in the home, whatever the act is for.
+    fn disturbed(&self, now: Uptime) -> Vec<Reason> {
         let mut why: Vec<Reason> = Vec::new();
         let wished = self.request.is_some();
         let sources = self.sources.iter();

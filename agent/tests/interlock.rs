@@ -1,9 +1,9 @@
 //! A home, a box that wants to be patched, and chance: nobody's therapy is cut.
 //!
 //! The real core is driven by random sequences of sessions, holds, alarms, answers that come late, listeners that die,
-//! wishes, leases, acts and crashes. What is true in the home is known here, and held against each act. The same
-//! sequences find each of five mistakes that were once made by design, planted in whoever drives the core, and an order to
-//! force that would overrule a session.
+//! policies with hours of work, wishes, leases, acts and crashes. What is true in the home is known here, and held
+//! against each act. The same sequences find each of six mistakes that were once made by design, planted in whoever drives
+//! the core, and an order to force that would overrule a session.
 #![expect(clippy::disallowed_methods, reason = "shell: tests make keys")]
 
 use std::collections::BTreeMap;
@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use homeward_agent::interlock::hold::{Hold, HoldId};
 use homeward_agent::interlock::{
-    Act, Activity, Effect, Interlock, Lease, QUIET_AFTER_ALARM, Reason, Watching,
+    Act, Activity, Effect, Interlock, Lease, QUIET_AFTER_ALARM, Reason, Watching, Work,
 };
 use homeward_protocol::id::SensorId;
+use homeward_protocol::policy::rules::{Maintenance, Window};
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::release::Disruption;
 use homeward_protocol::release::force::{Accepted, Overrule};
@@ -36,6 +37,10 @@ const CUFF: &str = "cuff";
 const EVERY: Duration = Duration::from_secs(10);
 const WITHIN: Duration = Duration::from_secs(1);
 const ALIVE: Duration = Duration::from_mins(1);
+const MINUTE_MS: i64 = 60_000;
+const DAY_MS: i64 = 1_440 * MINUTE_MS;
+/// Longest that an act takes.
+const LONGEST: Duration = Duration::from_secs(20);
 /// 2026-01-01.
 const START_MS: i64 = 1_767_225_600_000;
 
@@ -76,7 +81,9 @@ enum Step {
     Lift,
     Alarm,
     ClockJumps(i64),
-    Wish(Disruption),
+    /// A policy comes by which work begins each day from this minute on for so many; or whenever the home is quiet.
+    Hours(Option<(u16, u16)>),
+    Wish(Disruption, Work),
     Take,
     Spend,
     Crash,
@@ -98,6 +105,7 @@ impl ReferenceStateMachine for Chance {
     fn transitions((): &()) -> BoxedStrategy<Step> {
         let device = prop_oneof![Just(CONCENTRATOR), Just(CUFF)];
         let disruption = prop_oneof![Just(Disruption::AgentRestart), Just(Disruption::Reboot)];
+        let work = prop_oneof![4 => Just(Work::Forward), 1 => Just(Work::Back)];
         prop_oneof![
             16 => (100u64..8_000).prop_map(Step::Pass),
             2 => (10_000u64..700_000).prop_map(Step::Pass),
@@ -114,11 +122,12 @@ impl ReferenceStateMachine for Chance {
             8 => Just(Step::Lift),
             1 => Just(Step::Alarm),
             4 => (-86_400_000i64..86_400_000).prop_map(Step::ClockJumps),
-            24 => disruption.prop_map(Step::Wish),
+            6 => proptest::option::of((0u16..1_440, 10u16..=1_440)).prop_map(Step::Hours),
+            24 => (disruption, work).prop_map(|(disruption, work)| Step::Wish(disruption, work)),
             40 => Just(Step::Take),
             40 => Just(Step::Spend),
             2 => Just(Step::Crash),
-            12 => (0u8..16).prop_map(Step::Force),
+            20 => (0u8..32).prop_map(Step::Force),
         ]
         .boxed()
     }
@@ -133,6 +142,7 @@ enum Planted {
     CheckThenAct,
     LeaseSurvivesCrash,
     HoldNotLookedAtAgain,
+    HoursNotLookedAtAgain,
     UnknownIsIdle,
     BeginningsOnlySampled,
     ForceOverrulesASession,
@@ -149,6 +159,7 @@ struct Home {
     /// The listener was there when the cuff's session began, or has said since that it runs.
     told: bool,
     hold: Option<Uptime>,
+    hours: Option<(u16, u16)>,
     alarm: Option<Uptime>,
     /// What this process knows of each device.
     heard: BTreeMap<&'static str, bool>,
@@ -156,6 +167,8 @@ struct Home {
     lease: Option<Lease>,
     /// The order by which it was given.
     given: Option<Accepted>,
+    /// How often work that goes forward began in a window, and could not have begun at any hour.
+    in_hours: u32,
     /// What a box with a mistake believes.
     checked: bool,
     acts: u32,
@@ -178,11 +191,13 @@ impl Home {
             listening: true,
             told: false,
             hold: None,
+            hours: None,
             alarm: None,
             heard: BTreeMap::new(),
             core: Interlock::new(watched(), QUIET_AFTER_ALARM, Uptime(1_000)),
             lease: None,
             given: None,
+            in_hours: 0,
             checked: false,
             acts: 0,
             force: None,
@@ -191,6 +206,7 @@ impl Home {
             last: BTreeMap::new(),
         };
         home.holds();
+        home.tell_hours();
         home
     }
 
@@ -237,6 +253,30 @@ impl Home {
         Self::obey(effect);
     }
 
+    /// What the policy says and what time it is are told at the same moment, as the agent does.
+    fn tell_hours(&mut self) {
+        let rule = self.hours.map(|(from_min, minutes)| Maintenance {
+            hazard: "hz-1".parse().expect("an id"),
+            window: vec![Window {
+                days: Vec::new(),
+                from_min,
+                minutes,
+            }],
+        });
+        let at = Timestamp::synced(self.clock_ms);
+        let effect = self.core.windows(rule.as_ref(), at, self.now);
+        Self::obey(effect);
+    }
+
+    /// Whether work that takes [`LONGEST`] may begin at this hour.
+    fn may_work(&self) -> bool {
+        self.hours.is_none_or(|(from, minutes)| {
+            let since = (self.clock_ms - i64::from(from) * MINUTE_MS).rem_euclid(DAY_MS);
+            let left = i64::from(minutes) * MINUTE_MS - since;
+            minutes == 1_440 || left >= i64::try_from(LONGEST.as_millis()).expect("short")
+        })
+    }
+
     fn step(&mut self, step: &Step) {
         match *step {
             Step::Pass(ms) => {
@@ -280,8 +320,17 @@ impl Home {
                 let effect = self.core.alarm(self.now);
                 Self::obey(effect);
             }
-            Step::ClockJumps(ms) => self.clock_ms += ms,
-            Step::Wish(disruption) => self.wish(disruption),
+            Step::ClockJumps(ms) => {
+                self.clock_ms += ms;
+                self.tell_hours();
+            }
+            Step::Hours(hours) => {
+                self.hours = hours;
+                if self.planted != Planted::HoursNotLookedAtAgain || self.lease.is_none() {
+                    self.tell_hours();
+                }
+            }
+            Step::Wish(disruption, work) => self.wish(disruption, work),
             Step::Take => self.take(),
             Step::Spend => self.spend(),
             Step::Crash => self.crash(),
@@ -312,9 +361,13 @@ impl Home {
         }
     }
 
-    fn wish(&mut self, disruption: Disruption) {
-        let longest = Duration::from_secs(20);
-        self.core.ask(Act { disruption, longest }, self.now);
+    fn wish(&mut self, disruption: Disruption, work: Work) {
+        let act = Act {
+            disruption,
+            longest: LONGEST,
+            work,
+        };
+        self.core.ask(act, self.now);
     }
 
     fn take(&mut self) {
@@ -344,18 +397,19 @@ impl Home {
     fn spend(&mut self) {
         let Some(lease) = self.lease.take() else {
             if self.planted == Planted::LeaseSurvivesCrash && std::mem::take(&mut self.checked) {
-                self.act(&[]);
+                self.act(Work::Back, &[]);
             }
             return;
         };
         self.checked = false;
+        let work = lease.act().work;
         match self.planted {
-            Planted::CheckThenAct => self.act(&[]),
+            Planted::CheckThenAct => self.act(work, &[]),
             _ => {
                 if let Ok(window) = self.core.activate(lease, self.now) {
                     assert!(window.until() > self.now, "bounded");
                     let overruled = window.overruled().to_vec();
-                    self.act(&overruled);
+                    self.act(work, &overruled);
                 }
             }
         }
@@ -370,6 +424,7 @@ impl Home {
         self.heard.clear();
         self.question = None;
         self.holds();
+        self.tell_hours();
     }
 
     /// Whether an order may overrule that nothing is known of a device: it has said nothing for an hour in this process,
@@ -382,7 +437,7 @@ impl Home {
     }
 
     /// The box is disturbed now: is anybody harmed?
-    fn act(&mut self, overruled: &[Reason]) {
+    fn act(&mut self, work: Work, overruled: &[Reason]) {
         self.acts += 1;
         self.forced += u32::from(!overruled.is_empty());
         let by = self.given.take();
@@ -397,6 +452,14 @@ impl Home {
             )
         };
         assert!(!overruled.iter().any(never), "{overruled:?}");
+        if work == Work::Forward {
+            assert!(
+                self.may_work() || may(Overrule::Maintenance),
+                "outside the hours of work: {:?}",
+                self.hours
+            );
+            self.in_hours += u32::from(self.hours.is_some() && self.may_work());
+        }
         for (device, watching) in watched() {
             let name = if device.as_str() == CUFF {
                 CUFF
@@ -443,18 +506,19 @@ fn signed(kinds: u8) -> Accepted {
             all.filter(move |(bit, _)| kinds >> bit & 1 == 1)
                 .map(|(_, one)| one)
         };
-        (1..16).map(|kinds| people.accepted(of(kinds))).collect()
+        (1..32).map(|kinds| people.accepted(of(kinds))).collect()
     });
     all[usize::from(kinds) - 1].clone()
 }
 
 struct Driven;
 
-const ALL: [Planted; 7] = [
+const ALL: [Planted; 8] = [
     Planted::Nothing,
     Planted::CheckThenAct,
     Planted::LeaseSurvivesCrash,
     Planted::HoldNotLookedAtAgain,
+    Planted::HoursNotLookedAtAgain,
     Planted::UnknownIsIdle,
     Planted::BeginningsOnlySampled,
     Planted::ForceOverrulesASession,
@@ -489,7 +553,7 @@ prop_state_machine! {
     #![proptest_config(config())]
 
     #[test]
-    fn no_act_meets_a_session_a_hold_an_alarm_or_doubt(sequential 1..300 => Driven);
+    fn no_act_meets_a_session_a_hold_an_alarm_or_doubt_or_begins_at_another_hour(sequential 1..300 => Driven);
 }
 
 /// The same homes each time: what happens in them.
@@ -499,13 +563,13 @@ fn homes(number: usize) -> impl Iterator<Item = Vec<Step>> {
     std::iter::repeat_with(move || steps.new_tree(&mut runner).expect("steps").current().1).take(number)
 }
 
-/// What happens in one home: how many acts, and how many of them by an order to force that was needed.
-fn live(planted: Planted, steps: &[Step]) -> (u32, u32) {
+/// What happens in one home, act by act.
+fn live(planted: Planted, steps: &[Step]) -> Home {
     let mut home = Home::new(planted);
     for step in steps {
         home.step(step);
     }
-    (home.acts, home.forced)
+    home
 }
 
 /// Whether chance finds that somebody is harmed.
@@ -521,11 +585,14 @@ fn the_same_chance_finds_each_planted_mistake() {
 
 #[test]
 fn chance_lets_boxes_be_patched_and_forced_too() {
-    let (mut acts, mut forced) = (0, 0);
+    let (mut acts, mut forced, mut in_hours) = (0, 0, 0);
     for steps in homes(200) {
-        let lived = live(Planted::Nothing, &steps);
-        (acts, forced) = (acts + lived.0, forced + lived.1);
+        let home = live(Planted::Nothing, &steps);
+        acts += home.acts;
+        forced += home.forced;
+        in_hours += home.in_hours;
     }
+    assert!(in_hours > 10, "only {in_hours} acts in windows in 200 homes");
     assert!(
         acts - forced > 50 && forced > 50,
         "only {acts} acts in 200 homes, {forced} of them forced: the property would say nothing"
@@ -536,7 +603,8 @@ fn chance_lets_boxes_be_patched_and_forced_too() {
 fn against(home: &mut Home, kinds: u8) -> Vec<Reason> {
     let act = Act {
         disruption: Disruption::Reboot,
-        longest: Duration::from_secs(20),
+        longest: LONGEST,
+        work: Work::Forward,
     };
     let begun = home.core.begin_by(act, Some(&signed(kinds)), home.now);
     begun.err().unwrap_or_default()
@@ -544,13 +612,19 @@ fn against(home: &mut Home, kinds: u8) -> Vec<Reason> {
 
 #[test]
 fn an_order_leaves_out_what_it_names_and_never_a_session() {
-    let (hold, unknown, alarm, all) = (1, 2, 4, 15);
+    let (hold, unknown, alarm, maintenance, all) = (1, 2, 4, 16, 31);
     let mut home = Home::new(Planted::Nothing);
     home.rounds(200);
     home.step(&Step::Hold(3_000));
     assert!(matches!(against(&mut home, alarm)[..], [.., Reason::Hold(_)]));
     home.rounds(2);
     assert!(matches!(against(&mut home, alarm)[..], [Reason::Hold(_)]));
+    // The policy lets work begin for the last ten minutes of the day alone.
+    home.step(&Step::Hours(Some((1_430, 10))));
+    let hours = against(&mut home, hold);
+    assert!(matches!(hours[..], [Reason::OutsideWindow { .. }]), "{hours:?}");
+    assert!(matches!(against(&mut home, maintenance)[..], [Reason::Hold(_)]));
+    home.step(&Step::Hours(None));
     // Something begins: whatever the order names, it waits.
     home.step(&Step::Begin(CUFF));
     assert!(matches!(against(&mut home, all)[..], [Reason::Session { .. }]));
@@ -608,4 +682,53 @@ fn holds_that_cannot_be_read_are_in_the_way_and_end_by_the_uptime_only() {
     core.hold(&all, Timestamp::synced(START_MS + 31_536_000_000), later);
     assert!(matches!(core.busy(later)[..], [Reason::Hold(_)]));
     assert_eq!(core.busy(quiet.plus(Duration::from_mins(1))), []);
+}
+
+#[test]
+fn a_window_that_closes_takes_the_lease_back_of_work_that_goes_forward_alone() {
+    let now = Uptime(0).plus(QUIET_AFTER_ALARM);
+    let midnight = Timestamp::synced(START_MS);
+    let rule = Maintenance {
+        hazard: "hz-1".parse().expect("an id"),
+        window: vec![Window {
+            days: Vec::new(),
+            from_min: 0,
+            minutes: 60,
+        }],
+    };
+    let noon = Timestamp::synced(START_MS + DAY_MS / 2);
+    for work in [Work::Forward, Work::Back] {
+        let mut core = Interlock::new([], QUIET_AFTER_ALARM, Uptime(0));
+        core.hold(&BTreeMap::new(), midnight, now);
+        let act = Act {
+            disruption: Disruption::Reboot,
+            longest: LONGEST,
+            work,
+        };
+        core.ask(act, now);
+        let unknown = core.busy(now);
+        assert_eq!(
+            unknown == [Reason::TimeUnknown],
+            work == Work::Forward,
+            "nobody has said"
+        );
+        core.windows(Some(&rule), midnight, now);
+        let lease = core.lease(now).expect("a window is open");
+        // Noon: the clock was set, or another policy came.
+        let why = Reason::OutsideWindow {
+            next: Timestamp::synced(START_MS + DAY_MS),
+        };
+        let taken = core.windows(Some(&rule), noon, now);
+        match work {
+            Work::Forward => {
+                assert_eq!(taken, Some(Effect::TakeBack(why.clone())));
+                assert_eq!(core.activate(lease, now), Err(vec![Reason::TakenBack]));
+                assert_eq!(core.begin(act, now), Err(vec![why]));
+            }
+            Work::Back => {
+                assert_eq!(taken, None);
+                assert!(core.activate(lease, now).is_ok());
+            }
+        }
+    }
 }

@@ -112,6 +112,7 @@ impl Home {
         let now = self.clock.uptime();
         let mut interlock = Interlock::new([], Duration::ZERO, now);
         interlock.hold(&BTreeMap::new(), self.clock.now(), now);
+        interlock.windows(None, self.clock.now(), now);
         interlock.begin(act, now).expect("nothing stands against it")
     }
 

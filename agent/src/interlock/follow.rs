@@ -69,6 +69,7 @@ impl Follow {
                 Ok(()) = self.habits.changed() => {
                     self.activities.follow(&self.habits.borrow_and_update());
                     interlock.watch(self.activities.watched(), self.clock.uptime());
+                    self.look(&mut interlock);
                 }
                 Some(wish) = self.wishes.recv() => self.grant(&mut interlock, wish),
                 _ = tick.tick() => self.look(&mut interlock),
@@ -109,6 +110,7 @@ impl Follow {
     fn look(&self, interlock: &mut Interlock) {
         let (at, now) = (self.clock.now(), self.clock.uptime());
         interlock.power(power(Path::new("/sys/class/power_supply")), now);
+        interlock.windows(self.habits.borrow().maintenance.as_ref(), at, now);
         match file::all(&self.data, at) {
             Ok(holds) => {
                 interlock.hold(&holds, at, now);

@@ -54,7 +54,8 @@ impl Unseen {
 
 impl Quiet {
     pub(super) fn of(interlock: &Interlock, at: Timestamp, now: Uptime) -> Quiet {
-        let why = interlock.busy(now);
+        // Hours of work are the box's affair, not the home's.
+        let why = interlock.disturbed(now);
         Quiet {
             as_of: at,
             because: why.iter().map(|reason| reason.said(now)).collect(),

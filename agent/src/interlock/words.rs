@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use homeward_protocol::time::Uptime;
+use homeward_protocol::time::{Timestamp, Uptime};
 
 use super::Reason;
 
@@ -41,10 +41,37 @@ impl Reason {
             ),
             Reason::OnBattery => "the box runs from its battery".to_owned(),
             Reason::Acting { .. } => "another change is being made right now".to_owned(),
+            Reason::OutsideWindow { next } => {
+                format!("until {}, when its policy lets work begin", weekly(*next))
+            }
+            Reason::NoWindowFits { longest } => format!(
+                "this may take {}, and its policy has no window for work of that length",
+                span(*longest)
+            ),
+            Reason::TimeUnknown => {
+                "the box does not know what time it is, and its policy lets work begin at certain hours only"
+                    .to_owned()
+            }
             Reason::NotAsked => "nobody asked for a change".to_owned(),
             Reason::TakenBack => "something began before the change could".to_owned(),
         }
     }
+}
+
+/// A moment of the coming week.
+fn weekly(at: Timestamp) -> String {
+    // 1970-01-01 was a Thursday.
+    let day = match at.secs().div_euclid(86_400).rem_euclid(7) {
+        0 => "Thursday",
+        1 => "Friday",
+        2 => "Saturday",
+        3 => "Sunday",
+        4 => "Monday",
+        5 => "Tuesday",
+        _ => "Wednesday",
+    };
+    let (_, _, _, hour, minute, _) = at.civil();
+    format!("{day} {hour:02}:{minute:02} UTC")
 }
 
 fn span(length: Duration) -> String {
@@ -52,5 +79,23 @@ fn span(length: Duration) -> String {
         seconds @ 0..=119 => format!("{seconds} s"),
         seconds @ 120..=7_199 => format!("{} min", seconds / 60),
         seconds => format!("{} h", seconds / 3_600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_is_named_by_its_day_and_hour() {
+        for (text, expected) in [
+            ("2026-11-24T02:00:00Z", "Tuesday 02:00 UTC"),
+            ("2026-11-26T23:30:00Z", "Thursday 23:30 UTC"),
+            ("2026-11-29T00:05:00Z", "Sunday 00:05 UTC"),
+        ] {
+            let next = Timestamp::from_utc(text).expect("a time");
+            let said = Reason::OutsideWindow { next }.said(Uptime(0));
+            assert_eq!(said, format!("until {expected}, when its policy lets work begin"));
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! What a policy changes of the agent's own habits: how often sensors are asked, when they are silent, how sure it must
-//! be of each, what may be written, how much waits, how often the box reports and proves itself. Whoever does one of
-//! these is told of the habits of now, and follows them at once.
+//! be of each, what may be written, how much waits, how often the box reports and proves itself,
+//! when work on it may begin. Whoever does one of these is told of the habits of now, and follows them at once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use homeward_protocol::grade::Grade;
 use homeward_protocol::id::SensorId;
 use homeward_protocol::policy::Policy;
-use homeward_protocol::policy::rules::{AllowedSensor, AllowedWrite, OnMetered};
+use homeward_protocol::policy::rules::{AllowedSensor, AllowedWrite, Maintenance, OnMetered};
 use tokio::sync::watch;
 
 use super::rules::Vital;
@@ -41,6 +41,8 @@ pub struct Habits {
     pub fetch_rate: Option<u64>,
     /// What is done about them while the way to the server costs by the byte.
     pub metered: OnMetered,
+    /// When work on the box may begin; none: whenever the home is quiet.
+    pub maintenance: Option<Maintenance>,
 }
 
 impl Habits {
@@ -80,6 +82,7 @@ impl Habits {
                 .and_then(|rule| rule.max_kib_s)
                 .map(|kib| u64::from(kib) * 1024),
             metered: updates.and_then(|rule| rule.metered).unwrap_or_default(),
+            maintenance: policy.maintenance.clone(),
         }
     }
 
@@ -135,6 +138,7 @@ impl Habits {
             certificate_s: secs(self.certificate),
             fetch_rate: self.fetch_rate,
             metered: self.metered,
+            maintenance: self.maintenance.clone(),
             ..Facts::default()
         }
     }

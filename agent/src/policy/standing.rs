@@ -8,7 +8,7 @@ use homeward_protocol::policy::Policy;
 use homeward_protocol::policy::net::Net;
 use homeward_protocol::policy::network::Protocol;
 use homeward_protocol::policy::points::{Point, Rule};
-use homeward_protocol::policy::rules::{Bluetooth, ModbusWrites, OnMetered, Updates, UsbClass};
+use homeward_protocol::policy::rules::{Bluetooth, Maintenance, ModbusWrites, OnMetered, Updates, UsbClass};
 use homeward_protocol::policy::state::Standing;
 use homeward_protocol::posture::ShortText;
 
@@ -69,6 +69,8 @@ pub struct Facts {
     pub fetch_rate: Option<u64>,
     /// What is done about them over a link that costs by the byte.
     pub metered: OnMetered,
+    /// When work on it may begin, where the policy says so.
+    pub maintenance: Option<Maintenance>,
     /// The devices that a guard stands before; others write to no others through this box.
     pub guarded: BTreeSet<SensorId>,
     /// Whether it reads a sensor by Bluetooth.
@@ -177,7 +179,9 @@ pub fn find(
         Rule::Updates => with(policy.updates.as_ref(), |rule| updates(point, rule, facts)),
         // The agent opens each by the rule, and nobody else does.
         Rule::Support => Found::in_use("sessions are opened by this rule alone", true, point),
-        Rule::Maintenance => Found::not_here("nothing on this box asks for a window yet"),
+        Rule::Maintenance => with(policy.maintenance.as_ref(), |rule| {
+            maintenance(point, rule, facts)
+        }),
         Rule::Accounts => with(policy.accounts.as_ref(), |rule| {
             people::accounts(point, rule, &facts.sights)
         }),
@@ -381,6 +385,15 @@ fn threshold(point: &Point, policy: &Policy, facts: &Facts) -> Found {
         None => Found::not_here("this box has no such sensor"),
         Some((wanted, is)) => Found::in_use(&format!("silent after {is} minutes"), is == wanted, point),
     }
+}
+
+/// The interlock lets no update begin at another time; a rule without windows restricts nothing.
+fn maintenance(point: &Point, rule: &Maintenance, facts: &Facts) -> Found {
+    let said = match &facts.maintenance {
+        Some(is) if !is.window.is_empty() => "updates begin in its windows alone",
+        _ => "updates begin whenever the home is quiet",
+    };
+    Found::in_use(said, facts.maintenance.as_ref() == Some(rule), point)
 }
 
 fn updates(point: &Point, rule: &Updates, facts: &Facts) -> Found {

@@ -30,7 +30,7 @@ use super::force::{Came, Orders, Serves, Wanted};
 use super::health::Health;
 use super::saved::{Before, Job, Saved};
 use crate::install::{After, Back, Standing, after, back};
-use crate::interlock::Reason;
+use crate::interlock::{Reason, Work};
 use crate::slot::Place;
 
 /// How often it is looked whether the home may be disturbed, and how the build is.
@@ -155,7 +155,7 @@ pub enum Effect {
     /// Ask whether the home may be disturbed; when it may, answer with [`Input::Quiet`].
     Ask(Box<Job>),
     /// Ask whether the agent may restart, or the box, so that what is in place runs, or what ran before it.
-    AskLeave(Installer),
+    AskLeave(Installer, Work),
     /// Put it in place, by the permission that was given; answered by [`Input::Activated`].
     Activate(Box<Job>),
     /// Confirm what is on trial.
@@ -651,9 +651,13 @@ impl Course {
                 *at = next;
                 vec![Effect::Examine(Box::new(self.saved.before.clone()))]
             }
-            Step::Leaving { at, installer, .. } | Step::Returning { at, installer, .. } => {
+            Step::Leaving { at, installer, .. } => {
                 *at = next;
-                vec![Effect::AskLeave(*installer)]
+                vec![Effect::AskLeave(*installer, Work::Forward)]
+            }
+            Step::Returning { at, installer, .. } => {
+                *at = next;
+                vec![Effect::AskLeave(*installer, Work::Back)]
             }
             Step::Idle | Step::Acting => Vec::new(),
         }

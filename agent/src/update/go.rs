@@ -269,8 +269,12 @@ impl Going {
                 let wish = act(job.custom.installer, job.custom.disruption);
                 Some(self.ask_alone(state, wish).await)
             }
-            Effect::AskLeave(installer) => {
-                Some(self.ask_alone(state, act(installer, Disruption::None)).await)
+            Effect::AskLeave(installer, work) => {
+                let wish = Act {
+                    work,
+                    ..act(installer, Disruption::None)
+                };
+                Some(self.ask_alone(state, wish).await)
             }
             Effect::Activate(job) => Some(self.activate(state, *job).await),
             Effect::Confirm(installer) => {

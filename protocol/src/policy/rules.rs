@@ -424,7 +424,9 @@ pub enum Day {
     Sunday,
 }
 
-/// When work on the box disturbs least. A hint: the interlock has the last word.
+/// When work on the box may begin: an update is put in place, and the box reboots for it, only where the whole of it fits
+/// into a window; without windows, whenever the home is quiet. What goes back to what ran before waits for none. In a window
+/// the interlock still has the last word.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]

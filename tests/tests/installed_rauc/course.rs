@@ -149,7 +149,7 @@ impl Agent {
                 self.images.stage(&job, &self.from).expect("it is staged");
                 Some(Input::Staged)
             }
-            Effect::Ask(_) | Effect::AskLeave(_) => Some(self.asks()),
+            Effect::Ask(_) | Effect::AskLeave(..) => Some(self.asks()),
             Effect::Activate(job) => {
                 self.asked.push("activate");
                 self.images

@@ -29,9 +29,9 @@ impl Does {
             | Rule::Intervals
             | Rule::Thresholds
             | Rule::Updates
+            | Rule::Maintenance
             | Rule::Support => Does::Enforces,
             Rule::Accounts | Rule::Usb | Rule::Listening | Rule::Time => Does::Observes,
-            Rule::Maintenance => Does::Nothing,
         }
     }
 

@@ -12,6 +12,7 @@ use crate::interlock::{Act, Activity, Interlock, Power, QUIET_AFTER_ALARM, Watch
 const ACT: Act = Act {
     disruption: Disruption::AgentRestart,
     longest: Duration::from_mins(1),
+    work: Work::Back,
 };
 const MINUTE: u64 = 60_000;
 const PUMP: &str = "pump";
@@ -55,7 +56,7 @@ impl Returning {
     /// Ten seconds later it asks.
     fn look(&mut self) {
         for question in self.home.tick() {
-            assert_eq!(question, Effect::AskLeave(Installer::AgentSlot));
+            assert_eq!(question, Effect::AskLeave(Installer::AgentSlot, Work::Back));
             let now = Uptime(self.home.now);
             let answer = match self.interlock.begin(ACT, now) {
                 Ok(_window) => Input::Quiet(Before::default()),
