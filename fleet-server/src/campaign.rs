@@ -34,7 +34,8 @@ pub use step::{Effect, Event, Step, Waits};
 pub struct Rules {
     /// How long a wave is watched after its last box confirmed.
     pub soak: Duration,
-    /// Of the boxes of a wave that acted, so many per cent have to have confirmed before the next one opens.
+    /// Of the boxes of a wave that acted, so many per cent have to have confirmed before the next one opens; and half of the
+    /// wave in any case.
     pub confirmed_percent: u8,
     /// More failures in a wave than so many per cent of it, rounded down, halt. With 1, one failure does in a wave of less
     /// than a hundred; with 10, in one of less than ten.
@@ -102,6 +103,24 @@ impl State {
 struct Home {
     step: Step,
     retried: bool,
+}
+
+/// What the homes of a wave have shown, those that are left out aside.
+struct Shows {
+    homes: usize,
+    confirmed: usize,
+    acted: usize,
+    acting: usize,
+    newest: Timestamp,
+}
+
+impl Shows {
+    /// How many have to be well: half of all, so that a few who are quick do not speak for those who wait, and so many per
+    /// cent of those that acted.
+    fn needed(&self, confirmed_percent: u8) -> usize {
+        let half = self.homes.div_ceil(2);
+        half.max((self.acted * usize::from(confirmed_percent)).div_ceil(100))
+    }
 }
 
 /// What outlasts a restart, beside the homes.
@@ -247,11 +266,15 @@ impl Campaign {
         let (step, effect) = match (home.step, event) {
             (step, Event::Gone) if step.has_ended() => (step, None),
             (_, Event::Gone) => (Step::LeftOut, None),
-            (Step::TakenBack | Step::Silent, Event::IsBack) => (Step::Returned, None),
-            (step, Event::Unwell) if step.may_run_it() && !matches!(step, Step::TakenBack | Step::Unwell) => {
+            (Step::TakenBack | Step::Silent | Step::Stuck, Event::IsBack) => (Step::Returned, None),
+            (Step::TakenBack | Step::Unwell, Event::Stuck) => (Step::Stuck, None),
+            (step, Event::Stuck) => (step, None),
+            (step, Event::Unwell)
+                if step.may_run_it() && !matches!(step, Step::TakenBack | Step::Unwell | Step::Stuck) =>
+            {
                 (Step::Unwell, Some(Effect::TakeBack(gateway.clone())))
             }
-            (Step::TakenBack, _) => (Step::TakenBack, None),
+            (Step::TakenBack | Step::Stuck, _) => (home.step, None),
             // It took the release before it heard that it should not, or speaks after all.
             (_, Event::Acts | Event::Confirms) if takes_back => {
                 (Step::TakenBack, Some(Effect::TakeBack(gateway.clone())))
@@ -414,30 +437,48 @@ impl Campaign {
         None
     }
 
-    /// Whether the wave has shown enough for the next one to open.
-    fn has_shown(&self, wave: Wave, now: Timestamp) -> bool {
-        let mut confirmed = 0;
-        let mut acted = 0;
-        let mut waiting = 0;
-        let mut newest = self.opened;
-        for home in self.of(wave) {
+    /// Of the newest wave that opened: how many of its homes are well, and how many have to be before the next one opens.
+    pub fn shown(&self) -> Option<(Wave, usize, usize)> {
+        let wave = self.open.filter(|wave| wave.next().is_some())?;
+        let shows = self.shows(wave);
+        Some((wave, shows.confirmed, shows.needed(self.rules.confirmed_percent)))
+    }
+
+    fn shows(&self, wave: Wave) -> Shows {
+        let mut shows = Shows {
+            homes: 0,
+            confirmed: 0,
+            acted: 0,
+            acting: 0,
+            newest: self.opened,
+        };
+        for home in self.of(wave).filter(|home| home.step != Step::LeftOut) {
+            shows.homes += 1;
             match home.step {
                 Step::Confirmed { at } => {
-                    confirmed += 1;
-                    acted += 1;
-                    if at.ms > newest.ms {
-                        newest = at;
+                    shows.confirmed += 1;
+                    shows.acted += 1;
+                    if at.ms > shows.newest.ms {
+                        shows.newest = at;
                     }
                 }
-                // It has to say its word first.
-                Step::Acting { .. } => return false,
-                Step::Failed | Step::Silent | Step::Returned => acted += 1,
-                _ => waiting += 1,
+                Step::Acting { .. } => shows.acting += 1,
+                Step::Failed | Step::Silent | Step::Returned => shows.acted += 1,
+                _ => {}
             }
         }
-        let none = acted == 0 && waiting == 0;
-        let enough = acted > 0 && confirmed * 100 >= acted * usize::from(self.rules.confirmed_percent);
-        none || (enough && newest.age(now) >= self.rules.soak)
+        shows
+    }
+
+    /// Whether the wave has shown enough for the next one to open.
+    fn has_shown(&self, wave: Wave, now: Timestamp) -> bool {
+        if self.of(wave).next().is_none() {
+            return true;
+        }
+        let shows = self.shows(wave);
+        let enough = shows.confirmed > 0 && shows.confirmed >= shows.needed(self.rules.confirmed_percent);
+        // Who tries it has to say a word first.
+        enough && shows.acting == 0 && shows.newest.age(now) >= self.rules.soak
     }
 
     fn open_due(&mut self, now: Timestamp) -> Vec<Effect> {
@@ -484,7 +525,7 @@ impl Campaign {
         let mut effects = Vec::new();
         for (id, home) in self.waves.values_mut().flatten() {
             // One that is not well was told before.
-            if home.step.may_run_it() && home.step != Step::Unwell {
+            if home.step.may_run_it() && !matches!(home.step, Step::Unwell | Step::Stuck) {
                 home.step = Step::TakenBack;
                 effects.push(Effect::TakeBack(id.clone()));
             }

@@ -13,7 +13,7 @@ use super::policies::{ReasonShape, reason};
 use super::problem::Problem;
 use super::shape::moment;
 use crate::campaign::Saved;
-use crate::campaign::board::{HomeLine, WaveLine, stands};
+use crate::campaign::board::{HomeLine, WaveLine, next, stands};
 use crate::campaign::kept::{Head, Name, Order};
 use crate::store::campaigns;
 
@@ -158,6 +158,8 @@ pub struct BoardShape {
     /// The campaign.
     #[serde(flatten)]
     head: CampaignShape,
+    /// What the next wave waits for, in plain English; null where none is to open by itself.
+    next: Option<String>,
     /// Waves that have homes, in their order.
     waves: Vec<WaveShape>,
     /// Homes that need somebody or are waited for, the worst first, at most 500.
@@ -194,6 +196,7 @@ pub async fn one(
     let board = board.ok_or_else(Problem::missing)?;
     Ok(Json(BoardShape {
         head: CampaignShape::of(&board.head, &board.saved),
+        next: next(&board),
         waves: board.waves.iter().map(WaveShape::from).collect(),
         homes: board.homes.iter().map(CampaignHomeShape::from).collect(),
         more: board.more,

@@ -48,7 +48,7 @@ impl Counts {
             Step::Waiting(_) => &mut self.waiting,
             Step::Acting { .. } => &mut self.acting,
             Step::Confirmed { .. } => &mut self.confirmed,
-            Step::Unwell | Step::Failed | Step::Silent => &mut self.failed,
+            Step::Unwell | Step::Failed | Step::Silent | Step::Stuck => &mut self.failed,
             Step::TakenBack => &mut self.going_back,
             Step::Returned => &mut self.returned,
             Step::LeftOut => &mut self.left_out,
@@ -114,6 +114,8 @@ pub struct Board {
     pub homes: Vec<HomeLine>,
     /// How many more there are.
     pub more: usize,
+    /// Of the newest wave that opened, how many homes are well, and how many have to be before the next one opens.
+    pub shown: Option<(Wave, usize, usize)>,
 }
 
 /// What is known of a home for its sentence.
@@ -180,6 +182,7 @@ impl Board {
             waves: counts.into_iter().map(line).collect(),
             homes: listed.iter().filter_map(home).collect(),
             more,
+            shown: kept.core().shown(),
             saved,
         }
     }
@@ -188,7 +191,7 @@ impl Board {
 /// Which homes come first in a list; none for those of which there is nothing to say.
 const fn rank(step: Step, note: &Note) -> Option<u8> {
     Some(match step {
-        Step::Unwell | Step::Failed | Step::Silent => 0,
+        Step::Unwell | Step::Failed | Step::Silent | Step::Stuck => 0,
         Step::TakenBack => 1,
         Step::Acting { .. } => 2,
         Step::Waiting(_) => 3,
@@ -253,6 +256,10 @@ pub fn says(step: Step, note: &Note, seen: Seen<'_>, act_within_ms: u64) -> Stri
             format!("{why}; {}", back(note, connected, its_word()))
         }
         Step::TakenBack => back(note, connected, its_word()),
+        Step::Stuck => {
+            let why = why().map(|why| format!(": {why}")).unwrap_or_default();
+            format!("does not go back{why}; somebody has to go there")
+        }
         Step::Returned => match why() {
             Some(why) => format!("runs {} again: {why}", note.before),
             None => format!("runs {} again", note.before),
@@ -277,6 +284,23 @@ fn back(note: &Note, connected: Option<bool>, its_word: Option<String>) -> Strin
         }
         _ => format!("is to go back to {}", note.before),
     }
+}
+
+/// What the next wave waits for, in one plain sentence; none where none is to open by itself.
+pub fn next(board: &Board) -> Option<String> {
+    let (wave, well, needed) = board.shown.filter(|_| board.saved.state == State::Running)?;
+    let name = wave.name();
+    Some(match needed {
+        needed if well >= needed => {
+            format!(
+                "The next wave opens when the homes of the wave `{name}` that are well were watched for long enough."
+            )
+        }
+        1 => format!("The next wave opens when one home of the wave `{name}` is well."),
+        needed => {
+            format!("The next wave opens when {needed} homes of the wave `{name}` are well; {well} are.")
+        }
+    })
 }
 
 /// How a campaign stands, in one plain sentence.

@@ -226,7 +226,7 @@ fn say(
             return Ok(());
         }
         Err(why) => {
-            kept.cannot(gateway, why);
+            kept.cannot(gateway, why, now);
             return Ok(());
         }
     };
@@ -236,7 +236,7 @@ fn say(
         }
         kept.told(gateway, (made.counter, way), signs, now);
     } else {
-        kept.cannot(gateway, "its box is out of service".into());
+        kept.cannot(gateway, "its box is out of service".into(), now);
     }
     Ok(())
 }

@@ -206,8 +206,15 @@ impl Kept {
             let (Some(note), Some(signs)) = (self.notes.get(&id), signs.get(&id)) else {
                 continue;
             };
-            let Some((event, why)) = signs::event(step, note, signs, act_within, now).filter(|_| !over)
-            else {
+            let late = matches!(step, Step::TakenBack | Step::Unwell) && note.since.age(now) >= BACK;
+            let late = late.then(|| {
+                (
+                    Event::Stuck,
+                    Some("its time for that, two weeks, is over".to_owned()),
+                )
+            });
+            let event = signs::event(step, note, signs, act_within, now).filter(|_| !over);
+            let Some((event, why)) = event.or(late) else {
                 continue;
             };
             self.hear(&id, event, why, now);
@@ -429,8 +436,9 @@ impl Kept {
         }
     }
 
-    /// A home cannot be told: why, for a person.
-    pub fn cannot(&mut self, id: &GatewayId, why: String) {
+    /// A home cannot be told: why, for a person. One that was to go back stays where it is.
+    pub fn cannot(&mut self, id: &GatewayId, why: String, now: Timestamp) {
+        self.core.note(id, Event::Stuck, now);
         if let Some(note) = self.notes.get_mut(id) {
             note.wants = None;
             note.why = Some(match note.why.take() {
@@ -438,6 +446,7 @@ impl Kept {
                 None => why,
             });
         }
+        self.touch(now);
     }
 
     /// Whether anything may still come of it.

@@ -10,6 +10,7 @@
 //!   next look.
 
 use homeward_protocol::id::SensorId;
+use homeward_protocol::posture::ShortText;
 use homeward_protocol::release::Version;
 use homeward_protocol::release::state::{Outcome, Progress, UpdateState};
 use homeward_protocol::time::Timestamp;
@@ -163,8 +164,19 @@ pub fn event(
     }
     if matches!(step, Step::TakenBack | Step::Unwell) || way == Way::Back {
         let runs_before = state.is_some_and(|state| state.runs == note.before);
-        let is_back = runs_before && under_way.is_none() && ended.is_some();
-        return is_back.then_some((Event::IsBack, None));
+        if under_way.is_some() || ended.is_none() {
+            return None;
+        }
+        if runs_before {
+            return Some((Event::IsBack, None));
+        }
+        let stuck = |why: &ShortText| (Event::Stuck, Some(why.as_str().to_owned()));
+        return match ended.map(|ended| &ended.outcome).filter(|_| way == Way::Back)? {
+            Outcome::Refused(why) | Outcome::Stays(why) | Outcome::Bad(why) | Outcome::NotProven(why) => {
+                Some(stuck(why))
+            }
+            Outcome::Confirmed => None,
+        };
     }
     if let Some((mark, progress)) = under_way
         && mark.counter == number

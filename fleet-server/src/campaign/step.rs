@@ -45,6 +45,8 @@ pub enum Step {
     Silent,
     /// It is told to go back.
     TakenBack,
+    /// It was told to go back, and does not: a person has to go there.
+    Stuck,
     /// It runs the release before again.
     Returned,
     /// It waited until the end, its wave never opened, or it is no part of the campaign any more.
@@ -67,6 +69,7 @@ impl Step {
             Step::Failed => ("failed", None),
             Step::Silent => ("silent", None),
             Step::TakenBack => ("taken-back", None),
+            Step::Stuck => ("stuck", None),
             Step::Returned => ("returned", None),
             Step::LeftOut => ("left-out", None),
         }
@@ -87,6 +90,7 @@ impl Step {
             "failed" => Step::Failed,
             "silent" => Step::Silent,
             "taken-back" => Step::TakenBack,
+            "stuck" => Step::Stuck,
             "returned" => Step::Returned,
             "left-out" => Step::LeftOut,
             _ => return None,
@@ -97,7 +101,12 @@ impl Step {
     pub const fn has_ended(self) -> bool {
         matches!(
             self,
-            Step::Confirmed { .. } | Step::Failed | Step::Silent | Step::Returned | Step::LeftOut
+            Step::Confirmed { .. }
+                | Step::Failed
+                | Step::Silent
+                | Step::Stuck
+                | Step::Returned
+                | Step::LeftOut
         )
     }
 
@@ -105,7 +114,12 @@ impl Step {
     pub const fn may_run_it(self) -> bool {
         matches!(
             self,
-            Step::Acting { .. } | Step::Confirmed { .. } | Step::Unwell | Step::Silent | Step::TakenBack
+            Step::Acting { .. }
+                | Step::Confirmed { .. }
+                | Step::Unwell
+                | Step::Silent
+                | Step::TakenBack
+                | Step::Stuck
         )
     }
 
@@ -116,7 +130,7 @@ impl Step {
 
     /// Whether it counts against the release.
     pub const fn is_bad(self) -> bool {
-        matches!(self, Step::Unwell | Step::Failed | Step::Silent)
+        matches!(self, Step::Unwell | Step::Failed | Step::Silent | Step::Stuck)
     }
 }
 
@@ -137,6 +151,9 @@ pub enum Event {
     Unwell,
     /// It runs the release before.
     IsBack,
+    /// It does not go back: it refused the word for it, what ran before is not well there any more, nothing that it could go
+    /// back to is published, or its time is over.
+    Stuck,
     /// It is no part of the campaign any more: it took another word, refused this one, or is out of service.
     Gone,
 }

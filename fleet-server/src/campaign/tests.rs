@@ -68,9 +68,9 @@ struct Outcome {
     state: State,
 }
 
-/// Boxes act within hours, are offline now and then, and say what the release does to them; after a halt they are told
-/// to go back, and go when they hear it.
-fn release(homes: &[Candidate], of: u64, bad_percent: u64) -> Outcome {
+/// Boxes act within hours, or one in `slow` each hour, are offline now and then, and say what the release does to them; after
+/// a halt they are told to go back, and go when they hear it.
+fn release(homes: &[Candidate], of: u64, bad_percent: u64, slow: u64) -> Outcome {
     let mut dice = Dice(of);
     let plan = Plan::new(&seed(of), homes);
     let depends =
@@ -99,6 +99,11 @@ fn release(homes: &[Candidate], of: u64, bad_percent: u64) -> Outcome {
             if !matches!(campaign.waves[&wave][id].step, Step::Assigned | Step::Waiting(_)) {
                 continue;
             }
+            if dice.roll(slow) != 0 {
+                next.extend(campaign.hear(id, Event::Waits(Waits::Quiet), now));
+                next.push(effect);
+                continue;
+            }
             touched.push(id.clone());
             next.extend(campaign.hear(id, Event::Acts, now));
             let fate = if dice.roll(100) < bad_percent {
@@ -116,15 +121,6 @@ fn release(homes: &[Candidate], of: u64, bad_percent: u64) -> Outcome {
         }
         next.extend(campaign.tick(now));
         inbox = next;
-    }
-    // The silent ones speak at last, or a person goes there.
-    let left: Vec<GatewayId> = campaign
-        .steps()
-        .filter(|(_, _, step)| step.may_run_it() && !matches!(step, Step::Confirmed { .. }))
-        .map(|(id, ..)| id.clone())
-        .collect();
-    for id in &left {
-        campaign.hear(id, Event::IsBack, now);
     }
     touched.sort_unstable();
     touched.dedup();
@@ -150,7 +146,9 @@ fn a_bad_release_reaches_one_home_in_a_hundred_none_that_depends_on_it_and_is_ta
     let homes = fleet(10_000, &mut Dice(7));
     for of in 0..1_000 {
         let bad = 20 + of % 81;
-        let outcome = release(&homes, of, bad);
+        // In each fourth fleet most homes wait for days.
+        let slow = if of % 4 == 0 { 48 } else { 1 };
+        let outcome = release(&homes, of, bad, slow);
         assert!(
             matches!(outcome.state, State::Halted(_)),
             "seed {of}: {:?}",
@@ -168,11 +166,61 @@ fn a_bad_release_reaches_one_home_in_a_hundred_none_that_depends_on_it_and_is_ta
 #[test]
 fn a_good_release_reaches_everybody_but_those_who_need_a_person() {
     let homes = fleet(1_000, &mut Dice(7));
-    let outcome = release(&homes, 1, 0);
+    let outcome = release(&homes, 1, 0, 1);
     assert_eq!(outcome.state, State::Done);
     let plan = Plan::new(&seed(1), &homes);
     assert_eq!(outcome.touched, 1_000 - plan.count(Wave::Named));
     assert_eq!((outcome.high, outcome.unended), (0, 0));
+}
+
+#[test]
+fn a_few_who_are_quick_do_not_speak_for_a_wave_that_waits() {
+    let mut homes = fleet(300, &mut Dice(1));
+    for home in &mut homes {
+        (home.ring, home.dependency) = (Ring::Patient, Some(Dependency::Low));
+    }
+    let (mut campaign, first) = Campaign::start(&Plan::new(&seed(1), &homes), rules(), NOW);
+    let told = |effects: &[Effect]| -> Vec<GatewayId> {
+        let all = effects.iter();
+        all.filter_map(|effect| match effect {
+            Effect::Assign(id) => Some(id.clone()),
+            _ => None,
+        })
+        .collect()
+    };
+    let canaries = told(&first);
+    assert_eq!(canaries.len(), 3);
+    let well = |campaign: &mut Campaign, id: &GatewayId, now| {
+        campaign.hear(id, Event::Acts, now);
+        campaign.hear(id, Event::Confirms, now)
+    };
+    well(&mut campaign, &canaries[0], NOW);
+    let later = NOW.plus_ms(30 * 24 * HOUR);
+    assert!(
+        campaign.tick(later).is_empty(),
+        "one of three is not enough, however long it is well"
+    );
+    assert_eq!(campaign.shown(), Some((Wave::Canary, 1, 2)));
+    // One is out of service: half of two is one.
+    let opened = campaign.hear(&canaries[1], Event::Gone, later);
+    assert_eq!(opened.first(), Some(&Effect::Opened(Wave::Tenth)));
+    assert_eq!(campaign.shown(), Some((Wave::Tenth, 0, 14)));
+}
+
+#[test]
+fn one_that_does_not_go_back_ends_as_that_and_may_come_back_after_all() {
+    let homes = fleet(3, &mut Dice(1));
+    let (mut campaign, _) = Campaign::start(&Plan::new(&seed(1), &homes), rules(), NOW);
+    let first = &homes[0].gateway;
+    campaign.hear(first, Event::Acts, NOW);
+    campaign.abort("it is not wanted");
+    campaign.hear(first, Event::Stuck, NOW);
+    let step = campaign.home(first).expect("it is there").step;
+    assert!(step == Step::Stuck && step.has_ended() && step.is_bad() && step.may_run_it());
+    assert_eq!(campaign.hear(first, Event::Confirms, NOW), []);
+    assert_eq!(campaign.home(first).expect("it is there").step, Step::Stuck);
+    campaign.hear(first, Event::IsBack, NOW);
+    assert_eq!(campaign.home(first).expect("it is there").step, Step::Returned);
 }
 
 #[test]

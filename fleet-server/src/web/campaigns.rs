@@ -13,7 +13,7 @@ use super::frame::{Frame, go, page};
 use super::guard::Visitor;
 use super::rules::Mark;
 use super::when::When;
-use crate::campaign::board::{Board, HomeLine, WaveLine, stands};
+use crate::campaign::board::{Board, HomeLine, WaveLine, next, stands};
 use crate::campaign::kept::{Name, Order};
 use crate::campaign::plan::Wave;
 use crate::campaign::{State as Stands, Step};
@@ -54,7 +54,7 @@ impl Row {
             stands: stands(&one.head, &one.saved),
             homes: one.steps.values().sum(),
             well: count(&["confirmed"]),
-            failed: count(&["failed", "unwell", "silent"]),
+            failed: count(&["failed", "unwell", "silent", "stuck"]),
             started: When::new(one.head.started_at, now),
             by: one.head.started_by.clone(),
         }
@@ -150,6 +150,11 @@ impl Waves {
         all.join(", ")
     }
 
+    /// What the next wave waits for.
+    fn next(&self) -> Option<String> {
+        next(&self.board)
+    }
+
     /// Of a wave's homes, how many of a hundred are well.
     fn share(line: &WaveLine) -> usize {
         line.counts.confirmed * 100 / line.counts.total.max(1)
@@ -184,6 +189,7 @@ impl Waves {
         let (care, word) = match home.step {
             Step::Unwell | Step::Failed => (Care::NeedsAction, "failed"),
             Step::Silent => (Care::NeedsAction, "silent"),
+            Step::Stuck => (Care::NeedsAction, "not back"),
             Step::TakenBack => (Care::CheckToday, "going back"),
             Step::Acting { .. } => (Care::CheckToday, "trying it"),
             Step::Waiting(_) => (Care::CheckToday, "waiting"),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::admin::terms;
 
-use crate::campaign::board::{Board, Counts, HomeLine, stands};
+use crate::campaign::board::{Board, Counts, HomeLine, next, stands};
 use crate::campaign::draft::{Draft, Wish};
 use crate::campaign::kept::Name;
 use crate::campaign::plan::Wave;
@@ -17,7 +17,8 @@ const NAMED: usize = 5;
 /// The rules, in words.
 pub(super) fn rules(wish: &Wish) -> String {
     format!(
-        "a wave is watched for {} after its last home confirmed; the next opens when {} % of those that acted are well; more \
+        "a wave is watched for {} after its last home confirmed; the next opens when half of it and {} % of those \
+         that acted are well; more \
          than {} % failures halt and take back; a box has {} to show that it is well; all ends after {}; at most {} homes \
          fetch at the same time",
         span(wish.soak),
@@ -209,6 +210,9 @@ pub(super) fn board(board: &Board) -> String {
     if let Some(trouble) = &board.head.trouble {
         text.push_str(&format!("Nobody can be told at the moment: {trouble}\n"));
     }
+    if let Some(next) = next(board) {
+        text.push_str(&format!("{next}\n"));
+    }
     for line in &board.waves {
         let opened = if line.is_open { "open" } else { "later" };
         text.push_str(&format!(
@@ -269,7 +273,7 @@ pub(super) fn board_json(board: &Board) -> Value {
         .collect();
     json!({
         "campaign": board.head.name.as_str(), "state": board.saved.state.name().0,
-        "stands": stands(&board.head, &board.saved), "trouble": board.head.trouble,
+        "stands": stands(&board.head, &board.saved), "next": next(board), "trouble": board.head.trouble,
         "reason": board.head.each.as_ref().map(|each| each.terms.reason()),
         "person": board.head.each.as_ref().map(|each| each.terms.person()),
         "started_at": board.head.started_at.to_string(), "started_by": board.head.started_by, "waves": waves,

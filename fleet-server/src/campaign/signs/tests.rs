@@ -229,6 +229,15 @@ fn a_home_is_back_when_what_ran_before_runs_and_nothing_is_under_way() {
     for step in [Step::TakenBack, Step::Unwell] {
         assert_eq!(hears(step, &back, &is_back), Some(Event::IsBack));
         assert_eq!(hears(step, &back, &not_yet), None);
+        // It refused the word, or what ran before is not well there any more.
+        for outcome in [Outcome::Refused, Outcome::Bad, Outcome::NotProven] {
+            let stays = signs(
+                "1.4.0",
+                None,
+                Some((Some(7), outcome(ShortText::cut("below the floor")))),
+            );
+            assert_eq!(hears(step, &back, &stays), Some(Event::Stuck));
+        }
     }
     // What is still to be said comes first.
     let told = Note {

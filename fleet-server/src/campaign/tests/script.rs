@@ -266,6 +266,9 @@ impl Show {
             "       the campaign {}\n",
             board::stands(&board.head, &board.saved)
         );
+        if let Some(next) = board::next(&board) {
+            let _ = writeln!(text, "       {next}");
+        }
         for line in &board.waves {
             let counts: Vec<String> = line
                 .counts
@@ -412,7 +415,11 @@ impl Show {
                 .into_iter()
                 .partition(|(id, way)| *way == Way::On || kept.notes()[id].back.is_some());
             for (id, _) in none {
-                kept.cannot(&id, "no published release is 1.3.0, which runs there".into());
+                kept.cannot(
+                    &id,
+                    "no published release is 1.3.0, which runs there".into(),
+                    self.now,
+                );
             }
             for (id, way) in &due {
                 self.counter += 1;
