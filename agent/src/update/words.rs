@@ -23,11 +23,16 @@ pub fn said(state: &UpdateState) -> String {
                 "Version {version} is not fetched for now, {have} of {of} bytes have come: {}\n",
                 why.as_str()
             ),
-            Progress::Waiting(_) if mark.installer.is_forward_only() => format!(
-                "Version {version} ({}) is here and waits for a quiet moment\n",
-                mark.installer.words()
-            ),
-            Progress::Waiting(_) => format!("Version {version} is here and waits for a quiet moment\n"),
+            Progress::Waiting(why) => {
+                let what = if mark.installer.is_forward_only() {
+                    format!(" ({})", mark.installer.words())
+                } else {
+                    String::new()
+                };
+                let why = why.iter().map(|why| format!("  - {}\n", why.as_str()));
+                let why: String = why.collect();
+                format!("Version {version}{what} is here and waits for a quiet moment\n{why}")
+            }
             Progress::Acting => format!("Version {version} is being put in place\n"),
             Progress::OnTrial { until, missing } => {
                 let lacks = missing.iter().map(|lacks| format!("  - {}\n", lacks.as_str()));

@@ -36,3 +36,4 @@ mod stage;
 mod stolen_disk;
 mod supported;
 mod updates;
+mod windows;

@@ -18,7 +18,7 @@ use super::stage::Stage;
 const UPDATE: Duration = Duration::from_mins(3);
 
 /// A home whose agent is started by the launcher, as its unit does.
-async fn launched(stage: &Stage, releases: &Releases) -> Home {
+pub(crate) async fn launched(stage: &Stage, releases: &Releases) -> Home {
     launched_in(stage, releases, "mill-road-12", "").await
 }
 
@@ -36,7 +36,7 @@ fn killed(home: &mut Home) {
     home.run();
 }
 
-fn assign(stage: &Stage, home: &Home, version: &str) {
+pub(crate) fn assign(stage: &Stage, home: &Home, version: &str) {
     assign_with(stage, home, version, &[]);
 }
 
@@ -87,7 +87,7 @@ fn written(home: &mut Home) -> u64 {
 }
 
 /// How the server says that the home stands.
-fn stands(stage: &Stage, home: &Home) -> Value {
+pub(crate) fn stands(stage: &Stage, home: &Home) -> Value {
     let all = stage.fleet.json(&["update", "status"]);
     let mut all = all.as_array().cloned().unwrap_or_default().into_iter();
     all.find(|one| one["gateway"] == home.gateway.as_str())
@@ -100,7 +100,7 @@ fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
-fn until(stage: &Stage, home: &mut Home, words: &str) -> Value {
+pub(crate) fn until(stage: &Stage, home: &mut Home, words: &str) -> Value {
     let mut last = Value::Null;
     wait_for(
         &format!("the server to say {words:?}; last {last}"),
