@@ -18,6 +18,7 @@ use std::str::FromStr;
 
 use homeward_protocol::release::bundle::debian::{DebName, DebVersion};
 use homeward_protocol::release::delta::{self, DeltaError};
+use homeward_protocol::release::notes::Notes;
 use homeward_protocol::release::{Custom, Installer, Version, lifetime};
 use homeward_protocol::time::Timestamp;
 use homeward_protocol::tuf::TufError;
@@ -161,17 +162,20 @@ fn object<'a>(place: &'a mut Value, key: &str) -> Result<&'a mut Map<String, Val
     found.ok_or_else(|| asked(format!("the draft's {key} are no object")))
 }
 
-/// Puts a target into a draft.
+/// Puts a target into a draft: what it is, and what it means for people.
 pub fn put(
     draft: &mut Value,
     path: &str,
     length: u64,
     sha256: [u8; 32],
-    custom: Option<&Custom>,
+    (custom, notes): (Option<&Custom>, Option<&Notes>),
 ) -> Result<(), ReleaseError> {
     let mut one = json!({ "length": length, "hashes": Hashes::sha256(sha256).to_json() });
     if let Some(custom) = custom.and_then(|custom| serde_json::to_value(custom).ok()) {
         one["custom"] = custom;
+    }
+    if let Some(notes) = notes {
+        one["notes"] = notes.to_json();
     }
     object(draft, "targets")?.insert(path.to_owned(), one);
     Ok(())

@@ -9,6 +9,7 @@ pub mod bundle;
 pub mod delta;
 pub mod dossier;
 pub mod force;
+pub mod notes;
 pub mod pushable;
 pub mod state;
 

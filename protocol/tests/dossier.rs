@@ -176,6 +176,7 @@ fn target(custom: Value) -> Target {
         length: 1,
         hashes: Hashes::sha256([7; 32]),
         custom: Some(custom),
+        notes: None,
     }
 }
 

@@ -53,6 +53,7 @@ use homeward_protocol::release::dossier::{self, Dossier};
 use homeward_protocol::release::force::{
     self, Force, ForceNumber, MAX_FORCE, Overrule, Overrules, Refusal as ForceRefusal,
 };
+use homeward_protocol::release::notes::{self, Notes};
 use homeward_protocol::release::state::{
     Can, Ended, ForceStanding, ForceTold, ForceWords, Offer as Offered, Outcome as HowEnded, Progress,
     UpdateMark, UpdateState,
@@ -1096,6 +1097,20 @@ fn dossiers_keep_their_bytes() {
         &dossier,
         |d| d.to_bytes().expect("encodes"),
         |b| Dossier::decode(b).expect("decodes"),
+    );
+}
+
+#[test]
+fn notes_keep_their_bytes() {
+    let notes = notes::read(include_str!("notes/agent.toml")).expect("notes");
+    holds(
+        "notes-1.json",
+        &notes,
+        |n| serde_json::to_vec_pretty(&n.to_json()).expect("encodes"),
+        |b| {
+            let value = serde_json::from_slice(b).expect("JSON");
+            Notes::of_target(Some(&value)).expect("reads").expect("notes")
+        },
     );
 }
 

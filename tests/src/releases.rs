@@ -14,6 +14,8 @@ use crate::homes::Home;
 use crate::programs::fleet::Fleet;
 use crate::programs::{Finished, binary, finish};
 
+/// What a release of these means for people.
+pub const NOTES: &str = include_str!("../../protocol/tests/notes/agent.toml");
 const LIMIT: Duration = Duration::from_mins(1);
 /// Making a delta of an unoptimised build, on a busy machine.
 const DELTA: Duration = Duration::from_mins(4);
@@ -121,6 +123,8 @@ impl Releases {
             version,
         ]);
         add.extend(["--disruption", "agent-restart", "--security-floor", floor]);
+        self.write("notes.toml", NOTES.as_bytes());
+        add.extend(["--notes", "notes.toml"]);
         self.ok(&add);
     }
 

@@ -208,6 +208,7 @@ fn promised(length: u64, sha256: Digest) -> Target {
         length,
         hashes: Hashes::sha256(sha256.0),
         custom: None,
+        notes: None,
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use homeward_protocol::release::delta::{DELTA_FOLDER, delta_path, is_worth};
 use homeward_protocol::release::dossier::DOSSIER_FOLDER;
+use homeward_protocol::release::notes::{self, MAX_NOTES, Notes};
 use homeward_protocol::release::{
     Custom, DIRECTOR_KEY, Installer, REFERENCE_FOLDER, REFERENCE_KEY, reference_path,
 };
@@ -252,6 +253,7 @@ fn add(asked: &Add, now: Timestamp) -> Result<Said, AdminError> {
         (asked.path.clone().ok_or_else(missing)?, Some(custom))
     };
     let path: TargetPath = path.parse().map_err(wrong)?;
+    let notes = asked.notes.as_deref().map(notes).transpose()?;
     let is_dossier = custom
         .as_ref()
         .is_some_and(|one| one.installer == Installer::Dossier);
@@ -285,13 +287,19 @@ fn add(asked: &Add, now: Timestamp) -> Result<Said, AdminError> {
             path.as_str(),
             length,
             sha256,
-            custom.as_ref(),
+            (custom.as_ref(), notes.as_ref()),
         )?)
     })?;
     Ok(match set {
         Some(set) => said.after(&format!("{}: {}", path.as_str().escape_debug(), set.words())),
         None => said,
     })
+}
+
+/// What a release means for people, as it was written.
+fn notes(from: &Path) -> Result<Notes, AdminError> {
+    let text = folder::text(from, MAX_NOTES as u64)?;
+    notes::read(&text).map_err(|why| AdminError::Found(format!("{}: {why}", from.display())))
 }
 
 fn bundle(out: &Path, files: &[PathBuf], pins: &[Pin]) -> Result<Said, AdminError> {
@@ -349,7 +357,7 @@ fn delta(
     }
     let (length, sha256) = state.folder.take_in_bytes(&bytes)?;
     edit(folder, now, |draft| {
-        Ok(release::put(draft, &path, length, sha256, None)?)
+        Ok(release::put(draft, &path, length, sha256, (None, None))?)
     })?;
     let text =
         format!("To {version}: {says}\nDrafted as {path}; `release show` says all that the drafts change");

@@ -33,7 +33,7 @@ pub enum ReleaseCommand {
     /// Put a file into the draft of the targets.
     #[command(
         after_help = "Examples:\n  homeward-fleet release add REL homeward-agent --path agent/1.4.0/x86_64 --installer \
-                      agent-slot --hw x86_64 --version 1.4.0 --disruption agent-restart --security-floor 1.3.0\n  \
+                      agent-slot --hw x86_64 --version 1.4.0 --disruption agent-restart --security-floor 1.3.0 --notes notes.toml\n  \
                       homeward-fleet release add REL director.pem --director\n  homeward-fleet release add REL maker.pem \
                       --reference-key\n  homeward-fleet release add REL 1.4.0.rim --reference\n  homeward-fleet release add \
                       REL cuff.hwd --dossier"
@@ -244,4 +244,8 @@ pub struct Add {
     /// Once it ran, nothing below this version is installed any more.
     #[arg(long, default_value = "0.0.0")]
     pub security_floor: Version,
+    /// What it means for nurses and for the people at home, in plain words (TOML): tables `staff` and `patient`, a text for
+    /// each language. A whole one lies beside fleet.toml among the package's examples.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["director", "reference_key", "reference"])]
+    pub notes: Option<PathBuf>,
 }

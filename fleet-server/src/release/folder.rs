@@ -212,6 +212,18 @@ pub fn build(path: &Path) -> Result<Build, FolderError> {
     Ok(Build { bytes, sha256 })
 }
 
+/// Reads a document of at most so many bytes.
+pub fn text(path: &Path, most: u64) -> Result<String, FolderError> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)
+        .and_then(|file| file.take(most + 1).read_to_end(&mut bytes))
+        .map_err(file("read", path))?;
+    if bytes.len() as u64 > most {
+        return Err(odd(path, &format!("it is longer than {most} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|_| odd(path, "it is no text"))
+}
+
 fn sum(bytes: &[u8]) -> [u8; 32] {
     digest(&SHA256, bytes).as_ref().try_into().unwrap_or_default()
 }

@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 
 use homeward_protocol::release::delta::DELTA_FOLDER;
+use homeward_protocol::release::dossier::DOSSIER_FOLDER;
+use homeward_protocol::release::notes::{Notes, Reader};
 use homeward_protocol::release::{Custom, DIRECTOR_KEY, REFERENCE_FOLDER, REFERENCE_KEY};
 use homeward_protocol::tuf::sign::Unsigned;
 use serde_json::Value;
@@ -71,12 +73,22 @@ pub fn targets(last: Option<&Unsigned>, draft: &Unsigned) -> Vec<String> {
     let (old, new) = (listed(before), listed(after));
     for (path, target) in &new {
         match old.get(path) {
-            None => said.push(format!("  new      {}", target_words(path, target))),
+            None => {
+                said.push(format!("  new      {}", target_words(path, target)));
+                said.extend(notes(path, target));
+            }
             Some(was) if was != target => {
                 said.push(format!("  changed  {}", target_words(path, target)));
+                said.extend(notes(path, target));
                 said.push(format!("    before   {}", target_words(path, was)));
+                if was.get("notes") != target.get("notes") {
+                    said.extend(notes(path, was).into_iter().map(|line| format!("  {line}")));
+                }
             }
-            Some(_) => said.push(format!("  stays    {}", target_words(path, target))),
+            Some(_) => {
+                said.push(format!("  stays    {}", target_words(path, target)));
+                said.extend(notes(path, target));
+            }
         }
     }
     for (path, target) in old.iter().filter(|(path, _)| !new.contains_key(*path)) {
@@ -131,6 +143,32 @@ fn target_words(path: &str, target: &Value) -> String {
     };
     let path = path.escape_debug();
     format!("{path}: {what}; {length} bytes, sha256 {}", short(&hash))
+}
+
+/// What people are told of it, text by text: whoever signs it says this to them.
+fn notes(path: &str, target: &Value) -> Vec<String> {
+    match Notes::of_target(target.get("notes")) {
+        Ok(Some(notes)) => Reader::ALL
+            .into_iter()
+            .flat_map(|reader| notes_for(&notes, reader))
+            .collect(),
+        Ok(None) if Custom::read(target.get("custom")).is_ok() && !path.starts_with(DOSSIER_FOLDER) => {
+            vec!["    NO NOTES: nurses and patients are not told in plain words what it means".to_owned()]
+        }
+        Ok(None) => Vec::new(),
+        Err(why) => vec![format!(
+            "    NOTES THAT CANNOT BE READ: {}",
+            shown(&why.to_string())
+        )],
+    }
+}
+
+fn notes_for(notes: &Notes, reader: Reader) -> Vec<String> {
+    let texts = notes.of(reader).iter();
+    // Nothing in a note hides: a terminal may show it as it stands.
+    texts
+        .map(|(language, note)| format!("    {} [{language}] {note}", reader.name()))
+        .collect()
 }
 
 fn delta_words(path: &str) -> String {
@@ -230,6 +268,38 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn said(of: &Value) -> String {
+        let signed = json!({ "version": 1, "targets": { "agent/1.4.0": of } });
+        super::targets(None, &Unsigned::new(signed)).join("\n")
+    }
+
+    #[test]
+    fn who_signs_a_release_reads_what_people_are_told_of_it() {
+        let mut target = json!({
+            "length": 1, "hashes": { "sha256": "00" },
+            "custom": {
+                "installer": "apt", "hw": ["x86_64"], "version": "1.4.0", "disruption": "reboot", "security_floor": "1.3.0",
+            },
+        });
+        assert!(said(&target).contains("NO NOTES"));
+        target["notes"] = json!({
+            "staff": { "en": "It's short.", "fr": "C'est court." }, "patient": { "en": "Leave it plugged in." },
+        });
+        for line in [
+            "    staff [en] It's short.",
+            "    staff [fr] C'est court.",
+            "    patient [en] Leave it plugged in.",
+        ] {
+            assert!(
+                said(&target).lines().any(|said| said == line),
+                "{}",
+                said(&target)
+            );
+        }
+        target["notes"]["staff"]["en"] = json!("\u{1b}[2Jgone");
+        assert!(said(&target).contains("NOTES THAT CANNOT BE READ") && !said(&target).contains('\u{1b}'));
+    }
 
     #[test]
     fn nothing_in_a_draft_reaches_a_terminal_as_it_stands() {

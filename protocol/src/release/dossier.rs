@@ -190,7 +190,7 @@ impl fmt::Display for Firmware {
 }
 
 /// Something to read, of which nothing is hidden: no control character, none that turns the direction of writing around.
-fn plain(text: &str, most: usize) -> bool {
+pub(super) fn plain(text: &str, most: usize) -> bool {
     let hides = |c: char| {
         c.is_control()
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')

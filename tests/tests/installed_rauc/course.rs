@@ -91,6 +91,7 @@ impl Agent {
                     length: job.length,
                     hashes: Hashes::sha256(job.sha256.0),
                     custom: None,
+                    notes: None,
                 },
                 by: Role::Targets,
                 file: job.file.clone(),

@@ -197,6 +197,7 @@ fn while_a_download_is_hashed_other_work_goes_on() {
             length: content.len() as u64,
             hashes: Hashes::sha256(digest.as_ref().try_into().expect("32 bytes")),
             custom: None,
+            notes: None,
         },
         by: Role::Targets,
         file: "there".to_owned(),

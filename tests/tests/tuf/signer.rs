@@ -15,6 +15,9 @@ use homeward_tests::tuf::shelf::Served;
 use homeward_tests::wall::Surroundings;
 use serde_json::{Value, json};
 
+/// What a release means for people.
+const NOTES: &str = include_str!("../../../protocol/tests/notes/agent.toml");
+
 /// Where releases are made: the holders' keys and a release folder `rel`.
 pub(crate) struct Desk {
     dir: tempfile::TempDir,
@@ -121,6 +124,7 @@ impl Desk {
 
     fn add(&self, version: &str, content: &str) -> String {
         std::fs::write(self.path("agent.bin"), content).expect("a file");
+        std::fs::write(self.path("notes.toml"), NOTES).expect("a file");
         self.ok(&[
             "release",
             "add",
@@ -140,6 +144,8 @@ impl Desk {
             "agent-restart",
             "--security-floor",
             "1.0.0",
+            "--notes",
+            "notes.toml",
         ])
     }
 }
@@ -181,6 +187,8 @@ fn holders_sign_alone_and_a_box_believes_the_end() {
         "restarts the agent",
         "only where 1.0.0",
         "signed by 0 of the 2",
+        "staff [en] The box asks its Bluetooth sensors less often",
+        "patient [fr] Le petit boîtier chez vous reçoit une amélioration.",
     ] {
         assert!(said.contains(words), "{words}: {said}");
     }
@@ -267,6 +275,20 @@ fn holders_sign_alone_and_a_box_believes_the_end() {
         Some("1.5.0")
     );
     python_agrees(&desk);
+}
+
+#[test]
+fn notes_that_say_nothing_to_patients_are_not_drafted() {
+    let desk = Desk::new();
+    desk.root();
+    desk.add("1.4.0", "agent 1.4.0");
+    std::fs::write(desk.path("odd.toml"), "[staff]\nen = 'Short.'\n").expect("a file");
+    let odd = "release add rel agent.bin --path agent/odd --installer agent-slot --hw x86_64 --version 1.4.1 --disruption none \
+               --notes odd.toml";
+    let why = desk
+        .run(&odd.split(' ').collect::<Vec<_>>())
+        .expect_err("nothing for patients");
+    assert!(why.contains("odd.toml") && why.contains("patient"), "{why}");
 }
 
 /// python-tuf's own client takes the same repository.

@@ -31,6 +31,7 @@ fn plan(counter: u64) -> Box<Plan> {
                 length: 1_000,
                 hashes: Hashes::sha256([byte; 32]),
                 custom: None,
+                notes: None,
             },
             by: Role::Targets,
             file: "agent/x86_64/homeward-agent".to_owned(),

@@ -51,7 +51,14 @@ fn repository(versions: &[&str]) -> Files {
             disruption: Disruption::AgentRestart,
             security_floor: Version::ZERO,
         };
-        release::put(&mut signed, &format!("agent/{text}"), 1, [n; 32], Some(&custom)).expect("put");
+        release::put(
+            &mut signed,
+            &format!("agent/{text}"),
+            1,
+            [n; 32],
+            (Some(&custom), None),
+        )
+        .expect("put");
     }
     let mut second = Unsigned::new(signed);
     second.sign(&targets).expect("signed");

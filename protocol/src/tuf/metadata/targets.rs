@@ -20,6 +20,8 @@ pub struct Target {
     pub hashes: Hashes,
     /// What it is, in the words of who made the repository.
     pub custom: Option<Value>,
+    /// What it means for people, likewise. No box reads it.
+    pub notes: Option<Value>,
 }
 
 impl Target {
@@ -30,6 +32,7 @@ impl Target {
             length: length.ok_or("a target without a length")?,
             hashes: Hashes::read(one.get("hashes").ok_or("a target without hashes")?)?,
             custom: one.get("custom").cloned(),
+            notes: one.get("notes").cloned(),
         })
     }
 
