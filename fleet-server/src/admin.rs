@@ -24,6 +24,7 @@ pub mod policy;
 pub mod readings;
 pub mod reference;
 pub mod release;
+pub mod releases;
 mod support;
 mod terms;
 mod tokens;

@@ -17,6 +17,7 @@ pub mod policies;
 pub mod policy;
 pub mod problem;
 pub mod readings;
+pub mod releases;
 pub mod shape;
 pub mod spec;
 pub mod support;
@@ -29,6 +30,7 @@ use axum::routing::MethodRouter;
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::device::invite::Invitations;
+use crate::direct::shelf::read::Releases;
 use crate::policy::roots::Roots;
 use crate::routes::{self, Endpoint, change, look};
 use crate::store::Store;
@@ -52,6 +54,8 @@ pub struct Desk {
     pub invitations: Invitations,
     /// Whose signatures count under a keyring of policies.
     pub roots: Roots,
+    /// What is published.
+    pub releases: Releases,
     /// Where the ends of support sessions meet.
     pub hub: Hub,
 }
@@ -101,6 +105,7 @@ pub fn endpoints() -> Vec<Endpoint<Desk>> {
         look("/api/v1/campaigns", campaigns::list),
         look("/api/v1/campaigns/{campaign}", campaigns::one),
         change("/api/v1/campaigns/{campaign}/halt", campaigns::halt),
+        look("/api/v1/releases", releases::list),
         look("/api/v1/dossiers", dossiers::list),
         look("/api/v1/dossiers/{task}", dossiers::one),
         change("/api/v1/dossiers/{task}/plan", dossiers::plan),

@@ -6,12 +6,14 @@
 pub mod deadline;
 pub mod publish;
 pub mod repository;
+pub mod shelf;
 
 use std::time::Duration;
 
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::release::Version;
 use homeward_protocol::release::assignment::Assignment;
+use homeward_protocol::release::notes::Notes;
 use homeward_protocol::release::pushable::{NotPushable, Pushable};
 use homeward_protocol::release::state::{Ended, Outcome, Progress, UpdateState};
 use homeward_protocol::signed::{SignedError, Signer};
@@ -71,6 +73,8 @@ pub fn published(client: &Client) -> Vec<Release> {
             path: path.clone(),
             sha256: found.sha256(),
             custom: found.custom().clone(),
+            // What cannot be read is said to nobody; it keeps no release from anybody.
+            notes: Notes::of_target(target.notes.as_ref()).ok().flatten(),
         })
     };
     targets.into_iter().flatten().filter_map(release).collect()

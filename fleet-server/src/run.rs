@@ -425,10 +425,12 @@ impl Server {
             bus: bus.clone(),
             invitations: invitations.clone(),
             roots: self.roots(),
+            releases: means::releases(self.release.clone()),
             hub: self.hub.clone(),
         };
         let people = Desk {
             roots: self.roots(),
+            releases: means::releases(self.release.clone()),
             ..Desk::new(store, clock, bus, invitations, passwords)
         };
         let router = web::router(people).merge(api::router(programs));

@@ -24,9 +24,11 @@ pub mod frame;
 pub mod gateway;
 pub mod guard;
 pub mod incidents;
+pub mod languages;
 pub mod password;
 pub mod placements;
 pub mod policies;
+pub mod releases;
 pub mod rules;
 pub mod setup;
 pub mod sign_in;
@@ -48,6 +50,7 @@ use crate::access::password::Passwords;
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::device::invite::Invitations;
+use crate::direct::shelf::read::Releases;
 use crate::policy::roots::Roots;
 use crate::routes::{self, Endpoint, change, look};
 use crate::store::Store;
@@ -85,6 +88,8 @@ pub struct Desk {
     pub trail: audit::Trail,
     /// Whose signatures count under a keyring of policies; nobody's until it is set.
     pub roots: Roots,
+    /// What is published; nothing until it is set.
+    pub releases: Releases,
     /// Places for pages that listen.
     pub listeners: Arc<Semaphore>,
 }
@@ -101,6 +106,7 @@ impl Desk {
             tries: tries::Tries::default(),
             trail: audit::Trail::default(),
             roots: Roots::default(),
+            releases: Releases::default(),
             listeners: Arc::new(Semaphore::new(LISTENERS)),
         }
     }
@@ -181,6 +187,8 @@ pub fn pages() -> Vec<Endpoint<Desk>> {
         look("/campaigns/{campaign}", campaigns::one),
         look("/campaigns/{campaign}/rows", campaigns::waves),
         change("/campaigns/{campaign}/order", campaigns::order),
+        look("/releases", releases::get),
+        look("/releases/note", releases::note),
         look("/dossiers", dossiers::get),
         look("/dossiers/{task}", dossiers::one),
         change("/dossiers/{task}", dossiers::order),

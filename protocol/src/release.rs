@@ -186,6 +186,16 @@ impl Disruption {
             Disruption::Reboot => "reboots the box: it is away for minutes",
         }
     }
+
+    /// How long it lasts, for people.
+    pub const fn lasts(self) -> &'static str {
+        match self {
+            Disruption::None => "no time",
+            Disruption::AgentRestart => "seconds",
+            Disruption::ServiceRestart => "seconds to minutes, by what restarts",
+            Disruption::Reboot => "minutes",
+        }
+    }
 }
 
 impl FromStr for Disruption {

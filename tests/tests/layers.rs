@@ -138,7 +138,17 @@ const FRONTS: [(&str, &str); 1] = [(
 )];
 
 /// Shells that know another noun's shell, and why. (importing noun, imported noun, reason)
-const MAY_KNOW: [(&str, &str, &str); 7] = [
+const MAY_KNOW: [(&str, &str, &str); 9] = [
+    (
+        "web",
+        "direct",
+        "pages show what is published, which is read anew aside for each",
+    ),
+    (
+        "api",
+        "direct",
+        "the API says what is published, read in the same way",
+    ),
     (
         "gate",
         "support",

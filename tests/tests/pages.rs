@@ -12,7 +12,7 @@ use homeward_tests::browser::{self, Page, SignIn, Visit};
 use homeward_tests::programs::fleet::Fleet;
 
 const PASSWORD: &str = "a long enough password 17";
-const PAGES: [&str; 13] = [
+const PAGES: [&str; 16] = [
     "/care",
     "/fleet",
     "/claims",
@@ -20,6 +20,9 @@ const PAGES: [&str; 13] = [
     "/policies/check",
     "/drafts",
     "/rules",
+    "/releases",
+    "/campaigns",
+    "/dossiers",
     "/approvals",
     "/incidents",
     "/placements",

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 const WIDTHS: [u32; 2] = [390, 1280];
 /// Pages of one visit, which has an end on a busy machine, too.
 const PART: usize = 16;
-const OPERATOR: [&str; 22] = [
+const OPERATOR: [&str; 28] = [
     "/fleet",
     "/fleet?state=not-heard",
     "/care",
@@ -39,6 +39,12 @@ const OPERATOR: [&str; 22] = [
     "/gateways/gw-05aaaa",
     "/approvals",
     "/incidents",
+    "/releases",
+    "/releases/note?path=agent/1.4.0",
+    "/releases/note?path=packages/2026.7.1&lang=de",
+    "/releases/note?path=agent/1.3.0",
+    "/campaigns",
+    "/dossiers",
     "/support",
     "/placements",
     "/users",
@@ -173,7 +179,7 @@ fn no_page_has_an_axe_violation_on_a_phone_or_a_desk() {
         (None, pages(&["/sign-in"], "anybody")),
         (
             Some(sign_in(&console, "nina")),
-            pages(&["/care", "/fleet", "/password"], "nurse"),
+            pages(&["/care", "/fleet", "/releases", "/password"], "nurse"),
         ),
         (Some(sign_in(&console, "olga")), pages(&OPERATOR, "operator")),
     ];

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use homeward_protocol::id::GatewayId;
+use homeward_protocol::release::notes::Reader;
 use homeward_protocol::release::pushable::Pushable;
 use homeward_protocol::time::Timestamp;
 use serde_json::{Value, json};
@@ -13,6 +14,7 @@ use crate::cli::update::{UpdateAssign, UpdateCommand};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::direct::deadline::{self, Case, Terms};
+use crate::direct::shelf::Shelf;
 use crate::direct::{Unassignable, assign as word, released, words};
 use crate::place::Place;
 use crate::release::check;
@@ -28,6 +30,10 @@ pub async fn run(place: &Place, command: &UpdateCommand, clock: &Clock) -> Resul
     match command {
         UpdateCommand::Director => director(&place.director()),
         UpdateCommand::Assign(asked) => assign(place, (&config, &store), asked, clock.now()).await,
+        UpdateCommand::Releases { release } => {
+            let folder = release.clone().unwrap_or_else(|| place.release());
+            super::releases::run(&folder, &store, clock.now()).await
+        }
         UpdateCommand::Dossier(command) => super::dossier::run(place, &store, command, clock.now()).await,
         UpdateCommand::Force(command) => super::force::run(place, &store, command, clock.now()).await,
         UpdateCommand::Status { gateway } => status(&store, gateway.clone()).await,
@@ -60,6 +66,11 @@ async fn assign(
     let key = FileKey::read(&key, None)?;
     let folder = asked.release.clone().unwrap_or_else(|| place.release());
     let client = check(&Folder::at(&folder).published()?, now)?;
+    let note = Shelf::of(&client);
+    let note = note
+        .find(&asked.path)
+        .and_then(|item| item.note(Reader::Staff, &[]));
+    let note = note.map(|(_, note)| note.clone());
     let released = released(&client, &asked.path).map_err(|why| refused(&why))?;
     let times = (
         now.plus_ms(i64::from(asked.after) * HOUR_MS),
@@ -93,6 +104,9 @@ async fn assign(
         text.push_str(
             "Forward only: no box takes it back; what goes wrong stays, until a newer release mends it\n",
         );
+    }
+    if let Some(note) = note {
+        text.push_str(&format!("{note}\n"));
     }
     for one in &given {
         text.push_str(&format!("  {} {verb} told, by {}\n", one.gateway, one.deadline));

@@ -6,7 +6,7 @@ use utoipa::{Modify, OpenApi};
 
 use super::{
     attest, calendar, campaigns, care, dossiers, drafts, facts, fleet, forces, policies, policy, readings,
-    support,
+    releases, support,
 };
 
 #[derive(OpenApi)]
@@ -43,6 +43,7 @@ use super::{
         campaigns::list,
         campaigns::one,
         campaigns::halt,
+        releases::list,
         dossiers::list,
         dossiers::one,
         dossiers::plan,

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use homeward_protocol::id::GatewayId;
+use homeward_protocol::release::notes::Notes;
 use homeward_protocol::release::state::{Can, Offer};
 use homeward_protocol::release::{Custom, Installer, Version};
 use homeward_protocol::time::Timestamp;
@@ -48,6 +49,8 @@ pub struct Release {
     pub sha256: [u8; 32],
     /// What it is.
     pub custom: Custom,
+    /// What it means for people.
+    pub notes: Option<Notes>,
 }
 
 /// Why a home takes no part.
@@ -263,6 +266,9 @@ impl Draft {
         for release in &self.releases {
             hash.update(release.path.as_bytes());
             hash.update(&release.sha256);
+            if let Some(notes) = &release.notes {
+                hash.update(notes.to_json().to_string().as_bytes());
+            }
         }
         for (id, wave) in self.plan.homes() {
             let part = self.parts.get(id);
@@ -377,8 +383,11 @@ fn part(home: &Home, releases: &[Release], published: &[Release]) -> Result<Part
     })
 }
 
-/// What the installer of the release put in place there; what the box runs where it does not tell its installers.
-fn runs(home: &Home, installer: Installer) -> Result<Version, Outside> {
+/// What an installer put in place there; what the box runs where it does not tell its installers.
+///
+/// # Errors
+/// Why that cannot be said, or why the installer does not work there.
+pub fn runs(home: &Home, installer: Installer) -> Result<Version, Outside> {
     let offer = home.installers.iter().find(|offer| offer.installer == installer);
     match offer.map(|offer| &offer.can) {
         Some(Can::Yes(version)) => Ok(*version),

@@ -31,6 +31,14 @@ pub enum UpdateCommand {
                       security floor."
     )]
     Assign(UpdateAssign),
+    /// List what is published: what each release interrupts, whether there is a way back, what it means in plain words, and how
+    /// far it has come.
+    #[command(after_help = "Example:\n  homeward-fleet --data DIR update releases")]
+    Releases {
+        /// The release folder with the published repository; else `release` in the data folder.
+        #[arg(long, value_name = "DIR")]
+        release: Option<PathBuf>,
+    },
     /// Firmware of devices: what people have to bring to which device, and how far they are. Nothing of it is pushed.
     #[command(subcommand)]
     Dossier(DossierCommand),

@@ -1,12 +1,14 @@
 //! Which software gateways shall have, by the director's words, and what they say of what they have.
 
-use homeward_protocol::id::GatewayId;
+use homeward_protocol::id::{GatewayId, PlacementId};
 use homeward_protocol::release::Version;
 use homeward_protocol::release::state::UpdateState;
 use homeward_protocol::time::Timestamp;
 use homeward_protocol::wire;
 
+use crate::access::Sight;
 use crate::audit::Action;
+use crate::direct::shelf::Told;
 use crate::store::records::Origin;
 use crate::store::{Row, StoreError, Tx, audit, gateways};
 
@@ -119,6 +121,49 @@ pub fn get(tx: &mut dyn Tx, gateway: &GatewayId) -> Result<Option<Assigned>, Sto
         &[gateway.as_str().into()],
     )?;
     row.as_ref().map(read).transpose()
+}
+
+/// The words for gateways in service, each with what its gateway last said.
+pub fn told(tx: &mut dyn Tx) -> Result<Vec<Told>, StoreError> {
+    let rows = tx.rows(
+        "SELECT a.gateway, a.path, a.counter, u.state FROM assignments a JOIN gateways g ON g.id = a.gateway
+         LEFT JOIN update_states u ON u.gateway = a.gateway WHERE g.state = 'enrolled' ORDER BY a.gateway",
+        &[],
+    )?;
+    rows.iter().map(one_told).collect()
+}
+
+/// The homes that may be seen and whose words have not ended, each with its gateway's.
+pub fn coming(tx: &mut dyn Tx, sight: &Sight) -> Result<Vec<(PlacementId, Told)>, StoreError> {
+    let team = match sight {
+        Sight::Fleet => "",
+        Sight::Team(team) => team.as_str(),
+        Sight::Nobody => return Ok(Vec::new()),
+    };
+    let rows = tx.rows(
+        "SELECT a.gateway, a.path, a.counter, u.state, p.id FROM assignments a JOIN gateways g ON g.id = a.gateway
+         JOIN placements p ON p.id = g.placement LEFT JOIN update_states u ON u.gateway = a.gateway
+         WHERE g.state = 'enrolled' AND ($1 = '' OR p.team = $1) ORDER BY p.id, a.gateway",
+        &[team.into()],
+    )?;
+    let mut coming = Vec::new();
+    for row in &rows {
+        let told = one_told(row)?;
+        if told.is_open() {
+            coming.push((row.parse(4)?, told));
+        }
+    }
+    Ok(coming)
+}
+
+fn one_told(row: &Row) -> Result<Told, StoreError> {
+    let said = row.opt_blob(3)?.map(|bytes| wire::decode(bytes, MAX_STATE));
+    Ok(Told {
+        gateway: row.parse(0)?,
+        path: row.text(1)?.to_owned(),
+        counter: u64::try_from(row.int(2)?).map_err(|e| row.corrupt(2, e))?,
+        said: said.transpose().map_err(|e| row.corrupt(3, e))?,
+    })
 }
 
 fn read(row: &Row) -> Result<Assigned, StoreError> {

@@ -2,6 +2,7 @@
 
 use askama::Template;
 use axum::extract::{Path, State};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::{Extension, Form};
 use homeward_protocol::time::Timestamp;
@@ -11,6 +12,8 @@ use super::Desk;
 use super::error::Failure;
 use super::frame::{Frame, go, page};
 use super::guard::Visitor;
+use super::languages;
+use super::releases::Brought;
 use super::rules::Mark;
 use super::when::When;
 use crate::campaign::board::{Board, HomeLine, WaveLine, next, stands};
@@ -128,6 +131,7 @@ struct One {
 struct Waves {
     frame: Frame,
     board: Board,
+    brings: Vec<Brought>,
 }
 
 impl Waves {
@@ -137,17 +141,6 @@ impl Waves {
 
     fn stands(&self) -> String {
         stands(&self.board.head, &self.board.saved)
-    }
-
-    fn versions(&self) -> String {
-        let all: Vec<String> = self
-            .board
-            .head
-            .targets
-            .iter()
-            .map(|target| format!("{} ({})", target.version, target.path))
-            .collect();
-        all.join(", ")
     }
 
     /// What the next wave waits for.
@@ -209,16 +202,25 @@ impl Waves {
     }
 }
 
-async fn board(desk: &Desk, visitor: &Visitor, name: &str) -> Result<Waves, Failure> {
+async fn board(
+    desk: &Desk,
+    visitor: &Visitor,
+    (name, headers): (&str, &HeaderMap),
+) -> Result<Waves, Failure> {
     let name: Name = name.parse().map_err(|_| Failure::NothingHere)?;
     let now = desk.clock.now();
     let board = desk
         .store
         .read(move |tx| campaigns::board(tx, &name, MOST, now))
         .await?;
+    let board = board.ok_or(Failure::NothingHere)?;
+    let (read, wanted) = (desk.releases.read(now).await, languages::wanted(headers, None));
+    let brings = board.head.targets.iter();
+    let brings = brings.map(|target| Brought::of(&target.path, &target.version.to_string(), &read, &wanted));
     Ok(Waves {
         frame: Frame::new("Campaign", "/campaigns", visitor, now),
-        board: board.ok_or(Failure::NothingHere)?,
+        brings: brings.collect(),
+        board,
     })
 }
 
@@ -227,8 +229,9 @@ pub async fn one(
     State(desk): State<Desk>,
     Extension(visitor): Extension<Visitor>,
     Path(name): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let waves = board(&desk, &visitor, &name).await?;
+    let waves = board(&desk, &visitor, (&name, &headers)).await?;
     let frame = waves.frame.clone();
     Ok(page(&One { frame, waves }))
 }
@@ -238,8 +241,9 @@ pub async fn waves(
     State(desk): State<Desk>,
     Extension(visitor): Extension<Visitor>,
     Path(name): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    Ok(page(&board(&desk, &visitor, &name).await?))
+    Ok(page(&board(&desk, &visitor, (&name, &headers)).await?))
 }
 
 /// What a person orders.

@@ -7,6 +7,7 @@ use axum::Extension;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use homeward_protocol::id::PlacementId;
+use homeward_protocol::release::state::Progress;
 use homeward_protocol::time::Timestamp;
 use serde::Deserialize;
 
@@ -16,7 +17,9 @@ use super::frame::{Frame, Shape, page};
 use super::guard::Visitor;
 use super::when::{self, When};
 use crate::care::{self, Counts, Facts, Standing, State as Word, words};
+use crate::direct::shelf::Told;
 use crate::store::care::{known, placements};
+use crate::store::updates;
 
 /// Most characters of a search that are looked at.
 const MAX_SEARCH: usize = 40;
@@ -28,6 +31,9 @@ pub struct Asked {
     q: String,
 }
 
+/// Updates on their way, home by home.
+type Coming = BTreeMap<PlacementId, Vec<(&'static str, String)>>;
+
 /// One home.
 #[derive(Debug, Clone)]
 pub struct Row {
@@ -38,6 +44,8 @@ pub struct Row {
     reason: String,
     action: &'static str,
     as_of: Option<When>,
+    /// Updates that are on their way to its boxes: a sentence, and the path of the release.
+    coming: Vec<(&'static str, String)>,
 }
 
 #[derive(Template)]
@@ -85,10 +93,21 @@ pub async fn rows(
 async fn look(desk: &Desk, visitor: &Visitor, asked: Asked) -> Result<Rows, Failure> {
     let now = desk.clock.now();
     let sight = visitor.sight.clone();
-    let seen = desk
-        .store
-        .read(move |tx| Ok((placements(tx, &sight)?, known(tx, &sight, now)?)));
-    let (homes, gateways) = seen.await?;
+    let seen = desk.store.read(move |tx| {
+        Ok((
+            placements(tx, &sight)?,
+            known(tx, &sight, now)?,
+            updates::coming(tx, &sight)?,
+        ))
+    });
+    let (homes, gateways, told) = seen.await?;
+    let mut coming: Coming = BTreeMap::new();
+    for (home, told) in &told {
+        coming
+            .entry(home.clone())
+            .or_default()
+            .push((update(told), told.path.clone()));
+    }
     let mut by_home: BTreeMap<PlacementId, Vec<Facts>> =
         homes.into_iter().map(|h| (h.id, Vec::new())).collect();
     for gateway in gateways {
@@ -100,17 +119,27 @@ async fn look(desk: &Desk, visitor: &Visitor, asked: Asked) -> Result<Rows, Fail
     let judged = by_home
         .into_iter()
         .map(|(id, facts)| (id, care::placement(&facts, now)));
-    Ok(arrange(visitor, judged.collect(), &asked.q, now))
+    Ok(arrange(visitor, (judged.collect(), coming), &asked.q, now))
 }
 
 /// Puts judged homes in order. The heading speaks of all of them, also when a search shows only some.
-fn arrange(visitor: &Visitor, judged: Vec<(PlacementId, Standing)>, search: &str, now: Timestamp) -> Rows {
+fn arrange(
+    visitor: &Visitor,
+    (judged, mut coming): (Vec<(PlacementId, Standing)>, Coming),
+    search: &str,
+    now: Timestamp,
+) -> Rows {
     let q: String = search.trim().to_lowercase().chars().take(MAX_SEARCH).collect();
     let counts = Counts::of(judged.iter().map(|(_, standing)| standing.state));
     let found = judged
         .into_iter()
         .filter(|(id, _)| q.is_empty() || id.as_str().contains(&q));
-    let mut rows: Vec<Row> = found.map(|(id, standing)| row(id, &standing, now)).collect();
+    let mut rows: Vec<Row> = found
+        .map(|(id, standing)| Row {
+            coming: coming.remove(&id).unwrap_or_default(),
+            ..row(id, &standing, now)
+        })
+        .collect();
     rows.sort_by(|a, b| b.state.cmp(&a.state).then_with(|| a.id.cmp(&b.id)));
     let (open, well) = rows.into_iter().partition(|r| r.state != Word::AllWorking);
     let team = match &visitor.sight {
@@ -138,5 +167,17 @@ fn row(id: PlacementId, standing: &Standing, now: Timestamp) -> Row {
         reason: words::reason(&standing.reason),
         action: words::action(&standing.reason),
         as_of: standing.as_of.map(|at| When::new(at, now)),
+        coming: Vec::new(),
+    }
+}
+
+/// What an update that was told to a home's box does there.
+fn update(told: &Told) -> &'static str {
+    let now = told.said.as_ref().and_then(|said| said.now.as_ref());
+    match now.filter(|(mark, _)| mark.counter == told.counter) {
+        Some((_, Progress::OnTrial { .. })) => "The box tries an improvement",
+        Some((_, Progress::Acting)) => "The box puts an improvement in place",
+        Some((_, Progress::Waiting(_))) => "An improvement waits for a quiet moment here",
+        _ => "An improvement is on its way to this home",
     }
 }

@@ -63,7 +63,11 @@ impl Frame {
     pub fn places(&self) -> &'static [(&'static str, &'static str)] {
         match self.visitor.as_ref().map(|v| v.role) {
             None => &[],
-            Some(Role::Nurse) => &[("/care", "My people"), ("/dossiers", "Device updates")],
+            Some(Role::Nurse) => &[
+                ("/care", "My people"),
+                ("/releases", "Releases"),
+                ("/dossiers", "Device updates"),
+            ],
             Some(Role::Operator) => &[
                 ("/fleet", "Fleet"),
                 ("/posture", "Which boxes?"),
@@ -71,6 +75,7 @@ impl Frame {
                 ("/claims", "Claims"),
                 ("/approvals", "Approvals"),
                 ("/policies", "Policies"),
+                ("/releases", "Releases"),
                 ("/campaigns", "Campaigns"),
                 ("/dossiers", "Device updates"),
                 ("/incidents", "Incidents"),

@@ -2,6 +2,7 @@
 
 use askama::Template;
 use axum::extract::{Path, State};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::{Extension, Form};
 use homeward_protocol::id::{GatewayId, PlacementId};
@@ -18,6 +19,8 @@ use super::facts;
 use super::forces::{self, Forces};
 use super::frame::{Frame, Shape, Sure, go, page};
 use super::guard::Visitor;
+use super::languages;
+use super::releases::Brought;
 use super::rules::{self, Rules};
 use super::support::{self, Sessions};
 use super::when::{self, When};
@@ -30,6 +33,7 @@ use crate::store::care::{known_of, place as put, placements};
 use crate::store::console::{
     self, AlarmEvent, Certificate, Claimed, Gap, Gateway, Sensor, Shown, Stretch, Unreadable,
 };
+use crate::store::updates::{self, Assigned};
 use crate::store::{StoreError, Tx, suspicions};
 
 /// Most characters of a reason.
@@ -54,6 +58,8 @@ struct Whole {
     homes: Vec<PlacementId>,
     belief: Belief,
     known: facts::Known,
+    /// What the director told it to take.
+    told: Option<Assigned>,
 }
 
 #[derive(Template)]
@@ -64,6 +70,7 @@ struct Page {
     rules: Rules,
     help: Sessions,
     update: Forces,
+    brings: Vec<Brought>,
     word: String,
     reason: String,
     action: &'static str,
@@ -203,6 +210,7 @@ pub async fn get(
     State(desk): State<Desk>,
     Extension(visitor): Extension<Visitor>,
     Path(gateway): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let (gateway, now) = (id(&gateway)?, desk.clock.now());
     let roots = desk.roots.now();
@@ -215,6 +223,12 @@ pub async fn get(
             .map(|(whole, rules)| (whole, rules, help, update)))
     };
     let (whole, rules, help, update) = desk.store.read(read).await?.ok_or(Failure::NothingHere)?;
+    let mut brings = Vec::new();
+    if let Some(told) = &whole.told {
+        let read = desk.releases.read(now).await;
+        let wanted = languages::wanted(&headers, None);
+        brings.push(Brought::of(&told.path, &told.version.to_string(), &read, &wanted));
+    }
     Ok(page(&Page {
         frame: Frame::new("Gateway", "/fleet", &visitor, now),
         word: words::state(&whole.standing, |at| when::clock(at, now)),
@@ -223,6 +237,7 @@ pub async fn get(
         rules,
         help,
         update,
+        brings,
         whole,
     }))
 }
@@ -245,6 +260,7 @@ fn whole(tx: &mut dyn Tx, id: &GatewayId, now: Timestamp) -> Result<Option<Whole
         doubts: known.facts.doubts,
         belief: attest::belief(tx, id, now)?,
         known: facts::known(tx, id, now)?,
+        told: updates::get(tx, id)?,
         connections: console::connections(tx, id)?,
         outages: console::outages(tx, id)?,
         certificates: console::certificates(tx, id)?,

@@ -31,6 +31,7 @@ pub(super) async fn ask(
     let desk = api::Desk {
         hub: Hub::new().0,
         roots: world.desk.roots.clone(),
+        releases: world.desk.releases.clone(),
         store: world.desk.store.clone(),
         clock: world.desk.clock.clone(),
         bus: world.desk.bus.clone(),
@@ -129,6 +130,7 @@ async fn console_and_api_stand_behind_one_door() {
     let desk = api::Desk {
         hub: Hub::new().0,
         roots: world.desk.roots.clone(),
+        releases: world.desk.releases.clone(),
         store: world.desk.store.clone(),
         clock: world.desk.clock.clone(),
         bus: world.desk.bus.clone(),

@@ -75,6 +75,7 @@ fn release(text: &str) -> Release {
             disruption: Disruption::AgentRestart,
             security_floor: Version::ZERO,
         },
+        notes: None,
     }
 }
 

@@ -16,6 +16,7 @@ mod nurse;
 mod pages;
 mod password;
 mod policies;
+mod releases;
 mod sessions;
 mod sign_in;
 mod visit;

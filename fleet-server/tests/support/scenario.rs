@@ -2,6 +2,8 @@
 
 #[path = "policies.rs"]
 pub(crate) mod policies;
+#[path = "releases.rs"]
+pub(crate) mod releases;
 
 use std::sync::Arc;
 
@@ -76,12 +78,14 @@ pub(crate) async fn filled() -> World {
     let hash = hash_now(PASSWORD).expect("hashes");
     let house = Arc::clone(&world.house);
     world.desk.roots = house.roots();
+    world.desk.releases = releases::published();
     world
         .desk
         .store
         .write(move |tx| {
             fill(tx, &hash)?;
             policies::fill(tx, &house)?;
+            releases::fill(tx)?;
             helped(tx)
         })
         .await

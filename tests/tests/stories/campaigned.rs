@@ -165,6 +165,12 @@ async fn a_release_goes_out_in_waves_and_a_home_in_therapy_is_waited_for() {
     assert_eq!(plan.waves(), [("canary", 1), ("rest", 2)], "{plan:?}");
     assert_eq!(plan.wave(&canary), "canary", "who depends least comes first");
     assert_eq!(plan.0["homes"], 3);
+    let read = ["campaign", "plan", CAMPAIGN.name, "--target", CAMPAIGN.target];
+    let read = fleet.run(&read).ok();
+    assert!(
+        read.contains("The box asks its Bluetooth sensors less often"),
+        "{read}"
+    );
     assert_eq!(plan.0["without_return"], Value::Array(vec![]));
     assert_eq!(fleet.json(&["campaign", "status"]), Value::Array(vec![]));
     assert!(!CAMPAIGN.start(fleet, "00000000"), "that plan nobody read");

@@ -19,6 +19,7 @@ mod hostile_handshakes;
 mod known;
 mod locked_out;
 mod moved_cable;
+mod noted;
 mod nurse;
 mod on_postgres;
 mod packaged;

@@ -1,5 +1,6 @@
 //! Plans and boards as text for people and as JSON for programs.
 
+use homeward_protocol::release::notes::{Notes, Reader};
 use serde_json::{Value, json};
 
 use crate::admin::terms;
@@ -9,6 +10,7 @@ use crate::campaign::draft::{Draft, Wish};
 use crate::campaign::kept::Name;
 use crate::campaign::plan::Wave;
 use crate::direct::deadline::Each;
+use crate::direct::shelf::FORWARD_ONLY;
 use crate::store::campaigns::Listed;
 
 /// Boxes that are named in one line.
@@ -76,6 +78,17 @@ pub(super) fn plan(draft: &Draft, ends: &[Name]) -> String {
             "  {} for {hw} ({}): {disruption}\n",
             custom.version, release.path
         ));
+        if custom.installer.is_forward_only() {
+            text.push_str(&format!("    {}\n", FORWARD_ONLY.to_uppercase()));
+        }
+        match release
+            .notes
+            .as_ref()
+            .and_then(|notes| notes.text(Reader::Staff, &[]))
+        {
+            Some((_, note)) => text.push_str(&format!("    {note}\n")),
+            None => text.push_str("    It says nothing in plain words to staff\n"),
+        }
     }
     text.push_str("Waves:\n");
     for wave in Wave::ALL.into_iter().chain([Wave::Named]) {
@@ -154,11 +167,21 @@ pub(super) fn plan_json(draft: &Draft, ends: &[Name]) -> Value {
         .homes()
         .map(|(id, wave)| json!({ "gateway": id, "wave": wave.name() }))
         .collect();
+    let releases: Vec<Value> = draft
+        .releases
+        .iter()
+        .map(|one| {
+            json!({
+                "path": one.path, "version": one.custom.version, "disruption": one.custom.disruption,
+                "forward_only": one.custom.installer.is_forward_only(), "notes": one.notes.as_ref().map(Notes::to_json),
+            })
+        })
+        .collect();
     json!({
         "campaign": draft.wish.name.as_str(), "plan": draft.code(), "homes": draft.parts.len(), "waves": waves,
         "reason": draft.wish.each.as_ref().map(|each| each.terms.reason()),
         "person": draft.wish.each.as_ref().map(|each| each.terms.person()),
-        "targets": draft.releases.iter().map(|one| &one.path).collect::<Vec<_>>(), "no_part": outside,
+        "targets": draft.releases.iter().map(|one| &one.path).collect::<Vec<_>>(), "releases": releases, "no_part": outside,
         "without_return": without, "ends": ends.iter().map(Name::as_str).collect::<Vec<_>>(), "gateways": gateways, "dry_run": true,
     })
 }
@@ -279,4 +302,80 @@ pub(super) fn board_json(board: &Board) -> Value {
         "started_at": board.head.started_at.to_string(), "started_by": board.head.started_by, "waves": waves,
         "homes": board.homes.iter().map(home).collect::<Vec<_>>(), "more": board.more,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use homeward_protocol::release::notes;
+    use homeward_protocol::release::state::{Can, Offer};
+    use homeward_protocol::release::{Custom, Disruption, Installer, Version};
+
+    use super::*;
+    use crate::campaign::draft::{Home, Release};
+    use crate::campaign::plan::Ring;
+
+    fn draft(installer: Installer, notes: Option<Notes>) -> Draft {
+        let wish = Wish {
+            name: "spring".parse().expect("a name"),
+            paths: vec!["packages/2.0.0".into()],
+            soak: Duration::from_hours(1),
+            confirmed_percent: 90,
+            failed_percent: 1,
+            act_within: Duration::from_mins(30),
+            within: Duration::from_hours(48),
+            at_once: 50,
+            each: None,
+        };
+        let release = Release {
+            path: "packages/2.0.0".into(),
+            sha256: [7; 32],
+            custom: Custom {
+                installer,
+                hw: vec!["x86_64".into()],
+                version: "2.0.0".parse().expect("a version"),
+                min_version: None,
+                disruption: Disruption::ServiceRestart,
+                security_floor: Version::ZERO,
+            },
+            notes,
+        };
+        let home = Home {
+            gateway: "gw-1".parse().expect("an id"),
+            ring: Ring::Patient,
+            dependency: None,
+            hardware: None,
+            runs: None,
+            installers: vec![Offer {
+                installer,
+                can: Can::Yes("1.0.0".parse().expect("a version")),
+            }],
+        };
+        Draft::new(wish, &[release], &[home]).expect("a plan")
+    }
+
+    #[test]
+    fn a_plan_says_what_it_means_and_that_there_is_no_way_back_before_anybody_agrees() {
+        let text = "[staff]\nen = 'Closes a hole.'\n[patient]\nen = 'It becomes safer.'";
+        let notes = notes::read(text).expect("notes");
+        let with = draft(Installer::Apt, Some(notes));
+        let read = plan(&with, &[]);
+        assert!(
+            read.contains("    FORWARD ONLY: NO AUTOMATIC RETURN\n    Closes a hole.\n"),
+            "{read}"
+        );
+        let told = plan_json(&with, &[]);
+        assert_eq!(told["releases"][0]["forward_only"], true);
+        assert_eq!(told["releases"][0]["notes"]["patient"]["en"], "It becomes safer.");
+        let without = draft(Installer::AgentSlot, None);
+        let read = plan(&without, &[]);
+        assert!(
+            !read.contains("FORWARD ONLY") && read.contains("nothing in plain words"),
+            "{read}"
+        );
+        // Other words are another plan: who read the one has not read the other.
+        let other = draft(Installer::Apt, None);
+        assert_ne!(with.code(), other.code());
+    }
 }

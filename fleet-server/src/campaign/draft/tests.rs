@@ -22,6 +22,7 @@ fn release(text: &str, hw: &str, floor: &str) -> Release {
             disruption: Disruption::AgentRestart,
             security_floor: version(floor),
         },
+        notes: None,
     }
 }
 

@@ -180,6 +180,7 @@ impl Show {
                 disruption: Disruption::AgentRestart,
                 security_floor: floor,
             },
+            notes: None,
         });
     }
 
