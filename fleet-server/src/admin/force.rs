@@ -9,7 +9,7 @@ use homeward_protocol::policy::sign::PolicyDigest;
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::release::assignment::Assignment;
 use homeward_protocol::release::force::{Force, ForceNumber, Overrule, Overrules};
-use homeward_protocol::signed::{Message as _, Signed};
+use homeward_protocol::signed::Message as _;
 use homeward_protocol::time::Timestamp;
 use serde_json::{Value, json};
 
@@ -71,16 +71,14 @@ async fn draft(store: &Store, asked: &ForceDraft, now: Timestamp) -> Result<Said
     let none = || AdminError::Asked(format!("no update is assigned to {}", asked.gateway));
     let word = word.ok_or_else(none)?;
     let odd = || AdminError::Found("the word that is kept for this gateway cannot be read".into());
-    let said: Assignment = Signed::parse(&word.word)
-        .and_then(|signed| signed.unverified())
-        .map_err(|_| odd())?;
+    let sha256 = Assignment::sha256_of_sealed(&word.word).map_err(|_| odd())?;
     let overrules = asked.overrules.iter().map(|one| Overrule::from(*one));
     let order = Force {
         number: ForceNumber(highest.0 + 1),
         gateway: asked.gateway.clone(),
         assignment: word.counter,
         path: word.path.clone(),
-        sha256: PolicyDigest(said.sha256()),
+        sha256: PolicyDigest(sha256),
         overrules: Overrules::of(overrules)
             .ok_or_else(|| AdminError::Asked("nothing is overruled".into()))?,
         reason: ShortText::try_from(asked.reason.clone()).map_err(AdminError::Asked)?,

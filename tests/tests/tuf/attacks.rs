@@ -8,7 +8,7 @@ use std::time::Duration;
 use homeward_agent::update::decide::{Decision, Floor, Line, Own, Plan, decide};
 use homeward_agent::update::tuf::download;
 use homeward_protocol::id::GatewayId;
-use homeward_protocol::release::assignment::Assignment;
+use homeward_protocol::release::assignment::{Assignment, MAX_ASSIGNMENT};
 use homeward_protocol::release::{DIRECTOR_KEY, Installer, Version};
 use homeward_protocol::signed::{Message, PublicKey, Signed, Signer};
 use homeward_protocol::time::Timestamp;
@@ -63,8 +63,8 @@ struct Forged {
 }
 
 impl Message for Forged {
-    const NAME: &'static str = <Assignment as Message>::NAME;
-    const MAX: usize = <Assignment as Message>::MAX;
+    const NAME: &'static str = Assignment::NAME;
+    const MAX: usize = MAX_ASSIGNMENT;
 }
 
 impl Forged {
