@@ -134,6 +134,14 @@ pub trait Installer: Send + Sync {
     /// Whether it works on this box: what it needs is there, and answers.
     fn probe(&self) -> Can;
 
+    /// The agent may have heard of newer release keys: whoever believes releases by keys of its own hears of them, too.
+    ///
+    /// # Errors
+    /// Why it does not follow them.
+    fn follow(&self) -> Result<(), InstallError> {
+        Ok(())
+    }
+
     /// Whether the job is staged already.
     ///
     /// # Errors
@@ -208,6 +216,15 @@ impl Installers {
             can: one.probe(),
         });
         offers.collect()
+    }
+
+    /// Those who believe by keys of their own hear of newer ones; why some do not follow them.
+    pub fn follow(&self) -> Vec<(Kind, InstallError)> {
+        let followed = self
+            .0
+            .iter()
+            .map(|one| one.follow().map_err(|error| (one.kind(), error)));
+        followed.filter_map(Result::err).collect()
     }
 
     /// What is found at a start: what has to be left first, else how the job stands.

@@ -5,13 +5,13 @@
 )]
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::os::unix::net::UnixStream;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use homeward_agent::install::packages::Packages;
-use homeward_agent::install::packages::ask::{Answer, Install, Request, Restarts};
+use homeward_agent::install::packages::ask::{Answer, Install, Request, Restarts, State};
 use homeward_agent::install::{InstallError, Installer as _, Standing};
 use homeward_agent::update::saved::Job;
 use homeward_protocol::release::state::Can;
@@ -65,8 +65,19 @@ impl Scene {
             restarts: Restarts::Denied,
             seconds,
         });
+        self.ask(&serde_json::to_string(&asked).expect("JSON"))
+    }
+
+    fn see(&self) -> State {
+        match self.ask("\"see\"") {
+            Answer::State(state) => state,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A question of one line, which nothing follows.
+    fn ask(&self, line: &str) -> Answer {
         let mut stream = UnixStream::connect(&self.socket).expect("the helper listens");
-        let line = serde_json::to_string(&asked).expect("JSON");
         stream
             .write_all(format!("{line}\n").as_bytes())
             .expect("it listens");
@@ -149,6 +160,97 @@ fn exactly_the_set_is_installed_settings_stay_and_it_goes_forward_only() {
         scene.packages.is_staged(&job).expect("seen"),
         "what lay ready still does"
     );
+}
+
+#[test]
+fn newer_release_keys_are_followed_without_a_bundle_and_kept_whatever_becomes_of_the_rest() {
+    let Some(mut scene) = Scene::new() else { return };
+    // The keys of all that hangs on the root are replaced.
+    for role in ["targets", "snapshot", "timestamp"] {
+        scene.shop.house.new_keys(role, 1, 1);
+    }
+    scene.shop.house.publish("root");
+    scene
+        .shop
+        .house
+        .publish_all(&["targets", "snapshot", "timestamp"]);
+    scene.shop.carry();
+    scene.packages.follow().expect("followed");
+    assert_eq!(scene.see().trusts, Some(2));
+    // Again there is nothing to do, also when the helper starts anew.
+    scene.packages.follow().expect("nothing is newer");
+
+    // The next two come, and nothing behind them is what it should be: with a bundle, too.
+    let deb = scene.shop.build(Deb {
+        name: "hw-a",
+        version: "1.0",
+        ..Deb::default()
+    });
+    for _ in 0..2 {
+        scene.shop.house.publish("root");
+    }
+    let (job, bundle) = scene.shop.release("1.0.0", Disruption::None, &[deb]);
+    let spoilt = scene.shop.metadata().join("timestamp.json");
+    let good = fs::read(&spoilt).expect("ours");
+    fs::write(&spoilt, "{}").expect("ours");
+    later(scene.packages.stage(&job, &bundle), "timestamp");
+    assert_eq!(scene.see().trusts, Some(4));
+    fs::write(&spoilt, good).expect("ours");
+
+    // Strangers' roots are not followed, and which root counts is said.
+    let own = std::mem::replace(&mut scene.shop.house, house(Keys::Strangers));
+    for _ in 0..4 {
+        scene.shop.house.publish("root");
+    }
+    let place = scene.shop.metadata().join("5.root.json");
+    fs::write(
+        &place,
+        scene.shop.house.metadata.get("5.root.json").expect("made"),
+    )
+    .expect("ours");
+    later(scene.packages.follow(), "by root 4 still, and root 5 is known");
+    assert_eq!(scene.see().trusts, Some(4));
+    fs::remove_file(place).expect("ours");
+    scene.shop.house = own;
+    scene.packages.stage(&job, &bundle).expect("as before");
+
+    // Questions of a newer agent are answered.
+    let answer = scene.ask("{\"mend\":{\"all\":true}}");
+    assert!(
+        matches!(&answer, Answer::Later(why) if why.contains("different versions")),
+        "{answer:?}"
+    );
+}
+
+#[test]
+fn a_helper_from_before_the_question_is_named_as_older() {
+    let mut shop = Shop::new();
+    shop.house.publish("root");
+    shop.house.publish_rest();
+    shop.carry();
+    let socket = shop.desk().join("old.sock");
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    // As it was: it says how it stands, and ends without a word at what it does not know.
+    let old = std::thread::spawn(move || {
+        for known in [true, false] {
+            let (mut stream, _) = listener.accept().expect("the agent");
+            let mut line = String::new();
+            BufReader::new(&stream).read_line(&mut line).expect("a question");
+            if known {
+                let state = r#"{"state":{"trusts":1,"version":"0.0.0","done":null,"staged":null,"begun":null,"unfinished":null}}"#;
+                stream
+                    .write_all(format!("{state}\n").as_bytes())
+                    .expect("it listens");
+            } else {
+                assert!(line.starts_with("{\"follow\":[[\"2.root.json\","), "{line}");
+            }
+        }
+    });
+    later(
+        Packages::new(socket, shop.metadata(), clock()).follow(),
+        "may be older than this agent",
+    );
+    old.join().expect("asked twice");
 }
 
 #[test]

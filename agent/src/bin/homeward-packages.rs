@@ -10,7 +10,8 @@
 //!
 //! # Design
 //! Who may install packages may do everything on a box, and the agent speaks with the network. So the helper believes the
-//! agent nothing: it holds a root of its own, follows it with each bundle, copies a bundle before it looks at it, and installs what
+//! agent nothing: it holds a root of its own, follows it by what the agent brings, with a bundle or without, copies a
+//! bundle before it looks at it, and installs what
 //! the release's offline keys signed as a set of packages for this hardware. Who has taken the agent over can hand it such a
 //! release, and say when; he cannot make one, and cannot go back to an older one.
 #![expect(
@@ -27,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use homeward_agent::asked::{line, wrong};
 use homeward_agent::clock::Clock;
-use homeward_agent::install::packages::ask::{Answer, MAX_FILES, MAX_LINE, MAX_METADATA, Offer, Request};
+use homeward_agent::install::packages::ask::{Answer, MAX_FILES, MAX_LINE, MAX_METADATA, Request};
 use homeward_agent::install::packages::help::{Places, Sender};
 
 /// How long an asker may take for its question, for the next bytes, and for hearing an answer.
@@ -36,7 +37,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 const ALL: Duration = Duration::from_mins(15);
 const HELP: &str = "homeward-packages: installs the Debian packages of a release, for the Homeward agent, over a socket.\n\n\
                     Usage: homeward-packages --trust ROOT.json\n\nGives it the root by which it believes releases, once. \
-                    After that it follows the root with each bundle.\n\nExample:\n  sudo \
+                    After that it follows the root by what the agent \
+                    brings: whenever that has heard of a newer one, and with each bundle.\n\nExample:\n  sudo \
                     /usr/libexec/homeward/homeward-packages --trust 1.root.json";
 
 fn main() -> ExitCode {
@@ -65,7 +67,7 @@ fn main() -> ExitCode {
 
 fn serve() -> io::Result<()> {
     let mut peer = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let request: Request = serde_json::from_str(&line(&mut peer, MAX_LINE, LIMIT)?)?;
+    let asked = line(&mut peer, MAX_LINE, LIMIT)?;
     let places = Places::default();
     let now = Clock::with_floor(0).now();
     peer.set_write_timeout(Some(LIMIT))?;
@@ -73,10 +75,20 @@ fn serve() -> io::Result<()> {
         stream: peer,
         end: Instant::now() + ALL,
     };
+    let Ok(request) = serde_json::from_str::<Request>(&asked) else {
+        // One of the two is older than the other: who asks hears that, and not only an end.
+        let why = "this helper does not know that question: it and the agent are of different versions";
+        eprintln!("homeward-packages: {why}");
+        return peer.tell(&Answer::Later(why.to_owned()));
+    };
     let answer = match request {
         Request::See => places.see(now),
+        Request::Follow(files) => {
+            fits(&files)?;
+            places.follow(&files, &mut peer, now)
+        }
         Request::Stage(offer) => {
-            fits(&offer)?;
+            fits(&offer.files)?;
             places.stage(&offer, &mut peer, now)
         }
         // It goes on when nobody listens any more: half of it would be the worst.
@@ -85,18 +97,17 @@ fn serve() -> io::Result<()> {
     match &answer {
         Answer::Refused(why) | Answer::Stays(why) => eprintln!("homeward-packages: {why}"),
         Answer::Done => eprintln!("homeward-packages: the packages of a release are installed"),
-        Answer::State(_) | Answer::Go | Answer::Staged | Answer::Later(_) => {}
+        Answer::State(_) | Answer::Go | Answer::Follows(_) | Answer::Staged | Answer::Later(_) => {}
     }
     peer.tell(&answer)
 }
 
 /// Nobody makes it keep more than it has room for.
-fn fits(offer: &Offer) -> io::Result<()> {
-    let all = offer
-        .files
+fn fits(files: &[(String, u64)]) -> io::Result<()> {
+    let all = files
         .iter()
         .try_fold(0_u64, |sum, (_, length)| sum.checked_add(*length));
-    if offer.files.len() > MAX_FILES || all.is_none_or(|all| all > MAX_METADATA) {
+    if files.len() > MAX_FILES || all.is_none_or(|all| all > MAX_METADATA) {
         return Err(wrong("more metadata than any release has"));
     }
     Ok(())

@@ -23,7 +23,7 @@ use homeward_protocol::posture::ShortText;
 use homeward_protocol::release::state::Can;
 use homeward_protocol::release::{Disruption, Installer as Kind};
 
-use self::ask::{Answer, Install, MAX_FILES, MAX_LINE, Offer, Request, Restarts, State, fit};
+use self::ask::{Answer, Follows, Install, MAX_FILES, MAX_LINE, Offer, Request, Restarts, State, fit};
 use super::{InstallError, Installer, LONGEST_PACKAGES, Standing};
 use crate::clock::Clock;
 use crate::interlock::Window;
@@ -35,6 +35,8 @@ const GLANCE: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_mins(3);
 /// What the helper needs beside the time that dpkg may take.
 const BESIDE: Duration = Duration::from_mins(5);
+/// What is believed beside roots, in the order in which it follows.
+const REST: [&str; 3] = ["timestamp.json", "snapshot.json", "targets.json"];
 /// With less time than this nothing is begun.
 const LEAST: Duration = Duration::from_mins(2);
 
@@ -75,8 +77,8 @@ impl Packages {
         }
     }
 
-    /// What the agent believes, in the order in which it follows: roots after the one that the helper has, and the rest.
-    fn vouchers(&self, trusts: u64) -> io::Result<Vec<(String, PathBuf, u64)>> {
+    /// Roots after the one that the helper has, in the order in which they follow.
+    fn roots(&self, trusts: u64) -> io::Result<Vec<(u64, String)>> {
         let mut roots = Vec::new();
         for entry in fs::read_dir(&self.metadata)?.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -90,9 +92,14 @@ impl Packages {
             );
         }
         roots.sort();
-        roots.truncate(MAX_FILES - 3);
-        let rest = ["timestamp.json", "snapshot.json", "targets.json"].map(str::to_owned);
-        let names = roots.into_iter().map(|(_, name)| name).chain(rest);
+        roots.truncate(MAX_FILES - REST.len());
+        Ok(roots)
+    }
+
+    /// What the agent believes, in the order in which it follows: roots after the one that the helper has, and the rest.
+    fn vouchers(&self, trusts: u64) -> io::Result<Vec<Voucher>> {
+        let rest = REST.map(str::to_owned);
+        let names = self.roots(trusts)?.into_iter().map(|(_, name)| name).chain(rest);
         let files = names.map(|name| {
             let path = self.metadata.join(&name);
             let length = fs::metadata(&path)?.len();
@@ -100,7 +107,33 @@ impl Packages {
         });
         files.collect()
     }
+
+    /// Hands on what the agent believes; what the helper believes then.
+    fn hand_on(&self, files: &[Voucher]) -> Result<Follows, InstallError> {
+        let named = files.iter().map(|(name, _, length)| (name.clone(), *length));
+        let mut talk = self.ask(&Request::Follow(named.collect()), SHORT)?;
+        // One that does not know the question says nothing at all.
+        let first = talk.hear().map_err(|error| {
+            InstallError::Later(format!(
+                "{error}: it may be older than this agent, and hears of newer release keys only with a bundle then; the \
+                 package homeward-agent brings both"
+            ))
+        })?;
+        if first != Answer::Go {
+            return Err(ended(first));
+        }
+        for (_, path, length) in files {
+            talk.send_file(path, *length)?;
+        }
+        match talk.hear()? {
+            Answer::Follows(follows) => Ok(follows),
+            other => Err(ended(other)),
+        }
+    }
 }
+
+/// A file of metadata: its name on a server, where it lies, and its bytes.
+type Voucher = (String, PathBuf, u64);
 
 /// A connection to the helper.
 struct Talk(BufReader<UnixStream>);
@@ -144,7 +177,7 @@ fn ended(answer: Answer) -> InstallError {
         Answer::Later(why) => InstallError::Later(fit(&why)),
         Answer::Refused(why) => InstallError::Refused(fit(&why)),
         Answer::Stays(why) => InstallError::Stays(fit(&why)),
-        Answer::State(_) | Answer::Go | Answer::Staged | Answer::Done => {
+        Answer::State(_) | Answer::Go | Answer::Follows(_) | Answer::Staged | Answer::Done => {
             InstallError::Later("the helper answered another question".to_owned())
         }
     }
@@ -167,6 +200,35 @@ impl Installer for Packages {
             }
             Err(error) => no(&format!("the helper that installs packages: {error}")),
         }
+    }
+
+    fn follow(&self) -> Result<(), InstallError> {
+        let state = match self.see() {
+            // A box without a helper takes no packages: nobody has to hear of keys.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            state => state?,
+        };
+        let Some(trusts) = state.trusts else { return Ok(()) };
+        let roots = self.roots(trusts)?;
+        let Some(&(newest, _)) = roots.last() else {
+            return Ok(());
+        };
+        let files = roots.into_iter().map(|(_, name)| {
+            let path = self.metadata.join(&name);
+            let length = fs::metadata(&path)?.len();
+            Ok((name, path, length))
+        });
+        let files: Vec<Voucher> = files.collect::<io::Result<_>>()?;
+        let follows = self.hand_on(&files)?;
+        if follows.root < newest {
+            let why = follows.ended.unwrap_or_default();
+            return Err(InstallError::Later(fit(&format!(
+                "it believes releases by root {} still, and root {newest} is known: {why}",
+                follows.root
+            ))));
+        }
+        tracing::info!("the helper that installs packages believes releases by root {newest} now");
+        Ok(())
     }
 
     fn is_staged(&self, job: &Job) -> Result<bool, InstallError> {

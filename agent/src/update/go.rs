@@ -209,6 +209,7 @@ impl Going {
             window: None,
             offers: self.probe().await,
         };
+        self.follow().await;
         self.act(&mut state, effects).await;
         loop {
             let deadline = state.course.deadline();
@@ -357,7 +358,10 @@ impl Going {
     async fn decided(&self, word: &[u8], state: &mut State) -> Result<Input, UpdateError> {
         let store = Folder::at(self.data.join(FOLDER)).with_each_root();
         let http = self.http("metadata");
-        let mut client = refresh(&http, &store, self.clock.now()).await?;
+        let refreshed = refresh(&http, &store, self.clock.now()).await;
+        // A root that came is kept also where what follows it did not come.
+        self.follow().await;
+        let mut client = refreshed?;
         let not_theirs = |why: &str| Ok(Input::NotTheirs(why.to_owned()));
         let Ok(path) = DIRECTOR_KEY.parse() else {
             return not_theirs("the director's key has no place");
@@ -497,6 +501,14 @@ impl Going {
             }
             tracing::error!(error = %error, "{what}; trying again");
             sleep(DISK_AGAIN).await;
+        }
+    }
+
+    /// Whoever believes releases by keys of its own on this box hears of the newest.
+    async fn follow(&self) {
+        let installers = self.installers.clone();
+        for (kind, error) in aside(move || Ok(installers.follow())).await.unwrap_or_default() {
+            tracing::warn!(error = %error, "installer `{}` does not follow the release keys yet", kind.name());
         }
     }
 

@@ -3,11 +3,15 @@
 //! ```text
 //! See                         State
 //! Install(set)                Done | Later | Refused | Stays
+//! Follow(files)               Go | Later | Refused
+//!   the files of metadata     Follows | Later
 //! Stage(offer)                Go | Later | Refused
 //!   the files of metadata     Go | Later | Refused
 //!   the bundle                Staged | Later | Refused
 //! ```
 //! Questions and answers are one line of JSON each; bytes follow a question only when it was answered by [`Answer::Go`].
+//! A question that it does not know it answers by [`Answer::Later`]; a helper from before [`Request::Follow`] ends without a
+//! word there.
 
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +34,9 @@ pub const MAX_METADATA: u64 = 24 << 20;
 pub enum Request {
     /// How it stands.
     See,
+    /// Keep what you can believe of these files of metadata, by their names on a server, each with its length in bytes, in
+    /// the order in which they follow. Nothing is taken or installed.
+    Follow(Vec<(String, u64)>),
     /// Take this bundle, and check it. Nothing is installed.
     Stage(Offer),
     /// Install what was staged.
@@ -79,6 +86,8 @@ pub enum Answer {
     State(State),
     /// What was announced may follow.
     Go,
+    /// What it believes by now.
+    Follows(Follows),
     /// It is staged.
     Staged,
     /// It is installed, exactly.
@@ -89,6 +98,16 @@ pub enum Answer {
     Refused(String),
     /// Something was changed and is not as the release says: why.
     Stays(String),
+}
+
+/// What is believed after files of metadata came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Follows {
+    /// Version of the root by which releases are believed from now on.
+    pub root: u64,
+    /// Why it believes no more of what came than it does; none where it believes all of it.
+    pub ended: Option<String>,
 }
 
 /// How the helper stands.

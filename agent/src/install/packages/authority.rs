@@ -2,9 +2,11 @@
 //!
 //! # Design
 //! The agent, which speaks with the network, fetches metadata and hands it on; whoever has taken the agent over can hand on
-//! what was signed, and nothing else. What was believed before is kept by the helper, so that nothing old comes back.
+//! what was signed, and nothing else. What was believed before is kept by the helper, so that nothing old comes back. Each
+//! file is kept as soon as it verified: a newer root counts also where what should follow it does not come, or is over.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use homeward_protocol::release::{Custom, Installer};
 use homeward_protocol::time::Timestamp;
@@ -30,9 +32,10 @@ pub struct Believed {
     pub target: Target,
     /// What it is.
     pub custom: Custom,
-    /// What is kept of the repository now.
-    pub keep: Files,
 }
+
+/// Keeps a file under its name, durably, before anything is believed that relies on it.
+pub type Keep<'a> = dyn FnMut(&str, &[u8]) -> io::Result<()> + 'a;
 
 /// The root's version, when these bytes are one that vouches for itself.
 ///
@@ -43,13 +46,19 @@ pub fn root(bytes: &[u8], now: Timestamp) -> Result<u64, TufError> {
 }
 
 /// Believes what `given` says of the target at `path`, as far as the keys vouch that the `kept` root names, for the
-/// hardware `hw`. Whom targets handed a part to speaks of no packages.
+/// hardware `hw`. Whom targets handed a part to speaks of no packages. What verified is kept, also where what follows did not.
 ///
 /// # Errors
 /// Why it is not believed.
-pub fn believe(kept: Files, given: &Files, path: &str, hw: &str, now: Timestamp) -> Result<Believed, Why> {
+pub fn believe(
+    kept: Files,
+    given: &Files,
+    (path, hw): (&str, &str),
+    now: Timestamp,
+    keep: &mut Keep<'_>,
+) -> Result<Believed, Why> {
     // Metadata that is over, or a root that has not come yet, may be followed by better.
-    let (client, keep) = refresh(kept, given, now).map_err(Why::Later)?;
+    let client = refresh(kept, given, now, keep).map_err(|(_, why)| Why::Later(why))?;
     let refused = |why: String| Why::Refused(why);
     let targets = client.trusted().targets();
     let target = targets.and_then(|targets| targets.targets.get(path));
@@ -70,19 +79,49 @@ pub fn believe(kept: Files, given: &Files, path: &str, hw: &str, now: Timestamp)
     Ok(Believed {
         target: target.clone(),
         custom,
-        keep,
     })
 }
 
-fn refresh(mut kept: Files, given: &Files, now: Timestamp) -> Result<(Client, Files), String> {
+/// Follows what is kept through what is `given`, as far as that verifies: the root's version by then, and why it went no
+/// further; none where it came to the end.
+///
+/// # Errors
+/// When there is no root to begin with.
+pub fn follow(
+    kept: Files,
+    given: &Files,
+    now: Timestamp,
+    keep: &mut Keep<'_>,
+) -> Result<(u64, Option<String>), String> {
+    match refresh(kept, given, now, keep) {
+        Ok(client) => Ok((client.trusted().root().head.version, None)),
+        Err((Some(root), why)) => Ok((root, Some(why))),
+        Err((None, why)) => Err(why),
+    }
+}
+
+/// A refresh by what is `given`; else the root's version that it came to, if it had one at all, and why it ended.
+fn refresh(
+    mut kept: Files,
+    given: &Files,
+    now: Timestamp,
+    keep: &mut Keep<'_>,
+) -> Result<Client, (Option<u64>, String)> {
     loop {
         let root = kept.get(&Role::Root.kept_as());
-        let root = root.ok_or("this helper trusts no root yet: give it one with --trust")?;
-        let said = |error: TufError| error.to_string();
-        let (mut client, mut step) = Client::begin(root, now).map_err(said)?;
+        let root = root.ok_or((
+            None,
+            "this helper trusts no root yet: give it one with --trust".to_owned(),
+        ))?;
+        let (mut client, mut step) = Client::begin(root, now).map_err(|error| (None, error.to_string()))?;
+        // The version of the root that is kept: what could not be kept does not count.
+        let mut version = client.trusted().root().head.version;
         let ended = loop {
             if let Some(save) = step.save {
+                keep(&save.name, &save.bytes)
+                    .map_err(|error| (Some(version), format!("could not keep {}: {error}", save.name)))?;
                 kept.insert(save.name, save.bytes);
+                version = client.trusted().root().head.version;
             }
             let answer = match step.ask {
                 Ask::Nothing => break Ok(()),
@@ -95,10 +134,10 @@ fn refresh(mut kept: Files, given: &Files, now: Timestamp) -> Result<(Client, Fi
             }
         };
         match ended {
-            Ok(()) => return Ok((client, kept)),
+            Ok(()) => return Ok(client),
             // Each refresh begins with the newest root that was kept.
             Err(TufError::TooManyRoots) => {}
-            Err(error) => return Err(said(error)),
+            Err(error) => return Err((Some(version), error.to_string())),
         }
     }
 }

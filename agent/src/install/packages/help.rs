@@ -29,7 +29,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use system::{LOOK, held, is_what_it_says, is_whole, known, time_left};
 
-use super::ask::{Answer, Install, Offer, Restarts, State, fit};
+use super::ask::{Answer, Follows, Install, Offer, Restarts, State, fit};
 use super::authority::{self, Believed, Files};
 use super::deny::{self, allow};
 use super::plan::{self, Why};
@@ -186,7 +186,7 @@ impl Places {
         let version = authority::root(&bytes, now).map_err(|why| why.to_string())?;
         if let Some(before) = self.trusts(now) {
             return Err(format!(
-                "it trusts root {before} already, and follows it with each bundle; it takes no other"
+                "it trusts root {before} already, and follows it by what the agent brings; it takes no other"
             ));
         }
         folder(&self.own).and_then(|()| folder(&trust)).map_err(said)?;
@@ -215,6 +215,25 @@ impl Places {
         answered(seen())
     }
 
+    /// Keeps what it can believe of files of metadata, as far as they verify. Nothing is installed.
+    pub fn follow(&self, files: &[(String, u64)], from: &mut impl Sender, now: Timestamp) -> Answer {
+        let mut followed = || -> Result<Answer, Stop> {
+            folder(&self.own)?;
+            let _alone = self.lock()?;
+            from.go()?;
+            let given = given(files, from)?;
+            let followed = authority::follow(self.believed(), &given, now, &mut |name, bytes| {
+                self.keep_believed(name, bytes)
+            });
+            let (root, ended) = followed.map_err(later)?;
+            Ok(Answer::Follows(Follows {
+                root,
+                ended: ended.map(|why| fit(&why)),
+            }))
+        };
+        answered(followed())
+    }
+
     /// Takes a bundle and checks it: who signed for it, that it is whole, that it is for this box as it is.
     pub fn stage(&self, offer: &Offer, from: &mut impl Sender, now: Timestamp) -> Answer {
         let mut taken = || -> Result<Answer, Stop> {
@@ -238,13 +257,14 @@ impl Places {
         now: Timestamp,
     ) -> Result<Answer, Stop> {
         from.go()?;
-        let mut given = Files::new();
-        for (name, length) in &offer.files {
-            let mut bytes = Vec::new();
-            from.by_ref().take(*length).read_to_end(&mut bytes)?;
-            given.insert(name.clone(), bytes);
-        }
-        let believed = authority::believe(self.believed(), &given, &offer.path, std::env::consts::ARCH, now)?;
+        let given = given(&offer.files, from)?;
+        let believed = authority::believe(
+            self.believed(),
+            &given,
+            (&offer.path, std::env::consts::ARCH),
+            now,
+            &mut |name, bytes| self.keep_believed(name, bytes),
+        )?;
         let kept = self.kept()?;
         if believed.custom.version < kept.version {
             let why = format!("{} is in place, and packages go forward only", kept.version);
@@ -252,9 +272,6 @@ impl Places {
         }
         if believed.target.length != offer.length || offer.length > MAX_BUNDLE {
             return Err(refused("it has another length than the release's keys signed"));
-        }
-        for (name, bytes) in &believed.keep {
-            replace(&self.own.join("trust").join(name), bytes)?;
         }
         room(&self.own, offer.length)?;
         from.go()?;
@@ -395,6 +412,10 @@ impl Places {
         kept.into_iter().flatten().collect()
     }
 
+    fn keep_believed(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        replace(&self.own.join("trust").join(name), bytes)
+    }
+
     fn staged(&self) -> io::Result<Option<Digest>> {
         let all = match fs::read_dir(self.own.join("staged")) {
             Ok(all) => all,
@@ -424,6 +445,17 @@ impl Places {
         let bytes = serde_cbor::to_vec(kept).map_err(io::Error::other)?;
         replace(&self.own.join("kept.cbor"), &bytes)
     }
+}
+
+/// Files of metadata, as they come one after the other.
+fn given(files: &[(String, u64)], from: &mut impl Read) -> io::Result<Files> {
+    let mut given = Files::new();
+    for (name, length) in files {
+        let mut bytes = Vec::new();
+        from.by_ref().take(*length).read_to_end(&mut bytes)?;
+        given.insert(name.clone(), bytes);
+    }
+    Ok(given)
 }
 
 /// Bytes that are hashed as they pass.
