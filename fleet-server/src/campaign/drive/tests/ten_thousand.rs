@@ -11,7 +11,7 @@ use crate::care::Dependency;
 const HOMES: usize = 10_000;
 const HOUR_S: i64 = 3_600;
 /// Fleets that are simulated for each test; the decisions alone are held against a thousand.
-const SEEDS: u64 = 10;
+const SEEDS: u64 = 5;
 
 /// What becomes of a home that takes the release.
 #[derive(Clone, Copy)]
