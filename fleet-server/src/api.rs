@@ -31,6 +31,7 @@ use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::device::invite::Invitations;
 use crate::direct::shelf::read::Releases;
+use crate::dossier::papers::Papers;
 use crate::policy::roots::Roots;
 use crate::routes::{self, Endpoint, change, look};
 use crate::store::Store;
@@ -56,6 +57,8 @@ pub struct Desk {
     pub roots: Roots,
     /// What is published.
     pub releases: Releases,
+    /// The dossiers among it.
+    pub papers: Papers,
     /// Where the ends of support sessions meet.
     pub hub: Hub,
 }
@@ -107,10 +110,13 @@ pub fn endpoints() -> Vec<Endpoint<Desk>> {
         change("/api/v1/campaigns/{campaign}/halt", campaigns::halt),
         look("/api/v1/releases", releases::list),
         look("/api/v1/dossiers", dossiers::list),
+        change("/api/v1/dossiers", dossiers::open),
         look("/api/v1/dossiers/{task}", dossiers::one),
         change("/api/v1/dossiers/{task}/plan", dossiers::plan),
         change("/api/v1/dossiers/{task}/confirm", dossiers::confirm),
         change("/api/v1/dossiers/{task}/refuse", dossiers::refuse),
+        change("/api/v1/dossiers/{task}/withdraw", dossiers::withdraw),
+        change("/api/v1/dossiers/{task}/reopen", dossiers::reopen),
         look("/api/v1/rules", policies::rules),
         look("/api/v1/gateways/{gateway}/facts", facts::one),
         change("/api/v1/gateways/{gateway}/facts", facts::ask),

@@ -145,6 +145,12 @@ pub enum Action {
     DossierRefused,
     /// Nobody is asked for it any more.
     DossierWithdrawn,
+    /// What was refused, or stood for another home, is asked for again.
+    DossierReopened,
+    /// Newer instructions took its place.
+    DossierSuperseded,
+    /// Its instructions were taken out of what is published.
+    DossierRecalled,
     /// A person asked for a support session.
     SupportAsked,
     /// A person ordered its end.
@@ -177,7 +183,7 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Action; 78] = [
+    pub const ALL: [Action; 81] = [
         Action::GatewayClaimed,
         Action::ClaimUsed,
         Action::CsrRefused,
@@ -242,6 +248,9 @@ impl Action {
         Action::DossierMismatch,
         Action::DossierRefused,
         Action::DossierWithdrawn,
+        Action::DossierReopened,
+        Action::DossierSuperseded,
+        Action::DossierRecalled,
         Action::SupportAsked,
         Action::SupportEndAsked,
         Action::SupportOpened,
@@ -325,6 +334,9 @@ impl Action {
             Action::DossierMismatch => "dossier-mismatch",
             Action::DossierRefused => "dossier-refused",
             Action::DossierWithdrawn => "dossier-withdrawn",
+            Action::DossierReopened => "dossier-reopened",
+            Action::DossierSuperseded => "dossier-superseded",
+            Action::DossierRecalled => "dossier-recalled",
             Action::SupportAsked => "support-asked",
             Action::SupportEndAsked => "support-end-asked",
             Action::SupportOpened => "support-opened",

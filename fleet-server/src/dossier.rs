@@ -4,9 +4,16 @@
 //! or refused with a reason. Where the device acts on a person or lies in a body, a second person looks at it too.
 //!
 //! # Design
-//! [`handle`] is the only way a task moves. It is told who orders and whether that person signed in by themselves
-//! ([`Who`]): a name that somebody else typed in may plan and may say what was seen, and is never the second pair of eyes.
+//! - [`handle`] is the only way a person moves a task. It is told who orders and whether that person signed in by themselves
+//!   ([`Who`]): a name that somebody else typed in may plan, and may say what was seen where one person is enough; of what
+//!   two have to see it is neither pair of eyes.
+//! - A task is for the home that its box stood in when it was opened ([`Whereabouts`]). A box that stands elsewhere now may
+//!   have left the device behind, or taken it to somebody else: nothing is done by that task until a person looked again.
+//! - Newer instructions end what older ones asked for, and so does taking them out of what is published: nobody works by
+//!   instructions that those who signed them gave up.
 
+pub mod papers;
+pub mod recall;
 pub mod words;
 
 use std::fmt;
@@ -140,6 +147,22 @@ pub enum Stands {
         /// Why.
         reason: Reason,
     },
+    /// Newer instructions took its place.
+    Superseded {
+        /// Their path among the targets.
+        newer: String,
+    },
+    /// Its instructions are not published any more.
+    Recalled,
+}
+
+/// Where the box of a task stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// In the home that the task was opened for.
+    There,
+    /// In another home, or in none.
+    Elsewhere,
 }
 
 impl Stands {
@@ -152,6 +175,8 @@ impl Stands {
             Stands::Done { .. } => ("done", "done"),
             Stands::Refused { .. } => ("refused", "refused"),
             Stands::Withdrawn { .. } => ("withdrawn", "withdrawn"),
+            Stands::Superseded { .. } => ("superseded", "superseded"),
+            Stands::Recalled => ("recalled", "recalled"),
         }
     }
 
@@ -159,7 +184,11 @@ impl Stands {
     pub const fn is_over(&self) -> bool {
         match self {
             Stands::Open | Stands::Planned { .. } | Stands::Seen { .. } => false,
-            Stands::Done { .. } | Stands::Refused { .. } | Stands::Withdrawn { .. } => true,
+            Stands::Done { .. }
+            | Stands::Refused { .. }
+            | Stands::Withdrawn { .. }
+            | Stands::Superseded { .. }
+            | Stands::Recalled => true,
         }
     }
 }
@@ -179,6 +208,8 @@ pub struct Task {
     pub shown: Option<String>,
     /// Where it stands.
     pub stands: Stands,
+    /// Where its box stands.
+    pub whereabouts: Whereabouts,
     /// Since when.
     pub since: Timestamp,
     /// When it was opened.
@@ -187,6 +218,13 @@ pub struct Task {
     pub opened_by: String,
     /// Rises with each step.
     pub revision: i64,
+}
+
+impl Task {
+    /// Whether a person has to look again at where the device is.
+    pub fn has_moved(&self) -> bool {
+        self.whereabouts == Whereabouts::Elsewhere && !self.stands.is_over()
+    }
 }
 
 /// Who orders something.
@@ -209,6 +247,8 @@ pub enum Order {
     Refuse(Reason),
     /// That nobody is asked any more.
     Withdraw(Reason),
+    /// That it is asked for again, for the home in which its box stands now: what was refused, or what stood for another home.
+    Reopen(Reason),
 }
 
 /// Why a task does not move. Nothing changed.
@@ -240,11 +280,24 @@ pub enum Unfit {
     /// The second look is the first person's.
     #[error("{0} saw it first: another person has to look at the device, too")]
     SamePerson(UserName),
-    /// The second look is not the person's own.
+    /// A look that has to be the person's own is not.
     #[error(
-        "a second look counts only from the person's own session: sign in to the console and confirm there"
+        "what acts on a person or lies in a body is looked at by two people, and each look counts only from the person's own \
+         session: sign in to the console and confirm there"
     )]
     NotSignedIn,
+    /// Its box stands in another home.
+    #[error(
+        "the box stands in another home than this task was opened for: look again whether the device is there, then open the \
+         task again, or withdraw it"
+    )]
+    Elsewhere,
+    /// It is open as it is.
+    #[error("the task is open already")]
+    IsOpen,
+    /// There are newer instructions.
+    #[error("newer instructions took the place of these: {0}")]
+    Newer(String),
     /// Somebody was faster.
     #[error("somebody changed this task in the meantime: look at it again")]
     Moved,
@@ -252,7 +305,7 @@ pub enum Unfit {
 
 /// Carries out an order: where the task stands then.
 pub fn handle(
-    stands: &Stands,
+    (stands, whereabouts): (&Stands, Whereabouts),
     dossier: &Dossier,
     order: &Order,
     who: &Who,
@@ -260,11 +313,15 @@ pub fn handle(
 ) -> Result<Stands, Unfit> {
     let by = who.person.clone();
     match (stands, order) {
+        (Stands::Refused { .. }, Order::Reopen(_)) => Ok(Stands::Open),
         (over, _) if over.is_over() => Err(Unfit::Over(over.name().1)),
         (_, Order::Withdraw(reason)) => Ok(Stands::Withdrawn {
             by,
             reason: reason.clone(),
         }),
+        (_, Order::Reopen(_)) if whereabouts == Whereabouts::Elsewhere => Ok(Stands::Open),
+        (_, Order::Reopen(_)) => Err(Unfit::IsOpen),
+        _ if whereabouts == Whereabouts::Elsewhere => Err(Unfit::Elsewhere),
         (_, Order::Refuse(reason)) => Ok(Stands::Refused {
             by,
             reason: reason.clone(),
@@ -295,7 +352,7 @@ fn seen(stands: &Stands, dossier: &Dossier, version: &Firmware, who: &Who) -> Re
     let (by, version) = (who.person.clone(), version.clone());
     match stands {
         Stands::Seen { by: first, .. } if *first == by => Err(Unfit::SamePerson(by)),
-        Stands::Seen { .. } if !who.signed_in => Err(Unfit::NotSignedIn),
+        _ if dossier.class.needs_two() && !who.signed_in => Err(Unfit::NotSignedIn),
         Stands::Seen { by: first, .. } => Ok(Stands::Done {
             by,
             first: Some(first.clone()),

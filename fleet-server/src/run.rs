@@ -35,6 +35,7 @@ use crate::campaign::drive::Drive;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::device::invite::Invitations;
+use crate::dossier::recall::Recall;
 use crate::enrol::est::{self, EstState};
 use crate::enrol::makers::Makers;
 use crate::gate::limits::Limits;
@@ -336,6 +337,12 @@ impl Server {
             find: means::find(self.director.clone(), self.release.clone()),
         };
         parts.start_sure("the campaigns", drive.run(self.stop.clone()));
+        let recall = Recall {
+            store: self.store.clone(),
+            papers: admin::dossier::papers(self.release.clone()),
+            clock: self.clock.clone(),
+        };
+        parts.start_sure("the tasks of dossiers", recall.run(self.stop.clone()));
         let journal = watch::write_passages(self.store.clone(), passing, self.bus.clone());
         parts.start_sure("the journal of connections", journal);
     }
@@ -426,6 +433,7 @@ impl Server {
             invitations: invitations.clone(),
             roots: self.roots(),
             releases: means::releases(self.release.clone()),
+            papers: admin::dossier::papers(self.release.clone()),
             hub: self.hub.clone(),
         };
         let people = Desk {

@@ -193,6 +193,7 @@ pub fn pages() -> Vec<Endpoint<Desk>> {
         look("/dossiers/{task}", dossiers::one),
         change("/dossiers/{task}", dossiers::order),
         change("/dossiers/{task}/withdraw", dossiers::withdraw),
+        change("/dossiers/{task}/reopen", dossiers::reopen),
         look("/rules", policies::unmet::get),
         change("/gateways/{gateway}/facts", facts::ask),
         look("/posture", facts::find),

@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 use super::{AdminError, BY, Said};
 use crate::access::{Sight, UserName};
 use crate::cli::dossier::{DossierCommand, DossierEnd, DossierOpen};
+use crate::dossier::papers::Papers;
 use crate::dossier::{Order, TaskId, Who, words};
 use crate::place::Place;
 use crate::release::dossiers::{self, Carried};
 use crate::release::folder::{Folder, Repository};
 use crate::release::{self, ReleaseError};
-use crate::store::dossiers::{self as kept, Found, Full, Opening};
+use crate::store::dossiers::{self as kept, Found, Full, How, Opening, Tasks};
 use crate::store::{Store, users};
 
 /// Runs one command.
@@ -37,6 +38,7 @@ pub async fn run(
         }
         DossierCommand::Refuse(asked) => end(store, asked, Order::Refuse, now).await,
         DossierCommand::Withdraw(asked) => end(store, asked, Order::Withdraw, now).await,
+        DossierCommand::Reopen(asked) => end(store, asked, Order::Reopen, now).await,
     }
 }
 
@@ -61,11 +63,41 @@ impl Published {
         })
     }
 
+    /// One to open tasks by: the newest of its line.
+    fn newest(&self, path: &str) -> Result<Carried, AdminError> {
+        let found = self.find(path)?;
+        match dossiers::newer(&self.client, &found.dossier) {
+            None => Ok(found),
+            Some(newer) => Err(AdminError::Asked(format!(
+                "newer instructions are published: {newer}. Tasks are opened by those"
+            ))),
+        }
+    }
+
     fn find(&self, path: &str) -> Result<Carried, ReleaseError> {
         dossiers::find(&self.client, &self.files, path, |name, max| {
             self.repository.target(name, max)
         })
     }
+}
+
+/// What a release folder has published, for the server.
+pub fn papers(folder: PathBuf) -> Papers {
+    let other = folder.clone();
+    let find = move |now, path: &str| {
+        let published = Published::read(&folder, now).map_err(|why| super::told(&why))?;
+        published.newest(path).map_err(|why| super::told(&why))
+    };
+    let look = move |now, paths: &[String]| {
+        let published = Published::read(&other, now).map_err(|why| super::told(&why))?;
+        let look = |path: &String| {
+            // Of what could not be seen nothing is said.
+            let named = dossiers::named(&published.client, &published.files, path).ok()?;
+            Some((path.clone(), named))
+        };
+        Ok(paths.iter().filter_map(look).collect())
+    };
+    Papers::new(find, look)
 }
 
 async fn list(folder: &Path, store: &Store, is_open: bool, now: Timestamp) -> Result<Said, AdminError> {
@@ -89,7 +121,7 @@ async fn list(folder: &Path, store: &Store, is_open: bool, now: Timestamp) -> Re
             );
         }
     }
-    let tasks = store.read(|tx| kept::tasks(tx, &Sight::Fleet)).await?;
+    let Tasks { list: tasks, more } = store.read(|tx| kept::tasks(tx, &Sight::Fleet)).await?;
     let tasks: Vec<Full> = tasks
         .into_iter()
         .filter(|full| !is_open || !full.task.stands.is_over())
@@ -106,13 +138,19 @@ async fn list(folder: &Path, store: &Store, is_open: bool, now: Timestamp) -> Re
             words::stands(task, dossier)
         ));
     }
+    if more > 0 {
+        text.push_str(&format!("and {more} more, which are not listed\n"));
+    }
     if text.is_empty() {
         text.push_str(
             "No dossier is published, and there are no tasks: homeward-fleet release dossier --help",
         );
     }
     let tasks: Vec<Value> = tasks.iter().map(task_json).collect();
-    Ok(Said::new(text, &json!({ "published": named, "tasks": tasks })))
+    Ok(Said::new(
+        text,
+        &json!({ "published": named, "tasks": tasks, "more": more }),
+    ))
 }
 
 fn task_json(full: &Full) -> Value {
@@ -121,7 +159,7 @@ fn task_json(full: &Full) -> Value {
         "task": task.id.0, "dossier": full.kept.path, "sha256": task.dossier, "gateway": task.gateway,
         "device": task.device, "class": full.kept.dossier.class, "state": task.stands.name().0,
         "says": words::stands(task, &full.kept.dossier), "since": task.since.to_string(),
-        "shown": task.shown, "brings": full.kept.dossier.after, "home": full.placement,
+        "shown": task.shown, "brings": full.kept.dossier.after, "home": full.placement, "moved": task.has_moved(),
     })
 }
 
@@ -161,61 +199,30 @@ fn nobody(id: TaskId) -> AdminError {
 }
 
 async fn open(folder: &Path, store: &Store, asked: &DossierOpen, now: Timestamp) -> Result<Said, AdminError> {
-    let carried = Published::read(folder, now)?.find(&asked.path)?;
-    let by_hand = asked.gateway.clone().zip(asked.device.clone());
-    let by_hand = by_hand.map(|(gateway, device)| Found {
+    let carried = Published::read(folder, now)?.newest(&asked.path)?;
+    let named = asked.gateway.clone().zip(asked.device.clone());
+    let named = named.map(|(gateway, device)| Found {
         gateway,
         device,
         shown: None,
     });
-    let (dry_run, dossier) = (asked.dry_run, carried.dossier.clone());
-    let found = match by_hand {
-        Some(one) => vec![one],
-        None => store.read(move |tx| kept::devices(tx, &dossier)).await?,
-    };
-    if found.is_empty() {
-        let why = if carried.dossier.profiles.is_empty() {
-            "no box reads such a device: say which, with --gateway and --device"
-        } else {
-            "no box in service reads a device that this is for, or all show the new version already"
-        };
-        return Ok(Said::new(
-            why,
-            &json!({ "opened": [], "known": [], "dry_run": dry_run }),
-        ));
-    }
-    let (devices, take) = (found.clone(), carried.clone());
-    let opened = if dry_run {
-        Vec::new()
-    } else {
-        let work = move |tx: &mut dyn crate::store::Tx| {
-            kept::keep(tx, (&take.sha256, &take.path), &take.bytes, now)?;
-            let one = kept::Kept {
-                sha256: take.sha256.clone(),
-                path: take.path.clone(),
-                dossier: take.dossier.clone(),
-                taken_at: now,
-            };
-            devices
-                .iter()
-                .map(|found| kept::open(tx, &one, found, BY, now))
-                .collect::<Result<Vec<_>, _>>()
-        };
-        store.write(work).await?
-    };
-    if let Some((one, _)) = found
+    let (dry_run, take) = (asked.dry_run, carried.clone());
+    let how = if dry_run { How::DryRun } else { How::Really };
+    let work = move |tx: &mut dyn crate::store::Tx| kept::open_all(tx, &take, (named, how), BY, now);
+    let opened = store.write(work).await?;
+    let unknown = opened
+        .devices
         .iter()
-        .zip(&opened)
-        .find(|(_, opening)| **opening == Opening::Unknown)
-    {
+        .find(|(_, opening)| *opening == Some(Opening::Unknown));
+    if let Some((one, _)) = unknown {
         let why = format!("there is no gateway {} in service", one.gateway);
         return Err(AdminError::Asked(why));
     }
     let mut text = format!("{}: {}\n", carried.path, carried.dossier.by.words());
     let (mut new, mut known) = (Vec::new(), Vec::new());
-    for (at, one) in found.iter().enumerate() {
+    for (one, opening) in &opened.devices {
         let device = json!({ "gateway": one.gateway, "device": one.device });
-        match opened.get(at) {
+        match opening {
             None => text.push_str(&format!("  {} {}: would be opened\n", one.gateway, one.device)),
             Some(Opening::Opened(id)) => {
                 text.push_str(&format!("  {} {}: task {id}\n", one.gateway, one.device));
@@ -227,12 +234,26 @@ async fn open(folder: &Path, store: &Store, asked: &DossierOpen, now: Timestamp)
             }
         }
     }
+    if opened.devices.is_empty() {
+        text.push_str(if carried.dossier.profiles.is_empty() {
+            "No box reads such a device: say which, with --gateway and --device\n"
+        } else {
+            "No box in service reads a device that this is for, or all show the new version already\n"
+        });
+    }
+    for id in &opened.superseded {
+        let verb = if dry_run { "would end" } else { "has ended" };
+        text.push_str(&format!("  task {id} of older instructions {verb}\n"));
+    }
     if dry_run {
         text.push_str("Nothing was changed.");
     }
+    let superseded: Vec<i64> = opened.superseded.iter().map(|id| id.0).collect();
     Ok(Said::new(
         text,
-        &json!({ "opened": new, "known": known, "dry_run": dry_run, "devices": found.len() }),
+        &json!({
+            "opened": new, "known": known, "superseded": superseded, "dry_run": dry_run, "devices": opened.devices.len(),
+        }),
     ))
 }
 

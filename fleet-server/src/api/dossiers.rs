@@ -1,7 +1,7 @@
 //! Shell: firmware of devices: the tasks that dossiers made for people, and what people say of them.
 //!
-//! There is no call here that brings anything to a device or a box, and none that opens a task: that is done beside the
-//! published repository, by `update dossier open`.
+//! There is no call here that brings anything to a device or a box: what is opened is a task for a person.
+#![expect(clippy::disallowed_methods, reason = "shell: reads files aside")]
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
@@ -16,7 +16,7 @@ use super::problem::Problem;
 use super::shape::moment;
 use crate::access::{Sight, UserName};
 use crate::dossier::{Day, Order, Reason, TaskId, Who, words};
-use crate::store::dossiers::{self, Full};
+use crate::store::dossiers::{self, Found, Full, How, Opening};
 use crate::store::users;
 
 /// A task: one device, for a person.
@@ -32,14 +32,17 @@ pub struct TaskShape {
     sha256: String,
     /// The box at the device's home.
     gateway: String,
-    /// The home, by its pseudonym; null when the box is in none.
+    /// The home that it was opened for, by its pseudonym; null when the box was in none.
     home: Option<String>,
+    /// Whether its box stands elsewhere now: a person has to look again before anything is done.
+    moved: bool,
     /// The device, as its box calls it.
     device: String,
     /// `sensor`, `alarm`, `actuator` or `implant`.
     #[schema(example = "sensor")]
     class: &'static str,
-    /// `open`, `planned`, `seen` (a second person is needed), `done`, `refused` or `withdrawn`.
+    /// `open`, `planned`, `seen` (a second person is needed), `done`, `refused`, `withdrawn`, `superseded` by
+    /// newer instructions, or `recalled` with its own.
     #[schema(example = "planned")]
     state: &'static str,
     /// The same in plain English.
@@ -60,7 +63,8 @@ impl TaskShape {
             dossier: full.kept.path.clone(),
             sha256: task.dossier.clone(),
             gateway: task.gateway.to_string(),
-            home: full.placement.clone(),
+            home: full.placement.as_ref().map(ToString::to_string),
+            moved: task.has_moved(),
             device: task.device.to_string(),
             class: Class::name(dossier.class),
             state: task.stands.name().0,
@@ -77,6 +81,8 @@ impl TaskShape {
 pub struct TasksShape {
     /// What somebody has to do first, at most 1000.
     tasks: Vec<TaskShape>,
+    /// How many more there are.
+    more: usize,
 }
 
 /// A task with what a person needs for it.
@@ -93,7 +99,7 @@ pub struct InstructionsShape {
     before: Vec<String>,
     /// `nurse-at-home`, `clinic-visit` or `manufacturer`.
     by: &'static str,
-    /// Whether a second person has to see it, in the console.
+    /// Whether two people have to see it, in the console.
     two: bool,
     /// What may happen without it.
     risk_without: String,
@@ -147,6 +153,42 @@ pub struct ConfirmShape {
     shows: String,
 }
 
+/// Which dossier, and for what.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OpenShape {
+    /// Its path in the repository: the newest of its line.
+    #[schema(example = "dossier/cuff-2026-leak/1.0.0")]
+    path: String,
+    /// The box at the home of a device that no box reads; with `device`.
+    gateway: Option<String>,
+    /// What that device is called here: a kind or a number, never a person.
+    device: Option<String>,
+    /// Only say for which devices.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// A device that a dossier is for.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DeviceShape {
+    /// Its box.
+    gateway: String,
+    /// The device, as its box calls it.
+    device: String,
+    /// Its new task; null where it has one already, or where it was only asked.
+    task: Option<i64>,
+}
+
+/// What came of opening tasks.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OpenedShape {
+    /// The devices that the dossier is for.
+    devices: Vec<DeviceShape>,
+    /// Tasks of older instructions that ended by it, or would.
+    superseded: Vec<i64>,
+}
+
 /// Why it is not done.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -163,8 +205,10 @@ pub struct RefuseShape {
     responses((status = 200, body = TasksShape), (status = 401, body = Problem)))]
 pub async fn list(State(desk): State<Desk>) -> Result<Json<TasksShape>, Problem> {
     let all = desk.store.read(|tx| dossiers::tasks(tx, &Sight::Fleet)).await?;
-    let tasks = all.iter().map(TaskShape::of).collect();
-    Ok(Json(TasksShape { tasks }))
+    Ok(Json(TasksShape {
+        tasks: all.list.iter().map(TaskShape::of).collect(),
+        more: all.more,
+    }))
 }
 
 /// One task: what is at stake, each step, and how to see that it worked.
@@ -200,8 +244,8 @@ pub async fn plan(
     order(&desk, by, &task, Order::Plan(on), &given.person).await
 }
 
-/// Says that it worked, with the version that the device shows. The second person that some devices need confirms in the
-/// console: no program speaks for a second pair of eyes.
+/// Says that it worked, with the version that the device shows. The two people that some devices need confirm in the
+/// console: no program speaks for anybody's eyes.
 #[utoipa::path(post, path = "/api/v1/dossiers/{task}/confirm", params(("task" = i64, Path)),
     request_body = ConfirmShape, security(("token" = ["fleet:write"])),
     responses((status = 200, body = TaskShape), (status = 401, body = Problem), (status = 404, body = Problem),
@@ -231,6 +275,94 @@ pub async fn refuse(
     let Json(given) = given.map_err(|why| Problem::wrong(why.body_text()))?;
     let reason = given.reason.parse::<Reason>().map_err(Problem::wrong)?;
     order(&desk, by, &task, Order::Refuse(reason), &given.person).await
+}
+
+/// Says that nobody is asked any more, and why.
+#[utoipa::path(post, path = "/api/v1/dossiers/{task}/withdraw", params(("task" = i64, Path)),
+    request_body = RefuseShape, security(("token" = ["fleet:write"])),
+    responses((status = 200, body = TaskShape), (status = 401, body = Problem), (status = 404, body = Problem),
+        (status = 409, body = Problem), (status = 422, body = Problem)))]
+pub async fn withdraw(
+    State(desk): State<Desk>,
+    Extension(by): Extension<Caller>,
+    Path(task): Path<String>,
+    given: Result<Json<RefuseShape>, JsonRejection>,
+) -> Result<Json<TaskShape>, Problem> {
+    let Json(given) = given.map_err(|why| Problem::wrong(why.body_text()))?;
+    let reason = given.reason.parse::<Reason>().map_err(Problem::wrong)?;
+    order(&desk, by, &task, Order::Withdraw(reason), &given.person).await
+}
+
+/// Asks for it again, for the home in which its box stands now: what was refused, or what was opened for another home.
+#[utoipa::path(post, path = "/api/v1/dossiers/{task}/reopen", params(("task" = i64, Path)),
+    request_body = RefuseShape, security(("token" = ["fleet:write"])),
+    responses((status = 200, body = TaskShape), (status = 401, body = Problem), (status = 404, body = Problem),
+        (status = 409, body = Problem), (status = 422, body = Problem)))]
+pub async fn reopen(
+    State(desk): State<Desk>,
+    Extension(by): Extension<Caller>,
+    Path(task): Path<String>,
+    given: Result<Json<RefuseShape>, JsonRejection>,
+) -> Result<Json<TaskShape>, Problem> {
+    let Json(given) = given.map_err(|why| Problem::wrong(why.body_text()))?;
+    let reason = given.reason.parse::<Reason>().map_err(Problem::wrong)?;
+    order(&desk, by, &task, Order::Reopen(reason), &given.person).await
+}
+
+/// Opens a task for each device that a published dossier is for, or for one that no box reads. A task is for a person: nothing
+/// is sent to any device.
+#[utoipa::path(post, path = "/api/v1/dossiers", request_body = OpenShape, security(("token" = ["fleet:write"])),
+    responses((status = 200, body = OpenedShape), (status = 401, body = Problem), (status = 422, body = Problem)))]
+pub async fn open(
+    State(desk): State<Desk>,
+    Extension(Caller(by)): Extension<Caller>,
+    given: Result<Json<OpenShape>, JsonRejection>,
+) -> Result<Json<OpenedShape>, Problem> {
+    let Json(given) = given.map_err(|why| Problem::wrong(why.body_text()))?;
+    let named = match (given.gateway, given.device) {
+        (None, None) => None,
+        (Some(gateway), Some(device)) => Some(Found {
+            gateway: gateway
+                .parse()
+                .map_err(|_| Problem::wrong("gateway: it is no id"))?,
+            device: device
+                .parse()
+                .map_err(|_| Problem::wrong("device: it is no name"))?,
+            shown: None,
+        }),
+        _ => return Err(Problem::wrong("gateway and device go together")),
+    };
+    let (now, papers, path) = (desk.clock.now(), desk.papers.clone(), given.path);
+    let found = tokio::task::spawn_blocking(move || papers.find(&path, now)).await;
+    let found = found.unwrap_or_else(|_| Err("the published repository could not be read".into()));
+    let carried = found.map_err(Problem::wrong)?;
+    let how = if given.dry_run { How::DryRun } else { How::Really };
+    let opened = desk
+        .store
+        .write(move |tx| dossiers::open_all(tx, &carried, (named, how), &by, now))
+        .await?;
+    if let Some((one, _)) = opened
+        .devices
+        .iter()
+        .find(|(_, opening)| *opening == Some(Opening::Unknown))
+    {
+        return Err(Problem::wrong(format!(
+            "there is no gateway {} in service",
+            one.gateway
+        )));
+    }
+    let device = |(found, opening): &(Found, Option<Opening>)| DeviceShape {
+        gateway: found.gateway.to_string(),
+        device: found.device.to_string(),
+        task: match opening {
+            Some(Opening::Opened(id)) => Some(id.0),
+            _ => None,
+        },
+    };
+    Ok(Json(OpenedShape {
+        devices: opened.devices.iter().map(device).collect(),
+        superseded: opened.superseded.iter().map(|id| id.0).collect(),
+    }))
 }
 
 async fn order(

@@ -40,7 +40,7 @@ pub enum DossierCommand {
         after_help = "Examples:\n  homeward-fleet --data DIR update dossier open dossier/cuff-2026-leak/1.0.0 --dry-run\n  \
                       homeward-fleet --data DIR update dossier open dossier/pacer-7/1.0.0 --gateway gw-7f3k --device \
                       pacemaker\n\nA device is for it when its box reads it by a profile that the dossier names, and it does \
-                      not show the new version already. Opening again opens what is missing."
+                      not show the new version already. Opening again opens what is missing; what was refused is opened by `reopen`. The tasks of older instructions for the same devices end by it."
     )]
     Open(DossierOpen),
     /// Say who carries it out, and on which day.
@@ -58,7 +58,7 @@ pub enum DossierCommand {
         person: UserName,
     },
     /// Say that it worked, with the version that the device shows. What acts on a person or lies in a body has to be seen
-    /// by a second person, who signs in to the console for that.
+    /// by two people, each of whom signs in to the console for that.
     #[command(
         after_help = "Example:\n  homeward-fleet --data DIR update dossier confirm 12 --shows 2.2 --person nora"
     )]
@@ -84,6 +84,12 @@ pub enum DossierCommand {
                       was replaced\""
     )]
     Withdraw(DossierEnd),
+    /// Ask for it again, for the home in which its box stands now: what was refused, or what was opened for another home.
+    #[command(
+        after_help = "Example:\n  homeward-fleet --data DIR update dossier reopen 12 --person olga --reason \"the patient is \
+                      back home\""
+    )]
+    Reopen(DossierEnd),
 }
 
 /// What to open.

@@ -42,7 +42,14 @@ fn run(class: Class, orders: &[(&str, bool, Order)]) -> Result<Stands, (usize, U
     let dossier = dossier(class);
     let mut stands = Stands::Open;
     for (at, (name, signed_in, order)) in orders.iter().enumerate() {
-        stands = handle(&stands, &dossier, order, &who(name, *signed_in), NOW).map_err(|why| (at, why))?;
+        stands = handle(
+            (&stands, Whereabouts::There),
+            &dossier,
+            order,
+            &who(name, *signed_in),
+            NOW,
+        )
+        .map_err(|why| (at, why))?;
     }
     Ok(stands)
 }
@@ -71,6 +78,9 @@ fn what_acts_or_lies_in_a_body_is_done_when_two_people_saw_it() {
     for class in [Class::Actuator, Class::Implant] {
         let first = [("nora", true, plan()), ("nora", true, shows("2.2"))];
         assert!(matches!(run(class, &first), Ok(Stands::Seen { .. })));
+        // A name that somebody typed in is not the first pair of eyes, either.
+        let named = [("nora", false, plan()), ("nora", false, shows("2.2"))];
+        assert_eq!(run(class, &named), Err((1, Unfit::NotSignedIn)));
         let with = |next: (&'static str, bool, Order)| {
             let mut all = first.to_vec();
             all.push(next);
@@ -144,6 +154,20 @@ fn what_is_over_stays_so() {
         vec![("nora", true, Order::Refuse(reason()))],
         vec![("olga", true, Order::Withdraw(reason()))],
     ];
+    let again = |stands: &Stands| {
+        let at = (stands, Whereabouts::There);
+        handle(
+            at,
+            &dossier(Class::Sensor),
+            &Order::Reopen(reason()),
+            &who("olga", true),
+            NOW,
+        )
+    };
+    let newer = "dossier/cuff/2.0.0".to_owned();
+    for over in [Stands::Superseded { newer }, Stands::Recalled] {
+        assert!(matches!(again(&over), Err(Unfit::Over(_))), "{over:?}");
+    }
     for end in ends {
         for order in [
             plan(),
@@ -162,6 +186,53 @@ fn what_is_over_stays_so() {
 }
 
 #[test]
+fn what_was_refused_is_opened_again_and_nothing_else_is() {
+    let again = ("olga", true, Order::Reopen(reason()));
+    let refused = ("nora", true, Order::Refuse(reason()));
+    assert_eq!(
+        run(Class::Sensor, &[refused.clone(), again.clone()]),
+        Ok(Stands::Open)
+    );
+    assert_eq!(
+        run(Class::Sensor, std::slice::from_ref(&again)),
+        Err((0, Unfit::IsOpen))
+    );
+    let done = [
+        ("nora", true, plan()),
+        ("nora", true, shows("2.2")),
+        again.clone(),
+    ];
+    assert!(matches!(run(Class::Sensor, &done), Err((2, Unfit::Over(_)))));
+    let withdrawn = [("olga", true, Order::Withdraw(reason())), again];
+    assert!(matches!(run(Class::Sensor, &withdrawn), Err((1, Unfit::Over(_)))));
+}
+
+#[test]
+fn nothing_is_done_by_a_task_whose_box_stands_elsewhere_before_a_person_looked_again() {
+    let (dossier, who) = (dossier(Class::Implant), who("nora", true));
+    let planned = Stands::Planned {
+        by: who.person.clone(),
+        on: day("2026-12-01"),
+    };
+    let seen = Stands::Seen {
+        by: who.person.clone(),
+        version: "2.2".parse().expect("a version"),
+    };
+    for stands in [Stands::Open, planned, seen] {
+        let give = |order: &Order| handle((&stands, Whereabouts::Elsewhere), &dossier, order, &who, NOW);
+        for order in [plan(), shows("2.2"), Order::Refuse(reason())] {
+            assert_eq!(give(&order), Err(Unfit::Elsewhere), "{stands:?} {order:?}");
+        }
+        assert!(matches!(
+            give(&Order::Withdraw(reason())),
+            Ok(Stands::Withdrawn { .. })
+        ));
+        // Looked again: from the beginning, whatever was seen in the other home.
+        assert_eq!(give(&Order::Reopen(reason())), Ok(Stands::Open));
+    }
+}
+
+#[test]
 fn words_of_each_state_name_the_person_and_the_version() {
     let dossier = dossier(Class::Implant);
     let task = |stands| Task {
@@ -171,6 +242,7 @@ fn words_of_each_state_name_the_person_and_the_version() {
         device: "pacer".parse().expect("an id"),
         shown: None,
         stands,
+        whereabouts: Whereabouts::There,
         since: NOW,
         opened_at: NOW,
         opened_by: "olga".into(),
@@ -227,7 +299,7 @@ proptest! {
         let (mut stands, mut saw) = (Stands::Open, Vec::new());
         for (name, signed_in, order) in orders {
             let who = who(["nora", "olga"][name], signed_in);
-            let Ok(next) = handle(&stands, &dossier, &order, &who, NOW) else { continue };
+            let Ok(next) = handle((&stands, Whereabouts::There), &dossier, &order, &who, NOW) else { continue };
             if matches!(order, Order::Confirm(_)) {
                 saw.push(who);
             }
@@ -235,7 +307,7 @@ proptest! {
         }
         if let Stands::Done { by, first, version } = stands {
             prop_assert_eq!(saw.len(), 2);
-            prop_assert!(saw[1].signed_in && saw[0].person != saw[1].person);
+            prop_assert!(saw[0].signed_in && saw[1].signed_in && saw[0].person != saw[1].person);
             prop_assert_eq!(Some(saw[0].person.clone()), first);
             prop_assert_eq!(&saw[1].person, &by);
             prop_assert_eq!(version, dossier.after);

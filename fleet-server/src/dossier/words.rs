@@ -6,6 +6,11 @@ use super::{Stands, Task};
 
 /// Where a task stands, in one plain sentence.
 pub fn stands(task: &Task, dossier: &Dossier) -> String {
+    if task.has_moved() {
+        return "moved: its box stands in another home now; look again whether the device is there, then open it again or \
+                withdraw it"
+            .to_owned();
+    }
     match &task.stands {
         Stands::Open => format!("nobody has taken it; it is for {}", dossier.by.words()),
         Stands::Planned { by, on } => format!("{by} sees to it on {on}"),
@@ -24,6 +29,8 @@ pub fn stands(task: &Task, dossier: &Dossier) -> String {
         } => format!("done: {by} saw {version} on the device"),
         Stands::Refused { by, reason } => format!("{by} decided against it: {}", reason.as_str()),
         Stands::Withdrawn { by, reason } => format!("withdrawn by {by}: {}", reason.as_str()),
+        Stands::Superseded { newer } => format!("newer instructions took its place: {newer}"),
+        Stands::Recalled => "recalled: its instructions are not published any more".to_owned(),
     }
 }
 
@@ -50,7 +57,7 @@ pub fn page(dossier: &Dossier) -> String {
         dossier.by.words(),
     );
     if dossier.class.needs_two() {
-        text.push_str("  confirmed  by two people, the second in their own session\n");
+        text.push_str("  confirmed  by two people, each in their own session\n");
     }
     let devices = if dossier.profiles.is_empty() {
         "none that a box reads: tasks are opened by hand".to_owned()

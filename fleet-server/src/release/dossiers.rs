@@ -95,6 +95,30 @@ pub fn find(
     })
 }
 
+/// The SHA-256 (hex) of the dossier that is published under a path; nothing where there is none. An error says that it could
+/// not be seen.
+pub fn named(client: &Client, files: &Files, path: &str) -> Result<Option<String>, ReleaseError> {
+    let at: TargetPath = path.parse().map_err(|why: &str| asked(why))?;
+    let found = search(client.clone(), files, at)?;
+    Ok(found
+        .and_then(|found| found.target.hashes.get_sha256())
+        .map(|sha256| to_hex(&sha256)))
+}
+
+/// The path of a newer dossier of the same line, among those that the holders of targets name themselves.
+pub fn newer(client: &Client, than: &Dossier) -> Option<String> {
+    let all = paths(client).into_iter();
+    let version = |path: &str| {
+        let (line, version) = path.strip_prefix(DOSSIER_FOLDER)?.split_once('/')?;
+        version.parse::<Version>().ok().filter(|_| line == than.name)
+    };
+    let newer = all.filter_map(|path| Some((version(&path)?, path)));
+    newer
+        .filter(|(version, _)| *version > than.version)
+        .max()
+        .map(|(_, path)| path)
+}
+
 /// Walks through whom parts were handed to; what they wrote is among the published files.
 fn search(mut client: Client, files: &Files, path: TargetPath) -> Result<Option<Found>, ReleaseError> {
     let mut step = client.find(path)?;

@@ -1,15 +1,18 @@
 //! Dossiers and their tasks: the rows behind [`crate::dossier`].
 
-use homeward_protocol::id::{GatewayId, SensorId};
-use homeward_protocol::release::dossier::Dossier;
+use homeward_protocol::id::{GatewayId, PlacementId, SensorId};
+use homeward_protocol::release::dossier::{DOSSIER_FOLDER, Dossier};
 use homeward_protocol::time::Timestamp;
 
 use super::{Row, StoreError, Tx, audit, gateways};
 use crate::access::Sight;
 use crate::audit::Action;
 use crate::device::State;
-use crate::dossier::{Day, Order, Stands, Task, TaskId, Unfit, Who, handle};
+use crate::dossier::{Day, Order, Stands, Task, TaskId, Unfit, Whereabouts, Who, handle};
+use crate::release::dossiers::Carried;
 
+/// Who ends what is ended by nobody in person.
+const ITSELF: &str = "system";
 /// Tasks in one answer.
 pub const MOST: i64 = 1_000;
 /// Dossiers that are kept in view.
@@ -57,8 +60,35 @@ pub struct Full {
     pub task: Task,
     /// Its dossier.
     pub kept: Kept,
-    /// The home.
-    pub placement: Option<String>,
+    /// The home that it was opened for.
+    pub placement: Option<PlacementId>,
+}
+
+/// Tasks that may be seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tasks {
+    /// At most [`MOST`].
+    pub list: Vec<Full>,
+    /// So many more there are.
+    pub more: usize,
+}
+
+/// What came of opening a dossier's tasks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// The devices that it is for, and what came of each; nothing where it was only asked.
+    pub devices: Vec<(Found, Option<Opening>)>,
+    /// Tasks of older dossiers of its line, which ended by it.
+    pub superseded: Vec<TaskId>,
+}
+
+/// Whether tasks are opened, or it is only said which would be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// They are.
+    Really,
+    /// Nothing is changed.
+    DryRun,
 }
 
 /// Keeps a dossier that the repository names; one that is kept stays as it is.
@@ -121,6 +151,179 @@ pub fn devices(tx: &mut dyn Tx, dossier: &Dossier) -> Result<Vec<Found>, StoreEr
     Ok(all)
 }
 
+/// Opens a task for each device that a dossier is for, or for the one that was named; the open tasks of older dossiers of its
+/// line end.
+pub fn open_all(
+    tx: &mut dyn Tx,
+    carried: &Carried,
+    (named, how): (Option<Found>, How),
+    by: &str,
+    now: Timestamp,
+) -> Result<Opened, StoreError> {
+    let found = match named {
+        Some(one) => vec![one],
+        None => devices(tx, &carried.dossier)?,
+    };
+    let kept = Kept {
+        sha256: carried.sha256.clone(),
+        path: carried.path.clone(),
+        dossier: carried.dossier.clone(),
+        taken_at: now,
+    };
+    if how == How::DryRun {
+        let older = older(tx, &kept)?;
+        return Ok(Opened {
+            devices: found.into_iter().map(|one| (one, None)).collect(),
+            superseded: older.into_iter().map(|full| full.task.id).collect(),
+        });
+    }
+    keep(tx, (&kept.sha256, &kept.path), &carried.bytes, now)?;
+    let mut devices = Vec::new();
+    for one in found {
+        let opening = open(tx, &kept, &one, by, now)?;
+        devices.push((one, Some(opening)));
+    }
+    // Who named a box that is not in service is told so, and nothing ended.
+    if devices
+        .iter()
+        .any(|(_, opening)| *opening == Some(Opening::Unknown))
+    {
+        return Ok(Opened {
+            devices,
+            superseded: Vec::new(),
+        });
+    }
+    let superseded = supersede(tx, &kept, by, now)?;
+    for (one, opening) in superseded.opened {
+        devices.push((one, Some(opening)));
+    }
+    Ok(Opened {
+        devices,
+        superseded: superseded.ended,
+    })
+}
+
+/// Tasks that older dossiers of the same line ask for.
+fn older(tx: &mut dyn Tx, newer: &Kept) -> Result<Vec<Full>, StoreError> {
+    let line = format!("{DOSSIER_FOLDER}{}/%", newer.dossier.name);
+    let rows = tx.rows(
+        "SELECT t.id, t.dossier, t.gateway, t.device, t.shown, t.state, t.person, t.day, t.version, t.first, t.reason,
+           t.since, t.opened_at, t.opened_by, t.revision, t.placement, g.placement, d.sha256, d.path, d.bytes, d.taken_at
+         FROM dossier_tasks t JOIN dossiers d ON d.sha256 = t.dossier JOIN gateways g ON g.id = t.gateway
+         WHERE t.state IN ('open', 'planned', 'seen') AND d.path LIKE $1 AND d.sha256 <> $2 ORDER BY t.id",
+        &[line.as_str().into(), newer.sha256.as_str().into()],
+    )?;
+    let mut all = rows.iter().map(full).collect::<Result<Vec<_>, _>>()?;
+    all.retain(|full| full.kept.dossier.version <= newer.dossier.version);
+    Ok(all)
+}
+
+struct Superseded {
+    ended: Vec<TaskId>,
+    opened: Vec<(Found, Opening)>,
+}
+
+/// Ends what older dossiers of the same line ask for. A device that no box reads, and one that the newer is for, gets a task
+/// of the newer in its place; one whose box has moved gets none before a person looked again.
+fn supersede(tx: &mut dyn Tx, newer: &Kept, by: &str, now: Timestamp) -> Result<Superseded, StoreError> {
+    let (mut ended, mut opened) = (Vec::new(), Vec::new());
+    let fitting = devices(tx, &newer.dossier)?;
+    for full in older(tx, newer)? {
+        let task = &full.task;
+        let next = Stands::Superseded {
+            newer: newer.path.clone(),
+        };
+        if !write(tx, task, &next, now)? {
+            continue;
+        }
+        let detail = format!("task {}, {}: {} took its place", task.id, task.device, newer.path);
+        audit::record(
+            tx,
+            now,
+            by,
+            Action::DossierSuperseded,
+            task.gateway.as_str(),
+            &detail,
+        )?;
+        ended.push(task.id);
+        let is_it = |found: &&Found| found.gateway == task.gateway && found.device == task.device;
+        let by_hand = newer.dossier.profiles.is_empty().then(|| Found {
+            gateway: task.gateway.clone(),
+            device: task.device.clone(),
+            shown: task.shown.clone(),
+        });
+        let next = by_hand.or_else(|| fitting.iter().find(is_it).cloned());
+        if let Some(found) = next.filter(|_| task.whereabouts == Whereabouts::There)
+            && let opening @ Opening::Opened(_) = open(tx, newer, &found, by, now)?
+        {
+            opened.push((found, opening));
+        }
+    }
+    Ok(Superseded { ended, opened })
+}
+
+/// Dossiers that somebody still has to carry out: SHA-256 and path.
+pub fn asked_for(tx: &mut dyn Tx) -> Result<Vec<(String, String)>, StoreError> {
+    let rows = tx.rows(
+        "SELECT d.sha256, d.path FROM dossiers d WHERE EXISTS (SELECT 1 FROM dossier_tasks t
+           WHERE t.dossier = d.sha256 AND t.state IN ('open', 'planned', 'seen')) ORDER BY d.path LIMIT $1",
+        &[MOST_DOSSIERS.into()],
+    )?;
+    rows.iter()
+        .map(|row| Ok((row.text(0)?.to_owned(), row.text(1)?.to_owned())))
+        .collect()
+}
+
+/// Ends the open tasks of a dossier that is not published any more.
+pub fn recall(tx: &mut dyn Tx, sha256: &str, now: Timestamp) -> Result<Vec<TaskId>, StoreError> {
+    let rows = tx.rows(
+        "SELECT t.id, t.dossier, t.gateway, t.device, t.shown, t.state, t.person, t.day, t.version, t.first, t.reason,
+           t.since, t.opened_at, t.opened_by, t.revision, t.placement, g.placement, d.sha256, d.path, d.bytes, d.taken_at
+         FROM dossier_tasks t JOIN dossiers d ON d.sha256 = t.dossier JOIN gateways g ON g.id = t.gateway
+         WHERE t.state IN ('open', 'planned', 'seen') AND t.dossier = $1 ORDER BY t.id",
+        &[sha256.into()],
+    )?;
+    let mut ended = Vec::new();
+    for row in &rows {
+        let full = full(row)?;
+        let task = &full.task;
+        if write(tx, task, &Stands::Recalled, now)? {
+            let detail = format!(
+                "task {}, {}: {} is not published any more",
+                task.id, task.device, full.kept.path
+            );
+            audit::record(
+                tx,
+                now,
+                ITSELF,
+                Action::DossierRecalled,
+                task.gateway.as_str(),
+                &detail,
+            )?;
+            ended.push(task.id);
+        }
+    }
+    Ok(ended)
+}
+
+/// The path of a newer dossier of the same line that has tasks which were not recalled.
+fn newer(tx: &mut dyn Tx, than: &Kept) -> Result<Option<String>, StoreError> {
+    let line = format!("{DOSSIER_FOLDER}{}/%", than.dossier.name);
+    let rows = tx.rows(
+        "SELECT d.sha256, d.path, d.bytes, d.taken_at FROM dossiers d WHERE d.path LIKE $1 AND EXISTS (
+           SELECT 1 FROM dossier_tasks t WHERE t.dossier = d.sha256 AND t.state <> 'recalled')",
+        &[line.as_str().into()],
+    )?;
+    let all = rows
+        .iter()
+        .map(|row| kept(row, 0))
+        .collect::<Result<Vec<_>, _>>()?;
+    let newer = all
+        .into_iter()
+        .filter(|one| one.dossier.version > than.dossier.version);
+    Ok(newer.max_by_key(|one| one.dossier.version).map(|one| one.path))
+}
+
 /// Opens a task for a device. A dossier has one for each.
 pub fn open(
     tx: &mut dyn Tx,
@@ -132,9 +335,9 @@ pub fn open(
     // Two that open at once get two numbers.
     tx.execute("UPDATE meta SET value = value WHERE key = 'audit'", &[])?;
     let known = gateways::get(tx, &found.gateway)?;
-    if known.is_none_or(|known| known.state != State::Enrolled) {
+    let Some(known) = known.filter(|known| known.state == State::Enrolled) else {
         return Ok(Opening::Unknown);
-    }
+    };
     let (gateway, device) = (found.gateway.as_str(), found.device.as_str());
     let twin = tx.row(
         "SELECT id FROM dossier_tasks WHERE dossier = $1 AND gateway = $2 AND device = $3",
@@ -146,8 +349,8 @@ pub fn open(
     let row = tx.row("SELECT COALESCE(MAX(id), 0) FROM dossier_tasks", &[])?;
     let id = row.map_or(Ok(0), |row| row.int(0))? + 1;
     tx.execute(
-        "INSERT INTO dossier_tasks (id, dossier, gateway, device, shown, state, since, opened_at, opened_by, revision)
-         VALUES ($1, $2, $3, $4, $5, 'open', $6, $7, $8, 1)",
+        "INSERT INTO dossier_tasks (id, dossier, gateway, device, shown, state, since, opened_at, opened_by, revision, placement)
+         VALUES ($1, $2, $3, $4, $5, 'open', $6, $7, $8, 1, $9)",
         &[
             id.into(),
             kept.sha256.as_str().into(),
@@ -157,6 +360,7 @@ pub fn open(
             now.ms.into(),
             now.ms.into(),
             by.into(),
+            known.placement.as_ref().map(PlacementId::as_str).into(),
         ],
     )?;
     let detail = format!("task {id}: {device}, {} to {}", kept.path, kept.dossier.after);
@@ -165,22 +369,37 @@ pub fn open(
 }
 
 /// The tasks that may be seen: what somebody has to do first, the newest before the older.
-pub fn tasks(tx: &mut dyn Tx, sight: &Sight) -> Result<Vec<Full>, StoreError> {
+/// A task is seen by the team of the home that it was opened for.
+pub fn tasks(tx: &mut dyn Tx, sight: &Sight) -> Result<Tasks, StoreError> {
     let team = match sight {
         Sight::Fleet => "",
         Sight::Team(team) => team.as_str(),
-        Sight::Nobody => return Ok(Vec::new()),
+        Sight::Nobody => {
+            return Ok(Tasks {
+                list: Vec::new(),
+                more: 0,
+            });
+        }
     };
+    let count = tx.row(
+        "SELECT COUNT(*) FROM dossier_tasks t LEFT JOIN placements p ON p.id = t.placement
+         WHERE ($1 = '' OR p.team = $1)",
+        &[team.into()],
+    )?;
+    let count = count.map_or(Ok(0), |row| row.int(0))?;
     let rows = tx.rows(
         "SELECT t.id, t.dossier, t.gateway, t.device, t.shown, t.state, t.person, t.day, t.version, t.first, t.reason,
-           t.since, t.opened_at, t.opened_by, t.revision, g.placement, d.sha256, d.path, d.bytes, d.taken_at
+           t.since, t.opened_at, t.opened_by, t.revision, t.placement, g.placement, d.sha256, d.path, d.bytes, d.taken_at
          FROM dossier_tasks t JOIN dossiers d ON d.sha256 = t.dossier JOIN gateways g ON g.id = t.gateway
-         LEFT JOIN placements p ON p.id = g.placement
+         LEFT JOIN placements p ON p.id = t.placement
          WHERE ($1 = '' OR p.team = $1)
          ORDER BY CASE WHEN t.state IN ('open', 'planned', 'seen') THEN 0 ELSE 1 END, t.opened_at DESC, t.id LIMIT $2",
         &[team.into(), MOST.into()],
     )?;
-    rows.iter().map(full).collect()
+    Ok(Tasks {
+        list: rows.iter().map(full).collect::<Result<_, _>>()?,
+        more: usize::try_from(count).unwrap_or(0).saturating_sub(rows.len()),
+    })
 }
 
 /// One task, when it may be seen.
@@ -192,9 +411,9 @@ pub fn task(tx: &mut dyn Tx, id: TaskId, sight: &Sight) -> Result<Option<Full>, 
     };
     let row = tx.row(
         "SELECT t.id, t.dossier, t.gateway, t.device, t.shown, t.state, t.person, t.day, t.version, t.first, t.reason,
-           t.since, t.opened_at, t.opened_by, t.revision, g.placement, d.sha256, d.path, d.bytes, d.taken_at
+           t.since, t.opened_at, t.opened_by, t.revision, t.placement, g.placement, d.sha256, d.path, d.bytes, d.taken_at
          FROM dossier_tasks t JOIN dossiers d ON d.sha256 = t.dossier JOIN gateways g ON g.id = t.gateway
-         LEFT JOIN placements p ON p.id = g.placement
+         LEFT JOIN placements p ON p.id = t.placement
          WHERE ($1 = '' OR p.team = $1) AND t.id = $2",
         &[team.into(), id.0.into()],
     )?;
@@ -229,7 +448,16 @@ fn full(row: &Row) -> Result<Full, StoreError> {
             by: row.parse(6)?,
             reason: row.parse(10)?,
         },
+        "superseded" => Stands::Superseded {
+            newer: row.text(10)?.to_owned(),
+        },
+        "recalled" => Stands::Recalled,
         _ => return Err(row.corrupt(5, "no state of a task")),
+    };
+    let whereabouts = if row.opt_text(15)? == row.opt_text(16)? {
+        Whereabouts::There
+    } else {
+        Whereabouts::Elsewhere
     };
     Ok(Full {
         task: Task {
@@ -239,13 +467,14 @@ fn full(row: &Row) -> Result<Full, StoreError> {
             device: row.parse(3)?,
             shown: row.opt_text(4)?.map(str::to_owned),
             stands,
+            whereabouts,
             since: Timestamp::synced(row.int(11)?),
             opened_at: Timestamp::synced(row.int(12)?),
             opened_by: row.text(13)?.to_owned(),
             revision: row.int(14)?,
         },
-        kept: kept(row, 16)?,
-        placement: row.opt_text(15)?.map(str::to_owned),
+        kept: kept(row, 17)?,
+        placement: row.opt_text(15)?.map(|_| row.parse(15)).transpose()?,
     })
 }
 
@@ -262,7 +491,13 @@ pub fn order(
         return Ok(None);
     };
     let before = &full.task;
-    let next = match handle(&before.stands, &full.kept.dossier, order, who, now) {
+    if let Order::Reopen(_) = order
+        && let Some(path) = newer(tx, &full.kept)?
+    {
+        return Ok(Some(Err(Unfit::Newer(path))));
+    }
+    let at = (&before.stands, before.whereabouts);
+    let next = match handle(at, &full.kept.dossier, order, who, now) {
         Ok(next) => next,
         Err(why) => {
             // That a device shows something else after it was worked on is worth knowing, whatever comes of it.
@@ -286,16 +521,33 @@ pub fn order(
     if !write(tx, before, &next, now)? {
         return Ok(Some(Err(Unfit::Moved)));
     }
-    let (action, what) = said(&next);
+    if let Order::Reopen(_) = order {
+        tx.execute(
+            "UPDATE dossier_tasks SET placement = (SELECT g.placement FROM gateways g WHERE g.id = $1) WHERE id = $2",
+            &[before.gateway.as_str().into(), id.0.into()],
+        )?;
+    }
+    let (action, what) = match order {
+        Order::Reopen(reason) => {
+            let what = format!("{} asks for it again: {}", who.person, reason.as_str());
+            (Action::DossierReopened, what)
+        }
+        _ => said(&next),
+    };
     let detail = format!("task {id}, {}: {what}", before.device);
     audit::record(tx, now, by, action, before.gateway.as_str(), &detail)?;
-    Ok(task(tx, id, sight)?.map(Ok))
+    // Who opened it again for another home sees what came of it, whoever's that home is.
+    Ok(task(tx, id, &Sight::Fleet)?.map(Ok))
 }
 
 fn write(tx: &mut dyn Tx, before: &Task, next: &Stands, now: Timestamp) -> Result<bool, StoreError> {
     let (mut day, mut version, mut first, mut reason) = (None, None, None, None);
     let person = match next {
-        Stands::Open => None,
+        Stands::Open | Stands::Recalled => None,
+        Stands::Superseded { newer } => {
+            reason = Some(newer.as_str());
+            None
+        }
         Stands::Planned { by, on } => {
             day = Some(on.begins().ms);
             Some(by)
@@ -353,5 +605,7 @@ fn said(next: &Stands) -> (Action, String) {
         }
         Stands::Refused { by, reason } => (Action::DossierRefused, format!("{by}: {}", reason.as_str())),
         Stands::Withdrawn { by, reason } => (Action::DossierWithdrawn, format!("{by}: {}", reason.as_str())),
+        Stands::Superseded { newer } => (Action::DossierSuperseded, newer.clone()),
+        Stands::Recalled => (Action::DossierRecalled, "recalled".to_owned()),
     }
 }

@@ -86,6 +86,10 @@ pub(super) const SQLITE: &[(&str, &str)] = &[
         "V28__campaign_due",
         include_str!("../../migrations/sqlite/V28__campaign_due.sql"),
     ),
+    (
+        "V26__moved_tasks",
+        include_str!("../../migrations/sqlite/V26__moved_tasks.sql"),
+    ),
 ];
 const POSTGRES: &[(&str, &str)] = &[
     (
@@ -171,6 +175,10 @@ const POSTGRES: &[(&str, &str)] = &[
     (
         "V28__campaign_due",
         include_str!("../../migrations/postgres/V28__campaign_due.sql"),
+    ),
+    (
+        "V26__moved_tasks",
+        include_str!("../../migrations/postgres/V26__moved_tasks.sql"),
     ),
 ];
 

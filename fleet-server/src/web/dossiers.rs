@@ -5,6 +5,7 @@ use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::{Extension, Form};
+use homeward_protocol::id::PlacementId;
 use homeward_protocol::release::dossier::{Dossier, Firmware, Performer};
 use serde::Deserialize;
 
@@ -19,12 +20,18 @@ use crate::dossier::{Day, Order, Reason, Stands, Task, TaskId, Who, words};
 use crate::store::dossiers::{self, Full};
 
 /// Where a task stands: a shape and its word.
-fn mark(stands: &Stands) -> Mark {
+fn mark(task: &Task) -> Mark {
+    if task.has_moved() {
+        return Mark::new(Care::CheckToday, "moved: look again");
+    }
+    let stands = &task.stands;
     let care = match stands {
         Stands::Open => Care::NeedsAction,
         Stands::Planned { .. } | Stands::Seen { .. } => Care::CheckToday,
         Stands::Done { .. } => Care::AllWorking,
-        Stands::Refused { .. } | Stands::Withdrawn { .. } => Care::NotHeard,
+        Stands::Refused { .. } | Stands::Withdrawn { .. } | Stands::Superseded { .. } | Stands::Recalled => {
+            Care::NotHeard
+        }
     };
     Mark::new(care, stands.name().1)
 }
@@ -36,7 +43,7 @@ struct Row {
 
 impl Row {
     fn mark(&self) -> Mark {
-        mark(&self.full.task.stands)
+        mark(&self.full.task)
     }
 
     fn says(&self) -> String {
@@ -45,7 +52,8 @@ impl Row {
 
     /// Where the device is, as this console names homes.
     fn home(&self) -> &str {
-        self.full.placement.as_deref().unwrap_or("no home yet")
+        let home = self.full.placement.as_ref();
+        home.map_or("no home yet", PlacementId::as_str)
     }
 }
 
@@ -55,6 +63,8 @@ struct Page {
     frame: Frame,
     open: Vec<Row>,
     over: Vec<Row>,
+    /// Tasks that are not listed.
+    more: usize,
 }
 
 impl Page {
@@ -74,12 +84,14 @@ pub async fn get(
 ) -> Result<Response, Failure> {
     let (now, sight) = (desk.clock.now(), visitor.sight.clone());
     let all = desk.store.read(move |tx| dossiers::tasks(tx, &sight)).await?;
-    let rows = all.into_iter().map(|full| Row { full });
+    let more = all.more;
+    let rows = all.list.into_iter().map(|full| Row { full });
     let (over, open) = rows.partition(|row| row.full.task.stands.is_over());
     Ok(page(&Page {
         frame: Frame::new("Device updates", "/dossiers", &visitor, now),
         open,
         over,
+        more,
     }))
 }
 
@@ -109,17 +121,31 @@ impl One {
         matches!(&self.task().stands, Stands::Seen { by, .. } if Some(by) == own)
     }
 
-    const fn may_plan(&self) -> bool {
-        matches!(self.task().stands, Stands::Open | Stands::Planned { .. })
+    fn may_plan(&self) -> bool {
+        matches!(self.task().stands, Stands::Open | Stands::Planned { .. }) && !self.task().has_moved()
     }
 
     fn may_confirm(&self) -> bool {
-        matches!(self.task().stands, Stands::Planned { .. } | Stands::Seen { .. }) && !self.is_first()
+        let stands = matches!(self.task().stands, Stands::Planned { .. } | Stands::Seen { .. });
+        stands && !self.is_first() && !self.task().has_moved()
+    }
+
+    fn may_refuse(&self) -> bool {
+        !self.task().stands.is_over() && !self.task().has_moved()
     }
 
     fn may_withdraw(&self) -> bool {
+        !self.task().stands.is_over() && self.is_operator()
+    }
+
+    fn may_reopen(&self) -> bool {
+        let refused = matches!(self.task().stands, Stands::Refused { .. });
+        (refused || self.task().has_moved()) && self.is_operator()
+    }
+
+    fn is_operator(&self) -> bool {
         let role = self.frame.visitor.as_ref().map(|visitor| visitor.role);
-        !self.task().stands.is_over() && role == Some(Role::Operator)
+        role == Some(Role::Operator)
     }
 
     fn today(&self) -> String {
@@ -179,7 +205,7 @@ pub async fn order(
     carry_out(&desk, &visitor, &task, order).await
 }
 
-/// Why nobody is asked any more.
+/// Why nobody is asked any more, or somebody again.
 #[derive(Deserialize)]
 pub struct Why {
     reason: String,
@@ -195,6 +221,18 @@ pub async fn withdraw(
     let reason = given.reason.parse::<Reason>();
     let reason = reason.map_err(|why| Failure::Form(format!("Nothing was changed: {why}.")))?;
     carry_out(&desk, &visitor, &task, Order::Withdraw(reason)).await
+}
+
+/// Asks for it again.
+pub async fn reopen(
+    State(desk): State<Desk>,
+    Extension(visitor): Extension<Visitor>,
+    Path(task): Path<String>,
+    Form(given): Form<Why>,
+) -> Result<Response, Failure> {
+    let reason = given.reason.parse::<Reason>();
+    let reason = reason.map_err(|why| Failure::Form(format!("Nothing was changed: {why}.")))?;
+    carry_out(&desk, &visitor, &task, Order::Reopen(reason)).await
 }
 
 async fn carry_out(desk: &Desk, visitor: &Visitor, task: &str, order: Order) -> Result<Response, Failure> {

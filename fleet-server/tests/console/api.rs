@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::golden;
+use super::scenario::releases;
 use super::scenario::{NOW, World, at, filled, token};
 
 const ALL: &str = "hw_ALL";
@@ -32,6 +33,7 @@ pub(super) async fn ask(
         hub: Hub::new().0,
         roots: world.desk.roots.clone(),
         releases: world.desk.releases.clone(),
+        papers: releases::papers(),
         store: world.desk.store.clone(),
         clock: world.desk.clock.clone(),
         bus: world.desk.bus.clone(),
@@ -131,6 +133,7 @@ async fn console_and_api_stand_behind_one_door() {
         hub: Hub::new().0,
         roots: world.desk.roots.clone(),
         releases: world.desk.releases.clone(),
+        papers: releases::papers(),
         store: world.desk.store.clone(),
         clock: world.desk.clock.clone(),
         bus: world.desk.bus.clone(),

@@ -2,6 +2,7 @@
 
 use axum::http::{Method, StatusCode};
 use homeward_fleet::access::{self, Needs, Scope, Verb};
+use homeward_fleet::store::care::place;
 use homeward_fleet::store::dossiers::{self, Found, Kept};
 use homeward_fleet::store::{StoreError, Tx};
 use homeward_protocol::release::dossier::{Class, Dossier, Performer, read};
@@ -212,6 +213,95 @@ async fn programs_see_tasks_and_may_say_what_a_person_did() {
         tell("/api/v1/dossiers/9/plan", "hw_WRITES", plan()).await.0,
         StatusCode::NOT_FOUND
     );
+}
+
+#[tokio::test]
+async fn programs_open_tasks_of_what_is_published_take_them_back_and_ask_again() {
+    let world = world().await;
+    token(&world, "hw_WRITES", vec![Scope::FleetWrite]).await;
+    let tell = |path: &'static str, body: Value| {
+        let world = &world;
+        async move { api::ask(world, Method::POST, path, "hw_WRITES", body).await }
+    };
+    let path = dossier(Class::Sensor).path().replace("1.0.0", "9.0.0");
+    let odd = StatusCode::UNPROCESSABLE_ENTITY;
+    for body in [
+        json!({ "path": "dossier/none/1.0.0" }),
+        json!({ "path": path, "gateway": "gw-01aaaa" }),
+        json!({ "path": path, "gateway": "gw-nowhere", "device": "cuff" }),
+        json!({ "path": path, "push": true }),
+    ] {
+        assert_eq!(tell("/api/v1/dossiers", body.clone()).await.0, odd, "{body}");
+    }
+    let named =
+        |dry_run: bool| json!({ "path": path, "gateway": "gw-01aaaa", "device": "cuff", "dry_run": dry_run });
+    let (status, dry, _) = tell("/api/v1/dossiers", named(true)).await;
+    assert_eq!(
+        (status, &dry["devices"][0]["task"]),
+        (StatusCode::OK, &Value::Null)
+    );
+    let (_, opened, _) = tell("/api/v1/dossiers", named(false)).await;
+    assert_eq!(opened["superseded"], json!([1]), "{opened}");
+    assert_eq!(opened["devices"][0]["task"], 3);
+    let page = get(&world, "/dossiers/1", &cookie("nina")).await.text;
+    assert!(page.contains("newer instructions took its place"), "{page}");
+    let why = || json!({ "person": "nina", "reason": "the patient travels" });
+    assert_eq!(
+        tell("/api/v1/dossiers/3/refuse", why()).await.1["state"],
+        "refused"
+    );
+    assert_eq!(tell("/api/v1/dossiers/3/reopen", why()).await.1["state"], "open");
+    assert_eq!(
+        tell("/api/v1/dossiers/3/reopen", why()).await.0,
+        StatusCode::CONFLICT
+    );
+    assert_eq!(
+        tell("/api/v1/dossiers/3/withdraw", why()).await.1["state"],
+        "withdrawn"
+    );
+}
+
+#[tokio::test]
+async fn a_task_whose_box_has_moved_asks_to_look_again_and_an_operator_opens_it_again() {
+    let world = world().await;
+    let moved = world.desk.store.write(|tx| {
+        let (gateway, home) = (
+            "gw-01aaaa".parse().expect("an id"),
+            "home-90".parse().expect("an id"),
+        );
+        place(tx, &gateway, Some(&home), "olga", at(10))
+    });
+    assert!(moved.await.expect("moves"));
+    let (olga, nina) = (cookie("olga"), cookie("nina"));
+    let page = get(&world, "/dossiers/1", &nina).await.text;
+    assert!(
+        page.contains("moved: look again") && !page.contains("<section class=\"noprint\">\n<h2>Plan"),
+        "{page}"
+    );
+    assert!(
+        !page.contains("value=\"plan\"") && !page.contains("/reopen"),
+        "{page}"
+    );
+    assert_eq!(
+        say(&world, "nina", 1, PLAN).await,
+        StatusCode::UNPROCESSABLE_ENTITY
+    );
+    assert_eq!(
+        say(&world, "sam", 1, PLAN).await,
+        StatusCode::NOT_FOUND,
+        "another home's team"
+    );
+    assert!(
+        get(&world, "/dossiers/1", &olga)
+            .await
+            .text
+            .contains("/dossiers/1/reopen")
+    );
+    let form = format!("csrf={}&reason=it+went+along", csrf("olga"));
+    let again = ask(&world, Method::POST, "/dossiers/1/reopen", &olga, &form).await;
+    assert_eq!(again.status, StatusCode::SEE_OTHER);
+    assert_eq!(say(&world, "sam", 1, PLAN).await, StatusCode::SEE_OTHER);
+    assert_eq!(say(&world, "nina", 1, PLAN).await, StatusCode::NOT_FOUND);
 }
 
 /// Whatever is asked for, with every right there is, no word of the director comes of it.

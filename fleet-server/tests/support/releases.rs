@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use homeward_fleet::direct::shelf::read::Releases;
 use homeward_fleet::direct::shelf::{Item, Shelf, Words};
+use homeward_fleet::dossier::papers::Papers;
+use homeward_fleet::release::dossiers::Carried;
 use homeward_fleet::store::records::Origin;
 use homeward_fleet::store::updates::{self, Assigned};
 use homeward_fleet::store::{StoreError, Tx};
 use homeward_protocol::envelope::Lane;
 use homeward_protocol::posture::ShortText;
+use homeward_protocol::release::dossier;
 use homeward_protocol::release::notes;
 use homeward_protocol::release::state::{Progress, UpdateMark, UpdateState};
 use homeward_protocol::release::{Custom, Disruption, Installer, Version};
@@ -84,6 +87,25 @@ pub(crate) fn published() -> Releases {
     };
     let shelf = Arc::new(shelf);
     Releases::from_fn(move |_| Ok(Some(Arc::clone(&shelf))))
+}
+
+/// A newer text on the cuff is published, and nothing else.
+pub(crate) fn papers() -> Papers {
+    let text = include_str!("../../../protocol/tests/dossiers/cuff.toml");
+    let mut dossier = dossier::read(text).expect("a dossier");
+    dossier.version = "9.0.0".parse().expect("a version");
+    let carried = Carried {
+        path: dossier.path(),
+        sha256: "9".repeat(64),
+        bytes: dossier.to_bytes().expect("bytes"),
+        dossier,
+    };
+    let find = move |_, path: &str| {
+        (path == carried.path)
+            .then(|| carried.clone())
+            .ok_or("it is not published".into())
+    };
+    Papers::new(find, |_, _| Err("nobody looks here".into()))
 }
 
 /// One home has the packages and waits for a quiet moment.

@@ -5,8 +5,10 @@ use homeward_protocol::release::dossier::{Class, Dossier, Performer, read};
 use super::{Home, NOW, block};
 use crate::access::Sight;
 use crate::dossier::{Order, Stands, TaskId, Unfit, Who};
+use crate::release::dossiers::Carried;
+use crate::store::care::place;
 use crate::store::care::{Placement, Team, add_placement, add_team};
-use crate::store::dossiers::{self, Found, Kept, Opening};
+use crate::store::dossiers::{self, Found, How, Kept, Opened, Opening};
 use crate::store::{StoreError, Tx, audit, gateways};
 
 fn dossier(class: Class) -> Dossier {
@@ -141,7 +143,7 @@ pub(super) fn a_task_is_seen_by_its_own_team_and_moves_once_for_each_order(home:
     let south = || Sight::Team("south".parse().expect("an id"));
     for (sight, count) in [(north(), 1), (south(), 0), (Sight::Nobody, 0), (Sight::Fleet, 1)] {
         let all = block(home.open().read(move |tx| dossiers::tasks(tx, &sight))).expect("reads");
-        assert_eq!(all.len(), count);
+        assert_eq!((all.list.len(), all.more), (count, 0));
     }
     let plan = Order::Plan("2026-12-01".parse().expect("a day"));
     let shows = |text: &str| Order::Confirm(text.parse().expect("a version"));
@@ -180,4 +182,154 @@ pub(super) fn a_task_is_seen_by_its_own_team_and_moves_once_for_each_order(home:
     assert_eq!(actions(home), written);
     let whole = block(home.open().read(audit::check)).expect("reads");
     assert!(whole.is_ok(), "{whole:?}");
+}
+
+/// A cuff's dossier of this version, as a repository carries it.
+fn carried(version: &str) -> Carried {
+    let mut one = dossier(Class::Sensor);
+    one.version = version.parse().expect("a version");
+    Carried {
+        path: one.path(),
+        sha256: format!("of {version}"),
+        bytes: one.to_bytes().expect("bytes"),
+        dossier: one,
+    }
+}
+
+fn open_all(home: &Home, version: &str, how: How) -> Opened {
+    let carried = carried(version);
+    let work = move |tx: &mut dyn Tx| dossiers::open_all(tx, &carried, (None, how), "olga", NOW);
+    block(home.open().write(work)).expect("opens")
+}
+
+/// How each task stands, by its number, and whether it has moved.
+fn states(home: &Home) -> Vec<(i64, &'static str, bool)> {
+    let all = block(home.open().read(|tx| dossiers::tasks(tx, &Sight::Fleet))).expect("reads");
+    let mut all: Vec<_> = all
+        .list
+        .iter()
+        .map(|full| (full.task.id.0, full.task.stands.name().0, full.task.has_moved()))
+        .collect();
+    all.sort_unstable();
+    all
+}
+
+pub(super) fn a_task_waits_for_a_person_to_look_again_when_its_box_stands_in_another_home(home: &Home) {
+    block(home.open().write(fleet)).expect("a fleet");
+    open_all(home, "1.0.0", How::Really);
+    let moved = block(home.open().write(|tx| {
+        let (gateway, home) = ("gw-0".parse().expect("an id"), "home-1".parse().expect("an id"));
+        place(tx, &gateway, Some(&home), "olga", NOW)
+    }));
+    assert!(moved.expect("moves"));
+    assert_eq!(states(home), [(1, "open", true), (2, "open", false)]);
+    let (id, north) = (TaskId(1), || Sight::Team("north".parse().expect("an id")));
+    let south = || Sight::Team("south".parse().expect("an id"));
+    let plan = || Order::Plan("2026-12-01".parse().expect("a day"));
+    let reason = || "the device went along".parse().expect("a reason");
+    // It is seen by those whose home it was for, and by nobody of the other home.
+    assert_eq!(give(home, id, south(), plan(), "sue"), None);
+    assert_eq!(
+        give(home, id, north(), plan(), "nora"),
+        Some(Err(Unfit::Elsewhere))
+    );
+    let again = give(home, id, Sight::Fleet, Order::Reopen(reason()), "olga");
+    assert_eq!(again, Some(Ok(Stands::Open)));
+    assert_eq!(states(home), [(1, "open", false), (2, "open", false)]);
+    assert_eq!(
+        give(home, id, north(), plan(), "nora"),
+        None,
+        "it is another team's now"
+    );
+    assert!(matches!(
+        give(home, id, south(), plan(), "sue"),
+        Some(Ok(Stands::Planned { .. }))
+    ));
+    // What was refused is opened again, too.
+    let refused = give(home, id, south(), Order::Refuse(reason()), "sue");
+    assert!(matches!(refused, Some(Ok(Stands::Refused { .. }))));
+    let again = give(home, id, Sight::Fleet, Order::Reopen(reason()), "olga");
+    assert_eq!(again, Some(Ok(Stands::Open)));
+    assert_eq!(
+        actions(home)
+            .iter()
+            .filter(|one| *one == "dossier-reopened")
+            .count(),
+        2
+    );
+}
+
+pub(super) fn newer_instructions_take_the_place_of_older_ones_and_what_is_not_published_any_more_ends(
+    home: &Home,
+) {
+    block(home.open().write(fleet)).expect("a fleet");
+    assert_eq!(open_all(home, "1.0.0", How::Really).superseded, []);
+    let refused = Order::Refuse("the patient travels".parse().expect("a reason"));
+    give(home, TaskId(2), Sight::Fleet, refused, "nora");
+    let dry = open_all(home, "1.1.0", How::DryRun);
+    assert_eq!((dry.superseded, dry.devices.len()), (vec![TaskId(1)], 2));
+    assert_eq!(states(home), [(1, "open", false), (2, "refused", false)]);
+    let opened = open_all(home, "1.1.0", How::Really);
+    assert_eq!(opened.superseded, [TaskId(1)]);
+    let all = [
+        (1, "superseded", false),
+        (2, "refused", false),
+        (3, "open", false),
+        (4, "open", false),
+    ];
+    assert_eq!(states(home), all);
+    // Nobody goes back to the older ones.
+    let again = Order::Reopen("now it fits".parse().expect("a reason"));
+    let older = give(home, TaskId(2), Sight::Fleet, again, "olga");
+    assert_eq!(older, Some(Err(Unfit::Newer(carried("1.1.0").path))));
+    let asked = block(home.open().read(dossiers::asked_for)).expect("reads");
+    assert_eq!(asked, [("of 1.1.0".to_owned(), carried("1.1.0").path)]);
+    let ended = block(home.open().write(|tx| dossiers::recall(tx, "of 1.1.0", NOW))).expect("recalls");
+    assert_eq!(ended, [TaskId(3), TaskId(4)]);
+    assert_eq!(
+        states(home)[2..],
+        [(3, "recalled", false), (4, "recalled", false)]
+    );
+    let written = actions(home);
+    assert_eq!(
+        written.iter().filter(|one| *one == "dossier-superseded").count(),
+        1
+    );
+    assert_eq!(written.iter().filter(|one| *one == "dossier-recalled").count(), 2);
+}
+
+pub(super) fn a_device_that_no_box_reads_gets_the_newer_instructions_in_the_place_of_the_older(home: &Home) {
+    block(home.open().write(fleet)).expect("a fleet");
+    let by_hand = |version: &str| {
+        let mut one = dossier(Class::Implant);
+        one.profiles = Vec::new();
+        one.version = version.parse().expect("a version");
+        Carried {
+            path: one.path(),
+            sha256: format!("of {version}"),
+            bytes: one.to_bytes().expect("bytes"),
+            dossier: one,
+        }
+    };
+    let pacer = |gateway: &str| Found {
+        gateway: gateway.parse().expect("an id"),
+        device: "pacemaker".parse().expect("a name"),
+        shown: None,
+    };
+    let open = |version: &str, gateway: &str| {
+        let (carried, found) = (by_hand(version), pacer(gateway));
+        let work =
+            move |tx: &mut dyn Tx| dossiers::open_all(tx, &carried, (Some(found), How::Really), "olga", NOW);
+        block(home.open().write(work)).expect("opens")
+    };
+    open("1.0.0", "gw-0");
+    open("1.0.0", "gw-2");
+    let newer = open("1.1.0", "gw-0");
+    assert_eq!(newer.superseded, [TaskId(1), TaskId(2)]);
+    let devices: Vec<&str> = newer
+        .devices
+        .iter()
+        .map(|(found, _)| found.gateway.as_str())
+        .collect();
+    assert_eq!(devices, ["gw-0", "gw-2"], "nobody's implant is forgotten");
 }
