@@ -1,3 +1,4 @@
+mod homes;
 mod returning;
 
 use homeward_protocol::release::Custom;
