@@ -29,7 +29,7 @@ use homeward_protocol::tuf::role::Role;
 use homeward_protocol::wire::Bytes;
 use rustls::ClientConfig;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::sleep;
+use tokio::time::{interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::base::Base;
@@ -49,7 +49,7 @@ use crate::causes::chain;
 use crate::clock::Clock;
 use crate::disk::replace;
 use crate::install::{After, InstallError, Installer as Install, Installers, act, after};
-use crate::interlock::{Act, Reason, Window, Wish};
+use crate::interlock::{Act, Reason, Window, Wish, beside};
 use crate::outbox::keeper::Outbox;
 use crate::status::LinkStatus;
 use crate::strain::Strain;
@@ -63,6 +63,8 @@ const STATE: &str = "update-state.json";
 const PROGRESS: Duration = Duration::from_secs(5);
 /// After the disk refused what must be kept.
 const DISK_AGAIN: Duration = Duration::from_secs(10);
+/// How often it is looked what else restarts things here.
+const BESIDE: Duration = Duration::from_mins(5);
 /// Room that stays free beside a build, bytes: records go on being kept.
 const SPARE_ROOM: u64 = 16 << 20;
 /// The program that runs, also when another lies in its place by now.
@@ -186,6 +188,8 @@ struct State {
     window: Option<Window>,
     /// What the installers last said of themselves.
     offers: Vec<Offer>,
+    /// What else on the box restarts things.
+    beside: Vec<ShortText>,
 }
 
 impl Going {
@@ -208,9 +212,12 @@ impl Going {
             last: None,
             window: None,
             offers: self.probe().await,
+            beside: beside_us().await,
         };
         self.follow().await;
         self.act(&mut state, effects).await;
+        let mut looks = interval(BESIDE);
+        looks.reset();
         loop {
             let deadline = state.course.deadline();
             let now = self.clock.uptime();
@@ -229,6 +236,11 @@ impl Going {
                     None => return std::future::pending().await,
                 },
                 () = due => Input::Tick,
+                _ = looks.tick() => {
+                    state.beside = beside_us().await;
+                    self.tell(&mut state).await;
+                    continue;
+                }
             };
             let effects = state.course.handle(input, self.moment());
             self.act(&mut state, effects).await;
@@ -633,6 +645,7 @@ impl Going {
         let now = self.clock.now();
         let report = UpdateState {
             installers: state.offers.clone(),
+            beside: state.beside.clone(),
             ..state.course.state(self.moment())
         };
         let coarse = |state: &UpdateState| {
@@ -683,6 +696,12 @@ const fn accepts(notice: &Notice) -> Option<bool> {
         Trust::Failed => Some(false),
         Trust::Stale | Trust::Unknown => None,
     }
+}
+
+/// What else on this box restarts things, and asks nobody.
+async fn beside_us() -> Vec<ShortText> {
+    let seen = aside(|| Ok(beside::look::look(Path::new("/")))).await;
+    beside::beside(&seen.unwrap_or_default())
 }
 
 /// An installer that works, and what it put in place.

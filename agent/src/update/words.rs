@@ -67,6 +67,10 @@ pub fn said(state: &UpdateState) -> String {
             ),
         });
     }
+    if !state.beside.is_empty() {
+        text.push_str("Not only Homeward disturbs this home, and what follows asks nobody:\n");
+    }
+    text.extend(state.beside.iter().map(|what| format!("  - {}\n", what.as_str())));
     text
 }
 

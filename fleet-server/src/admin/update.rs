@@ -202,6 +202,10 @@ async fn status(store: &Store, gateway: Option<GatewayId>) -> Result<Said, Admin
         if let Some(due) = &due {
             text.push_str(&format!("    {due}\n"));
         }
+        let beside = state.iter().flat_map(|state| &state.beside);
+        text.extend(
+            beside.map(|what| format!("    not only Homeward disturbs this home: {}\n", what.as_str())),
+        );
         all.push(json!({
             "gateway": one.gateway, "word": one.counter, "path": one.path, "version": one.version, "stands": words,
             "deadline": one.deadline.to_string(), "runs": state.map(|state| state.runs), "connected": here,

@@ -84,6 +84,8 @@ pub struct Forces {
     pub update: Option<String>,
     /// Why it waits, as the box said.
     pub waits: Vec<String>,
+    /// What else on the box restarts things, as the box said.
+    pub beside: Vec<String>,
     /// When the box said that.
     pub said_at: Option<When>,
     lines: Vec<Line>,
@@ -121,6 +123,11 @@ pub fn of(tx: &mut dyn Tx, gateway: &GatewayId, now: Timestamp) -> Result<Forces
     Ok(Forces {
         update: word.as_ref().map(|word| words(word, state, Some(here))),
         waits,
+        beside: state
+            .iter()
+            .flat_map(|state| &state.beside)
+            .map(|one| one.as_str().to_owned())
+            .collect(),
         said_at: said.as_ref().map(|said| When::new(said.received_at, now)),
         lines: all.into_iter().map(|kept| Line { kept, now }).collect(),
     })

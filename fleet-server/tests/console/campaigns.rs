@@ -32,7 +32,17 @@ fn version(text: &str) -> Version {
 
 type Said = (Option<(u64, Progress)>, Option<(u64, Outcome)>);
 
-fn say(tx: &mut dyn Tx, gateway: &GatewayId, (now, ended): Said) -> Result<(), StoreError> {
+fn say(tx: &mut dyn Tx, gateway: &GatewayId, said: Said) -> Result<(), StoreError> {
+    say_beside(tx, gateway, said, &[])
+}
+
+/// The same, and that so much else restarts things there.
+fn say_beside(
+    tx: &mut dyn Tx,
+    gateway: &GatewayId,
+    (now, ended): Said,
+    beside: &[&str],
+) -> Result<(), StoreError> {
     let confirmed = matches!(ended, Some((_, Outcome::Confirmed)));
     let mark = |counter| UpdateMark {
         counter,
@@ -43,7 +53,7 @@ fn say(tx: &mut dyn Tx, gateway: &GatewayId, (now, ended): Said) -> Result<(), S
         runs: version(if confirmed { "1.4.0" } else { "1.3.0" }),
         packaged: false,
         installers: Vec::new(),
-        beside: Vec::new(),
+        beside: beside.iter().map(|text| ShortText::cut(text)).collect(),
         forces: Vec::new(),
         now: now.map(|(counter, progress)| (mark(counter), progress)),
         ended: ended.map(|(counter, outcome)| Ended {
@@ -186,6 +196,27 @@ async fn the_list_and_the_board_look_as_they_were_agreed() {
     assert_eq!(
         get(&world, "/campaigns", &nurse).await.status,
         StatusCode::FORBIDDEN
+    );
+}
+
+#[tokio::test]
+async fn who_else_restarts_a_box_is_said_on_its_page() {
+    let world = world().await;
+    let cookie = session(&world, "olga").await;
+    let page = async || get(&world, "/gateways/gw-04aaaa", &cookie).await.text;
+    let warning = "Not only Homeward disturbs this home.";
+    assert!(!page().await.contains(warning));
+    let say = |tx: &mut dyn Tx| {
+        let gateway = "gw-04aaaa".parse().expect("an id");
+        let beside = ["the box <reboots> by itself"];
+        say_beside(tx, &gateway, (None, None), &beside)
+    };
+    world.desk.store.write(say).await.expect("said");
+    let page = page().await;
+    assert!(page.contains(warning), "{page}");
+    assert!(
+        page.contains("<li>the box &#60;reboots&#62; by itself</li>"),
+        "{page}"
     );
 }
 

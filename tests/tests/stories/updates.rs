@@ -15,7 +15,7 @@ use super::policies::People;
 use super::stage::Stage;
 
 /// Quiet after a start, three polls of doubt, ten seconds of trial, on a busy machine.
-const UPDATE: Duration = Duration::from_mins(3);
+pub(crate) const UPDATE: Duration = Duration::from_mins(3);
 
 /// A home whose agent is started by the launcher, as its unit does.
 pub(crate) async fn launched(stage: &Stage, releases: &Releases) -> Home {
