@@ -18,4 +18,5 @@ pub mod rate;
 pub mod saved;
 pub mod share;
 pub mod tuf;
+pub mod word;
 pub mod words;

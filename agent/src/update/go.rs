@@ -19,13 +19,11 @@ use homeward_protocol::envelope::Item;
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::policy::sign::{Floor as KeyFloor, Ground, PolicyDigest, Refusal as Unsigned};
 use homeward_protocol::posture::{SensorHeard, ShortText};
-use homeward_protocol::release::assignment::Assignment;
 use homeward_protocol::release::force::{self, Accepted, Refusal as ForceRefusal};
 use homeward_protocol::release::state::{Can, Offer, Progress, UpdateState};
-use homeward_protocol::release::{DIRECTOR_KEY, Disruption, Installer, Version};
+use homeward_protocol::release::{Disruption, Installer, Version};
 use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::Timestamp;
-use homeward_protocol::tuf::role::Role;
 use homeward_protocol::wire::Bytes;
 use rustls::ClientConfig;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -34,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::base::Base;
 use super::course::{Course, Effect, Input, Moment, Obstacle};
-use super::decide::{Decision, Own, decide};
+use super::decide::{Decision, Own};
 use super::delta::{self, BringError};
 use super::fetch::Http;
 use super::force::{Came, Heard};
@@ -44,7 +42,8 @@ use super::look::FOLDER;
 use super::peers::Peers;
 use super::rate::pace::Pace;
 use super::saved::{Before, Job, Saved};
-use super::tuf::{UpdateError, aside, download, find, refresh};
+use super::tuf::{UpdateError, aside, refresh};
+use super::word::{Meaning, Repository, means};
 use crate::causes::chain;
 use crate::clock::Clock;
 use crate::disk::replace;
@@ -69,8 +68,6 @@ const BESIDE: Duration = Duration::from_mins(5);
 const SPARE_ROOM: u64 = 16 << 20;
 /// The program that runs, also when another lies in its place by now.
 const OWN: &str = "/proc/self/exe";
-/// Longest public key, bytes of PEM.
-const MAX_KEY: u64 = 1024;
 
 /// Where the repository is.
 pub enum Source {
@@ -374,34 +371,20 @@ impl Going {
         // A root that came is kept also where what follows it did not come.
         self.follow().await;
         let mut client = refreshed?;
-        let not_theirs = |why: &str| Ok(Input::NotTheirs(why.to_owned()));
-        let Ok(path) = DIRECTOR_KEY.parse() else {
-            return not_theirs("the director's key has no place");
-        };
-        let found = find(&mut client, path, &http, &store).await?;
-        let Some(found) = found.filter(|found| found.by == Role::Targets && found.target.length <= MAX_KEY)
-        else {
-            return not_theirs("the repository names no director");
-        };
-        let place = self.data.join(FOLDER).join("director.pub");
-        download(&found, &self.http("targets"), &place).await?;
-        let key = read(&place, MAX_KEY).ok().and_then(|pem| director(&pem));
-        let Some(key) = key else {
-            return not_theirs("the director's key in the repository is none");
-        };
-        let Ok(assigned) = Assignment::verify(word, &key) else {
-            return not_theirs("it is not signed by the director that the repository names");
-        };
-        let counter = assigned.get().counter;
-        let path = assigned.get().path();
-        let found = match path {
-            Some(path) => find(&mut client, path, &http, &store).await?,
-            None => None,
-        };
         let mut own = self.own.clone();
         state.offers = self.probe().await;
         own.installers = state.offers.iter().filter_map(works).collect();
-        let mut decision = decide(&assigned, found.as_ref(), &own, &state.course.saved().floor);
+        let repository = Repository {
+            metadata: &http,
+            targets: &self.http("targets"),
+            store: &store,
+            folder: &self.data.join(FOLDER),
+        };
+        let floor = &state.course.saved().floor;
+        let (counter, mut decision) = match means(word, &mut client, repository, &own, floor).await? {
+            Meaning::NotTheirs(why) => return Ok(Input::NotTheirs(why.to_owned())),
+            Meaning::Decided(counter, decision) => (counter, decision),
+        };
         if let Ok(Decision::Install(plan)) = &mut decision {
             plan.delta = delta::offered(client.trusted(), plan, Path::new(OWN)).await;
         }
@@ -758,12 +741,6 @@ fn room(keep: &Path, job: &Job) -> io::Result<()> {
         )));
     }
     Ok(())
-}
-
-/// The key in a PEM of `PUBLIC KEY`.
-fn director(pem: &[u8]) -> Option<PublicKey> {
-    let (_, pem) = x509_parser::pem::parse_x509_pem(pem).ok()?;
-    PublicKey::from_spki(&pem.contents).filter(|_| pem.label == "PUBLIC KEY")
 }
 
 /// Memory of this process in bytes, and thousandths of a core that it took in `since`. Nothing where the system does not

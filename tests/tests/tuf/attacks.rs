@@ -1,12 +1,13 @@
 //! What an attacker gets who holds the server, its database and its online keys, or the network: no software.
 //!
-//! Each attack begins from the same healthy fleet; the box then judges as the product does: refresh, find the director's
-//! key and the assigned target, verify the assignment, decide, download.
+//! Each attack begins from the same healthy fleet; the box then judges by the product's own `update::word::means`, and downloads
+//! what it would.
 
 use std::time::Duration;
 
 use homeward_agent::update::decide::{Decision, Floor, Line, Own, Plan, decide};
 use homeward_agent::update::tuf::download;
+use homeward_agent::update::word::{Meaning, Repository, means};
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::release::assignment::{Assignment, MAX_ASSIGNMENT};
 use homeward_protocol::release::{DIRECTOR_KEY, Installer, Version};
@@ -172,15 +173,19 @@ impl Fleet {
 
     /// What the box does with what it was sent; `Ok` is the software that it would stage.
     fn judge(&self, assignment: &[u8]) -> Result<Vec<u8>, String> {
-        let said = |error: &dyn std::error::Error| error.to_string();
-        let pem = self.house.get(DIRECTOR_KEY)?;
-        let director = spki(&pem).ok_or("the director's key is none")?;
-        let assigned = Assignment::verify(assignment, &director).map_err(|e| said(&e))?;
-        let path = assigned.get().path().ok_or("no path")?;
-        let found = self.found(path.as_str())?;
-        match decide(&assigned, found.as_ref(), &self.own, &self.floor).map_err(|e| said(&e))? {
-            Decision::Runs => Err("it runs already".to_owned()),
-            Decision::Install(plan) => self.staged(&plan),
+        let mut client = self.house.refresh().map_err(|e| e.to_string())?;
+        let repository = Repository {
+            metadata: &&self.house.metadata,
+            targets: &&self.house.targets,
+            store: &self.house.disk,
+            folder: self.house.folder.path(),
+        };
+        let meant = wait(means(assignment, &mut client, repository, &self.own, &self.floor));
+        match meant.map_err(|e| e.to_string())? {
+            Meaning::NotTheirs(why) => Err(why.to_owned()),
+            Meaning::Decided(_, Err(refusal)) => Err(refusal.to_string()),
+            Meaning::Decided(_, Ok(Decision::Runs)) => Err("it runs already".to_owned()),
+            Meaning::Decided(_, Ok(Decision::Install(plan))) => self.staged(&plan),
         }
     }
 
@@ -260,7 +265,7 @@ fn the_image_repository_alone_installs_nothing() {
     fleet.refused(&fleet.assigned(AGENT, GOOD, 11), "another file");
     let stranger = Director::new();
     let forged = Fleet::assigned_to("gw-7f3k", AGENT, EVIL, 11).seal(&stranger);
-    fleet.refused(&forged, "signature does not match");
+    fleet.refused(&forged, "not signed by the director");
 }
 
 #[test]
@@ -317,7 +322,7 @@ fn an_assignment_is_not_replayed() {
     let mut cut = fleet.assigned(AGENT, GOOD, 11);
     let last = cut.len() - 1;
     cut[last] ^= 1;
-    fleet.refused(&cut, "signature does not match");
+    fleet.refused(&cut, "not signed by the director");
 }
 
 #[test]
