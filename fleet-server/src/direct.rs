@@ -144,7 +144,14 @@ pub fn words(assigned: &Assigned, said: Option<&UpdateState>, connected: Option<
         .filter(|(mark, _)| mark.counter == assigned.counter);
     match at.map(|(_, progress)| progress) {
         None if connected == Some(false) => format!("{version} is to come; the box is not connected"),
-        None => format!("{version} is to come; the box has not named it yet"),
+        None => match &said.undecided {
+            // What lacks is of the newest word that the box has, which this one may not be yet.
+            Some(lacks) => format!(
+                "{version} is to come; the box cannot take it yet: {}",
+                lacks.why.as_str()
+            ),
+            None => format!("{version} is to come; the box has not named it yet"),
+        },
         Some(Progress::Fetching {
             have: 0, why: None, ..
         }) => format!("fetches {version}"),

@@ -56,7 +56,7 @@ use homeward_protocol::release::force::{
 use homeward_protocol::release::notes::{self, Notes};
 use homeward_protocol::release::state::{
     Can, Ended, ForceStanding, ForceTold, ForceWords, Offer as Offered, Outcome as HowEnded, Progress,
-    UpdateMark, UpdateState,
+    Undecided, UpdateMark, UpdateState,
 };
 use homeward_protocol::signed::{PublicKey, Signed, Signer};
 use homeward_protocol::support::{
@@ -410,6 +410,7 @@ fn no_update() -> UpdateState {
         now: None,
         ended: None,
         installers: Vec::new(),
+        undecided: None,
         beside: Vec::new(),
         forces: Vec::new(),
         taken_at: Timestamp::synced(1_767_225_600_000),
@@ -463,6 +464,18 @@ fn update_offers() -> UpdateState {
             outcome: HowEnded::Stays(ShortText::cut("hw-base is half configured")),
             at: Timestamp::synced(1_767_139_200_000),
         }),
+        ..no_update()
+    }
+}
+
+fn update_undecided() -> UpdateState {
+    UpdateState {
+        undecided: Some(Box::new(Undecided {
+            why: ShortText::cut(
+                "the repository is not believed: timestamp version 3 expired on 2026-01-01T00:00:00Z",
+            ),
+            since: Timestamp::synced(1_767_225_600_000),
+        })),
         ..no_update()
     }
 }
@@ -1021,7 +1034,12 @@ fn acknowledgements_keep_their_bytes() {
 #[test]
 fn records_keep_their_bytes() {
     let forced = ("item-1-update-forced.cbor", Item::Update(update_forced()));
-    for (name, item) in items().into_iter().chain(support_items()).chain([forced]) {
+    let undecided = ("item-1-update-undecided.cbor", Item::Update(update_undecided()));
+    for (name, item) in items()
+        .into_iter()
+        .chain(support_items())
+        .chain([forced, undecided])
+    {
         let decode = |b: &[u8]| Item::decode(&Bytes(b.to_vec())).expect("decodes");
         holds(name, &item, |i| i.encode().expect("encodes").0, decode);
     }

@@ -21,7 +21,7 @@ use std::time::Duration;
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::release::assignment::MAX_ASSIGNMENT;
 use homeward_protocol::release::force::{Accepted, Refusal as ForceRefusal};
-use homeward_protocol::release::state::{Ended, MAX_WHY, Outcome, Progress, UpdateState};
+use homeward_protocol::release::state::{Ended, MAX_WHY, Outcome, Progress, Undecided, UpdateState};
 use homeward_protocol::release::{Installer, Version};
 use homeward_protocol::time::{Timestamp, Uptime};
 
@@ -89,8 +89,8 @@ pub enum Input {
     Decided(u64, Box<Result<Decision, Refusal>>),
     /// The newest word is not the director's, or none.
     NotTheirs(String),
-    /// That cannot be said now.
-    Undecided,
+    /// That cannot be said now: why.
+    Undecided(ShortText),
     /// It lies where its installer takes it from, whole.
     Staged,
     /// It could not be brought there yet: so many bytes of it have come, and why not all.
@@ -175,7 +175,13 @@ enum Step {
     /// Nothing is under way.
     Idle,
     /// The director's word is looked into at this time.
-    Deciding { at: Uptime, wait: Duration, asked: bool },
+    Deciding {
+        at: Uptime,
+        wait: Duration,
+        asked: bool,
+        /// Why it is not known yet.
+        lacks: Option<Box<Undecided>>,
+    },
     /// The build is fetched.
     Fetching {
         at: Uptime,
@@ -263,11 +269,13 @@ impl Course {
                 self.decided(counter, *decision, now)
             }
             (Step::Deciding { .. }, Input::NotTheirs(why)) => self.not_theirs(&why, now),
-            (Step::Deciding { wait, .. }, Input::Undecided) => {
+            (Step::Deciding { wait, lacks, .. }, Input::Undecided(why)) => {
+                let since = lacks.map_or(now.at, |lacks| lacks.since);
                 self.step = Step::Deciding {
                     at: now.uptime.plus(self.limits.spread(wait)),
                     wait: (wait * 2).min(LONGEST),
                     asked: false,
+                    lacks: Some(Box::new(Undecided { why, since })),
                 };
                 Vec::new()
             }
@@ -426,6 +434,10 @@ impl Course {
             now: self.saved.job.as_ref().map(Job::mark).zip(progress),
             ended: self.saved.ended.clone(),
             installers: Vec::new(),
+            undecided: match &self.step {
+                Step::Deciding { lacks, .. } => lacks.clone(),
+                _ => None,
+            },
             beside: Vec::new(),
             forces: self.orders.told(self.saved.force.as_ref(), self.wanted(), moment),
             taken_at: now,
@@ -498,6 +510,7 @@ impl Course {
                 at: now.uptime,
                 wait: AGAIN,
                 asked: false,
+                lacks: None,
             }
         } else if self.saved.job.is_none() {
             Step::Idle

@@ -357,9 +357,8 @@ impl Going {
         match self.decided(word, state).await {
             Ok(input) => input,
             Err(error) => {
-                let why = chain(&error);
-                tracing::warn!("an assigned update cannot be looked into yet: {why}");
-                Input::Undecided
+                tracing::warn!("an assigned update cannot be looked into yet: {}", chain(&error));
+                Input::Undecided(ShortText::cut(&error.plainly()))
             }
         }
     }

@@ -16,6 +16,7 @@ use homeward_protocol::tuf::metadata::targets::{Target, TargetPath};
 use homeward_protocol::tuf::role::Role;
 
 use super::rate::Held;
+use crate::causes::chain;
 use crate::disk::put;
 
 /// Bytes that are read from the disk at once.
@@ -102,6 +103,23 @@ impl UpdateError {
                 ..
             } => Some(*held),
             _ => None,
+        }
+    }
+
+    /// For people who wait for an update: what is in the way of it.
+    pub fn plainly(&self) -> String {
+        let why = chain(self);
+        match self {
+            UpdateError::NoRoot => {
+                "this box was given no release keys: bring them with `homeward-agent update trust`".to_owned()
+            }
+            UpdateError::Tuf(TufError::Fetch { .. }) | UpdateError::Target { .. } => {
+                format!("the repository does not give what it should: {why}")
+            }
+            UpdateError::Tuf(_) | UpdateError::NotAsPromised(_) => {
+                format!("the repository is not believed: {why}")
+            }
+            UpdateError::Disk { .. } => format!("the disk of the box refuses: {why}"),
         }
     }
 

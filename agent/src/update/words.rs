@@ -46,6 +46,12 @@ pub fn said(state: &UpdateState) -> String {
             }
         });
     }
+    if let Some(lacks) = &state.undecided {
+        let (why, since) = (lacks.why.as_str(), lacks.since);
+        text.push_str(&format!(
+            "An update is assigned, and this box cannot look into it yet, since {since}: {why}\n"
+        ));
+    }
     for told in &state.forces {
         text.push_str(&forced(told));
     }

@@ -1,6 +1,6 @@
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::release::Installer;
-use homeward_protocol::release::state::UpdateMark;
+use homeward_protocol::release::state::{Undecided, UpdateMark};
 
 use super::*;
 
@@ -28,6 +28,7 @@ fn says(now: Option<(u64, Progress)>, ended: Option<(u64, Outcome)>) -> UpdateSt
             at: at(0),
         }),
         installers: Vec::new(),
+        undecided: None,
         beside: Vec::new(),
         forces: Vec::new(),
         taken_at: at(0),
@@ -83,6 +84,17 @@ fn each_step_reads_as_one_sentence() {
             Some(says(None, None)),
             Some(true),
             "1.4.0 is to come; the box has not named it yet",
+        ),
+        (
+            Some(UpdateState {
+                undecided: Some(Box::new(Undecided {
+                    why: ShortText::cut("the repository is not believed: timestamp version 3 expired"),
+                    since: at(0),
+                })),
+                ..says(None, None)
+            }),
+            Some(true),
+            "1.4.0 is to come; the box cannot take it yet: the repository is not believed: timestamp version 3 expired",
         ),
         // What it says of an earlier word is no answer to this one.
         (

@@ -53,6 +53,7 @@ fn say_beside(
         runs: version(if confirmed { "1.4.0" } else { "1.3.0" }),
         packaged: false,
         installers: Vec::new(),
+        undecided: None,
         beside: beside.iter().map(|text| ShortText::cut(text)).collect(),
         forces: Vec::new(),
         now: now.map(|(counter, progress)| (mark(counter), progress)),

@@ -133,6 +133,7 @@ pub(crate) fn fill(tx: &mut dyn Tx) -> Result<(), StoreError> {
         runs: "1.3.0".parse().expect("a version"),
         packaged: false,
         installers: Vec::new(),
+        undecided: None,
         beside: Vec::new(),
         forces: Vec::new(),
         now: Some((mark, quiet)),

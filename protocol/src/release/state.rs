@@ -221,6 +221,16 @@ pub struct ForceTold {
     pub stands: ForceStanding,
 }
 
+/// Why a box cannot find out what the director's newest word means.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Undecided {
+    /// Why, in the words for people.
+    pub why: ShortText,
+    /// Since when it tries.
+    pub since: Timestamp,
+}
+
 /// The software of a box.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -231,6 +241,9 @@ pub struct UpdateState {
     pub packaged: bool,
     /// What is under way, and how far it has come.
     pub now: Option<(UpdateMark, Progress)>,
+    /// Why nothing is known of the director's newest word; none where something is, and from a build that does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undecided: Option<Box<Undecided>>,
     /// How the newest that ended did.
     pub ended: Option<Ended>,
     /// Whether each installer works here, each once; none from a build that did not tell.

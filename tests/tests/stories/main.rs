@@ -13,6 +13,7 @@ mod campaigned;
 mod clocks;
 mod descriptors;
 mod dossiers;
+mod doubted;
 mod forced;
 mod full_disk;
 mod guarded;

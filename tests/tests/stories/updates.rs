@@ -31,7 +31,7 @@ async fn launched_in(stage: &Stage, releases: &Releases, placement: &str, more: 
 }
 
 /// Killed with -9, whatever it does, and started again.
-fn killed(home: &mut Home) {
+pub(crate) fn killed(home: &mut Home) {
     home.agent.kill();
     home.run();
 }

@@ -342,12 +342,22 @@ fn what_is_refused_is_said_with_its_reason_and_a_repository_that_is_away_is_wait
     home.hear(Input::Assigned(vec![1]));
     home.act(usize::MAX);
     assert!(matches!(home.tick().as_slice(), [Effect::Decide(_)]));
-    home.hear(Input::Undecided);
+    let lacks = |home: &Home| home.course.state(home.moment()).undecided;
+    assert_eq!(lacks(&home), None, "nobody has looked");
+    let since = home.moment().at;
+    home.hear(Input::Undecided(ShortText::cut("no release keys")));
     assert!(home.tick().is_empty(), "not at once");
     home.now += 120_000;
     assert!(matches!(home.tick().as_slice(), [Effect::Decide(_)]));
+    // Another reason, and still since then.
+    let why = ShortText::cut("the repository is not believed");
+    home.hear(Input::Undecided(why.clone()));
+    assert_eq!(lacks(&home), Some(Box::new(Undecided { why, since })));
+    home.now += 240_000;
+    assert!(matches!(home.tick().as_slice(), [Effect::Decide(_)]));
     let refusal = Refusal::NoInstaller(Installer::Rauc);
     home.hear(Input::Decided(1, Box::new(Err(refusal.clone()))));
+    assert_eq!(lacks(&home), None, "it is known now");
     home.act(usize::MAX);
     let why = ShortText::cut(&refusal.to_string());
     assert_eq!(home.ended(), Some((Some(1), Outcome::Refused(why))));
@@ -436,7 +446,7 @@ fn homes_that_found_no_room_at_the_same_time_come_again_at_different_times_withi
         home.tick();
         let mut waits = Vec::new();
         for _ in 0..10 {
-            home.hear(Input::Undecided);
+            home.hear(Input::Undecided(ShortText::cut("no room")));
             let Step::Deciding { at, .. } = home.course.step else {
                 panic!("it looks again");
             };

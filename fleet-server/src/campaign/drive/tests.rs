@@ -174,6 +174,7 @@ fn say(
         runs: version(runs),
         packaged: false,
         installers: Vec::new(),
+        undecided: None,
         beside: Vec::new(),
         forces: Vec::new(),
         now: None,

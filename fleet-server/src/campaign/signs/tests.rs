@@ -41,6 +41,7 @@ fn signs(runs: &str, now: Option<Progress>, ended: Option<(Option<u64>, Outcome)
         runs: version(runs),
         packaged: false,
         installers: Vec::new(),
+        undecided: None,
         beside: Vec::new(),
         forces: Vec::new(),
         now: now.map(|progress| (mark, progress)),

@@ -136,6 +136,7 @@ impl Show {
             runs: version("1.3.0"),
             packaged: false,
             installers: Vec::new(),
+            undecided: None,
             beside: Vec::new(),
             forces: Vec::new(),
             now: None,

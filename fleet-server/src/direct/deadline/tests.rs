@@ -40,6 +40,7 @@ fn ended(counter: Option<u64>, outcome: Outcome) -> UpdateState {
             at: at(0),
         }),
         installers: Vec::new(),
+        undecided: None,
         beside: Vec::new(),
         forces: Vec::new(),
         taken_at: at(0),

@@ -73,6 +73,7 @@ fn told(path: &str, counter: u64, ended: Option<u64>) -> Told {
         runs: version("1.3.0"),
         packaged: false,
         installers: Vec::new(),
+        undecided: None,
         beside: Vec::new(),
         forces: Vec::new(),
         now: None,

@@ -98,6 +98,7 @@ fn says(home: &Home, counter: u64, outcome: Outcome) {
             at: at(0),
         }),
         installers: Vec::new(),
+        undecided: None,
         beside: Vec::new(),
         forces: Vec::new(),
         taken_at: at(0),

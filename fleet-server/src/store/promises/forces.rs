@@ -98,6 +98,7 @@ fn says(home: &Home, counter: u64, told: Option<(PolicyDigest, ForceStanding)>) 
         now: Some((mark, Progress::Waiting(Vec::new()))),
         ended: None,
         installers: Vec::new(),
+        undecided: None,
         beside: Vec::new(),
         forces: told.into_iter().collect(),
         taken_at: at(0),

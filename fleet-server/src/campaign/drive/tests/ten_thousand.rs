@@ -110,6 +110,7 @@ fn answer(word: &updates::Assigned, fate: Option<Fate>, now: Timestamp) -> Updat
         runs: version(runs),
         packaged: false,
         installers: Vec::new(),
+        undecided: None,
         beside: Vec::new(),
         forces: Vec::new(),
         now: outcome.is_none().then(acting),
