@@ -610,6 +610,8 @@ impl Going {
             before,
             &Seen {
                 began: state.began.at,
+                now: now.at,
+                trial: state.course.trial(),
                 online: link.connected_since.is_some(),
                 draining: link.last_ack.is_some() || waits == 0,
                 accepted: new.as_ref().and_then(accepts),

@@ -28,6 +28,10 @@ const RADIO_SLACK: u64 = 40;
 pub struct Seen<'a> {
     /// When it began.
     pub began: Timestamp,
+    /// When this was so.
+    pub now: Timestamp,
+    /// How long it has to be well.
+    pub trial: Duration,
     /// The server was reached by it.
     pub online: bool,
     /// Records that it sent were acknowledged, or there are none.
@@ -71,9 +75,13 @@ pub fn examine(before: &Before, seen: &Seen<'_>) -> Health {
     }
     for sensor in &before.heard {
         let known = seen.sensors.iter().find(|one| one.sensor == *sensor);
-        let heard = known.and_then(|one| one.last_heard);
-        if heard.is_none_or(|at| at.ms < seen.began.ms) {
-            missing.push(format!("{sensor} was heard before, and was not since"));
+        let heard = known.and_then(|one| Some((one, one.last_heard?)));
+        match heard.filter(|(_, at)| at.ms >= seen.began.ms) {
+            None => missing.push(format!("{sensor} was heard before, and was not since")),
+            Some((one, at)) if at.age(seen.now) > silent_after(one, seen.trial) => {
+                missing.push(format!("{sensor} was heard before, and is not any more"));
+            }
+            Some(_) => {}
         }
     }
     let mut proven = false;
@@ -94,6 +102,12 @@ pub fn examine(before: &Before, seen: &Seen<'_>) -> Health {
         harm: harm.as_deref().map(ShortText::cut),
         proven,
     }
+}
+
+/// For how long a sensor may say nothing in a trial: three of its intervals, and not less than a quarter of the trial, as some
+/// answers are lost by chance.
+fn silent_after(sensor: &SensorHeard, trial: Duration) -> Duration {
+    (Duration::from_secs(sensor.interval_s.into()) * 3).max(trial / 4)
 }
 
 /// What it does to the sensors' batteries, against what the build before did.
@@ -148,6 +162,8 @@ mod tests {
     fn well(sensors: &[SensorHeard]) -> Seen<'_> {
         Seen {
             began: Timestamp::synced(BEGAN),
+            now: Timestamp::synced(BEGAN + 60_000),
+            trial: TEN_MINUTES,
             online: true,
             draining: true,
             accepted: Some(true),
@@ -215,6 +231,25 @@ mod tests {
             let health = examine(&before(), &seen);
             assert_eq!(health.missing, [ShortText::cut(words)]);
             assert_eq!((health.harm, health.proven), (None, proven), "{words}");
+        }
+    }
+
+    #[test]
+    fn a_build_that_heard_a_sensor_once_and_then_loses_it_is_not_well() {
+        let after = |ms: i64, interval_s: u32| {
+            let cuff = SensorHeard {
+                interval_s,
+                ..sensor("cuff", Some(BEGAN + 1_000))
+            };
+            let now = Timestamp::synced(BEGAN + 1_000 + ms);
+            let heard = [cuff, sensor("room", Some(now.ms))];
+            examine(&before(), &Seen { now, ..well(&heard) }).missing
+        };
+        let lost = [ShortText::cut("cuff was heard before, and is not any more")];
+        // A quarter of ten minutes, for one that is asked each second; three intervals, for one of every two minutes.
+        for (interval_s, most) in [(1, 150_000), (120, 360_000)] {
+            assert_eq!(after(most, interval_s), []);
+            assert_eq!(after(most + 1, interval_s), lost);
         }
     }
 

@@ -40,7 +40,7 @@ pub(crate) fn assign(stage: &Stage, home: &Home, version: &str) {
     assign_with(stage, home, version, &[]);
 }
 
-fn assign_with(stage: &Stage, home: &Home, version: &str, more: &[&str]) {
+pub(crate) fn assign_with(stage: &Stage, home: &Home, version: &str, more: &[&str]) {
     let path = format!("agent/{version}");
     let mut args = vec!["update", "assign", &path, "--gateway", home.gateway.as_str()];
     args.extend(more);

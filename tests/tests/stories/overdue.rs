@@ -1,0 +1,101 @@
+//! An update that finds no quiet moment until its deadline: a person is asked, then a policy makes up for it, readings flow on,
+//! and when the update came after all that policy ends.
+
+use std::fs;
+
+use homeward_tests::programs::wait_for;
+use homeward_tests::releases::Releases;
+use serde_json::Value;
+
+use super::policed::status;
+use super::policies::{People, document};
+use super::stage::{Stage, all_arrived};
+use super::updates::{UPDATE, assign_with, launched, stands, until};
+
+/// What makes up for the update: the box takes no USB stick and no keyboard.
+const STRICT: &str = "[usb]\nhazard = \"h-1\"\nallow = [\"hub\"]\n";
+const AS_BEFORE: &str = "[usb]\nhazard = \"h-1\"\nallow = [\"hub\", \"mass-storage\"]\n";
+const DAY_MS: i64 = 86_400_000;
+
+/// So much of the time for the update passes.
+fn pass(stage: &Stage, ms: i64) {
+    let sql = format!("UPDATE deadlines SET at = at - {ms}, deadline = deadline - {ms}");
+    let db = rusqlite::Connection::open(stage.database()).expect("opens");
+    db.execute_batch(&sql).expect("edits");
+}
+
+fn becomes(stage: &Stage, gateway: &str, wanted: u64) -> Value {
+    wait_for(&format!("policy {wanted} to be applied"), UPDATE, || {
+        let now = status(stage, gateway);
+        (now["holds"] == wanted && now["progress"] == "applied").then_some(now)
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_its_deadline_a_policy_makes_up_for_an_update_and_readings_flow_on() {
+    let stage = Stage::new();
+    let releases = Releases::new(&stage.fleet);
+    let mut build = fs::read(&releases.shipped).expect("the agent");
+    build.extend(b"another build");
+    releases.add("7.1.0", &releases.write("good", &build), "0.0.0");
+    releases.publish(&stage.fleet);
+    let mut home = launched(&stage, &releases).await;
+    let gateway = home.gateway.to_string();
+    let people = People::new(&stage.fleet.dir().join("ca/root-1.key"));
+    for (version, rules) in [(8, STRICT), (9, AS_BEFORE)] {
+        let papers = people.signed(&format!("v{version}"), &document(version, rules));
+        stage.fleet.run(&["policy", "load", &papers]).ok();
+    }
+    let hold = [
+        "update",
+        "hold",
+        "--by",
+        "nurse",
+        "--minutes",
+        "30",
+        "dressing change",
+    ];
+    home.agent.command_ended(&hold).ok();
+    stage.operator("olivia");
+    let reason = "a stranger could read along";
+    let to = ["--within", "10", "--reason", reason, "--person", "olivia"];
+    let rule = ["--compensate", "8", "--afterwards", "9"];
+    assign_with(&stage, &home, "7.1.0", &[&to[..], &rule].concat());
+    let waits = until(&stage, &mut home, "has 7.1.0, and waits: nurse asked for quiet");
+    assert_eq!(
+        (&waits["asked_at"], &waits["passed_at"]),
+        (&Value::Null, &Value::Null),
+        "{waits}"
+    );
+
+    // At four fifths of its time the person is asked, and nothing else changes.
+    pass(&stage, 17 * DAY_MS / 2);
+    wait_for("olivia to be asked", UPDATE, || {
+        stands(&stage, &home)["asked_at"].is_string().then_some(())
+    });
+    assert_eq!(status(&stage, &gateway)["holds"], Value::Null);
+
+    // At its end the policy applies. The home is in use as before: the update waits, and readings come.
+    pass(&stage, 2 * DAY_MS);
+    becomes(&stage, &gateway, 8);
+    let late = stands(&stage, &home);
+    assert_eq!(late["compensates"], 8, "{late}");
+    let due = late["due"].as_str().unwrap_or_default();
+    assert!(
+        due.contains(reason) && due.contains("policy 8 applies since"),
+        "{due}"
+    );
+    until(&stage, &mut home, "has 7.1.0, and waits: nurse asked for quiet");
+    stage.more_readings(20);
+
+    // The update comes after all, and what made up for it ends.
+    home.agent
+        .command_ended(&["update", "hold", "--lift", "nurse"])
+        .ok();
+    until(&stage, &mut home, "runs 7.1.0 and is well");
+    becomes(&stage, &gateway, 9);
+    assert_eq!(stands(&stage, &home)["compensates"], Value::Null);
+    stage.more_readings(5);
+    all_arrived(&home);
+    assert_eq!(stage.number("SELECT count(*) FROM gaps"), 0);
+}
