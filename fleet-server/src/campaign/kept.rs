@@ -206,7 +206,9 @@ impl Kept {
             let (Some(note), Some(signs)) = (self.notes.get(&id), signs.get(&id)) else {
                 continue;
             };
-            let late = matches!(step, Step::TakenBack | Step::Unwell) && note.since.age(now) >= BACK;
+            // Its time begins with the word for it.
+            let told = note.wants.is_none();
+            let late = told && matches!(step, Step::TakenBack | Step::Unwell) && note.since.age(now) >= BACK;
             let late = late.then(|| {
                 (
                     Event::Stuck,

@@ -14,6 +14,7 @@ use homeward_protocol::posture::ShortText;
 use homeward_protocol::release::Version;
 use homeward_protocol::release::state::{Outcome, Progress, UpdateState};
 use homeward_protocol::time::Timestamp;
+use homeward_protocol::watch::Suspicion;
 
 use super::step::{Event, Step, Waits};
 use crate::attest::Status;
@@ -124,6 +125,27 @@ pub struct Signs {
     pub sensors: Vec<Heard>,
     /// Side effects on sensors and radio that the box noticed and that last: since when, and in its words.
     pub suffers: Vec<(Timestamp, String)>,
+}
+
+/// Whether a suspicion that begins after an update may be its doing: values that are read wrongly, a bond that is lost, a radio
+/// that hears nothing or is used too much. What people, makers and strangers do is not.
+pub const fn is_side_effect(suspicion: Suspicion) -> bool {
+    match suspicion {
+        Suspicion::Frozen
+        | Suspicion::ImpossibleChange
+        | Suspicion::ClockShift
+        | Suspicion::ScannerStopped
+        | Suspicion::BatteryFalling
+        | Suspicion::BondChanged => true,
+        // Silence is looked for in what is stored, which no box can leave out.
+        Suspicion::Silent
+        | Suspicion::SessionExpired
+        | Suspicion::FirmwareChanged
+        | Suspicion::UnlistedDevice
+        | Suspicion::LookAlike
+        | Suspicion::OtherDevice
+        | Suspicion::WriteRefused => false,
+    }
 }
 
 /// What is heard of a home, and why in plain words where there is more to say. `act_within_ms`: how long a box may act.

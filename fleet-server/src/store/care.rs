@@ -327,7 +327,7 @@ pub(super) fn details(row: &Row, column: usize) -> Result<Details, StoreError> {
 }
 
 /// A word of the protocol's enumerations, kept as it travels.
-pub(super) fn named<T: DeserializeOwned>(row: &Row, column: usize) -> Result<T, StoreError> {
+pub(in crate::store) fn named<T: DeserializeOwned>(row: &Row, column: usize) -> Result<T, StoreError> {
     let word: StrDeserializer<'_, serde::de::value::Error> = row.text(column)?.into_deserializer();
     T::deserialize(word).map_err(|e| row.corrupt(column, e))
 }

@@ -144,6 +144,8 @@ promises![
     sessions_that_only_a_box_knows_of_are_shown_and_bounded,
     a_campaign_goes_on_from_its_rows_and_each_word_is_said_once,
     a_newer_campaign_takes_the_homes_of_the_one_before,
+    a_home_counts_as_well_only_when_its_rows_bear_that_out,
+    a_home_that_was_given_up_on_is_seen_to_be_back,
     a_box_says_nothing_of_who_asked,
     a_session_that_was_cancelled_before_the_box_answered_blocks_nobody_for_long,
     an_older_session_that_its_box_opened_late_is_the_one_under_way,

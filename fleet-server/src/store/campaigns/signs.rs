@@ -7,8 +7,9 @@ use homeward_protocol::time::Timestamp;
 use homeward_protocol::wire;
 
 use crate::campaign::kept::Name;
-use crate::campaign::signs::{Heard, Said, Signs};
+use crate::campaign::signs::{Heard, Said, Signs, is_side_effect};
 use crate::device::State;
+use crate::store::care::named;
 use crate::store::updates::MAX_STATE;
 use crate::store::{Row, StoreError, Tx};
 
@@ -27,7 +28,7 @@ pub fn of(
            LEFT JOIN attestation t ON t.gateway = h.gateway
          WHERE h.campaign = $1 AND (h.wants IS NOT NULL
            OR h.step IN ('assigned', 'offline', 'waiting', 'fetching', 'stopped', 'acting', 'unwell', 'silent',
-             'taken-back')
+             'taken-back', 'stuck')
            OR (h.step = 'confirmed' AND h.step_at >= $2))",
         &with,
     )?;
@@ -54,13 +55,16 @@ pub fn of(
         }
     }
     let rows = tx.rows(
-        "SELECT f.gateway, f.raised_at, f.said FROM campaign_homes h JOIN findings f ON f.gateway = h.gateway
-         WHERE h.campaign = $1 AND f.cleared_at IS NULL AND f.suspicion IN ('battery-falling', 'scanner-stopped')
-           AND f.raised_at >= h.acted_at AND (h.step = 'acting' OR (h.step = 'confirmed' AND h.step_at >= $2))",
+        "SELECT f.gateway, f.raised_at, f.said, f.suspicion
+         FROM campaign_homes h JOIN findings f ON f.gateway = h.gateway
+         WHERE h.campaign = $1 AND f.cleared_at IS NULL AND f.raised_at >= h.acted_at AND (h.step = 'acting' OR (h.step = 'confirmed' AND h.step_at >= $2))",
         &with,
     )?;
     for row in &rows {
         let gateway: GatewayId = row.parse(0)?;
+        if !is_side_effect(named(row, 3)?) {
+            continue;
+        }
         if let Some(signs) = all.get_mut(&gateway) {
             let since = Timestamp::synced(row.int(1)?);
             signs.suffers.push((since, row.text(2)?.to_owned()));

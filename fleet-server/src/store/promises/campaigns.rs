@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use homeward_protocol::envelope::Lane;
 use homeward_protocol::id::GatewayId;
-use homeward_protocol::release::state::{Ended, Outcome, UpdateState};
+use homeward_protocol::release::state::{Ended, Outcome, Progress, UpdateMark, UpdateState};
 use homeward_protocol::release::{Custom, Disruption, Installer, Version};
 use homeward_protocol::time::Timestamp;
+use homeward_protocol::watch::Suspicion;
 
 use super::{Home, NOW, block};
 use crate::audit::Action;
 use crate::campaign::draft::{Draft, Release, Wish};
 use crate::campaign::kept::{Kept, Name, Order};
 use crate::campaign::plan::Wave;
-use crate::campaign::signs::{Signs, Way};
+use crate::campaign::signs::{Signs, Way, is_side_effect};
 use crate::campaign::{State, Step};
 use crate::care::Dependency;
 use crate::direct::deadline::{Each, Rule, Terms};
@@ -313,6 +314,160 @@ pub(super) fn a_newer_campaign_takes_the_homes_of_the_one_before(home: &Home) {
     block(store.write(move |tx| retention::step(tx, 30, 30, later))).expect("a step");
     assert_eq!(read(&store, "spring").kept.notes().len(), 0);
     assert_eq!(read(&store, "summer").kept.notes().len(), 4);
+}
+
+/// A campaign whose canary has begun, a minute ago, with a sensor that was heard before; gives its number and its word.
+fn acting(store: &Store) -> (usize, u64) {
+    block(store.write(homes)).expect("made");
+    assert!(start(store, "spring", "1.4.0", NOW));
+    (0..4).for_each(|n| connect(store, n));
+    let heard = "INSERT INTO sensors (gateway, sensor, profile, interval_s, failures, last_stored, listed_at)
+                 SELECT id, 'cuff', 'blood-pressure', 60, 0, $1, 0 FROM gateways";
+    let at = NOW.ms;
+    block(store.write(move |tx| tx.execute(heard, &[at.into()]).map(drop))).expect("heard");
+    let words = look(store, "spring", NOW);
+    let [(gateway, Way::On)] = words.as_slice() else {
+        panic!("one canary: {words:?}");
+    };
+    let n: usize = gateway.as_str()[3..].parse().expect("a number");
+    let word = read(store, "spring").kept.notes()[gateway]
+        .word
+        .expect("a word")
+        .0;
+    let began = NOW.plus_ms(MINUTE);
+    block(store.write(move |tx| {
+        let judged = "INSERT INTO attestation (gateway, status, issued_at) VALUES ($1, 'affirming', $2)";
+        let id = gw(n);
+        tx.execute(judged, &[id.as_str().into(), NOW.ms.into()])?;
+        act(tx, n, word, began)
+    }))
+    .expect("begun");
+    look(store, "spring", began);
+    assert_eq!(step(&read(store, "spring").kept, n), "acting");
+    (n, word)
+}
+
+const MINUTE: i64 = 60_000;
+
+/// It says that it tries the release.
+fn act(tx: &mut dyn Tx, n: usize, word: u64, now: Timestamp) -> Result<(), StoreError> {
+    say(tx, n, "1.4.0", None, now)?;
+    let gateway = gw(n);
+    let mut said = updates::said(tx, &gateway)?.expect("said").state;
+    let mark = UpdateMark {
+        counter: word,
+        installer: Installer::AgentSlot,
+        version: version("1.4.0"),
+    };
+    said.now = Some((mark, Progress::Acting));
+    let at = Origin {
+        gateway: gateway.as_str(),
+        epoch: "01",
+        lane: Lane::Urgent,
+        spare: false,
+        now,
+    };
+    updates::put(tx, &at, &said)
+}
+
+pub(super) fn a_home_counts_as_well_only_when_its_rows_bear_that_out(home: &Home) {
+    let store = home.open();
+    let (n, word) = acting(&store);
+    let judge = |status: &'static str, at: i64| {
+        store.write(move |tx| {
+            let sql = "UPDATE attestation SET status = $1, issued_at = $2";
+            tx.execute(sql, &[status.into(), at.into()]).map(drop)
+        })
+    };
+    let hear = |at: i64| {
+        let sql = "UPDATE sensors SET last_stored = $1";
+        store.write(move |tx| tx.execute(sql, &[at.into()]).map(drop))
+    };
+    let suspect = |suspicion: &'static str, raised: i64| {
+        store.write(move |tx| {
+            tx.execute("DELETE FROM findings", &[])?;
+            let sql = "INSERT INTO findings (gateway, suspicion, sensor, address, since, said, raised_at)
+                       VALUES ($1, $2, 'cuff', '', $3, 'something of cuff', $3)";
+            let id = gw(n);
+            tx.execute(sql, &[id.as_str().into(), suspicion.into(), raised.into()])
+                .map(drop)
+        })
+    };
+    let clear = || {
+        let sql = "UPDATE findings SET cleared_at = raised_at";
+        store.write(move |tx| tx.execute(sql, &[]).map(drop))
+    };
+    // What it would become now; nothing is kept of it.
+    let becomes = |at: i64| {
+        let mut one = read(&store, "spring");
+        let signs = signs(&store, "spring", NOW);
+        one.kept.look(&signs, Timestamp::synced(at));
+        step(&one.kept, n)
+    };
+    let said = NOW.ms + 2 * MINUTE;
+    let confirms = Timestamp::synced(said);
+    block(store.write(move |tx| say(tx, n, "1.4.0", Some((word, Outcome::Confirmed)), confirms)))
+        .expect("said");
+    let now = said + MINUTE;
+    assert_eq!(
+        becomes(now),
+        "acting",
+        "its evidence is awaited, whatever it says"
+    );
+    block(judge("contraindicated", said)).expect("judged");
+    assert_eq!(becomes(now), "unwell", "its evidence was not accepted");
+    block(judge("affirming", said)).expect("judged");
+    assert_eq!(becomes(now), "acting", "its sensor is awaited");
+    assert_eq!(becomes(said + 30 * MINUTE), "unwell", "its sensor is silent");
+    block(hear(now)).expect("heard");
+    assert_eq!(becomes(now), "confirmed");
+    for suspicion in Suspicion::ALL {
+        let word = wire_name(suspicion);
+        block(suspect(word, NOW.ms + 30_000)).expect("raised");
+        assert_eq!(becomes(now), "confirmed", "{word} stood before it began");
+        block(suspect(word, said)).expect("raised");
+        let expected = if is_side_effect(suspicion) {
+            "unwell"
+        } else {
+            "confirmed"
+        };
+        assert_eq!(becomes(now), expected, "{word} began with the update");
+        block(clear()).expect("cleared");
+        assert_eq!(becomes(now), "confirmed", "{word} is over");
+    }
+    // And after it counted as well, for as long as it is watched.
+    look(&store, "spring", Timestamp::synced(now));
+    assert_eq!(step(&read(&store, "spring").kept, n), "confirmed");
+    block(suspect("battery-falling", now)).expect("raised");
+    assert_eq!(becomes(now + MINUTE), "unwell");
+}
+
+/// As it is kept.
+fn wire_name(suspicion: Suspicion) -> &'static str {
+    let word = serde_json::to_value(suspicion).expect("a word");
+    let word = word.as_str().expect("a word").to_owned();
+    Box::leak(word.into_boxed_str())
+}
+
+pub(super) fn a_home_that_was_given_up_on_is_seen_to_be_back(home: &Home) {
+    let store = home.open();
+    let (n, _) = acting(&store);
+    let at = |minutes: i64| NOW.plus_ms(minutes * MINUTE);
+    let soon = at(3);
+    let abort =
+        store.write(move |tx| campaigns::order(tx, &name("spring"), (&Order::Abort, "bad"), "ann", soon));
+    assert_eq!(block(abort).expect("answers"), Some(Ok(())));
+    assert_eq!(look(&store, "spring", at(4)), [(gw(n), Way::Back)]);
+    look(&store, "spring", at(4 + 15 * 1_440));
+    assert_eq!(step(&read(&store, "spring").kept, n), "stuck");
+    let back = read(&store, "spring").kept.notes()[&gw(n)]
+        .word
+        .expect("a word")
+        .0;
+    let late = at(16 * 1_440);
+    block(store.write(move |tx| say(tx, n, "1.3.0", Some((back, Outcome::Confirmed)), late))).expect("said");
+    look(&store, "spring", late);
+    assert_eq!(step(&read(&store, "spring").kept, n), "returned");
 }
 
 /// What ten thousand homes that wait cost: reads, and no write.
