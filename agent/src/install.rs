@@ -18,6 +18,7 @@ use homeward_protocol::release::state::{Can, Offer, Outcome};
 use homeward_protocol::release::{Disruption, Installer as Kind};
 
 use crate::interlock::{Act, Window, Work};
+use crate::slot::Digest;
 use crate::update::saved::Job;
 
 pub mod packages;
@@ -142,6 +143,11 @@ pub trait Installer: Send + Sync {
         Ok(())
     }
 
+    /// The bytes of what it put in place before, or found there, that ran and was well.
+    fn ran(&self) -> Vec<Digest> {
+        Vec::new()
+    }
+
     /// Whether the job is staged already.
     ///
     /// # Errors
@@ -225,6 +231,11 @@ impl Installers {
             .iter()
             .map(|one| one.follow().map_err(|error| (one.kind(), error)));
         followed.filter_map(Result::err).collect()
+    }
+
+    /// The bytes of all that ran here and was well.
+    pub fn ran(&self) -> Vec<Digest> {
+        self.0.iter().flat_map(|one| one.ran()).collect()
     }
 
     /// What is found at a start: what has to be left first, else how the job stands.

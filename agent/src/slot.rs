@@ -24,8 +24,11 @@ use crate::install::Standing;
 
 pub mod file;
 
-/// The launcher sets it in the environment: without it nobody would start the build that an update brings.
+/// The launcher sets it in the environment, to the path of the package's build: without it nobody would start the build that an
+/// update brings. Launchers of before set it to `1`.
 pub const LAUNCHED: &str = "HOMEWARD_LAUNCHED";
+/// Where the package puts the agent.
+pub const PACKAGE: &str = "/usr/bin/homeward-agent";
 /// Starts that a trial has.
 pub const TRIES: u8 = 3;
 
@@ -215,6 +218,13 @@ impl Slots {
             self.ended = build.map(|build| Ended { build, cause });
         }
         self
+    }
+
+    /// The bytes of the builds that were confirmed, as far as the slots still hold them.
+    pub fn confirmed(&self) -> impl Iterator<Item = Digest> {
+        let tried = self.trial.map(|trial| trial.slot);
+        let confirmed = self.builds.iter().filter(move |(slot, _)| Some(**slot) != tried);
+        confirmed.map(|(_, build)| build.sha256)
     }
 
     /// How the build that is wanted, by the number of the director's word, stands while the one at `runs` runs.

@@ -13,10 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use homeward_agent::slot::file::Folder;
-use homeward_agent::slot::{Cause, LAUNCHED, Launch, Place, launch};
-
-/// Where the package puts the agent.
-const PACKAGE: &str = "/usr/bin/homeward-agent";
+use homeward_agent::slot::{Cause, LAUNCHED, Launch, PACKAGE, Place, launch};
 
 fn main() -> ExitCode {
     let (data, package, words) = arguments(std::env::args_os().skip(1));
@@ -99,5 +96,5 @@ fn start(folder: &Folder, place: Place, package: &Path, words: &[OsString]) -> s
         Place::Package => package.to_owned(),
         Place::Slot(slot) => folder.program(slot),
     };
-    Command::new(program).args(words).env(LAUNCHED, "1").exec()
+    Command::new(program).args(words).env(LAUNCHED, package).exec()
 }

@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "shell: an environment")]
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use homeward_protocol::posture::ShortText;
@@ -12,8 +12,8 @@ use homeward_protocol::release::{Installer as Kind, Version};
 use super::{InstallError, Installer, Standing};
 use crate::clock::Clock;
 use crate::interlock::Window;
-use crate::slot::file::Folder;
-use crate::slot::{Cause, LAUNCHED, Place, Slots};
+use crate::slot::file::{Folder, digest_of};
+use crate::slot::{Cause, Digest, LAUNCHED, PACKAGE, Place, Slots};
 use crate::update::saved::Job;
 
 /// The slots of one data folder, and what runs.
@@ -65,6 +65,15 @@ impl Installer for OwnSlots {
                 "the agent was not started by its launcher, so nobody would start a new build",
             )),
         }
+    }
+
+    /// The confirmed build, the one that it took the place of, and the package's own.
+    fn ran(&self) -> Vec<Digest> {
+        let package = std::env::var_os(LAUNCHED).map(PathBuf::from);
+        let package = package.filter(|path| path.is_absolute());
+        let package = digest_of(&package.unwrap_or_else(|| PACKAGE.into()));
+        let slots = self.known().unwrap_or_default();
+        package.ok().into_iter().chain(slots.confirmed()).collect()
     }
 
     fn is_staged(&self, job: &Job) -> Result<bool, InstallError> {

@@ -161,6 +161,7 @@ pub async fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> 
             gateway: ground.server.gateway.clone(),
             hw: std::env::consts::ARCH.to_owned(),
             installers: Vec::new(),
+            ran: Vec::new(),
         },
         installers,
         source,

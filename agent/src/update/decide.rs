@@ -2,7 +2,8 @@
 //!
 //! Only what both name: the director (by a signed [`Assignment`]) and the repository (by metadata that the offline keys
 //! signed), with the same hash; for this box, its hardware and an installer that it has; from the version that runs; and
-//! never below the floor that an earlier release of the same line set. Whom targets handed a part to speaks of dossiers
+//! never below the floor that an earlier release of the same line set, nor older than what runs, but for a build that ran here
+//! before and was well: a stolen director may not pick an old release because it was signed once. Whom targets handed a part to speaks of dossiers
 //! only, which no box installs: software of the box itself is for the holders of targets.
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use homeward_protocol::tuf::role::Role;
 use serde::{Deserialize, Serialize};
 
 use super::saved::Delta;
+use crate::slot::Digest;
 
 /// What this box is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub struct Own {
     pub hw: String,
     /// Installers that work here, each with the version that it put in place.
     pub installers: Vec<(Installer, Version)>,
+    /// The bytes of builds that ran here and were well: what may come back though it is older.
+    pub ran: Vec<Digest>,
 }
 
 /// What outlasts restarts, so that nothing old comes back.
@@ -177,6 +181,16 @@ pub enum Refusal {
         /// The floor.
         floor: Version,
     },
+    /// Older than what runs, and new to this box.
+    #[error(
+        "version {version} is older than {runs}, which runs, and never ran here before: going back takes a new release"
+    )]
+    Older {
+        /// Its version.
+        version: Version,
+        /// What runs.
+        runs: Version,
+    },
     /// Another version must run first.
     #[error("it needs {needs} before it, and {runs} runs")]
     TooFar {
@@ -231,6 +245,13 @@ pub fn decide(
     }
     if custom.version == runs {
         return Ok(Decision::Runs);
+    }
+    let ran = own.ran.contains(&Digest(assigned.sha256()));
+    if custom.version < runs && !ran {
+        return Err(Refusal::Older {
+            version: custom.version,
+            runs,
+        });
     }
     if let Some(needs) = custom.min_version.filter(|needs| *needs > runs) {
         return Err(Refusal::TooFar { needs, runs });

@@ -373,6 +373,8 @@ impl Going {
         let mut own = self.own.clone();
         state.offers = self.probe().await;
         own.installers = state.offers.iter().filter_map(works).collect();
+        let installers = self.installers.clone();
+        own.ran = aside(move || Ok(installers.ran())).await.unwrap_or_default();
         let repository = Repository {
             metadata: &http,
             targets: &self.http("targets"),

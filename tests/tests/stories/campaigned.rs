@@ -39,7 +39,8 @@ impl Street {
         let stage = Stage::new();
         let releases = Releases::new(&stage.fleet);
         let new = releases.write("new", build);
-        releases.add("0.1.0", &binary("homeward-agent"), "0.0.0");
+        // The very bytes of the package: nothing older comes back that did not run there.
+        releases.add("0.1.0", &releases.shipped, "0.0.0");
         releases.add("7.1.0", &new, "0.0.0");
         releases.publish(&stage.fleet);
         Street {

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use homeward_agent::slot::Digest;
 use homeward_agent::update::decide::{Decision, Floor, Line, Own, Plan, decide};
 use homeward_agent::update::tuf::download;
 use homeward_agent::update::word::{Meaning, Repository, means};
@@ -148,6 +149,7 @@ impl Fleet {
                 gateway: "gw-7f3k".parse().expect("an id"),
                 hw: "x86_64".into(),
                 installers: vec![(Installer::AgentSlot, version("1.3.0"))],
+                ran: Vec::new(),
             },
             floor: floor("1.2.0", 10),
         }
@@ -463,6 +465,31 @@ fn a_release_below_the_floor_is_not_installed() {
             .judge(&fleet.assigned("agent/back", b"agent 1.1.0 again", 11))
             .is_ok()
     );
+}
+
+#[test]
+fn an_older_release_that_set_no_floor_comes_only_where_it_ran_before() {
+    // No release ever said a floor: the stolen director picks what was signed once, and has a hole that is known by now.
+    let mut fleet = Fleet::healthy();
+    fleet.floor = Floor::NEW;
+    let old = fleet.assigned("agent/old", b"agent 1.1.0", 11);
+    fleet.refused(&old, "version 1.1.0 is older than 1.3.0, which runs");
+    // A campaign takes back to what ran here and was well: to its very bytes.
+    let digest = |content| {
+        Digest(
+            homeward_protocol::tuf::read::hex(&hash(content))
+                .expect("hex")
+                .try_into()
+                .expect("32"),
+        )
+    };
+    fleet.own.ran = vec![digest(b"agent 1.1.1")];
+    fleet.refused(&old, "never ran here before");
+    fleet.own.ran.push(digest(b"agent 1.1.0"));
+    assert_eq!(fleet.judge(&old).as_deref(), Ok(&b"agent 1.1.0"[..]));
+    // And never below a floor.
+    fleet.floor = floor("1.2.0", 10);
+    fleet.refused(&old, "below 1.2.0");
 }
 
 #[test]
