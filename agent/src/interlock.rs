@@ -21,6 +21,7 @@
 //!   that was in use when it was last heard, another act, and the time after a start.
 
 pub mod activity;
+pub mod asked;
 pub mod beside;
 mod calendar;
 pub mod file;

@@ -21,6 +21,7 @@ pub mod keep;
 pub mod keys;
 pub mod notify;
 pub mod policy;
+mod quiet;
 pub mod readings;
 pub mod reference;
 pub mod release;

@@ -16,6 +16,7 @@ pub mod guard;
 pub mod policies;
 pub mod policy;
 pub mod problem;
+pub mod quiet;
 pub mod readings;
 pub mod releases;
 pub mod shape;
@@ -92,6 +93,9 @@ pub fn endpoints() -> Vec<Endpoint<Desk>> {
         look("/api/v1/gateways/{gateway}/policy", policy::one),
         change("/api/v1/gateways/{gateway}/isolate", policy::isolate),
         change("/api/v1/gateways/{gateway}/release", policy::release),
+        look("/api/v1/gateways/{gateway}/quiet", quiet::one),
+        change("/api/v1/gateways/{gateway}/quiet", quiet::ask),
+        change("/api/v1/gateways/{gateway}/quiet/end", quiet::end),
         look("/api/v1/gateways/{gateway}/support", support::list),
         look("/api/v1/gateways/{gateway}/support/connect", support::connect),
         change("/api/v1/gateways/{gateway}/support/open", support::open),

@@ -97,6 +97,10 @@ pub enum Action {
     GatewayIsolated,
     /// That was lifted.
     IsolationLifted,
+    /// A person wished that nothing disturbs a home for a while.
+    QuietWished,
+    /// A person ended that.
+    QuietEnded,
     /// The director said which software a gateway shall have.
     UpdateAssigned,
     /// An order to force an update, signed by two people, was taken in.
@@ -183,7 +187,7 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Action; 81] = [
+    pub const ALL: [Action; 83] = [
         Action::GatewayClaimed,
         Action::ClaimUsed,
         Action::CsrRefused,
@@ -224,6 +228,8 @@ impl Action {
         Action::GroupChanged,
         Action::GatewayIsolated,
         Action::IsolationLifted,
+        Action::QuietWished,
+        Action::QuietEnded,
         Action::UpdateAssigned,
         Action::ForceBrought,
         Action::ForceSent,
@@ -310,6 +316,8 @@ impl Action {
             Action::GroupChanged => "group-changed",
             Action::GatewayIsolated => "gateway-isolated",
             Action::IsolationLifted => "isolation-lifted",
+            Action::QuietWished => "quiet-wished",
+            Action::QuietEnded => "quiet-ended",
             Action::UpdateAssigned => "update-assigned",
             Action::ForceBrought => "force-brought",
             Action::ForceSent => "force-sent",

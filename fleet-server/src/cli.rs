@@ -348,6 +348,30 @@ pub enum GatewayCommand {
         #[arg(long, value_name = "TEXT")]
         reason: String,
     },
+    /// Ask that nothing disturbs the home of a gateway for a while, at once or when it connects: no update, no restart.
+    /// Readings and alarms go on. `gateway unquiet` ends it.
+    #[command(
+        after_help = "Examples:\n  homeward-fleet --data DIR gateway quiet gw-7f3k2m9xqa --hours 4 --reason \"dialysis at \
+                      home\"\n  homeward-fleet --data DIR gateway quiet gw-7f3k2m9xqa"
+    )]
+    Quiet {
+        /// Which.
+        id: GatewayId,
+        /// For so many hours from now on: 1, 4, 12, 24 or 72. Without it: how it stands.
+        #[arg(long, value_name = "HOURS", requires = "reason")]
+        hours: Option<u32>,
+        /// Why, for the audit trail and for whoever stands before the box.
+        #[arg(long, value_name = "TEXT", requires = "hours")]
+        reason: Option<String>,
+    },
+    /// End the quiet that was asked for here. What a person asked for at the box itself stays.
+    Unquiet {
+        /// Which.
+        id: GatewayId,
+        /// Why, for the audit trail.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
     /// Support sessions: a person of the provider on a box, for a ticket and a time.
     #[command(subcommand)]
     Support(SupportCommand),

@@ -29,6 +29,7 @@ pub mod log;
 pub mod notify;
 pub mod place;
 pub mod policy;
+pub mod quiet;
 pub mod release;
 pub mod routes;
 pub mod run;

@@ -330,6 +330,12 @@ impl Server {
             clock: self.clock.clone(),
         };
         parts.start_sure("the orders to force", forces.run(self.stop.clone()));
+        let quiet = crate::quiet::publish::Publish {
+            store: self.store.clone(),
+            connections: self.connections.clone(),
+            clock: self.clock.clone(),
+        };
+        parts.start_sure("the wishes for quiet", quiet.run(self.stop.clone()));
         let drive = Drive {
             store: self.store.clone(),
             bus: self.bus.clone(),

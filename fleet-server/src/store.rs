@@ -37,6 +37,7 @@ pub mod policies;
 pub mod postgres;
 #[cfg(test)]
 pub(crate) mod promises;
+pub mod quiets;
 pub mod records;
 pub mod retention;
 pub mod signals;

@@ -28,6 +28,7 @@ pub mod languages;
 pub mod password;
 pub mod placements;
 pub mod policies;
+pub mod quiet;
 pub mod releases;
 pub mod rules;
 pub mod setup;
@@ -146,6 +147,8 @@ pub fn pages() -> Vec<Endpoint<Desk>> {
         look("/events", events::get),
         look("/care", care::get),
         look("/care/rows", care::rows),
+        look("/care/quiet", quiet::get),
+        change("/care/quiet", quiet::post),
         look("/fleet", fleet::get),
         look("/fleet/rows", fleet::rows),
         look("/gateways/{gateway}", gateway::get),

@@ -169,7 +169,7 @@ pub enum Item {
     /// A piece of the list of software.
     Software(Piece),
     /// What software runs, and how far an update has come.
-    Update(UpdateState),
+    Update(Box<UpdateState>),
     /// What became of a support session.
     Support(Box<SupportRecord>),
 }

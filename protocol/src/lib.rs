@@ -25,6 +25,7 @@ pub mod link;
 pub mod policy;
 pub mod posture;
 pub mod postures;
+pub mod quiet;
 pub mod reading;
 pub mod reference;
 pub mod release;

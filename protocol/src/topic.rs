@@ -13,6 +13,7 @@
 //! | `hw1/GATEWAY/down/isolation` | the server | a [`crate::policy::isolation::IsolationOrder`], `QoS` 1 |
 //! | `hw1/GATEWAY/down/assignment` | the server | a signed [`crate::release::assignment::Assignment`], `QoS` 1 |
 //! | `hw1/GATEWAY/down/force` | the server | a [`crate::release::force::Offer`], `QoS` 1 |
+//! | `hw1/GATEWAY/down/quiet` | the server | a [`crate::quiet::QuietOrder`], `QoS` 1 |
 //! | `hw1/GATEWAY/down/support` | the server | a [`crate::support::SupportOrder`], `QoS` 1 |
 //! | `hw1/GATEWAY/down/hint` | the server | "look now": a short word, `QoS` 0 |
 //! | `hw1/fleet/notice` | the server | the same for every gateway |
@@ -54,6 +55,8 @@ pub enum Topic {
     Assignment(GatewayId),
     /// Two people's order to let an update begin although something stands against it.
     Force(GatewayId),
+    /// A person's wish that the home is not disturbed.
+    Quiet(GatewayId),
     /// An order to open a support session, or to end it.
     Support(GatewayId),
     /// "Look now" to a gateway.
@@ -101,6 +104,7 @@ impl FromStr for Topic {
             (Some("down"), Some("isolation")) => Topic::Isolation(gateway),
             (Some("down"), Some("assignment")) => Topic::Assignment(gateway),
             (Some("down"), Some("force")) => Topic::Force(gateway),
+            (Some("down"), Some("quiet")) => Topic::Quiet(gateway),
             (Some("down"), Some("support")) => Topic::Support(gateway),
             (Some("down"), Some("hint")) => Topic::Hint(gateway),
             _ => return Err(TopicError),
@@ -127,6 +131,7 @@ impl fmt::Display for Topic {
             Topic::Isolation(gateway) => write!(f, "hw1/{gateway}/down/isolation"),
             Topic::Assignment(gateway) => write!(f, "hw1/{gateway}/down/assignment"),
             Topic::Force(gateway) => write!(f, "hw1/{gateway}/down/force"),
+            Topic::Quiet(gateway) => write!(f, "hw1/{gateway}/down/quiet"),
             Topic::Support(gateway) => write!(f, "hw1/{gateway}/down/support"),
             Topic::Hint(gateway) => write!(f, "hw1/{gateway}/down/hint"),
             Topic::FleetNotice => f.write_str("hw1/fleet/notice"),
@@ -177,6 +182,7 @@ mod tests {
             Topic::Isolation(gw.clone()),
             Topic::Assignment(gw.clone()),
             Topic::Force(gw.clone()),
+            Topic::Quiet(gw.clone()),
             Topic::Support(gw.clone()),
             Topic::Hint(gw.clone()),
             Topic::FleetNotice,

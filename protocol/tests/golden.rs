@@ -47,6 +47,7 @@ use homeward_protocol::posture::{
     Clock, Disk, KeyFacts, KeyPlace, PostureReport, Sealing, SensorHeard, ShortText,
 };
 use homeward_protocol::postures::{Link, Occasion, START, TpmClock, after};
+use homeward_protocol::quiet::QuietOrder;
 use homeward_protocol::reading::{Details, Kind, Mark, Quality, Reading, SensorClock, Sent, State, Value};
 use homeward_protocol::release::Installer;
 use homeward_protocol::release::dossier::{self, Dossier};
@@ -411,6 +412,7 @@ fn no_update() -> UpdateState {
         ended: None,
         installers: Vec::new(),
         undecided: None,
+        quiet: None,
         beside: Vec::new(),
         forces: Vec::new(),
         taken_at: Timestamp::synced(1_767_225_600_000),
@@ -694,6 +696,20 @@ fn policies_keep_their_bytes_and_points_their_names() {
     assert_eq!(String::from_utf8_lossy(&kept), words);
 }
 
+#[test]
+fn a_wish_for_quiet_keeps_its_bytes() {
+    for (name, left_s) in [("quiet-1-wish.cbor", 4 * 3_600), ("quiet-1-end.cbor", 0)] {
+        let order = QuietOrder {
+            order: 1_795_000_000_007,
+            left_s,
+            by: ShortText::cut("nina"),
+            reason: ShortText::cut("dialysis at home"),
+        };
+        let encode = |o: &QuietOrder| o.encode().expect("encodes");
+        holds(name, &order, encode, |b| QuietOrder::decode(b).expect("decodes"));
+    }
+}
+
 /// As [`a_signature_of_the_first_version_verifies`], for three people.
 #[test]
 fn an_offer_of_the_first_version_is_accepted() {
@@ -873,6 +889,41 @@ fn orders_of_support_keep_their_bytes() {
     assert_eq!(String::from_utf8_lossy(&kept), words);
 }
 
+fn update_items() -> Vec<(&'static str, Item)> {
+    vec![
+        ("item-1-update.cbor", Item::Update(Box::new(update_state()))),
+        ("item-1-update-none.cbor", Item::Update(Box::new(no_update()))),
+        (
+            "item-1-update-paused.cbor",
+            Item::Update(Box::new(update_paused())),
+        ),
+        (
+            "item-1-update-offers.cbor",
+            Item::Update(Box::new(update_offers())),
+        ),
+        (
+            "item-1-update-fetching.cbor",
+            Item::Update(Box::new(update_fetching())),
+        ),
+        (
+            "item-1-update-forced.cbor",
+            Item::Update(Box::new(update_forced())),
+        ),
+        (
+            "item-1-update-undecided.cbor",
+            Item::Update(Box::new(update_undecided())),
+        ),
+        ("item-1-update-quiet.cbor", Item::Update(Box::new(update_quiet()))),
+    ]
+}
+
+fn update_quiet() -> UpdateState {
+    UpdateState {
+        quiet: Some(1_795_000_000_007),
+        ..no_update()
+    }
+}
+
 fn items() -> Vec<(&'static str, Item)> {
     let floor = Timestamp {
         ms: 1_790_000_000_000,
@@ -937,11 +988,6 @@ fn items() -> Vec<(&'static str, Item)> {
         ("item-1-policy.cbor", Item::Policy(Box::new(policy_state()))),
         ("item-1-policy-none.cbor", Item::Policy(Box::new(no_policy()))),
         ("item-1-stopped.cbor", Item::Stopped(stopped())),
-        ("item-1-update.cbor", Item::Update(update_state())),
-        ("item-1-update-none.cbor", Item::Update(no_update())),
-        ("item-1-update-paused.cbor", Item::Update(update_paused())),
-        ("item-1-update-offers.cbor", Item::Update(update_offers())),
-        ("item-1-update-fetching.cbor", Item::Update(update_fetching())),
         (
             "item-1-write-refused.cbor",
             Item::Write(WriteAttempt {
@@ -1033,13 +1079,7 @@ fn acknowledgements_keep_their_bytes() {
 
 #[test]
 fn records_keep_their_bytes() {
-    let forced = ("item-1-update-forced.cbor", Item::Update(update_forced()));
-    let undecided = ("item-1-update-undecided.cbor", Item::Update(update_undecided()));
-    for (name, item) in items()
-        .into_iter()
-        .chain(support_items())
-        .chain([forced, undecided])
-    {
+    for (name, item) in items().into_iter().chain(support_items()).chain(update_items()) {
         let decode = |b: &[u8]| Item::decode(&Bytes(b.to_vec())).expect("decodes");
         holds(name, &item, |i| i.encode().expect("encodes").0, decode);
     }

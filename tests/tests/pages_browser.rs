@@ -179,7 +179,16 @@ fn no_page_has_an_axe_violation_on_a_phone_or_a_desk() {
         (None, pages(&["/sign-in"], "anybody")),
         (
             Some(sign_in(&console, "nina")),
-            pages(&["/care", "/fleet", "/releases", "/password"], "nurse"),
+            pages(
+                &[
+                    "/care",
+                    "/care/quiet?home=home-01",
+                    "/fleet",
+                    "/releases",
+                    "/password",
+                ],
+                "nurse",
+            ),
         ),
         (Some(sign_in(&console, "olga")), pages(&OPERATOR, "operator")),
     ];

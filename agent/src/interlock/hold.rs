@@ -19,6 +19,11 @@ pub const MOST: usize = 16;
 pub struct HoldId(String);
 
 impl HoldId {
+    /// That of the hold which the console places.
+    pub(super) fn console() -> HoldId {
+        HoldId("console-order".to_owned())
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -17,6 +17,7 @@ use homeward_protocol::id::{Epoch, GatewayId, Seq};
 use homeward_protocol::link::Cause;
 use homeward_protocol::policy::isolation::IsolationOrder;
 use homeward_protocol::policy::sign::Offer;
+use homeward_protocol::quiet::QuietOrder;
 use homeward_protocol::release::assignment::MAX_ASSIGNMENT;
 use homeward_protocol::release::force::MAX_OFFER;
 use homeward_protocol::signed::{Signed, Signer};
@@ -390,6 +391,7 @@ impl Link {
             Topic::Isolation(gateway) if gateway == self.door.gateway => self.ordered(&publish.payload),
             Topic::Assignment(gateway) if gateway == self.door.gateway => self.assigned(&publish.payload),
             Topic::Force(gateway) if gateway == self.door.gateway => self.forced(&publish.payload),
+            Topic::Quiet(gateway) if gateway == self.door.gateway => self.hushed(&publish.payload),
             Topic::Support(gateway) if gateway == self.door.gateway => self.supported(&publish.payload),
             Topic::Hint(gateway) if gateway == self.door.gateway => hint(publish),
             Topic::FleetNotice => hint(publish),
@@ -437,6 +439,18 @@ impl Link {
     fn forced(&self, payload: &[u8]) -> Option<Input> {
         if let Some(update) = self.update.as_ref().filter(|_| payload.len() <= MAX_OFFER) {
             let _full = update.try_send(update::Heard::Force(payload.to_vec()));
+        }
+        None
+    }
+
+    /// A full inbox drops it, and the server says it again.
+    fn hushed(&self, payload: &[u8]) -> Option<Input> {
+        match (QuietOrder::decode(payload), &self.update) {
+            (Ok(order), Some(update)) => {
+                let _full = update.try_send(update::Heard::Quiet(order));
+            }
+            (Ok(_), None) => {}
+            (Err(error), _) => tracing::warn!(error = %chain(&error), "a wish for quiet could not be read"),
         }
         None
     }

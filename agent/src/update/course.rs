@@ -439,6 +439,7 @@ impl Course {
                 _ => None,
             },
             beside: Vec::new(),
+            quiet: None,
             forces: self.orders.told(self.saved.force.as_ref(), self.wanted(), moment),
             taken_at: now,
         }

@@ -9,6 +9,7 @@
 
 use homeward_protocol::policy::sign::PolicyDigest;
 use homeward_protocol::posture::ShortText;
+use homeward_protocol::quiet::QuietOrder;
 use homeward_protocol::release::force::{Accepted, ForceNumber, LONGEST, Refusal};
 use homeward_protocol::release::state::{ForceStanding, ForceTold, ForceWords, MAX_WHY};
 use homeward_protocol::time::{ClockTrust, Uptime};
@@ -25,6 +26,8 @@ pub enum Heard {
     Assigned(Vec<u8>),
     /// An order to force, with all that makes it believable.
     Force(Vec<u8>),
+    /// A person's wish, from the console, that the home is not disturbed.
+    Quiet(QuietOrder),
 }
 
 /// An order that came.

@@ -19,6 +19,7 @@ use homeward_protocol::envelope::Item;
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::policy::sign::{Floor as KeyFloor, Ground, PolicyDigest, Refusal as Unsigned};
 use homeward_protocol::posture::{SensorHeard, ShortText};
+use homeward_protocol::quiet::QuietOrder;
 use homeward_protocol::release::force::{self, Accepted, Refusal as ForceRefusal};
 use homeward_protocol::release::state::{Can, Offer, Progress, UpdateState};
 use homeward_protocol::release::{Disruption, Installer, Version};
@@ -48,7 +49,7 @@ use crate::causes::chain;
 use crate::clock::Clock;
 use crate::disk::replace;
 use crate::install::{After, InstallError, Installer as Install, Installers, act, after};
-use crate::interlock::{Act, Reason, Window, Wish, beside};
+use crate::interlock::{Act, Reason, Window, Wish, asked, beside};
 use crate::outbox::keeper::Outbox;
 use crate::status::LinkStatus;
 use crate::strain::Strain;
@@ -187,6 +188,8 @@ struct State {
     offers: Vec<Offer>,
     /// What else on the box restarts things.
     beside: Vec<ShortText>,
+    /// The number of the newest wish for quiet.
+    quiet: Option<u64>,
 }
 
 impl Going {
@@ -210,6 +213,7 @@ impl Going {
             window: None,
             offers: self.probe().await,
             beside: beside_us().await,
+            quiet: asked::heard(&self.data),
         };
         self.follow().await;
         self.act(&mut state, effects).await;
@@ -230,6 +234,11 @@ impl Going {
                 word = self.heard.recv() => match word {
                     Some(Heard::Assigned(word)) => Input::Assigned(word),
                     Some(Heard::Force(offer)) => self.force_came(&state, offer),
+                    Some(Heard::Quiet(order)) => {
+                        self.hush(&mut state, order).await;
+                        self.tell(&mut state).await;
+                        continue;
+                    }
                     None => return std::future::pending().await,
                 },
                 () = due => Input::Tick,
@@ -316,6 +325,24 @@ impl Going {
                 None
             }
             Effect::Examine(before) => Some(Input::Health(self.examine(state, &before))),
+        }
+    }
+
+    /// The home is not to be disturbed for a while, or may be again.
+    async fn hush(&self, state: &mut State, order: QuietOrder) {
+        let (data, now) = (self.data.clone(), self.clock.now());
+        let (left, by) = (order.left(), order.by.as_str().to_owned());
+        let taken = aside(move || asked::take(&data, &order, now).map_err(io::Error::other)).await;
+        match taken {
+            Ok(number) => {
+                tracing::info!(
+                    quiet.order = number,
+                    quiet.left_s = left.as_secs(),
+                    "{by} wishes quiet"
+                );
+                state.quiet = Some(number);
+            }
+            Err(error) => tracing::warn!(error = %error, "a wish for quiet could not be kept"),
         }
     }
 
@@ -632,6 +659,7 @@ impl Going {
         let report = UpdateState {
             installers: state.offers.clone(),
             beside: state.beside.clone(),
+            quiet: state.quiet,
             ..state.course.state(self.moment())
         };
         let coarse = |state: &UpdateState| {
@@ -649,7 +677,11 @@ impl Going {
         {
             return;
         }
-        if let Err(error) = self.outbox.push(vec![Item::Update(report.clone())], now).await {
+        if let Err(error) = self
+            .outbox
+            .push(vec![Item::Update(Box::new(report.clone()))], now)
+            .await
+        {
             tracing::warn!(error = %error, "could not keep a report of the software");
             return;
         }

@@ -37,6 +37,16 @@ pub async fn run(store: &Store, command: &GatewayCommand, clock: &Clock) -> Resu
         GatewayCommand::Isolate { id, reason } => {
             super::policy::isolate(store, id, Ordered::Isolate, reason, clock).await
         }
+        GatewayCommand::Quiet {
+            id,
+            hours: Some(hours),
+            reason,
+        } => {
+            let why = reason.as_deref().unwrap_or_default();
+            super::quiet::order(store, id, Some(*hours), why, clock).await
+        }
+        GatewayCommand::Quiet { id, hours: None, .. } => super::quiet::show(store, id, clock.now()).await,
+        GatewayCommand::Unquiet { id, reason } => super::quiet::order(store, id, None, reason, clock).await,
         GatewayCommand::Support(command) => super::support::run(store, command, clock).await,
         GatewayCommand::Release { id, reason } => {
             super::policy::isolate(store, id, Ordered::Lift, reason, clock).await

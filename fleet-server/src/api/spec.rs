@@ -5,8 +5,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    attest, calendar, campaigns, care, dossiers, drafts, facts, fleet, forces, policies, policy, readings,
-    releases, support,
+    attest, calendar, campaigns, care, dossiers, drafts, facts, fleet, forces, policies, policy, quiet,
+    readings, releases, support,
 };
 
 #[derive(OpenApi)]
@@ -28,6 +28,9 @@ use super::{
         policy::release,
         forces::list,
         forces::bring,
+        quiet::one,
+        quiet::ask,
+        quiet::end,
         support::list,
         support::open,
         support::end,

@@ -29,6 +29,7 @@ fn says(now: Option<(u64, Progress)>, ended: Option<(u64, Outcome)>) -> UpdateSt
         }),
         installers: Vec::new(),
         undecided: None,
+        quiet: None,
         beside: Vec::new(),
         forces: Vec::new(),
         taken_at: at(0),

@@ -362,6 +362,7 @@ const fn is_confirmed(topic: &Topic) -> bool {
             | Topic::Isolation(_)
             | Topic::Assignment(_)
             | Topic::Force(_)
+            | Topic::Quiet(_)
             | Topic::Support(_)
     )
 }

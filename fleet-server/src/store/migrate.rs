@@ -87,6 +87,10 @@ pub(super) const SQLITE: &[(&str, &str)] = &[
         include_str!("../../migrations/sqlite/V28__campaign_due.sql"),
     ),
     (
+        "V29__quiet",
+        include_str!("../../migrations/sqlite/V29__quiet.sql"),
+    ),
+    (
         "V26__moved_tasks",
         include_str!("../../migrations/sqlite/V26__moved_tasks.sql"),
     ),
@@ -175,6 +179,10 @@ const POSTGRES: &[(&str, &str)] = &[
     (
         "V28__campaign_due",
         include_str!("../../migrations/postgres/V28__campaign_due.sql"),
+    ),
+    (
+        "V29__quiet",
+        include_str!("../../migrations/postgres/V29__quiet.sql"),
     ),
     (
         "V26__moved_tasks",

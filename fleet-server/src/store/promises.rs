@@ -17,6 +17,7 @@ mod forces;
 mod identity;
 pub(crate) mod kept;
 mod policies;
+mod quiets;
 mod server;
 mod spare;
 mod statements;
@@ -155,6 +156,7 @@ promises![
     an_order_to_force_is_kept_as_signed_sent_to_who_waits_and_answered_once,
     a_compensation_that_cannot_be_is_said_and_one_that_is_outlasts_its_word,
     a_message_is_tried_until_it_is_out_or_given_up,
+    quiet_is_said_until_its_box_names_it_and_ends_by_itself,
 ];
 
 #[test]
@@ -301,6 +303,7 @@ mod promise {
     pub(super) use super::identity::*;
     pub(super) use super::kept::*;
     pub(super) use super::policies::*;
+    pub(super) use super::quiets::*;
     pub(super) use super::spare::*;
     pub(super) use super::support::*;
     pub(super) use super::suspicions::*;

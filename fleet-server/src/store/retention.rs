@@ -114,6 +114,7 @@ pub const RULES: &[(&str, Keep)] = &[
     ("policy_targets", Keep::Always),
     ("postures", Keep::PerThing),
     ("quarantine", Keep::AtWriting),
+    ("quiets", Keep::PerThing),
     ("readings", Keep::Days(Age::Readings)),
     ("reference_values", Keep::Always),
     ("rejects", Keep::PerThing),

@@ -9,7 +9,7 @@ use homeward_protocol::time::Timestamp;
 use super::when::When;
 use crate::direct::words;
 use crate::force::Kept;
-use crate::store::{StoreError, Tx, connections, forces, updates};
+use crate::store::{StoreError, Tx, connections, forces, quiets, updates};
 
 /// Orders on the page.
 const MOST: i64 = 20;
@@ -84,6 +84,8 @@ pub struct Forces {
     pub update: Option<String>,
     /// Why it waits, as the box said.
     pub waits: Vec<String>,
+    /// How it stands to a wish for quiet; none where nobody asked.
+    pub quiet: Option<String>,
     /// What else on the box restarts things, as the box said.
     pub beside: Vec<String>,
     /// When the box said that.
@@ -119,10 +121,13 @@ pub fn of(tx: &mut dyn Tx, gateway: &GatewayId, now: Timestamp) -> Result<Forces
         Some((_, Progress::Waiting(why))) => why.iter().map(|one| one.as_str().to_owned()).collect(),
         _ => Vec::new(),
     };
+    let wish = quiets::get(tx, gateway)?;
+    let quiet = wish.and_then(|wish| wish.words(state.and_then(|state| state.quiet), now));
     let all = forces::of(tx, gateway, MOST)?;
     Ok(Forces {
         update: word.as_ref().map(|word| words(word, state, Some(here))),
         waits,
+        quiet,
         beside: state
             .iter()
             .flat_map(|state| &state.beside)

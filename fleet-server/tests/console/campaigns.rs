@@ -54,6 +54,7 @@ fn say_beside(
         packaged: false,
         installers: Vec::new(),
         undecided: None,
+        quiet: None,
         beside: beside.iter().map(|text| ShortText::cut(text)).collect(),
         forces: Vec::new(),
         now: now.map(|(counter, progress)| (mark(counter), progress)),

@@ -134,6 +134,7 @@ pub(crate) fn fill(tx: &mut dyn Tx) -> Result<(), StoreError> {
         packaged: false,
         installers: Vec::new(),
         undecided: None,
+        quiet: None,
         beside: Vec::new(),
         forces: Vec::new(),
         now: Some((mark, quiet)),

@@ -252,6 +252,10 @@ pub struct UpdateState {
     /// What else on the box may disturb the home and asks nobody, at most [`MAX_BESIDE`]: the interlock is not effective then.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub beside: Vec<ShortText>,
+    /// The number of the newest wish for quiet that it heard from the server ([`crate::quiet::QuietOrder`]); none before one
+    /// came, and from a build that knows of none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet: Option<u64>,
     /// Orders to force that came, at most [`MAX_FORCES`]; none from a build that knows of none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forces: Vec<ForceTold>,

@@ -195,7 +195,7 @@ fn nothing_pushes(stage: &Stage, gateway: &str) {
 }
 
 /// Every call that changes something, each looked at: none makes a word of the director, and of a dossier come tasks alone.
-const CHANGES: [&str; 22] = [
+const CHANGES: [&str; 24] = [
     "/api/v1/campaigns/{campaign}/halt",
     "/api/v1/claims",
     "/api/v1/dossiers",
@@ -210,6 +210,8 @@ const CHANGES: [&str; 22] = [
     "/api/v1/gateways/{gateway}/facts",
     "/api/v1/gateways/{gateway}/forces",
     "/api/v1/gateways/{gateway}/isolate",
+    "/api/v1/gateways/{gateway}/quiet",
+    "/api/v1/gateways/{gateway}/quiet/end",
     "/api/v1/gateways/{gateway}/release",
     "/api/v1/gateways/{gateway}/revoke",
     "/api/v1/gateways/{gateway}/support/end",

@@ -18,6 +18,7 @@ mod forced;
 mod full_disk;
 mod guarded;
 mod hostile_handshakes;
+mod hushed;
 mod known;
 mod locked_out;
 mod moved_cable;

@@ -175,6 +175,7 @@ fn say(
         packaged: false,
         installers: Vec::new(),
         undecided: None,
+        quiet: None,
         beside: Vec::new(),
         forces: Vec::new(),
         now: None,

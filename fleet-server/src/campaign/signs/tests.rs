@@ -42,6 +42,7 @@ fn signs(runs: &str, now: Option<Progress>, ended: Option<(Option<u64>, Outcome)
         packaged: false,
         installers: Vec::new(),
         undecided: None,
+        quiet: None,
         beside: Vec::new(),
         forces: Vec::new(),
         now: now.map(|progress| (mark, progress)),

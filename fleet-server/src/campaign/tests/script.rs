@@ -137,6 +137,7 @@ impl Show {
             packaged: false,
             installers: Vec::new(),
             undecided: None,
+            quiet: None,
             beside: Vec::new(),
             forces: Vec::new(),
             now: None,

@@ -41,6 +41,7 @@ fn ended(counter: Option<u64>, outcome: Outcome) -> UpdateState {
         }),
         installers: Vec::new(),
         undecided: None,
+        quiet: None,
         beside: Vec::new(),
         forces: Vec::new(),
         taken_at: at(0),

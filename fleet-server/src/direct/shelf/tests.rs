@@ -74,6 +74,7 @@ fn told(path: &str, counter: u64, ended: Option<u64>) -> Told {
         packaged: false,
         installers: Vec::new(),
         undecided: None,
+        quiet: None,
         beside: Vec::new(),
         forces: Vec::new(),
         now: None,

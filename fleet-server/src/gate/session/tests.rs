@@ -82,6 +82,7 @@ fn with_a_spare_key_records_go_up_acknowledgements_come_down_and_nothing_else() 
         Topic::Isolation(gateway()),
         Topic::Assignment(gateway()),
         Topic::Force(gateway()),
+        Topic::Quiet(gateway()),
         Topic::Support(gateway()),
         Topic::FleetNotice,
     ] {

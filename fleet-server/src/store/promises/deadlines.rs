@@ -99,6 +99,7 @@ fn says(home: &Home, counter: u64, outcome: Outcome) {
         }),
         installers: Vec::new(),
         undecided: None,
+        quiet: None,
         beside: Vec::new(),
         forces: Vec::new(),
         taken_at: at(0),

@@ -99,6 +99,7 @@ fn says(home: &Home, counter: u64, told: Option<(PolicyDigest, ForceStanding)>) 
         ended: None,
         installers: Vec::new(),
         undecided: None,
+        quiet: None,
         beside: Vec::new(),
         forces: told.into_iter().collect(),
         taken_at: at(0),

@@ -111,6 +111,7 @@ fn answer(word: &updates::Assigned, fate: Option<Fate>, now: Timestamp) -> Updat
         packaged: false,
         installers: Vec::new(),
         undecided: None,
+        quiet: None,
         beside: Vec::new(),
         forces: Vec::new(),
         now: outcome.is_none().then(acting),
