@@ -73,13 +73,13 @@ impl Wish {
         match self.stands(named, now) {
             Stands::None => None,
             Stands::Asked => Some(format!(
-                "{by} asked for quiet until {until}: {reason}. The box has not said yet that it heard"
+                "{by} asked to hold updates until {until}: {reason}. The box has not said yet that it heard"
             )),
             Stands::Kept => Some(format!(
-                "The box keeps quiet until {until}, as {by} asked: {reason}"
+                "The box holds updates until {until}, as {by} asked: {reason}"
             )),
             Stands::Ending => Some(format!(
-                "{by} ended the quiet: {reason}. The box has not said yet that it heard"
+                "{by} lets updates go on: {reason}. The box has not said yet that it heard"
             )),
         }
     }

@@ -80,7 +80,7 @@ pub async fn get(
     Query(asked): Query<Asked>,
 ) -> Result<Response, Failure> {
     let (home, boxes) = boxes(&desk, &visitor, &asked.home).await?;
-    let frame = Frame::new("Quiet", "/care", &visitor, desk.clock.now());
+    let frame = Frame::new("Hold updates", "/care", &visitor, desk.clock.now());
     Ok(page(&Page { frame, home, boxes }))
 }
 
