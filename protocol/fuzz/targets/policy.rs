@@ -6,6 +6,7 @@ use homeward_protocol::policy::diff::diff;
 use homeward_protocol::policy::isolation::IsolationOrder;
 use homeward_protocol::policy::sign::{Offer, kept};
 use homeward_protocol::policy::{MAX_POLICY, Policy};
+use homeward_protocol::quiet::QuietOrder;
 use homeward_protocol::signed::PublicKey;
 use homeward_protocol::support::SupportOrder;
 use homeward_protocol::wire;
@@ -25,5 +26,6 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(kept(&offer, &[key]).is_err());
     }
     let _ = IsolationOrder::decode(bytes);
+    let _ = QuietOrder::decode(bytes);
     let _ = SupportOrder::decode(bytes);
 });

@@ -360,3 +360,40 @@ async fn a_server_killed_in_a_trial_goes_on_a_stopped_campaign_too_and_a_home_th
     );
     street.ends();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_campaign_that_a_person_ends_leaves_a_home_that_waits_with_what_it_runs() {
+    let mut street = Street::new(&another_build());
+    let canary = street.settle("mill-road-12", "low", "comet-tx5xx").await;
+    let other = street.settle("old-quay-7", "medium", "comet-tx5xx").await;
+    let hold = ["update", "hold", "--by", "nurse", "--minutes", "30", "a visit"];
+    street.home(&canary).agent.command_ended(&hold).ok();
+    street.is_known();
+    street.start();
+    street.until("the canary to wait", |board| {
+        board
+            .says(&canary)
+            .contains("has 7.1.0, and waits: nurse asked for quiet")
+    });
+    let said = street.order("abort", "it is not wanted").expect("it ran");
+    assert!(said.contains("it is not wanted"), "{said}");
+    assert!(street.order("abort", "twice").is_err(), "it is over");
+    let board = street.until("the canary to be told to keep what it runs", |board| {
+        board.all("left_out") == 2
+    });
+    assert!(
+        board.state() != "running" && street.words(&other) == 0,
+        "{board:?}"
+    );
+    let lift = ["update", "hold", "--lift", "nurse"];
+    street.home(&canary).agent.command_ended(&lift).ok();
+    street.runs(&canary, "0.1.0");
+    // Longer than it would have waited for a quiet moment.
+    sleep(LOOK * 50);
+    street.stage.more_readings(10);
+    street.runs(&canary, "0.1.0");
+    let slots = street.home(&canary).agent.dir().join("slots/state.json");
+    assert!(!slots.exists(), "it put nothing in place");
+    assert_eq!(street.on_record("it is not wanted"), 1);
+    street.ends();
+}
