@@ -138,7 +138,8 @@ pub struct Freshness {
     pub head: Head,
     /// The snapshot.
     pub snapshot: Meta,
-    /// When it was signed: a field of our own. No box relies on it yet.
+    /// When it was signed: a field of our own, to be shown. No box moves its clock by it: whoever holds the online key could move
+    /// all boxes a year ahead, past every certificate, and back by nothing.
     pub issued: Option<Timestamp>,
 }
 
