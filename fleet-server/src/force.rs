@@ -1,10 +1,9 @@
 //! Orders to force: two people of the policies' keyring let one update begin although something stands against it.
 //!
-//! The server keeps what they signed ([`take`]), sends it ([`publish`]) and shows what the box says of it. It can make none:
+//! The server keeps what they signed ([`take`]), sends it ([`crate::gate::saying`]) and shows what the box says of it. It can make none:
 //! no key that counts is here, and it verifies as a box does.
 
 pub mod paper;
-pub mod publish;
 pub mod take;
 
 use homeward_protocol::id::GatewayId;

@@ -15,6 +15,7 @@ pub mod limits;
 pub mod listen;
 pub mod mailbox;
 pub mod revoked;
+pub mod saying;
 pub mod session;
 mod socket;
 

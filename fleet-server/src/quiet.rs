@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use homeward_protocol::time::Timestamp;
 
-pub mod publish;
-
 /// Longest reason, characters.
 pub const MAX_REASON: usize = 100;
 /// What may be chosen, hours.

@@ -39,6 +39,7 @@ use crate::dossier::recall::Recall;
 use crate::enrol::est::{self, EstState};
 use crate::enrol::makers::Makers;
 use crate::gate::limits::Limits;
+use crate::gate::saying::{FORCES, QUIET, Saying};
 use crate::gate::{Connections, Gate, Revoked};
 use crate::ingest::consume::Keys;
 use crate::local::Local;
@@ -324,18 +325,15 @@ impl Server {
             clock: self.clock.clone(),
         };
         parts.start_sure("the words on software", direct.run(self.stop.clone()));
-        let forces = crate::force::publish::Publish {
-            store: self.store.clone(),
-            connections: self.connections.clone(),
-            clock: self.clock.clone(),
-        };
-        parts.start_sure("the orders to force", forces.run(self.stop.clone()));
-        let quiet = crate::quiet::publish::Publish {
-            store: self.store.clone(),
-            connections: self.connections.clone(),
-            clock: self.clock.clone(),
-        };
-        parts.start_sure("the wishes for quiet", quiet.run(self.stop.clone()));
+        for kind in [FORCES, QUIET] {
+            let saying = Saying {
+                kind,
+                store: self.store.clone(),
+                connections: self.connections.clone(),
+                clock: self.clock.clone(),
+            };
+            parts.start_sure(kind.name, saying.run(self.stop.clone()));
+        }
         let drive = Drive {
             store: self.store.clone(),
             bus: self.bus.clone(),

@@ -99,10 +99,7 @@ pub fn newest(tx: &mut dyn Tx, most: i64) -> Result<Vec<Kept>, StoreError> {
 }
 
 /// Those that are to be sent when their gateway is connected: it has the update, and names the order not yet.
-pub fn waiting(
-    tx: &mut dyn Tx,
-    now: Timestamp,
-) -> Result<Vec<(GatewayId, ForceNumber, Vec<u8>)>, StoreError> {
+pub fn waiting(tx: &mut dyn Tx, now: Timestamp) -> Result<Vec<(GatewayId, u64, Vec<u8>)>, StoreError> {
     let rows = tx.rows(
         "SELECT gateway, number, digest, assignment, paper FROM forces WHERE live = 1 AND until_at > $1
          ORDER BY gateway, number LIMIT $2",
@@ -123,25 +120,20 @@ pub fn waiting(
         let assignment = unsigned(row, 3)?;
         let has = said.state.now.is_some_and(|(mark, _)| mark.counter == assignment);
         if has && !knows {
-            waiting.push((gateway, ForceNumber(unsigned(row, 1)?), row.blob(4)?.to_vec()));
+            waiting.push((gateway, unsigned(row, 1)?, row.blob(4)?.to_vec()));
         }
     }
     Ok(waiting)
 }
 
 /// It was sent; the first time has a row in the audit trail.
-pub fn sent(
-    tx: &mut dyn Tx,
-    gateway: &GatewayId,
-    number: ForceNumber,
-    now: Timestamp,
-) -> Result<(), StoreError> {
+pub fn sent(tx: &mut dyn Tx, gateway: &GatewayId, number: u64, now: Timestamp) -> Result<(), StoreError> {
     let changed = tx.execute(
         "UPDATE forces SET sent_at = $1 WHERE gateway = $2 AND number = $3 AND sent_at IS NULL",
         &[
             now.ms.into(),
             gateway.as_str().into(),
-            signed_number(number.0).into(),
+            signed_number(number).into(),
         ],
     )?;
     if changed > 0 {

@@ -119,7 +119,7 @@ pub fn at(tx: &mut dyn Tx, home: &PlacementId, sight: &Sight) -> Result<Option<V
 ///
 /// # Errors
 /// When the store fails.
-pub fn waiting(tx: &mut dyn Tx, now: Timestamp) -> Result<Vec<(GatewayId, QuietOrder)>, StoreError> {
+pub fn waiting(tx: &mut dyn Tx, now: Timestamp) -> Result<Vec<(GatewayId, u64, Vec<u8>)>, StoreError> {
     let sql = "SELECT gateway, number, until, reason, ordered_at, ordered_by FROM quiets WHERE until > $1
                ORDER BY gateway LIMIT $2";
     let since = now
@@ -138,7 +138,9 @@ pub fn waiting(tx: &mut dyn Tx, now: Timestamp) -> Result<Vec<(GatewayId, QuietO
             by: ShortText::cut(&wish.by),
             reason: ShortText::cut(&wish.reason),
         };
-        all.push((gateway, order));
+        // A name and a reason are cut to what fits into it.
+        let bytes = order.encode().map_err(|e| row.corrupt(3, e))?;
+        all.push((gateway, wish.number, bytes));
     }
     Ok(all)
 }

@@ -120,7 +120,7 @@ fn says(home: &Home, counter: u64, told: Option<(PolicyDigest, ForceStanding)>) 
 
 fn waiting(home: &Home, hours: i64) -> Vec<u64> {
     let all = block(home.open().read(move |tx| forces::waiting(tx, at(hours)))).expect("reads");
-    all.iter().map(|(_, number, _)| number.0).collect()
+    all.iter().map(|(_, number, _)| *number).collect()
 }
 
 fn trail(home: &Home) -> Vec<String> {
@@ -165,7 +165,7 @@ pub(super) fn an_order_to_force_is_kept_as_signed_sent_to_who_waits_and_answered
     says(home, 5, None);
     assert_eq!((waiting(home, 1), waiting(home, 4)), (vec![3], vec![]));
     for hours in [1, 2] {
-        let sent = move |tx: &mut dyn Tx| forces::sent(tx, &gw(), ForceNumber(3), at(hours));
+        let sent = move |tx: &mut dyn Tx| forces::sent(tx, &gw(), 3, at(hours));
         block(home.open().write(sent)).expect("noted");
     }
     let digest = good.digest();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use homeward_protocol::envelope::Lane;
 use homeward_protocol::id::GatewayId;
-use homeward_protocol::quiet::LONGEST;
+use homeward_protocol::quiet::{LONGEST, QuietOrder};
 use homeward_protocol::release::Version;
 use homeward_protocol::release::state::UpdateState;
 use homeward_protocol::time::Timestamp;
@@ -77,9 +77,10 @@ fn order(store: &Store, name: &str, length: Option<Duration>, now: Timestamp) ->
 fn waiting(store: &Store, now: Timestamp) -> Vec<(u64, u32)> {
     let all = block(store.read(move |tx| quiets::waiting(tx, now))).expect("reads");
     all.into_iter()
-        .map(|(gateway, order)| {
-            assert_eq!(gateway, gw("gw-1"));
-            (order.order, order.left_s)
+        .map(|(gateway, number, bytes)| {
+            let order = QuietOrder::decode(&bytes).expect("an order");
+            assert_eq!((gateway, order.order), (gw("gw-1"), number));
+            (number, order.left_s)
         })
         .collect()
 }
