@@ -21,6 +21,7 @@ mod hostile_handshakes;
 mod hushed;
 mod known;
 mod locked_out;
+mod mirrored;
 mod moved_cable;
 mod noted;
 mod nurse;
