@@ -2,6 +2,7 @@
 //! may run; and homes whose agents a launcher starts, as their units do.
 #![expect(clippy::disallowed_methods, reason = "shell: writes files, starts processes")]
 
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -168,18 +169,25 @@ impl Releases {
     /// # Panics
     /// When it is refused.
     pub fn publish(&self, fleet: &Fleet) {
+        self.publish_by(fleet, &[]);
+    }
+
+    /// The same, with what is signed online signed in these surroundings, such as another clock.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub fn publish_by(&self, fleet: &Fleet, surroundings: &[(OsString, OsString)]) {
         for name in ["alice", "bob", "dave", "erin"] {
             let key = format!("{name}.key");
             self.tell(&["sign", "REL", "--key", &key, "--passphrase-file", "passphrase"]);
         }
-        self.ok(&[
-            "publish",
-            "REL",
-            "--key",
-            "online.key",
-            "--passphrase-file",
-            "passphrase",
-        ]);
+        let mut publish = Command::new(binary("homeward-fleet"));
+        publish
+            .current_dir(self.desk.path())
+            .envs(surroundings.iter().cloned())
+            .args(["release", "publish", "REL", "--key", "online.key"])
+            .args(["--passphrase-file", "passphrase"]);
+        finish(&mut publish, b"", LIMIT).ok();
         let served = fleet.dir().join("release");
         let copied = Command::new("cp")
             .args(["-rT", "--"])
