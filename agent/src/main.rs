@@ -169,6 +169,7 @@ fn update(cli: &Cli, command: &UpdateCommand) -> Result<(), Failure> {
             Ok(())
         }
         UpdateCommand::Hold { lift: Some(id), .. } => {
+            file::is_own(id)?;
             file::lift(data, id)?;
             print(
                 cli,
@@ -186,6 +187,7 @@ fn update(cli: &Cli, command: &UpdateCommand) -> Result<(), Failure> {
                 placed: now,
                 until: now.plus_ms(i64::from(*minutes) * 60_000),
             };
+            file::is_own(by)?;
             file::place(data, by, &hold, now)?;
             let said = format!(
                 "Quiet until {}. End it: homeward-agent update hold --lift {by}",

@@ -52,7 +52,8 @@ impl Stands {
 impl Wish {
     /// How a box stands to it that named this number.
     pub fn stands(&self, named: Option<u64>, now: Timestamp) -> Stands {
-        let heard = named.is_some_and(|named| named >= self.number);
+        // A higher number is of a server before this one: this wish it never follows.
+        let heard = named == Some(self.number);
         // One that was ended has its end where it was given.
         let ended = self.until.ms <= self.at.ms;
         match (ended || self.until.ms <= now.ms, heard) {
@@ -108,6 +109,7 @@ mod tests {
             (60_000, None, 0, Stands::Asked),
             (60_000, Some(6), 0, Stands::Asked),
             (60_000, Some(7), 0, Stands::Kept),
+            (60_000, Some(8), 0, Stands::Asked),
             (60_000, Some(7), 60_000, Stands::None),
             (60_000, None, 60_000, Stands::None),
             (0, Some(6), 0, Stands::Ending),

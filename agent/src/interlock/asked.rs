@@ -102,6 +102,9 @@ mod tests {
         assert_eq!(until("console-order"), Some(72 * 3_600_000));
         assert_eq!(take(data, &order(9, 0), NOW).expect("kept"), 9);
         assert_eq!((until("console-order"), until("nurse")), (None, Some(1)));
+        // Nobody at the box takes its name: what the console says of it is so.
+        assert!(file::is_own(&HoldId::console()).is_err());
+        assert!(file::is_own(&"nurse".parse().expect("a name")).is_ok());
         assert_eq!(take(data, &order(10, 0), NOW).expect("kept"), 10);
         assert_eq!(heard(data), Some(10));
     }

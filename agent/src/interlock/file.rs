@@ -37,6 +37,11 @@ pub enum HoldError {
         "this has to be the user of the agent, whose folder {0} is: use `runuser -u homeward-agent -- ...`"
     )]
     Owner(PathBuf),
+    /// It is the console's, which says that it stands for as long as nobody ends it there.
+    #[error(
+        "the hold `{0}` is the console's: it is placed and ended there, and ends by itself after three days at most"
+    )]
+    Console(HoldId),
     /// There is none of this name.
     #[error("there is no hold `{0}`: see `homeward-agent update hold --list`")]
     None(HoldId),
@@ -92,6 +97,17 @@ fn unreadable(now: Timestamp) -> Hold {
         placed: now.plus_ms(-now.ms.rem_euclid(DAY_MS)),
         until: now.plus_ms(2 * DAY_MS - now.ms.rem_euclid(DAY_MS)),
     }
+}
+
+/// Whether a person at the box may place and lift a hold of this name.
+///
+/// # Errors
+/// [`HoldError::Console`].
+pub fn is_own(id: &HoldId) -> Result<(), HoldError> {
+    if *id == HoldId::console() {
+        return Err(HoldError::Console(id.clone()));
+    }
+    Ok(())
 }
 
 /// Places a hold, or replaces the one of this name. On return it is on the disk.

@@ -341,6 +341,47 @@ async fn programs_check_give_and_follow_policies_and_shut_boxes_off() {
 }
 
 #[tokio::test]
+async fn programs_hold_updates_and_end_that() {
+    let world = world().await;
+    let path = "/api/v1/gateways/gw-01aaaa/quiet";
+    let post = async |path: &str, body: Value| ask(&world, Method::POST, path, ALL, body).await.0;
+    let stands = async || get(&world, path).await.1["stands"].clone();
+    let wish = |hours: u32, reason: &str| json!({ "hours": hours, "reason": reason });
+    assert_eq!(stands().await, "none");
+    for wrong in [
+        wish(2, "x"),
+        wish(4, " "),
+        wish(4, &"x".repeat(101)),
+        json!({ "hours": 4 }),
+    ] {
+        assert_eq!(post(path, wrong).await, StatusCode::UNPROCESSABLE_ENTITY);
+    }
+    assert_eq!(post(path, wish(4, "dialysis")).await, StatusCode::NO_CONTENT);
+    assert_eq!(stands().await, "asked");
+    let (_, told) = get(&world, path).await;
+    let said = told["said"].as_str().unwrap_or_default();
+    assert!(
+        said.contains("dialysis. The box has not said yet that it heard"),
+        "{told}"
+    );
+    let end = json!({ "reason": "it is done" });
+    let ends = format!("{path}/end");
+    assert_eq!(post(&ends, end.clone()).await, StatusCode::NO_CONTENT);
+    assert_eq!(stands().await, "ending");
+    assert_eq!(
+        post(&ends, end).await,
+        StatusCode::NOT_FOUND,
+        "there is nothing to end"
+    );
+    let nobody = "/api/v1/gateways/gw-nobody/quiet";
+    assert_eq!(post(nobody, wish(4, "dialysis")).await, StatusCode::NOT_FOUND);
+    assert_eq!(
+        ask(&world, Method::POST, path, NONE, wish(4, "x")).await.0,
+        StatusCode::UNAUTHORIZED
+    );
+}
+
+#[tokio::test]
 async fn programs_read_drafts_and_write_and_review_none() {
     let world = world().await;
     let (answered, listed) = get(&world, "/api/v1/drafts").await;

@@ -74,6 +74,12 @@ async fn a_nurse_asks_for_quiet_the_update_waits_and_goes_on_when_she_ends_it() 
     until(&stage, &mut home, waits);
     assert_eq!(stands(&stage, &gateway), "kept");
 
+    // Nobody at the box ends what the console says that stands.
+    let refused = home
+        .agent
+        .command_ended(&["update", "hold", "--lift", "console-order"]);
+    assert!(refused.failed().contains("ended there"), "the reason");
+
     // She ends hers: the one at the box stands.
     assert_eq!(wish("0", "it is done").status, 303);
     becomes(&stage, &gateway, "none");
