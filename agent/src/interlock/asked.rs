@@ -7,7 +7,6 @@
 #![expect(clippy::disallowed_methods, reason = "shell: a file")]
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use homeward_protocol::quiet::QuietOrder;
@@ -51,8 +50,7 @@ pub fn take(data: &Path, order: &QuietOrder, now: Timestamp) -> Result<u64, Hold
         file::place(data, &name, &hold, now)?;
     }
     let path = number(data);
-    let kept: io::Result<()> = replace(&path, order.order.to_string().as_bytes());
-    kept.map_err(|source| HoldError::Io { path, source })?;
+    replace(&path, order.order.to_string().as_bytes()).map_err(|source| HoldError::Io { path, source })?;
     Ok(order.order)
 }
 

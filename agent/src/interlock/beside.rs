@@ -9,6 +9,8 @@ pub mod look;
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::time::Timestamp;
 
+use crate::posture::facts::updates::setting;
+
 /// What lies on the box.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Seen {
@@ -28,8 +30,8 @@ pub struct Seen {
 /// `$nrconf{restart}`; systemd, `src/login/logind-dbus.c`, `/run/systemd/shutdown/scheduled`.
 pub fn beside(seen: &Seen) -> Vec<ShortText> {
     let mut all = Vec::new();
-    let says = |name: &str| apt(&seen.apt, name).is_some_and(is_on);
-    let enabled = apt(&seen.apt, "APT::Periodic::Enable").is_none_or(is_on);
+    let says = |name: &str| setting(&seen.apt, name).is_some_and(is_on);
+    let enabled = setting(&seen.apt, "APT::Periodic::Enable").is_none_or(is_on);
     if seen.upgrades && enabled && says("APT::Periodic::Unattended-Upgrade") {
         all.push(
             "security updates install themselves at hours of their own, and restart what they need to"
@@ -46,21 +48,6 @@ pub fn beside(seen: &Seen) -> Vec<ShortText> {
         all.push(format!("somebody set the box to {what} at {at}"));
     }
     all.iter().map(|text| ShortText::cut(text)).collect()
-}
-
-/// The value of one of apt's settings: the last line that says it counts. Source: apt.conf(5).
-fn apt<'a>(settings: &'a str, name: &str) -> Option<&'a str> {
-    settings.lines().rev().find_map(|line| {
-        let rest = line.trim().strip_prefix(name)?;
-        let value = rest
-            .trim_start()
-            .trim_end()
-            .trim_end_matches(';')
-            .trim()
-            .trim_matches('"');
-        // A longer name that begins with this one is another setting.
-        rest.starts_with([' ', '\t']).then_some(value)
-    })
 }
 
 fn is_on(value: &str) -> bool {

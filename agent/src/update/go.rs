@@ -331,14 +331,17 @@ impl Going {
     /// The home is not to be disturbed for a while, or may be again.
     async fn hush(&self, state: &mut State, order: QuietOrder) {
         let (data, now) = (self.data.clone(), self.clock.now());
-        let (left, by) = (order.left(), order.by.as_str().to_owned());
+        let left = order.left();
         let taken = aside(move || asked::take(&data, &order, now).map_err(io::Error::other)).await;
         match taken {
+            // Said again, or older: nothing new.
+            Ok(number) if state.quiet == Some(number) => {}
             Ok(number) => {
+                let left_s = left.as_secs();
                 tracing::info!(
                     quiet.order = number,
-                    quiet.left_s = left.as_secs(),
-                    "{by} wishes quiet"
+                    quiet.left_s = left_s,
+                    "the console wishes quiet for {left_s} s"
                 );
                 state.quiet = Some(number);
             }

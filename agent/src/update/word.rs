@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "shell: a file")]
 
 use std::fs;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use homeward_protocol::release::DIRECTOR_KEY;
@@ -69,7 +70,7 @@ pub async fn means<F: Fetch, S: Store>(
     };
     let place = folder.join("director.pub");
     download(&found, targets, &place).await?;
-    let key = fs::read(&place).ok().and_then(|pem| director(&pem));
+    let key = read(&place).ok().and_then(|pem| director(&pem));
     let Some(key) = key else {
         return Ok(Meaning::NotTheirs("the director's key in the repository is none"));
     };
@@ -83,6 +84,13 @@ pub async fn means<F: Fetch, S: Store>(
     };
     let decision = decide(&assigned, found.as_ref(), own, floor);
     Ok(Meaning::Decided(assigned.get().counter, decision))
+}
+
+/// Whatever lies there: no more than a key is long.
+fn read(place: &Path) -> io::Result<Vec<u8>> {
+    let mut pem = Vec::new();
+    fs::File::open(place)?.take(MAX_KEY).read_to_end(&mut pem)?;
+    Ok(pem)
 }
 
 /// The key in a PEM of `PUBLIC KEY`.

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::{AdminError, BY, Said};
 use crate::clock::Clock;
-use crate::quiet::{MAX_REASON, Stands, chosen};
-use crate::store::{Store, gateways, quiets, updates};
+use crate::quiet::{MAX_REASON, chosen};
+use crate::store::{Store, gateways, quiets};
 
 /// Asks for quiet, or ends it.
 pub(super) async fn order(
@@ -59,16 +59,10 @@ pub(super) async fn order(
 /// How it stands.
 pub(super) async fn show(store: &Store, id: &GatewayId, now: Timestamp) -> Result<Said, AdminError> {
     let which = id.clone();
-    let found = store.read(move |tx| {
-        if gateways::get(tx, &which)?.is_none() {
-            return Ok(None);
-        }
-        let named = updates::said(tx, &which)?.and_then(|said| said.state.quiet);
-        Ok(Some((quiets::get(tx, &which)?, named)))
-    });
-    let (wish, named) = found.await?.ok_or_else(|| super::gateways::unknown(id))?;
-    let stands = wish.as_ref().map_or(Stands::None, |wish| wish.stands(named, now));
-    let said = wish.and_then(|wish| wish.words(named, now));
+    let found = store.read(move |tx| quiets::of(tx, &which));
+    let found = found.await?.ok_or_else(|| super::gateways::unknown(id))?;
+    let stands = found.stands(now);
+    let said = found.words(now);
     let said = said.unwrap_or_else(|| format!("Nobody asked here for quiet at {id}"));
     Ok(Said::new(
         said.clone(),

@@ -14,7 +14,7 @@ use super::policies::{ReasonShape, reason};
 use super::problem::Problem;
 use crate::bus::Event;
 use crate::quiet::{MAX_REASON, Stands, chosen};
-use crate::store::{gateways, quiets, updates};
+use crate::store::quiets;
 
 /// How a gateway stands to a wish for quiet.
 #[derive(Debug, Serialize, ToSchema)]
@@ -50,17 +50,10 @@ pub struct WishShape {
     responses((status = 200, body = QuietShape), (status = 401, body = Problem), (status = 404, body = Problem)))]
 pub async fn one(State(desk): State<Desk>, Path(gateway): Path<String>) -> Result<Json<QuietShape>, Problem> {
     let (gateway, now) = (id(&gateway)?, desk.clock.now());
-    let found = desk.store.read(move |tx| {
-        if gateways::get(tx, &gateway)?.is_none() {
-            return Ok(None);
-        }
-        let named = updates::said(tx, &gateway)?.and_then(|said| said.state.quiet);
-        Ok(Some((quiets::get(tx, &gateway)?, named)))
-    });
-    let (wish, named) = found.await?.ok_or_else(Problem::missing)?;
-    let stands = wish.as_ref().map_or(Stands::None, |wish| wish.stands(named, now));
-    let said = wish.as_ref().and_then(|wish| wish.words(named, now));
-    let wish = wish.filter(|_| stands != Stands::None);
+    let found = desk.store.read(move |tx| quiets::of(tx, &gateway));
+    let found = found.await?.ok_or_else(Problem::missing)?;
+    let (stands, said) = (found.stands(now), found.words(now));
+    let wish = found.wish.filter(|_| stands != Stands::None);
     Ok(Json(QuietShape {
         stands: stands.name(),
         said,

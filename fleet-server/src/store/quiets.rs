@@ -13,7 +13,7 @@ use crate::access::Sight;
 use crate::audit::Action;
 use crate::device::State;
 use crate::policy::contain::next_number;
-use crate::quiet::Wish;
+use crate::quiet::{Stands, Wish};
 
 /// Most wishes that are read.
 const MOST: i64 = 1_000_000;
@@ -106,12 +106,39 @@ pub fn at(tx: &mut dyn Tx, home: &PlacementId, sight: &Sight) -> Result<Option<V
     let sql = "SELECT id FROM gateways WHERE placement = $1 AND state <> 'revoked' ORDER BY id";
     let mut all = Vec::new();
     for row in &tx.rows(sql, &[home.as_str().into()])? {
-        let gateway: GatewayId = row.parse(0)?;
-        let named = updates::said(tx, &gateway)?.and_then(|said| said.state.quiet);
-        let wish = get(tx, &gateway)?;
-        all.push(Boxed { gateway, wish, named });
+        all.push(boxed(tx, row.parse(0)?)?);
     }
     Ok(Some(all))
+}
+
+/// One box; none where nobody knows it.
+///
+/// # Errors
+/// When the store fails.
+pub fn of(tx: &mut dyn Tx, gateway: &GatewayId) -> Result<Option<Boxed>, StoreError> {
+    if gateways::get(tx, gateway)?.is_none() {
+        return Ok(None);
+    }
+    boxed(tx, gateway.clone()).map(Some)
+}
+
+fn boxed(tx: &mut dyn Tx, gateway: GatewayId) -> Result<Boxed, StoreError> {
+    let named = updates::said(tx, &gateway)?.and_then(|said| said.state.quiet);
+    let wish = get(tx, &gateway)?;
+    Ok(Boxed { gateway, wish, named })
+}
+
+impl Boxed {
+    /// How it stands.
+    pub fn stands(&self, now: Timestamp) -> Stands {
+        let wish = self.wish.as_ref();
+        wish.map_or(Stands::None, |wish| wish.stands(self.named, now))
+    }
+
+    /// In one sentence for people; nothing where nobody wishes quiet.
+    pub fn words(&self, now: Timestamp) -> Option<String> {
+        self.wish.as_ref()?.words(self.named, now)
+    }
 }
 
 /// Those that their gateways have not named, as they are said at `now`. One that ended before it was heard is said as ended; one

@@ -48,7 +48,7 @@ impl Page {
     fn lines(&self) -> Vec<String> {
         let many = self.boxes.len() > 1;
         let all = self.boxes.iter().filter_map(|one| {
-            let said = one.wish.as_ref()?.words(one.named, self.frame.now)?;
+            let said = one.words(self.frame.now)?;
             Some(if many {
                 format!("{}: {said}", one.gateway)
             } else {

@@ -30,10 +30,11 @@ pub fn look(root: &Path) -> Seen {
     }
 }
 
-/// In the order of their names.
+/// In the order of their names; those that were put aside, as `.dpkg-old`, nobody reads. Source: apt.conf(5).
 fn files(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut all: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    let read = |path: &PathBuf| path.extension().is_none_or(|end| end == "conf");
+    let mut all: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(read).collect();
     all.sort();
     all.into_iter()
 }
@@ -83,6 +84,8 @@ mod tests {
         put("etc/apt/apt.conf.d/20auto-upgrades", ON);
         assert!(now().is_empty(), "the program is not there");
         put("usr/bin/unattended-upgrade", "");
+        let aside = "APT::Periodic::Unattended-Upgrade \"0\";\n";
+        put("etc/apt/apt.conf.d/20auto-upgrades.dpkg-old", aside);
         let installs =
             "security updates install themselves at hours of their own, and restart what they need to";
         assert_eq!(now(), [installs]);

@@ -41,14 +41,19 @@ pub fn lists(seen: &Seen, newest_ms: Option<i64>) -> Fact {
 /// Whether security updates install themselves: apt's periodic settings, all files put together. Source:
 /// `/usr/lib/apt/apt.systemd.daily`. The last line that says it counts.
 pub fn automatic(seen: &Seen, settings: &str) -> Fact {
-    let name = "APT::Periodic::Unattended-Upgrade";
-    let said = settings
-        .lines()
-        .rev()
-        .find_map(|line| line.trim().strip_prefix(name));
-    let days = said.map(|rest| rest.trim().trim_end_matches(';').trim_matches('"').trim());
+    let days = setting(settings, "APT::Periodic::Unattended-Upgrade");
     let on = days.is_some_and(|days| !days.is_empty() && days != "0");
     seen.one(What::UpdatesSelf, Value::Flag(on))
+}
+
+/// The value of one of apt's settings, all files put together: the last line that says it counts. Source: apt.conf(5).
+pub fn setting<'a>(settings: &'a str, name: &str) -> Option<&'a str> {
+    settings.lines().rev().find_map(|line| {
+        let rest = line.trim().strip_prefix(name)?;
+        let value = rest.trim().trim_end_matches(';').trim().trim_matches('"').trim();
+        // A longer name that begins with this one is another setting.
+        rest.starts_with([' ', '\t']).then_some(value)
+    })
 }
 
 /// Whether a package asked for a reboot: `/run/reboot-required`, which Debian's packages touch.

@@ -384,14 +384,18 @@ pub(super) fn a_home_counts_as_well_only_when_its_rows_bear_that_out(home: &Home
         let sql = "UPDATE sensors SET last_stored = $1";
         store.write(move |tx| tx.execute(sql, &[at.into()]).map(drop))
     };
-    let suspect = |suspicion: &'static str, raised: i64| {
+    let suspect = |suspicion: &str, raised: i64| {
+        let suspicion = suspicion.to_owned();
         store.write(move |tx| {
             tx.execute("DELETE FROM findings", &[])?;
             let sql = "INSERT INTO findings (gateway, suspicion, sensor, address, since, said, raised_at)
                        VALUES ($1, $2, 'cuff', '', $3, 'something of cuff', $3)";
             let id = gw(n);
-            tx.execute(sql, &[id.as_str().into(), suspicion.into(), raised.into()])
-                .map(drop)
+            tx.execute(
+                sql,
+                &[id.as_str().into(), suspicion.as_str().into(), raised.into()],
+            )
+            .map(drop)
         })
     };
     let clear = || {
@@ -424,9 +428,9 @@ pub(super) fn a_home_counts_as_well_only_when_its_rows_bear_that_out(home: &Home
     assert_eq!(becomes(now), "confirmed");
     for suspicion in Suspicion::ALL {
         let word = wire_name(suspicion);
-        block(suspect(word, NOW.ms + 30_000)).expect("raised");
+        block(suspect(&word, NOW.ms + 30_000)).expect("raised");
         assert_eq!(becomes(now), "confirmed", "{word} stood before it began");
-        block(suspect(word, said)).expect("raised");
+        block(suspect(&word, said)).expect("raised");
         let expected = if is_side_effect(suspicion) {
             "unwell"
         } else {
@@ -441,13 +445,27 @@ pub(super) fn a_home_counts_as_well_only_when_its_rows_bear_that_out(home: &Home
     assert_eq!(step(&read(&store, "spring").kept, n), "confirmed");
     block(suspect("battery-falling", now)).expect("raised");
     assert_eq!(becomes(now + MINUTE), "unwell");
+    block(clear()).expect("cleared");
+    assert_eq!(becomes(now + MINUTE), "confirmed");
+    assert_eq!(
+        becomes(now + 31 * MINUTE),
+        "unwell",
+        "its sensor fell silent after that"
+    );
+    block(hear(now + 31 * MINUTE)).expect("heard");
+    assert_eq!(becomes(now + 31 * MINUTE), "confirmed");
+    block(judge("contraindicated", now + MINUTE)).expect("judged");
+    assert_eq!(
+        becomes(now + 31 * MINUTE),
+        "unwell",
+        "its evidence is refused after that"
+    );
 }
 
 /// As it is kept.
-fn wire_name(suspicion: Suspicion) -> &'static str {
+fn wire_name(suspicion: Suspicion) -> String {
     let word = serde_json::to_value(suspicion).expect("a word");
-    let word = word.as_str().expect("a word").to_owned();
-    Box::leak(word.into_boxed_str())
+    word.as_str().expect("a word").to_owned()
 }
 
 pub(super) fn a_home_that_was_given_up_on_is_seen_to_be_back(home: &Home) {
