@@ -11,10 +11,13 @@ use homeward_protocol::id::SensorId;
 use homeward_protocol::time::Uptime;
 use tokio::sync::watch;
 
-/// How far back uses are remembered.
+pub mod usual;
+
+pub use usual::{Excess, Usual};
+
+/// How far back uses are remembered minute by minute.
 const REMEMBERED: Duration = Duration::from_hours(24);
 const MINUTE_MS: u64 = 60_000;
-const HOUR_MS: u64 = 60 * MINUTE_MS;
 
 /// Uses of each sensor's radio, counted by whoever uses it; and whose batteries run down, as the watch finds.
 #[derive(Debug, Clone)]
@@ -24,28 +27,38 @@ pub struct Strain {
     began: Uptime,
 }
 
-/// Minutes with uses in them, oldest first.
+/// How far the counts were at a moment, from which more are counted.
+#[derive(Debug, Clone)]
+pub struct Mark {
+    at: Uptime,
+    counts: BTreeMap<SensorId, u32>,
+}
+
 #[derive(Debug, Default)]
-struct Uses(VecDeque<(u64, u32)>);
+struct Uses {
+    all: u32,
+    /// Minutes with uses in them, oldest first.
+    minutes: VecDeque<(u64, u32)>,
+}
 
 impl Uses {
     fn count(&mut self, up: Uptime) {
+        self.all = self.all.saturating_add(1);
         let minute = up.0 / MINUTE_MS;
-        match self.0.back_mut() {
+        match self.minutes.back_mut() {
             Some((last, count)) if *last == minute => *count = count.saturating_add(1),
-            _ => self.0.push_back((minute, 1)),
+            _ => self.minutes.push_back((minute, 1)),
         }
-        let oldest = minute.saturating_sub(REMEMBERED.as_secs() / 60);
-        while self.0.front().is_some_and(|(at, _)| *at < oldest) {
-            self.0.pop_front();
+        let oldest = oldest(up);
+        while self.minutes.front().is_some_and(|(at, _)| *at < oldest) {
+            self.minutes.pop_front();
         }
     }
+}
 
-    fn all(&self) -> u32 {
-        self.0
-            .iter()
-            .fold(0, |sum, (_, count)| sum.saturating_add(*count))
-    }
+/// The first minute that is remembered.
+const fn oldest(up: Uptime) -> u64 {
+    (up.0 / MINUTE_MS).saturating_sub(REMEMBERED.as_secs() / 60)
 }
 
 impl Strain {
@@ -81,24 +94,44 @@ impl Strain {
         self.running_down.borrow().clone()
     }
 
-    /// Uses since the process began, at most those of a day, sensor by sensor; and in which time.
-    pub fn so_far(&self, up: Uptime) -> (BTreeMap<SensorId, u32>, Duration) {
+    /// How the radios were used in the last day, or since the process began where that is later.
+    pub fn usual(&self, up: Uptime) -> BTreeMap<SensorId, Usual> {
         let uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = uses.iter().map(|(sensor, uses)| (sensor.clone(), uses.all()));
-        (all.collect(), up.since(self.began).min(REMEMBERED))
+        let (time, oldest) = (up.since(self.began).min(REMEMBERED), oldest(up));
+        let usual = |uses: &Uses| {
+            let minutes = uses.minutes.iter().filter(|(at, _)| *at >= oldest);
+            Usual::of(&minutes.copied().collect::<Vec<_>>(), time)
+        };
+        let rows = uses.iter();
+        rows.map(|(sensor, uses)| (sensor.clone(), usual(uses))).collect()
     }
 
-    /// The same an hour, rounded up; nothing of a process too young to say.
-    pub fn an_hour(&self, up: Uptime) -> BTreeMap<SensorId, u32> {
-        let (uses, time) = self.so_far(up);
-        let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        if ms < 5 * MINUTE_MS {
-            return BTreeMap::new();
+    /// The beginning of the process.
+    pub fn begin(&self) -> Mark {
+        Mark {
+            at: self.began,
+            counts: BTreeMap::new(),
         }
-        let an_hour = |count: u32| u64::from(count).saturating_mul(HOUR_MS).div_ceil(ms);
-        let rows = uses.into_iter();
-        rows.map(|(sensor, count)| (sensor, u32::try_from(an_hour(count)).unwrap_or(u32::MAX)))
-            .collect()
+    }
+
+    /// This moment.
+    pub fn mark(&self, up: Uptime) -> Mark {
+        let uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = uses.iter().map(|(sensor, uses)| (sensor.clone(), uses.all));
+        Mark {
+            at: up,
+            counts: counts.collect(),
+        }
+    }
+
+    /// Uses since a mark of this process, sensor by sensor; and in which time.
+    pub fn since(&self, mark: &Mark, up: Uptime) -> (BTreeMap<SensorId, u32>, Duration) {
+        let uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = |sensor: &SensorId| mark.counts.get(sensor).copied().unwrap_or(0);
+        let new = uses
+            .iter()
+            .map(|(sensor, uses)| (sensor.clone(), uses.all.saturating_sub(before(sensor))));
+        (new.collect(), up.since(mark.at))
     }
 }
 
@@ -106,25 +139,31 @@ impl Strain {
 mod tests {
     use super::*;
 
+    const HOUR_MS: u64 = 60 * MINUTE_MS;
+
     #[test]
-    fn uses_are_counted_for_a_day_and_told_an_hour() {
+    fn uses_are_remembered_for_a_day_and_counted_from_a_mark() {
         let strain = Strain::new(Uptime(0));
         let cuff: SensorId = "cuff".parse().expect("an id");
         for minute in 0..60 {
             strain.used(&cuff, Uptime(minute * MINUTE_MS));
             strain.used(&cuff, Uptime(minute * MINUTE_MS + 1));
         }
-        assert_eq!(
-            strain.an_hour(Uptime(MINUTE_MS)),
-            BTreeMap::new(),
-            "too young to say"
-        );
-        assert_eq!(strain.an_hour(Uptime(HOUR_MS))[&cuff], 120);
-        assert_eq!(strain.an_hour(Uptime(2 * HOUR_MS))[&cuff], 60);
+        let usual = |at: u64| {
+            let usual = strain.usual(Uptime(at))[&cuff];
+            (usual.uses, usual.over_s, usual.together)
+        };
+        assert_eq!(usual(2 * HOUR_MS), (120, 7_200, 2));
+        let noon = strain.mark(Uptime(2 * HOUR_MS));
         // A day later only what came since counts, over a day.
         strain.used(&cuff, Uptime(49 * HOUR_MS));
-        let (uses, time) = strain.so_far(Uptime(49 * HOUR_MS));
-        assert_eq!((uses[&cuff], time), (1, REMEMBERED));
-        assert_eq!(strain.an_hour(Uptime(49 * HOUR_MS))[&cuff], 1, "rounded up");
+        assert_eq!(usual(49 * HOUR_MS), (1, 86_400, 1));
+        assert_eq!(usual(74 * HOUR_MS), (0, 86_400, 12));
+        let since = |mark: &Mark| {
+            let (uses, time) = strain.since(mark, Uptime(50 * HOUR_MS));
+            (uses[&cuff], time)
+        };
+        assert_eq!(since(&noon), (1, Duration::from_hours(48)));
+        assert_eq!(since(&strain.begin()), (121, Duration::from_hours(50)));
     }
 }

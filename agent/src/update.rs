@@ -18,5 +18,6 @@ pub mod rate;
 pub mod saved;
 pub mod share;
 pub mod tuf;
+pub mod vitals;
 pub mod word;
 pub mod words;

@@ -16,6 +16,8 @@ mod dice;
 mod fault;
 #[path = "watch/home.rs"]
 mod home;
+#[path = "watch/radio.rs"]
+mod radio;
 
 use std::collections::{BTreeMap, BTreeSet};
 

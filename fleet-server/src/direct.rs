@@ -133,7 +133,7 @@ pub fn words(assigned: &Assigned, said: Option<&UpdateState>, connected: Option<
                 )
             }
             Outcome::Stays(why) => format!(
-                "has {version}, which is not well here and has no way back: {}",
+                "has {version}, which is not well here and does not go back by itself: {}",
                 why.as_str()
             ),
         };

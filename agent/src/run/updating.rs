@@ -41,6 +41,7 @@ use crate::update::look::FOLDER;
 use crate::update::peers::Peers;
 use crate::update::rate::pace::Pace;
 use crate::update::share::serve::Share;
+use crate::update::vitals::Vitals;
 
 /// What the updates of a box hang on.
 pub struct Ground<'a> {
@@ -152,7 +153,7 @@ pub async fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> 
         let tls = move || Arc::clone(&credentials.borrow().tls);
         Source::Server(address.parse().ok()?, Box::new(tls))
     };
-    let judged = ground.data.to_owned();
+    let (judged, ledger) = (ground.data.to_owned(), ground.outbox.ledger());
     let (policy, trust) = (ground.data.to_owned(), ends.trust);
     let going = Going {
         data: ground.data.to_owned(),
@@ -174,13 +175,16 @@ pub async fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> 
             roots: policies::roots(&trust.borrow()),
             keyring: policies::load(&policy).map(|saved| saved.floor.keyring),
         }),
-        link: ends.link,
-        sensors: ends.sensors,
-        judged: Box::new(move || verdict(&judged)),
+        vitals: Vitals {
+            link: ends.link,
+            sensors: ends.sensors,
+            judged: Box::new(move || verdict(&judged)),
+            strain: ends.strain,
+            waiting: Box::new(move || ledger.borrow().items()),
+        },
         home: ends.home,
         restart: ends.restart,
         trials: ends.trials,
-        strain: ends.strain,
     };
     let mut tasks = vec![task("update", going.run(stop.clone()))];
     if let Some(listen) = ground.config.share {

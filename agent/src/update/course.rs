@@ -119,6 +119,8 @@ pub enum Input {
     Stuck(String),
     /// How what is on trial is.
     Health(Health),
+    /// What is confirmed empties the battery of a sensor after all: why.
+    Wears(String),
 }
 
 impl Input {
@@ -259,6 +261,7 @@ impl Course {
             (_, Input::Assigned(word)) => self.assigned(word, now),
             (_, Input::Tick) => self.tick(now),
             (_, Input::Force(came)) => self.force_came(*came, now),
+            (_, Input::Wears(why)) => self.wears(&why, now),
             (_, Input::Judged(judged)) => {
                 self.orders.judge(*judged, now);
                 Vec::new()
@@ -591,7 +594,8 @@ impl Course {
                 self.saved.job = Job::of(&plan);
                 self.saved.staged = false;
             }
-            Ok(Decision::Runs) => {
+            Ok(Decision::Runs(installer)) => {
+                self.runs_by(installer, counter);
                 self.saved.job = None;
                 self.saved.staged = false;
                 self.tell_end(Some(counter), Outcome::Confirmed, now);
@@ -682,6 +686,7 @@ impl Course {
             return Vec::new();
         };
         self.saved.before = before;
+        self.saved.watched = None;
         self.step = Step::Acting;
         vec![self.save(), Effect::Activate(Box::new(job))]
     }
@@ -778,6 +783,7 @@ impl Course {
                 let line = Line::of(job.custom.installer, &job.path);
                 let floor = job.custom.security_floor;
                 self.saved.floor = self.saved.floor.clone().confirmed(line, floor);
+                self.watch(&job, now);
             }
             self.tell_end(Some(job.counter), outcome, now);
         }
@@ -795,6 +801,8 @@ fn some(mut why: Vec<ShortText>) -> Vec<ShortText> {
     why.truncate(MAX_WHY);
     why
 }
+
+mod watched;
 
 #[cfg(test)]
 mod tests;

@@ -119,8 +119,8 @@ impl Plan {
 pub enum Decision {
     /// To be staged, and activated when the interlock lets it.
     Install(Box<Plan>),
-    /// It runs already.
-    Runs,
+    /// It runs already, by this installer.
+    Runs(Installer),
 }
 
 /// Why an assignment is not carried out. Each is a reason for the server to show, and none stops the agent.
@@ -244,7 +244,7 @@ pub fn decide(
         });
     }
     if custom.version == runs {
-        return Ok(Decision::Runs);
+        return Ok(Decision::Runs(custom.installer));
     }
     let ran = own.ran.contains(&Digest(assigned.sha256()));
     if custom.version < runs && !ran {

@@ -14,11 +14,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use homeward_protocol::attest::{Notice, Trust};
 use homeward_protocol::envelope::Item;
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::policy::sign::{Floor as KeyFloor, Ground, PolicyDigest, Refusal as Unsigned};
-use homeward_protocol::posture::{SensorHeard, ShortText};
+use homeward_protocol::posture::ShortText;
 use homeward_protocol::quiet::QuietOrder;
 use homeward_protocol::release::force::{self, Accepted, Refusal as ForceRefusal};
 use homeward_protocol::release::state::{Can, Offer, Progress, UpdateState};
@@ -27,7 +26,7 @@ use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::Timestamp;
 use homeward_protocol::wire::Bytes;
 use rustls::ClientConfig;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{interval, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -37,13 +36,13 @@ use super::decide::{Decision, Own};
 use super::delta::{self, BringError};
 use super::fetch::Http;
 use super::force::{Came, Heard};
-use super::health::{Health, Seen, examine};
 use super::keep::Folder;
 use super::look::FOLDER;
 use super::peers::Peers;
 use super::rate::pace::Pace;
-use super::saved::{Before, Job, Saved};
+use super::saved::{Job, Saved};
 use super::tuf::{UpdateError, aside, refresh};
+use super::vitals::{Since, Vitals};
 use super::word::{Meaning, Repository, means};
 use crate::causes::chain;
 use crate::clock::Clock;
@@ -51,8 +50,6 @@ use crate::disk::replace;
 use crate::install::{After, InstallError, Installer as Install, Installers, act, after};
 use crate::interlock::{Act, Reason, Window, Wish, asked, beside};
 use crate::outbox::keeper::Outbox;
-use crate::status::LinkStatus;
-use crate::strain::Strain;
 use crate::trials::{Trials, Tried};
 
 /// Longest file that is read, bytes.
@@ -63,7 +60,7 @@ const STATE: &str = "update-state.json";
 const PROGRESS: Duration = Duration::from_secs(5);
 /// After the disk refused what must be kept.
 const DISK_AGAIN: Duration = Duration::from_secs(10);
-/// How often it is looked what else restarts things here.
+/// How often it is looked what else restarts things here, and how a confirmed build treats the sensors.
 const BESIDE: Duration = Duration::from_mins(5);
 /// Room that stays free beside a build, bytes: records go on being kept.
 const SPARE_ROOM: u64 = 16 << 20;
@@ -102,20 +99,14 @@ pub struct Going {
     pub heard: mpsc::Receiver<Heard>,
     /// Whom orders to force are believed by.
     pub people: Box<dyn Fn() -> People + Send + Sync>,
-    /// The state of the link.
-    pub link: watch::Receiver<LinkStatus>,
-    /// How the sensors stand.
-    pub sensors: watch::Receiver<Vec<SensorHeard>>,
-    /// The newest judgement of this box.
-    pub judged: Box<dyn Fn() -> Option<Notice> + Send + Sync>,
+    /// How the box and its sensors are.
+    pub vitals: Vitals,
     /// The one that knows whether the home may be disturbed.
     pub home: mpsc::Sender<Wish>,
     /// Cancelled when the agent is to begin anew.
     pub restart: CancellationToken,
     /// Whether something else is on trial.
     pub trials: Trials,
-    /// What is asked of the sensors.
-    pub strain: Strain,
 }
 
 /// Whom this box believes for policies, and so for orders to force.
@@ -179,9 +170,8 @@ fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
 /// What is remembered while it runs.
 struct State {
     course: Course,
-    began: Moment,
-    /// When the newest judgement was made that stood at the beginning.
-    judged: Option<Timestamp>,
+    /// From when on it is seen how a build does.
+    since: Since,
     last: Option<UpdateState>,
     window: Option<Window>,
     /// What the installers last said of themselves.
@@ -204,11 +194,9 @@ impl Going {
         // What begins without a start of the agent is not asked about anew at one: the judgement that stands counts.
         let job = course.saved().job.as_ref();
         let asked = job.is_none_or(|job| after(job.custom.installer) != After::Nothing);
-        let judged = (self.judged)().filter(|_| asked);
         let mut state = State {
+            since: self.vitals.begin(asked, self.moment()),
             course,
-            began: self.moment(),
-            judged: judged.map(|notice| notice.issued_at),
             last: None,
             window: None,
             offers: self.probe().await,
@@ -244,8 +232,12 @@ impl Going {
                 () = due => Input::Tick,
                 _ = looks.tick() => {
                     state.beside = beside_us().await;
-                    self.tell(&mut state).await;
-                    continue;
+                    if let Some(why) = self.wears(&state) {
+                        Input::Wears(why)
+                    } else {
+                        self.tell(&mut state).await;
+                        continue;
+                    }
                 }
             };
             let effects = state.course.handle(input, self.moment());
@@ -324,8 +316,20 @@ impl Going {
                 self.restart.cancel();
                 None
             }
-            Effect::Examine(before) => Some(Input::Health(self.examine(state, &before))),
+            Effect::Examine(before) => {
+                let trial = state.course.trial();
+                let health = self.vitals.examine(&before, &state.since, trial, self.moment());
+                Some(Input::Health(health))
+            }
         }
+    }
+
+    /// Whose battery the build empties that was confirmed last.
+    fn wears(&self, state: &State) -> Option<String> {
+        let now = self.moment();
+        let why = self.vitals.wears(state.course.watched(now)?, &state.since, now)?;
+        tracing::warn!("what was confirmed is not well: {why}");
+        Some(why)
     }
 
     /// The home is not to be disturbed for a while, or may be again.
@@ -489,7 +493,12 @@ impl Going {
             state.offers = self.probe().await;
         }
         match acted {
-            Ok(()) => Input::Activated,
+            Ok(()) => {
+                if after(kind) == After::Nothing {
+                    state.since = self.vitals.mark(self.moment());
+                }
+                Input::Activated
+            }
             Err(InstallError::Refused(why)) => Input::NotTaken(why),
             Err(InstallError::Stays(why)) => Input::Stuck(why),
             Err(error) => Input::NotActed(format!("it could not be put in place: {error}")),
@@ -592,7 +601,7 @@ impl Going {
                     self.spend(state, &window).await;
                 }
                 state.window = Some(window);
-                Input::Quiet(self.before(state.course.trial()))
+                Input::Quiet(self.vitals.before(state.course.trial(), self.moment()))
             }
             Err(why) => Input::busy(&why, self.clock.uptime()),
         }
@@ -610,50 +619,6 @@ impl Going {
                 insist("that an order to force is spent", move || save(&data, &saved)).await;
             }
         }
-    }
-
-    /// How the box is before a build is put on trial; sensors count that are to be heard at least twice within `trial`, and
-    /// were. One that is used once a day is not waited for.
-    fn before(&self, trial: Duration) -> Before {
-        let now = self.clock.now();
-        let sensors = self.sensors.borrow();
-        let heard = sensors
-            .iter()
-            .filter(|one| Duration::from_secs(one.interval_s.into()) * 2 <= trial)
-            .filter(|one| one.last_heard.is_some_and(|at| at.age(now) <= trial));
-        Before {
-            online: self.link.borrow().connected_since.is_some(),
-            accepted: (self.judged)().is_some_and(|notice| accepts(&notice) == Some(true)),
-            heard: heard.map(|one| one.sensor.clone()).collect(),
-            radio: self.strain.an_hour(self.clock.uptime()),
-            running_down: self.strain.running_down(),
-        }
-    }
-
-    fn examine(&self, state: &State, before: &Before) -> Health {
-        let now = self.moment();
-        let link = self.link.borrow().clone();
-        let waits = self.outbox.ledger().borrow().items();
-        let new = (self.judged)().filter(|notice| Some(notice.issued_at) != state.judged);
-        let took = now.uptime.since(state.began.uptime);
-        let (memory_bytes, cpu) = used(took);
-        let sensors = self.sensors.borrow();
-        examine(
-            before,
-            &Seen {
-                began: state.began.at,
-                now: now.at,
-                trial: state.course.trial(),
-                online: link.connected_since.is_some(),
-                draining: link.last_ack.is_some() || waits == 0,
-                accepted: new.as_ref().and_then(accepts),
-                sensors: &sensors,
-                memory_bytes,
-                cpu,
-                radio: self.strain.so_far(now.uptime),
-                running_down: self.strain.running_down(),
-            },
-        )
     }
 
     /// Tells how it stands when that changed. How far a file has come is told with the next change.
@@ -706,16 +671,6 @@ impl Going {
             uptime: self.clock.uptime(),
             at: self.clock.now(),
         }
-    }
-}
-
-/// Whether a judgement accepts the evidence; nothing when it says neither.
-const fn accepts(notice: &Notice) -> Option<bool> {
-    match notice.trust {
-        _ if notice.quarantined => Some(false),
-        Trust::Trusted | Trust::Warning => Some(true),
-        Trust::Failed => Some(false),
-        Trust::Stale | Trust::Unknown => None,
     }
 }
 
@@ -779,21 +734,4 @@ fn room(keep: &Path, job: &Job) -> io::Result<()> {
         )));
     }
     Ok(())
-}
-
-/// Memory of this process in bytes, and thousandths of a core that it took in `since`. Nothing where the system does not
-/// tell. Source: Linux, proc(5), /proc/self/statm and /proc/self/stat.
-fn used(since: Duration) -> (u64, u64) {
-    let number = |text: Option<&str>| text.and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
-    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = number(statm.split(' ').nth(1));
-    let memory = pages.saturating_mul(u64::try_from(rustix::param::page_size()).unwrap_or(0));
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // After the name in brackets come the fields from the third on; times are the 14th and 15th.
-    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let mut fields = fields.split_whitespace().skip(11);
-    let ticks = number(fields.next()).saturating_add(number(fields.next()));
-    let ms = ticks.saturating_mul(1_000) / rustix::param::clock_ticks_per_second().max(1);
-    let of = u64::try_from(since.as_millis()).unwrap_or(u64::MAX).max(1_000);
-    (memory, ms.saturating_mul(1_000) / of)
 }

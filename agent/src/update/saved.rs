@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use homeward_protocol::id::SensorId;
-use homeward_protocol::release::Custom;
 use homeward_protocol::release::state::{Ended, UpdateMark};
+use homeward_protocol::release::{Custom, Installer};
 use homeward_protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::decide::{Floor, Plan};
 use super::force::Kept;
 use crate::slot::{Build, Digest};
+use crate::strain::Usual;
 
 /// What makes a build out of the one that runs here: a target of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,12 +92,25 @@ pub struct Before {
     pub accepted: bool,
     /// Sensors that were heard in the time that a trial takes.
     pub heard: BTreeSet<SensorId>,
-    /// Uses of each sensor's radio, an hour.
+    /// How each sensor's radio was used.
     #[serde(default)]
-    pub radio: BTreeMap<SensorId, u32>,
+    pub usual: BTreeMap<SensorId, Usual>,
     /// Sensors whose batteries ran down already.
     #[serde(default)]
     pub running_down: BTreeSet<SensorId>,
+}
+
+/// A build that is confirmed and is looked at for a while longer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watched {
+    /// The newest word of the director by which it runs.
+    pub counter: u64,
+    /// What puts such builds in place.
+    pub installer: Installer,
+    /// How the sensors' radios were used by the one before.
+    pub usual: BTreeMap<SensorId, Usual>,
+    /// Until when.
+    pub until: Timestamp,
 }
 
 /// What is kept on the disk. The build before reads it, too, when it goes on after a return: what it does not know it leaves
@@ -117,6 +131,9 @@ pub struct Saved {
     pub before: Before,
     /// How the newest that ended did.
     pub ended: Option<Ended>,
+    /// What was confirmed last, where it is still looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watched: Option<Watched>,
     /// The newest order to force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub force: Option<Kept>,
@@ -134,10 +151,11 @@ impl Saved {
             online: false,
             accepted: false,
             heard: BTreeSet::new(),
-            radio: BTreeMap::new(),
+            usual: BTreeMap::new(),
             running_down: BTreeSet::new(),
         },
         ended: None,
+        watched: None,
         force: None,
     };
 }

@@ -68,7 +68,7 @@ pub fn said(state: &UpdateState) -> String {
                 )
             }
             Outcome::Stays(why) => format!(
-                "The last update ended {at} and is not well; it has no way back, and stays: {}\n",
+                "The last update ended {at} and is not well; it does not go back by itself, and stays: {}\n",
                 why.as_str()
             ),
         });

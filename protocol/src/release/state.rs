@@ -99,7 +99,7 @@ pub enum Outcome {
     Bad(ShortText),
     /// The box went back, and nothing is proved: its power may have been cut, or nobody could be reached.
     NotProven(ShortText),
-    /// It is not well, or only part of it is in place, and it cannot be taken back: why.
+    /// It is not well, or only part of it is in place, and the box does not take it back by itself: why.
     Stays(ShortText),
 }
 

@@ -126,7 +126,7 @@ async fn packages_of_a_release_wait_for_the_home_and_what_is_not_well_stays_and_
     let stays = until(
         &stage,
         &mut home,
-        "has 2026.7.2, which is not well here and has no way back",
+        "has 2026.7.2, which is not well here and does not go back by itself",
     );
     let said = stays["stands"].as_str().unwrap_or_default();
     assert!(said.contains("hw-tool 1.2 is not configured"), "{said}");

@@ -186,7 +186,7 @@ impl Fleet {
         match meant.map_err(|e| e.to_string())? {
             Meaning::NotTheirs(why) => Err(why.to_owned()),
             Meaning::Decided(_, Err(refusal)) => Err(refusal.to_string()),
-            Meaning::Decided(_, Ok(Decision::Runs)) => Err("it runs already".to_owned()),
+            Meaning::Decided(_, Ok(Decision::Runs(_))) => Err("it runs already".to_owned()),
             Meaning::Decided(_, Ok(Decision::Install(plan))) => self.staged(&plan),
         }
     }

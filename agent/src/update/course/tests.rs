@@ -1,5 +1,6 @@
 mod homes;
 mod returning;
+mod watched;
 
 use homeward_protocol::release::Custom;
 use homeward_protocol::release::Disruption;
