@@ -159,10 +159,15 @@ impl Asking {
         self.left.get_or_insert(up);
     }
 
-    /// There is a connection. What is asked for is asked once; an answer that is lost is the server's to ask again.
+    /// A challenge came: from here on an answer that is lost is the server's to ask again.
+    pub fn challenged(&mut self) {
+        self.since = Since::Nothing;
+    }
+
+    /// There is a connection. It is asked at each until a challenge came: a server that was killed has forgotten what it heard.
     pub fn connected(&mut self, up: Uptime) -> Option<Ask> {
         let away = self.left.take().map_or(Duration::ZERO, |left| up.since(left));
-        match std::mem::replace(&mut self.since, Since::Nothing) {
+        match self.since {
             Since::Booted => Some(Ask::Boot),
             Since::Updated => Some(Ask::Update),
             Since::Nothing => (away > AWAY).then_some(Ask::Return),
@@ -251,6 +256,9 @@ mod tests {
         ] {
             let mut asking = Asking::new(since);
             assert_eq!(asking.connected(up(1)), ask);
+            asking.left(up(5));
+            assert_eq!(asking.connected(up(6)), ask, "it may not have been heard");
+            asking.challenged();
             asking.left(up(10));
             asking.left(up(3000));
             assert_eq!(asking.connected(up(3610)), None, "an hour");

@@ -73,7 +73,10 @@ impl Answer {
                     was_connected = connected;
                 }
                 heard = self.heard.recv() => match heard {
-                    Some(Heard::Challenge(challenge, connection)) => self.answer(challenge, connection).await,
+                    Some(Heard::Challenge(challenge, connection)) => {
+                        asking.challenged();
+                        self.answer(challenge, connection).await;
+                    }
                     Some(Heard::Verdict(notice, bytes)) => self.keep(&notice, &bytes),
                     None => return,
                 },
