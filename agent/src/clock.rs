@@ -1,8 +1,9 @@
 //! Shell: the two clocks of the box, and a floor below which the wall clock is not believed.
 //!
 //! A box without a battery-backed clock wakes up in 1970. The floor is the newest moment that somebody
-//! trustworthy vouched for: the build, a certificate of ours, a server certificate under our own trust anchor.
-//! It is never the raw system clock, which one wrong answer from the network could push into the future.
+//! trustworthy vouched for: the build, a certificate of ours, a server certificate under our own trust anchor; and what has passed
+//! since then by the clock that counts from the boot, which nobody sets. It is never the raw system clock, which one wrong answer
+//! from the network could push into the future.
 #![expect(clippy::disallowed_methods, reason = "shell: reads the clocks")]
 
 use std::path::Path;
@@ -20,15 +21,18 @@ const SYNCHRONIZED: &str = "/run/systemd/timesync/synchronized";
 /// The clocks. Shared by reference.
 #[derive(Debug)]
 pub struct Clock {
-    floor_ms: AtomicI64,
+    /// The box has not booted before this moment, milliseconds since 1970.
+    booted_ms: AtomicI64,
 }
 
 impl Clock {
     /// A clock with a floor, in milliseconds since 1970.
     pub fn with_floor(floor_ms: i64) -> Clock {
-        Clock {
-            floor_ms: AtomicI64::new(floor_ms.max(built_ms())),
-        }
+        let clock = Clock {
+            booted_ms: AtomicI64::new(i64::MIN),
+        };
+        clock.raise_floor(floor_ms.max(built_ms()));
+        clock
     }
 
     /// The moment, and how far it is trusted.
@@ -61,12 +65,19 @@ impl Clock {
 
     /// The floor, in milliseconds since 1970.
     pub fn floor_ms(&self) -> i64 {
-        self.floor_ms.load(Ordering::Relaxed)
+        self.booted_ms
+            .load(Ordering::Relaxed)
+            .saturating_add(self.up_ms())
     }
 
     /// Somebody trustworthy vouched for this moment having passed, in milliseconds since 1970.
     pub fn raise_floor(&self, ms: i64) {
-        self.floor_ms.fetch_max(ms, Ordering::Relaxed);
+        self.booted_ms
+            .fetch_max(ms.saturating_sub(self.up_ms()), Ordering::Relaxed);
+    }
+
+    fn up_ms(&self) -> i64 {
+        i64::try_from(self.uptime().0).unwrap_or(i64::MAX)
     }
 }
 
@@ -90,18 +101,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_before_its_floor_says_the_floor_and_admits_it() {
+    fn a_clock_before_its_floor_says_the_floor_goes_on_from_there_and_admits_it() {
         let far = 4_000_000_000_000;
         let clock = Clock::with_floor(far);
-        assert_eq!(
-            clock.now(),
-            Timestamp {
-                ms: far,
-                trust: ClockTrust::Floor
-            }
+        let first = clock.now();
+        assert_eq!(first.trust, ClockTrust::Floor);
+        assert!((far..far + 60_000).contains(&first.ms), "{first:?}");
+        clock.raise_floor(far - 100_000);
+        let up = clock.uptime();
+        while clock.uptime() < up.plus(Duration::from_millis(3)) {
+            std::thread::yield_now();
+        }
+        let later = clock.now();
+        assert!(
+            (first.ms + 3..first.ms + 60_000).contains(&later.ms),
+            "{first:?} {later:?}"
         );
-        clock.raise_floor(far - 1);
-        assert_eq!(clock.floor_ms(), far, "it never sinks");
+        clock.raise_floor(far + 3_600_000);
+        assert!(clock.now().ms >= far + 3_600_000);
+        clock.raise_floor(i64::MAX);
+        assert_eq!(clock.floor_ms(), i64::MAX);
     }
 
     #[test]

@@ -253,6 +253,7 @@ impl Agent {
             support: orders,
             speech: ends.speech,
             connection: 0,
+            expired: None,
             status: link_tx,
             random,
         };

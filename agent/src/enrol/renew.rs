@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::est::{EstError, REENROLL, Sent, ask};
 use super::{Answer, Refusal, leaf_first, read_answer, request_body, spare};
+use crate::causes::says_expired;
 use crate::clock::Clock;
 use crate::identity::keys::{DeviceKey, Folder, Server};
 use crate::identity::tls::verified;
@@ -22,6 +23,8 @@ use crate::policy::habits::Now;
 
 /// Longest sleep: the wall clock may be put right meanwhile.
 const LONGEST_SLEEP: Duration = Duration::from_mins(10);
+/// By how much the clock's floor rises before it is kept again, milliseconds: a flash is not written to for each minute.
+const KEPT_EACH_MS: i64 = 3_600_000;
 /// How soon a spare key without a certificate asks again.
 const SPARE_RETRY: Duration = Duration::from_hours(1);
 
@@ -97,7 +100,7 @@ impl Renewal {
                     );
                     held.send_replace(new);
                 }
-                Some(Err(error)) => self.tell_failure(&current, &error),
+                Some(Err((door, error))) => self.tell_failure(&current, door, &error),
             }
         }
     }
@@ -130,9 +133,9 @@ impl Renewal {
     }
 
     /// Says why there is no new certificate, and what a person can do when the old one is over.
-    fn tell_failure(&self, held: &Held, error: &EstError) {
+    fn tell_failure(&self, held: &Held, door: Door, error: &EstError) {
         let source = std::error::Error::source(error).map(ToString::to_string);
-        match held.life.door(self.clock.now()) {
+        match door {
             Door::Usual => tracing::warn!(error = %error, source = ?source,
                 "the certificate could not be renewed; trying again later"),
             Door::Late => tracing::error!(error = %error, source = ?source,
@@ -143,10 +146,11 @@ impl Renewal {
         }
     }
 
-    /// Keeps the clock's floor when it rose: server certificates raise it too.
+    /// Keeps the clock's floor when it rose: server certificates raise it too, and the time that passes.
     fn keep_floor(&self, kept: &mut i64) {
         let floor = self.clock.floor_ms();
-        let Some(folder) = self.folder.as_ref().filter(|_| floor > *kept) else {
+        let rose = floor.saturating_sub(*kept) >= KEPT_EACH_MS;
+        let Some(folder) = self.folder.as_ref().filter(|_| rose) else {
             return;
         };
         match folder.keep_floor(floor) {
@@ -155,9 +159,24 @@ impl Renewal {
         }
     }
 
-    /// One renewal, at the door that takes the certificate as it is now.
-    async fn renew(&self, held: &Held) -> Result<Held, EstError> {
-        let door: &Endpoint = match held.life.door(self.clock.now()) {
+    /// One renewal, at the door that takes the certificate as it is now; or at the other one, where a clock that stood still
+    /// does not know yet that it is over.
+    async fn renew(&self, held: &Held) -> Result<Held, (Door, EstError)> {
+        let door = held.life.door(self.clock.now());
+        match self.renew_at(door, held).await {
+            Err(error) if door == Door::Usual && says_expired(&error) => {
+                tracing::info!(
+                    "the server says that the certificate is over; this box's clock does not know that yet"
+                );
+                let renewed = self.renew_at(Door::Late, held).await;
+                renewed.map_err(|error| (Door::Late, error))
+            }
+            renewed => renewed.map_err(|error| (door, error)),
+        }
+    }
+
+    async fn renew_at(&self, door: Door, held: &Held) -> Result<Held, EstError> {
+        let door: &Endpoint = match door {
             Door::Usual => &self.server.enrolment,
             Door::Late => &self.server.doors.renewal,
         };

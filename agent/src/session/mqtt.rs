@@ -22,6 +22,7 @@ use homeward_protocol::release::assignment::MAX_ASSIGNMENT;
 use homeward_protocol::release::force::MAX_OFFER;
 use homeward_protocol::signed::{Signed, Signer};
 use homeward_protocol::support::SupportOrder;
+use homeward_protocol::time::Uptime;
 use homeward_protocol::topic::{Filter, Topic};
 use rumqttc::{
     AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, NetworkOptions, Packet, Publish, QoS,
@@ -33,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Effect, Input, Moment, Session, State};
 use crate::attest::{Heard, Speech};
-use crate::causes::chain;
+use crate::causes::{chain, of_tls, says_expired};
 use crate::clock::Clock;
 use crate::outbox::Settled;
 use crate::outbox::keeper::Outbox;
@@ -51,6 +52,8 @@ const QUEUE: usize = 256;
 const CONNECT_S: u64 = 30;
 /// Longest word of a hint, bytes.
 const MAX_HINT: usize = 64;
+/// How soon a certificate that the server says is over is renewed again.
+const RENEW_AGAIN: Duration = Duration::from_mins(10);
 /// How long saying goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -117,6 +120,8 @@ pub struct Link {
     pub speech: mpsc::Receiver<Speech>,
     /// How many connections there were: an answer belongs to its challenge's.
     pub connection: u64,
+    /// When it was last asked for a renewal because the server says that the certificate is over.
+    pub expired: Option<Uptime>,
     /// Where the state of the link is told.
     pub status: watch::Sender<LinkStatus>,
     /// Random 64-bit numbers, for new epochs.
@@ -198,9 +203,20 @@ impl Link {
                     let cause = cause(&error);
                     tracing::info!(link.cause = ?cause, error = %chain(&error),
                         "no connection to {}:{}: {}; trying again", self.door.host, self.door.port, words(cause));
+                    self.renew_expired(&error);
                     Input::Lost(cause)
                 }
             });
+        }
+    }
+
+    /// The server says that our certificate is over, whatever our clock says: it is renewed.
+    fn renew_expired(&mut self, error: &ConnectionError) {
+        let now = self.clock.uptime();
+        let waits = self.expired.is_some_and(|asked| now.since(asked) < RENEW_AGAIN);
+        if !waits && says_expired(error) {
+            self.expired = Some(now);
+            self.wish(Wish::Renew);
         }
     }
 
@@ -540,17 +556,8 @@ async fn goodbye(wire: Wire) {
 }
 
 fn cause(error: &ConnectionError) -> Cause {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = next {
-        if error.is::<rustls::Error>() {
-            return Cause::Untrusted;
-        }
-        next = match error.downcast_ref::<std::io::Error>() {
-            Some(io) => io
-                .get_ref()
-                .map(|inner| inner as &(dyn std::error::Error + 'static)),
-            None => error.source(),
-        };
+    if of_tls(error).is_some() {
+        return Cause::Untrusted;
     }
     match error {
         ConnectionError::MqttState(_)

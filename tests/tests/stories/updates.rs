@@ -14,7 +14,7 @@ use super::policed::{becomes, give};
 use super::policies::People;
 use super::stage::Stage;
 
-/// Quiet after a start, three polls of doubt, ten seconds of trial, on a busy machine.
+/// Quiet after a start, three polls of doubt, twenty seconds of trial, on a busy machine.
 pub(crate) const UPDATE: Duration = Duration::from_mins(3);
 
 /// A home whose agent is started by the launcher, as its unit does.
@@ -23,7 +23,7 @@ pub(crate) async fn launched(stage: &Stage, releases: &Releases) -> Home {
 }
 
 /// The same in that home; `more` is said of its updates.
-async fn launched_in(stage: &Stage, releases: &Releases, placement: &str, more: &str) -> Home {
+pub(crate) async fn launched_in(stage: &Stage, releases: &Releases, placement: &str, more: &str) -> Home {
     let mut home = stage.home(placement).await;
     releases.launch(&mut home, more);
     home.run();
