@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use homeward_devices::simulated::Behaviour;
 use homeward_protocol::policy::moment::Moment;
-use homeward_protocol::policy::sign::{Keyring, PolicyDigest, SecondPerson, SigningKey};
+use homeward_protocol::policy::sign::{Keyring, SecondPerson, SignedDigest, SigningKey};
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::release::force::{Force, ForceNumber, Offer, Review};
 use homeward_protocol::signed::{PublicKey, Signed, Signer};
@@ -24,7 +24,7 @@ use super::policies::People;
 use super::stage::Stage;
 
 const LIMIT: Duration = Duration::from_mins(1);
-/// Quiet after a start, polls, ten seconds of trial, on a busy machine.
+/// Quiet after a start, polls, twenty seconds of trial, on a busy machine.
 const UPDATE: Duration = Duration::from_mins(4);
 const DEVICE: &str = "parker-db5-20";
 
@@ -166,7 +166,7 @@ fn forge(stage: &Stage, home: &Home, document: &str) {
         second_person: SecondPerson::Required,
     };
     let force = Signed::seal(&order, &author).expect("seals");
-    let digest = PolicyDigest::of(&force);
+    let digest = SignedDigest::of(&force);
     let read = Review {
         force: digest,
         number: order.number,

@@ -11,6 +11,7 @@ mod beside;
 mod bluetooth;
 mod campaigned;
 mod clocks;
+mod cut;
 mod dark;
 mod descriptors;
 mod dossiers;

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::stage::Stage;
 
-/// Quiet after a start, three polls of doubt, ten seconds of trial, on a busy machine.
+/// Quiet after a start, three polls of doubt, twenty seconds of trial, on a busy machine.
 const UPDATE: Duration = Duration::from_mins(3);
 
 fn until(stage: &Stage, home: &mut Home, words: &str) -> Value {

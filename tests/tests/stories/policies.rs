@@ -11,7 +11,7 @@ use homeward_fleet::policy::roots::keys_of;
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::policy::moment::Moment;
 use homeward_protocol::policy::sign::{
-    Floor, Ground, Keyring, Offer, PolicyDigest, Refusal, Review, SecondPerson, SigningKey, accept,
+    Floor, Ground, Keyring, Offer, Refusal, Review, SecondPerson, SignedDigest, SigningKey, accept,
 };
 use homeward_protocol::policy::{Policy, PolicyVersion};
 use homeward_protocol::posture::ShortText;
@@ -309,7 +309,7 @@ fn own_keyring(by: &Found, author: &Found, reviewer: &Found, now: Timestamp) -> 
 fn offer(keyring: Vec<u8>, policy: &Policy, author: &Found, reviewer: &Found) -> Offer {
     let signed = Signed::seal(policy, author).expect("signs");
     let review = Review {
-        policy: PolicyDigest::of(&signed),
+        policy: SignedDigest::of(&signed),
         version: policy.version,
         at: policy.issued,
     };
