@@ -864,5 +864,5 @@ fn offer_mark(offer: &Offer) -> Option<PolicyMark> {
 
 const NO_MARK: PolicyMark = PolicyMark {
     version: homeward_protocol::policy::PolicyVersion(0),
-    digest: homeward_protocol::policy::sign::PolicyDigest([0; 32]),
+    digest: homeward_protocol::policy::sign::SignedDigest([0; 32]),
 };

@@ -4,7 +4,7 @@
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::policy::moment::Moment;
 use homeward_protocol::policy::sign::{
-    Floor, Ground, Keyring, PolicyDigest, Refusal as Unsigned, SecondPerson, SigningKey,
+    Floor, Ground, Keyring, Refusal as Unsigned, SecondPerson, SignedDigest, SigningKey,
 };
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::release::force::{
@@ -59,7 +59,7 @@ fn order() -> Force {
         gateway: "gw-1".parse().expect("an id"),
         assignment: 17,
         path: "agent/1.4.0/x86_64/homeward-agent".to_owned(),
-        sha256: PolicyDigest([7; 32]),
+        sha256: SignedDigest([7; 32]),
         overrules: Overrules::of([Overrule::Hold, Overrule::Alarm]).expect("two"),
         reason: ShortText::cut("the hole in 1.3.0 is being used in the district"),
         not_before: Moment::from_secs(BEGINS),
@@ -124,7 +124,7 @@ impl House {
 fn offer(keyring: &Keyring, root: &Key, order: &Force, author: &Key, reviewer: &Key) -> Offer {
     let force = Signed::seal(order, author).expect("seals");
     let review = Review {
-        force: PolicyDigest::of(&force),
+        force: SignedDigest::of(&force),
         number: order.number,
         at: order.not_before,
     };

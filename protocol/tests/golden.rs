@@ -30,7 +30,7 @@ use homeward_protocol::policy::isolation::{IsolationOrder, Ordered};
 use homeward_protocol::policy::moment::Moment;
 use homeward_protocol::policy::network::Protocol;
 use homeward_protocol::policy::sign::{
-    Floor, Ground, Keyring, Offer, PolicyDigest, PolicyMark, Refusal, Review, SecondPerson, SigningKey,
+    Floor, Ground, Keyring, Offer, PolicyMark, Refusal, Review, SecondPerson, SignedDigest, SigningKey,
     accept,
 };
 use homeward_protocol::policy::state::{
@@ -332,7 +332,7 @@ fn stranger() -> WatchReport {
 fn mark() -> PolicyMark {
     PolicyMark {
         version: PolicyVersion(7),
-        digest: PolicyDigest([0x7d; 32]),
+        digest: SignedDigest([0x7d; 32]),
     }
 }
 
@@ -408,6 +408,7 @@ fn no_update() -> UpdateState {
     UpdateState {
         runs: "1.3.0".parse().expect("a version"),
         packaged: true,
+        build: None,
         now: None,
         ended: None,
         installers: Vec::new(),
@@ -416,6 +417,13 @@ fn no_update() -> UpdateState {
         beside: Vec::new(),
         forces: Vec::new(),
         taken_at: Timestamp::synced(1_767_225_600_000),
+    }
+}
+
+fn update_built() -> UpdateState {
+    UpdateState {
+        build: Some(SignedDigest([7; 32])),
+        ..no_update()
     }
 }
 
@@ -501,7 +509,7 @@ fn force() -> Force {
         gateway: gateway(),
         assignment: 7,
         path: "agent/1.4.0/x86_64/homeward-agent".to_owned(),
-        sha256: PolicyDigest([0x5a; 32]),
+        sha256: SignedDigest([0x5a; 32]),
         overrules: Overrules::of(Overrule::ALL).expect("all"),
         reason: ShortText::cut("the hole in 1.3.0 is being used in the district"),
         not_before: Moment::from_secs(1_795_000_000),
@@ -519,7 +527,7 @@ fn update_forced() -> UpdateState {
         until: force().until,
     };
     let told = |words, stands| ForceTold {
-        digest: PolicyDigest([7; 32]),
+        digest: SignedDigest([7; 32]),
         words,
         stands,
     };
@@ -569,7 +577,7 @@ fn an_order_to_force_of_the_first_version_is_accepted() {
         let keyring = keyring(vec![signing(&author, "ann")], vec![signing(&reviewer, "ben")]);
         let signed = Signed::seal(&force(), &author).expect("seals");
         let review = force::Review {
-            force: PolicyDigest::of(&signed),
+            force: SignedDigest::of(&signed),
             number: ForceNumber(4),
             at: Moment::from_secs(1_795_000_100),
         };
@@ -725,7 +733,7 @@ fn an_offer_of_the_first_version_is_accepted() {
         let keyring = keyring(vec![signing(&author, "ann")], vec![signing(&reviewer, "ben")]);
         let policy = Signed::seal(&policy(), &author).expect("seals");
         let review = Review {
-            policy: PolicyDigest::of(&policy),
+            policy: SignedDigest::of(&policy),
             version: PolicyVersion(7),
             at: Moment::from_secs(1_795_000_100),
         };
@@ -893,6 +901,7 @@ fn update_items() -> Vec<(&'static str, Item)> {
     vec![
         ("item-1-update.cbor", Item::Update(Box::new(update_state()))),
         ("item-1-update-none.cbor", Item::Update(Box::new(no_update()))),
+        ("item-1-update-built.cbor", Item::Update(Box::new(update_built()))),
         (
             "item-1-update-paused.cbor",
             Item::Update(Box::new(update_paused())),

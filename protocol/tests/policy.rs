@@ -10,7 +10,7 @@ use homeward_protocol::policy::check::{Severity, check, faults};
 use homeward_protocol::policy::diff::diff;
 use homeward_protocol::policy::moment::Moment;
 use homeward_protocol::policy::sign::{
-    Floor, Ground, Keyring, Offer, PolicyDigest, PolicyMark, Refusal, Review, SecondPerson, SigningKey,
+    Floor, Ground, Keyring, Offer, PolicyMark, Refusal, Review, SecondPerson, SignedDigest, SigningKey,
     accept, kept,
 };
 use homeward_protocol::policy::{Audience, MAX_POLICY, Policy, PolicyVersion};
@@ -131,7 +131,7 @@ fn ring() -> Vec<GroupId> {
 fn offer(keyring: &Keyring, root: &Key, policy: &Policy, author: &Key, reviewer: Option<&Key>) -> Offer {
     let policy_bytes = Signed::seal(policy, author).expect("seals");
     let review = Review {
-        policy: PolicyDigest::of(&policy_bytes),
+        policy: SignedDigest::of(&policy_bytes),
         version: policy.version,
         at: policy.issued,
     };

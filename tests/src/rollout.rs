@@ -26,7 +26,7 @@ use homeward_protocol::id::{Epoch, Seq};
 use homeward_protocol::policy::check::check;
 use homeward_protocol::policy::moment::Moment;
 use homeward_protocol::policy::sign::{
-    Accepted, Floor, Ground, Keyring, Offer, PolicyDigest, Review, SecondPerson, SigningKey, accept,
+    Accepted, Floor, Ground, Keyring, Offer, Review, SecondPerson, SignedDigest, SigningKey, accept,
 };
 use homeward_protocol::policy::state::{Basis, Phase, PointState, PolicyState, Standing};
 use homeward_protocol::posture::ShortText;
@@ -225,7 +225,7 @@ fn papers(prepared: &Prepared) -> Result<Papers, LoadError> {
     let failed = |e: homeward_protocol::signed::SignedError| e.to_string();
     let signed = Signed::seal(&policy, &ann).map_err(failed)?;
     let review = Review {
-        policy: PolicyDigest::of(&signed),
+        policy: SignedDigest::of(&signed),
         version: policy.version,
         at: issued,
     };

@@ -2,7 +2,7 @@
 
 use homeward_protocol::policy::check::check;
 use homeward_protocol::policy::rules::{Bluetooth, RadioMode};
-use homeward_protocol::policy::sign::{Keyring, PolicyDigest, Refusal, Review, SecondPerson, SigningKey};
+use homeward_protocol::policy::sign::{Keyring, Refusal, Review, SecondPerson, SignedDigest, SigningKey};
 use homeward_protocol::policy::{Audience, PolicyVersion};
 use homeward_protocol::signed::{Signed, Signer};
 use homeward_protocol::time::ClockTrust;
@@ -79,7 +79,7 @@ pub(super) fn offer(policy: &Policy) -> Offer {
     };
     let signed = Signed::seal(policy, ann).expect("seals");
     let review = Review {
-        policy: PolicyDigest::of(&signed),
+        policy: SignedDigest::of(&signed),
         version: policy.version,
         at: policy.issued,
     };

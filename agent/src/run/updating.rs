@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use homeward_protocol::id::GatewayId;
+use homeward_protocol::policy::sign::SignedDigest;
 use homeward_protocol::posture::SensorHeard;
 use homeward_protocol::release::Version;
 use ring::digest::{SHA256, digest};
@@ -28,7 +29,7 @@ use crate::outbox::keeper::Outbox;
 use crate::policy::habits::Now;
 use crate::policy::keep as policies;
 use crate::session::mqtt::Credentials;
-use crate::slot::file::Folder;
+use crate::slot::file::{Folder, digest_of};
 use crate::slot::{Place, Slots};
 use crate::status::LinkStatus;
 use crate::strain::Strain;
@@ -164,6 +165,7 @@ pub async fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> 
             installers: Vec::new(),
             ran: Vec::new(),
         },
+        build: build(),
         installers,
         source,
         peers: Peers::new(ground.config.peers.clone()),
@@ -198,6 +200,12 @@ pub async fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> 
 fn spread(gateway: &GatewayId) -> u8 {
     let hash = digest(&SHA256, gateway.as_str().as_bytes());
     hash.as_ref().first().copied().unwrap_or_default()
+}
+
+/// The bytes of the program that runs, wherever it lies by now.
+fn build() -> Option<SignedDigest> {
+    let digest = digest_of(Path::new("/proc/self/exe")).ok()?;
+    Some(SignedDigest(digest.0))
 }
 
 fn running(folder: &Folder, slots: &Slots) -> Running {

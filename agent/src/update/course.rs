@@ -434,6 +434,7 @@ impl Course {
         UpdateState {
             runs: self.running.version,
             packaged: self.running.place == Place::Package,
+            build: None,
             now: self.saved.job.as_ref().map(Job::mark).zip(progress),
             ended: self.saved.ended.clone(),
             installers: Vec::new(),

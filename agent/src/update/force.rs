@@ -7,7 +7,7 @@
 //!   before the act begins.
 //! - It is handed to the interlock alone, which knows what no order overrules. Going back and policies never see one.
 
-use homeward_protocol::policy::sign::PolicyDigest;
+use homeward_protocol::policy::sign::SignedDigest;
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::quiet::QuietOrder;
 use homeward_protocol::release::force::{Accepted, ForceNumber, LONGEST, Refusal};
@@ -36,7 +36,7 @@ pub struct Came {
     /// As it came.
     pub offer: Bytes,
     /// Which it is.
-    pub digest: PolicyDigest,
+    pub digest: SignedDigest,
     /// What it is worth.
     pub judged: Result<Accepted, Refusal>,
 }
@@ -47,7 +47,7 @@ pub struct Kept {
     /// As it came.
     pub offer: Bytes,
     /// Which it is.
-    pub digest: PolicyDigest,
+    pub digest: SignedDigest,
     /// Its number: none at or below it is taken any more.
     pub number: ForceNumber,
     /// The number of its keyring: none below it is believed any more for orders.

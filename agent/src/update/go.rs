@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use homeward_protocol::envelope::Item;
 use homeward_protocol::id::GatewayId;
-use homeward_protocol::policy::sign::{Floor as KeyFloor, Ground, PolicyDigest, Refusal as Unsigned};
+use homeward_protocol::policy::sign::{Floor as KeyFloor, Ground, Refusal as Unsigned, SignedDigest};
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::quiet::QuietOrder;
 use homeward_protocol::release::force::{self, Accepted, Refusal as ForceRefusal};
@@ -83,6 +83,8 @@ pub struct Going {
     pub start: (Course, Vec<Effect>),
     /// What this box is; its installers are asked.
     pub own: Own,
+    /// The bytes that run.
+    pub build: Option<SignedDigest>,
     /// What puts software in place here.
     pub installers: Installers,
     /// Where the repository is.
@@ -356,7 +358,7 @@ impl Going {
     /// An order to force, as it came, and what it is worth.
     fn force_came(&self, state: &State, offer: Vec<u8>) -> Input {
         let digest =
-            force::Offer::decode(&offer).map_or_else(|_| PolicyDigest::of(&offer), |read| read.digest());
+            force::Offer::decode(&offer).map_or_else(|_| SignedDigest::of(&offer), |read| read.digest());
         let judged = self.judged(state, &offer);
         let offer = Bytes(offer);
         Input::Force(Box::new(Came {
@@ -625,6 +627,7 @@ impl Going {
     async fn tell(&self, state: &mut State) {
         let now = self.clock.now();
         let report = UpdateState {
+            build: self.build,
             installers: state.offers.clone(),
             beside: state.beside.clone(),
             quiet: state.quiet,

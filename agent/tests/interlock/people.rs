@@ -2,7 +2,7 @@
 
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::policy::moment::Moment;
-use homeward_protocol::policy::sign::{Floor, Ground, Keyring, PolicyDigest, SecondPerson, SigningKey};
+use homeward_protocol::policy::sign::{Floor, Ground, Keyring, SecondPerson, SignedDigest, SigningKey};
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::release::force::{
     Accepted, Force, ForceNumber, Offer, Overrule, Overrules, Refusal, Review, accept,
@@ -55,7 +55,7 @@ pub(crate) fn order(number: u64, overrules: impl IntoIterator<Item = Overrule>) 
         gateway: "gw-1".parse().expect("an id"),
         assignment: 7,
         path: "agent/x86_64/homeward-agent".to_owned(),
-        sha256: PolicyDigest([7; 32]),
+        sha256: SignedDigest([7; 32]),
         overrules: Overrules::of(overrules).expect("something"),
         reason: ShortText::cut("the hole is being used"),
         not_before: Moment::from_secs(BEGINS),
@@ -87,7 +87,7 @@ impl People {
         };
         let force = Signed::seal(order, &self.ann).expect("seals");
         let review = Review {
-            force: PolicyDigest::of(&force),
+            force: SignedDigest::of(&force),
             number: order.number,
             at: order.not_before,
         };

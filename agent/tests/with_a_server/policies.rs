@@ -14,7 +14,7 @@ use homeward_protocol::policy::check::check;
 use homeward_protocol::policy::isolation::{IsolationOrder, Ordered};
 use homeward_protocol::policy::moment::Moment;
 use homeward_protocol::policy::sign::{
-    Keyring, Offer, PolicyDigest, Refusal, Review, SecondPerson, SigningKey,
+    Keyring, Offer, Refusal, Review, SecondPerson, SignedDigest, SigningKey,
 };
 use homeward_protocol::policy::state::{Basis, Phase, PolicyState, ReturnCause};
 use homeward_protocol::posture::ShortText;
@@ -101,7 +101,7 @@ impl People {
         };
         let signed = Signed::seal(policy, &self.ann).expect("seals");
         let review = Review {
-            policy: PolicyDigest::of(&signed),
+            policy: SignedDigest::of(&signed),
             version: policy.version,
             at: Moment::from_secs(1_700_000_000),
         };

@@ -5,7 +5,7 @@
 pub mod papers;
 
 use homeward_protocol::policy::moment::Moment;
-use homeward_protocol::policy::sign::PolicyDigest;
+use homeward_protocol::policy::sign::SignedDigest;
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::release::assignment::Assignment;
 use homeward_protocol::release::force::{Force, ForceNumber, Overrule, Overrules};
@@ -78,7 +78,7 @@ async fn draft(store: &Store, asked: &ForceDraft, now: Timestamp) -> Result<Said
         gateway: asked.gateway.clone(),
         assignment: word.counter,
         path: word.path.clone(),
-        sha256: PolicyDigest(sha256),
+        sha256: SignedDigest(sha256),
         overrules: Overrules::of(overrules)
             .ok_or_else(|| AdminError::Asked("nothing is overruled".into()))?,
         reason: ShortText::try_from(asked.reason.clone()).map_err(AdminError::Asked)?,

@@ -36,6 +36,8 @@ pub struct Home {
     pub hardware: Option<String>,
     /// What it runs, where it said so.
     pub runs: Option<Version>,
+    /// The SHA-256 of that, where it said so.
+    pub build: Option<[u8; 32]>,
     /// Its installers, where it told them.
     pub installers: Vec<Offer>,
 }
@@ -92,6 +94,8 @@ impl Outside {
 pub enum NoWayBack {
     /// What it runs is not published.
     NotPublished(Version),
+    /// A release of that version is published, and is not what runs: a box takes nothing older but what ran there.
+    OtherBytes(Version),
     /// What it runs lies below the floor that the release sets.
     BelowFloor(Version, Version),
     /// What puts it in place goes forward only.
@@ -104,6 +108,9 @@ impl NoWayBack {
         match self {
             NoWayBack::NotPublished(version) => {
                 format!("no published release is {version}, which runs there")
+            }
+            NoWayBack::OtherBytes(version) => {
+                format!("the published release {version} is not the build that runs there")
             }
             NoWayBack::ForwardOnly => "what puts it in place goes forward only".into(),
             NoWayBack::BelowFloor(version, floor) => {
@@ -379,7 +386,7 @@ fn part(home: &Home, releases: &[Release], published: &[Release]) -> Result<Part
     Ok(Part {
         target: release.path.clone(),
         before: runs,
-        back: way_back(published, release, home.hardware.as_deref(), runs),
+        back: way_back(published, release, (home.hardware.as_deref(), home.build), runs),
     })
 }
 
@@ -397,14 +404,15 @@ pub fn runs(home: &Home, installer: Installer) -> Result<Version, Outside> {
     }
 }
 
-/// The path of what a home can go back to: the release that runs there, of the same installer and for the same hardware.
+/// The path of what a home can go back to: the release that runs there, of the same installer and for the same hardware, and of the
+/// same bytes. What a home is made of and which build it runs may not be known.
 ///
 /// # Errors
 /// Why it could not.
 pub fn way_back(
     published: &[Release],
     from: &Release,
-    hardware: Option<&str>,
+    (hardware, build): (Option<&str>, Option<[u8; 32]>),
     before: Version,
 ) -> Result<String, NoWayBack> {
     if from.custom.installer.is_forward_only() {
@@ -418,8 +426,11 @@ pub fn way_back(
         let custom = &release.custom;
         custom.installer == from.custom.installer && custom.version == before && custom.hw.iter().any(fits)
     });
-    let path = found.map(|release| release.path.clone());
-    path.ok_or(NoWayBack::NotPublished(before))
+    let found = found.ok_or(NoWayBack::NotPublished(before))?;
+    if from.custom.installer == Installer::AgentSlot && build.is_some_and(|build| build != found.sha256) {
+        return Err(NoWayBack::OtherBytes(before));
+    }
+    Ok(found.path.clone())
 }
 
 fn seed(name: &Name, releases: &[Release]) -> Seed {

@@ -288,7 +288,7 @@ fn target(kept: &Kept, note: &Note, way: Way, means: &Means) -> Result<Pushable,
             let published = direct::published(&means.client);
             let from = published.iter().find(|release| release.path == *path);
             let from = from.ok_or_else(|| format!("`{path}` is published no more"))?;
-            let back = way_back(&published, from, None, note.before).map_err(|why| why.words())?;
+            let back = way_back(&published, from, (None, None), note.before).map_err(|why| why.words())?;
             find(&back)
         }
     }

@@ -21,6 +21,7 @@ fn says(now: Option<(u64, Progress)>, ended: Option<(u64, Outcome)>) -> UpdateSt
     UpdateState {
         runs: version("1.3.0"),
         packaged: false,
+        build: None,
         now: now.map(|(counter, progress)| (mark(counter), progress)),
         ended: ended.map(|(counter, outcome)| Ended {
             counter: Some(counter),

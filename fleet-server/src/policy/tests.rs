@@ -7,7 +7,7 @@ use homeward_protocol::id::{GatewayId, GroupId};
 use homeward_protocol::policy::check::check;
 use homeward_protocol::policy::moment::Moment;
 use homeward_protocol::policy::sign::{
-    Keyring, Offer, PolicyDigest, PolicyMark, Refusal, Review, SecondPerson, SigningKey,
+    Keyring, Offer, PolicyMark, Refusal, Review, SecondPerson, SignedDigest, SigningKey,
 };
 use homeward_protocol::policy::state::{Basis, Phase, PolicyState, Refused, ReturnCause, Returned};
 use homeward_protocol::policy::{Policy, PolicyVersion};
@@ -95,7 +95,7 @@ impl House {
     pub(crate) fn offer(&self, policy: &Policy, keyring: &Keyring) -> Offer {
         let signed = Signed::seal(policy, &self.ann).expect("signs");
         let review = Review {
-            policy: PolicyDigest::of(&signed),
+            policy: SignedDigest::of(&signed),
             version: policy.version,
             at: policy.issued,
         };
@@ -383,7 +383,7 @@ fn progress_is_what_the_box_says_and_else_why_it_has_not_been_told() {
         Progress::Newer
     );
     let same_number = PolicyMark {
-        digest: PolicyDigest([0; 32]),
+        digest: SignedDigest([0; 32]),
         ..mark
     };
     assert_eq!(
@@ -465,7 +465,7 @@ fn line(gateway: &str, wanted: u64, progress: Progress, holds: Option<u64>) -> L
         progress,
         holds: holds.map(|version| PolicyMark {
             version: PolicyVersion(version),
-            digest: PolicyDigest([0; 32]),
+            digest: SignedDigest([0; 32]),
         }),
         drifted: 0,
         failed: 0,

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::policy::PolicyVersion;
-use homeward_protocol::policy::sign::{Accepted, Keyring, Offer, PolicyDigest, PolicyMark};
+use homeward_protocol::policy::sign::{Accepted, Keyring, Offer, PolicyMark, SignedDigest};
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::signed::{PublicKey, Signed};
 use homeward_protocol::time::Timestamp;
@@ -219,7 +219,7 @@ pub fn get(tx: &mut dyn Tx, version: u64) -> Result<Option<Loaded>, StoreError> 
 fn loaded(row: &Row) -> Result<Loaded, StoreError> {
     let signed = row.blob(2)?.to_vec();
     let policy = Signed::parse(&signed).and_then(|signed| signed.unverified());
-    let digest = PolicyDigest::of(&signed);
+    let digest = SignedDigest::of(&signed);
     if row.blob(1)? != digest.0 {
         return Err(row.corrupt(1, "not the digest of what was signed"));
     }

@@ -52,6 +52,7 @@ fn say_beside(
     let state = UpdateState {
         runs: version(if confirmed { "1.4.0" } else { "1.3.0" }),
         packaged: false,
+        build: None,
         installers: Vec::new(),
         undecided: None,
         quiet: None,

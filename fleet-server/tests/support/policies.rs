@@ -19,7 +19,7 @@ use homeward_protocol::policy::moment::Moment;
 use homeward_protocol::policy::network::Protocol;
 use homeward_protocol::policy::points::{PointId, Rule};
 use homeward_protocol::policy::sign::{
-    Keyring, PolicyDigest, PolicyMark, Refusal, Review, SecondPerson, SigningKey,
+    Keyring, PolicyMark, Refusal, Review, SecondPerson, SignedDigest, SigningKey,
 };
 use homeward_protocol::policy::state::{
     Basis, Isolation, Phase, PointState, PolicyState, Refused, ReturnCause, Returned, Standing, StoppedFlow,
@@ -105,7 +105,7 @@ impl House {
         };
         let signed = Signed::seal(&policy, &self.ann).expect("signs");
         let review = Review {
-            policy: PolicyDigest::of(&signed),
+            policy: SignedDigest::of(&signed),
             version: policy.version,
             at: policy.issued,
         };
@@ -161,7 +161,7 @@ pub(crate) fn fill(tx: &mut dyn Tx, house: &House) -> Done {
     let mut marks = Vec::new();
     for (version, login) in [(6, "yes"), (7, "no")] {
         let papers = house.papers(&document(version, login));
-        let digest = PolicyDigest::of(papers.policy.as_deref().unwrap_or_default());
+        let digest = SignedDigest::of(papers.policy.as_deref().unwrap_or_default());
         marks.push(PolicyMark {
             version: PolicyVersion(version),
             digest,

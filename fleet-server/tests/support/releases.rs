@@ -132,6 +132,7 @@ pub(crate) fn fill(tx: &mut dyn Tx) -> Result<(), StoreError> {
     let state = UpdateState {
         runs: "1.3.0".parse().expect("a version"),
         packaged: false,
+        build: None,
         installers: Vec::new(),
         undecided: None,
         quiet: None,

@@ -40,16 +40,16 @@ pub const MAX_GROUPS: usize = 16;
 
 /// SHA-256 over something signed, as it travels. A byte string in CBOR, hex in JSON.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PolicyDigest(pub [u8; 32]);
+pub struct SignedDigest(pub [u8; 32]);
 
-impl PolicyDigest {
+impl SignedDigest {
     /// Of these bytes.
-    pub fn of(signed: &[u8]) -> PolicyDigest {
-        PolicyDigest(digest(&SHA256, signed).as_ref().try_into().unwrap_or_default())
+    pub fn of(signed: &[u8]) -> SignedDigest {
+        SignedDigest(digest(&SHA256, signed).as_ref().try_into().unwrap_or_default())
     }
 }
 
-impl Serialize for PolicyDigest {
+impl Serialize for SignedDigest {
     fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         if to.is_human_readable() {
             to.collect_str(self)
@@ -59,7 +59,7 @@ impl Serialize for PolicyDigest {
     }
 }
 
-impl<'de> Deserialize<'de> for PolicyDigest {
+impl<'de> Deserialize<'de> for SignedDigest {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         use serde::de::Error as _;
         if from.is_human_readable() {
@@ -70,11 +70,11 @@ impl<'de> Deserialize<'de> for PolicyDigest {
         let bytes = bytes
             .try_into()
             .map_err(|_| D::Error::custom("a digest is 32 bytes"))?;
-        Ok(PolicyDigest(bytes))
+        Ok(SignedDigest(bytes))
     }
 }
 
-impl std::str::FromStr for PolicyDigest {
+impl std::str::FromStr for SignedDigest {
     type Err = &'static str;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wrong = "a digest is 64 lower case hex digits";
@@ -87,17 +87,17 @@ impl std::str::FromStr for PolicyDigest {
             let pair = std::str::from_utf8(pair).map_err(|_| wrong)?;
             *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong)?;
         }
-        Ok(PolicyDigest(digest))
+        Ok(SignedDigest(digest))
     }
 }
 
-impl fmt::Display for PolicyDigest {
+impl fmt::Display for SignedDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
     }
 }
 
-impl fmt::Debug for PolicyDigest {
+impl fmt::Debug for SignedDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0[..6].iter().try_for_each(|b| write!(f, "{b:02x}"))
     }
@@ -165,7 +165,7 @@ impl Message for Keyring {
 #[serde(deny_unknown_fields)]
 pub struct Review {
     /// The digest of the author's signed bytes.
-    pub policy: PolicyDigest,
+    pub policy: SignedDigest,
     /// Its version, for people.
     pub version: PolicyVersion,
     /// When.
@@ -210,8 +210,8 @@ impl Offer {
     }
 
     /// Which policy this is.
-    pub fn digest(&self) -> PolicyDigest {
-        PolicyDigest::of(&self.policy.0)
+    pub fn digest(&self) -> SignedDigest {
+        SignedDigest::of(&self.policy.0)
     }
 }
 
@@ -299,7 +299,7 @@ pub struct PolicyMark {
     /// Its version.
     pub version: PolicyVersion,
     /// The digest of its author's signed bytes.
-    pub digest: PolicyDigest,
+    pub digest: SignedDigest,
 }
 
 /// What an offer is held against.

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::GatewayId;
 use crate::policy::moment::Moment;
-use crate::policy::sign::{Ground, Keyring, PolicyDigest, Refusal as Unsigned, by_a_root, by_one, reviewed};
+use crate::policy::sign::{Ground, Keyring, Refusal as Unsigned, SignedDigest, by_a_root, by_one, reviewed};
 use crate::posture::ShortText;
 use crate::signed::{Message, PublicKey, Verified};
 use crate::tuf::metadata::targets::TargetPath;
@@ -170,7 +170,7 @@ pub struct Force {
     /// The path of its target.
     pub path: String,
     /// The SHA-256 of its target.
-    pub sha256: PolicyDigest,
+    pub sha256: SignedDigest,
     /// What it overrules.
     pub overrules: Overrules,
     /// Why, in one line that a clinician can read.
@@ -227,7 +227,7 @@ impl Force {
 #[serde(deny_unknown_fields)]
 pub struct Review {
     /// The digest of the author's signed bytes.
-    pub force: PolicyDigest,
+    pub force: SignedDigest,
     /// Its number, for people.
     pub number: ForceNumber,
     /// When.
@@ -264,8 +264,8 @@ impl Offer {
     }
 
     /// Which order this is.
-    pub fn digest(&self) -> PolicyDigest {
-        PolicyDigest::of(&self.force.0)
+    pub fn digest(&self) -> SignedDigest {
+        SignedDigest::of(&self.force.0)
     }
 }
 
@@ -297,7 +297,7 @@ pub enum Refusal {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {
     order: Verified<Force>,
-    digest: PolicyDigest,
+    digest: SignedDigest,
     keyring: u64,
     author: ShortText,
     reviewer: ShortText,
@@ -310,7 +310,7 @@ impl Accepted {
     }
 
     /// The digest of its author's signed bytes.
-    pub const fn digest(&self) -> PolicyDigest {
+    pub const fn digest(&self) -> SignedDigest {
         self.digest
     }
 

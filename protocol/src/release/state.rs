@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::force::{Accepted, ForceNumber, Overrules, Refusal as ForceRefusal};
 use super::{Installer, Version};
 use crate::policy::moment::Moment;
-use crate::policy::sign::PolicyDigest;
+use crate::policy::sign::SignedDigest;
 use crate::posture::ShortText;
 use crate::time::Timestamp;
 
@@ -213,7 +213,7 @@ impl ForceWords {
 #[serde(deny_unknown_fields)]
 pub struct ForceTold {
     /// Which: the digest of its author's signed bytes, as they came.
-    pub digest: PolicyDigest,
+    pub digest: SignedDigest,
     /// What it says; none of one whose signatures do not do, of which nothing is believed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub words: Option<ForceWords>,
@@ -239,6 +239,10 @@ pub struct UpdateState {
     pub runs: Version,
     /// Whether that is the build of the system's package, which no update brought.
     pub packaged: bool,
+    /// The bytes of that build: only a release of these very bytes can bring it back. None from a build that did not tell, and
+    /// where they cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<SignedDigest>,
     /// What is under way, and how far it has come.
     pub now: Option<(UpdateMark, Progress)>,
     /// Why nothing is known of the director's newest word; none where something is, and from a build that does not tell.

@@ -347,6 +347,7 @@ mod tests {
             dependency: None,
             hardware: None,
             runs: None,
+            build: None,
             installers: vec![Offer {
                 installer,
                 can: Can::Yes("1.0.0".parse().expect("a version")),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use homeward_protocol::policy::moment::Moment;
-use homeward_protocol::policy::sign::{Keyring, PolicyDigest};
+use homeward_protocol::policy::sign::{Keyring, SignedDigest};
 use homeward_protocol::release::force::{Force, MAX_FORCE, NEVER, Review, kept};
 use homeward_protocol::time::Timestamp;
 use serde_json::{Value, json};
@@ -80,7 +80,7 @@ fn sign(asked: &ForceSign) -> Result<Said, AdminError> {
     let key = FileKey::read(&asked.key, asked.passphrase_file.as_deref())?;
     let author = signing::named(&keyring.authors, &key.public()?, "author")?;
     let force = signing::seal(&order, &key)?;
-    let digest = PolicyDigest::of(&force).to_string();
+    let digest = SignedDigest::of(&force).to_string();
     let papers = Papers {
         keyring: Some(ring.to_vec()),
         force: Some(force),
@@ -106,7 +106,7 @@ fn review(asked: &ForceReview, now: Timestamp) -> Result<Said, AdminError> {
     let keyring: Keyring = signing::unverified(papers.keyring().map_err(odd(&asked.file))?, &asked.file)?;
     let order: Force = signing::unverified(&bytes, &asked.file)?;
     let author = signing::by::<Force>(&keyring.authors, &bytes)?.clone();
-    let digest = PolicyDigest::of(&bytes);
+    let digest = SignedDigest::of(&bytes);
     let mut json = json(&order);
     json["digest"] = json!(digest.to_string());
     let (Some(key), Some(given), Some(out)) = (&asked.key, &asked.digest, &asked.out) else {

@@ -6,7 +6,7 @@ use homeward_protocol::policy::check::{Checked, Severity, check};
 use homeward_protocol::policy::diff::{Change, diff};
 use homeward_protocol::policy::moment::Moment;
 use homeward_protocol::policy::sign::{
-    Accepted, Keyring, Offer, PolicyDigest, Review, SecondPerson, SigningKey, kept,
+    Accepted, Keyring, Offer, Review, SecondPerson, SignedDigest, SigningKey, kept,
 };
 use homeward_protocol::policy::{MAX_POLICY, OnExpiry, Policy};
 use homeward_protocol::posture::ShortText;
@@ -324,7 +324,7 @@ fn review(asked: &PolicyReview, now: Timestamp) -> Result<Said, AdminError> {
     let bytes = papers.policy().map_err(odd(&asked.file))?.to_vec();
     let (author, digest) = (
         by::<Policy>(&keyring.authors, &bytes)?.clone(),
-        PolicyDigest::of(&bytes),
+        SignedDigest::of(&bytes),
     );
     let changes = asked
         .before

@@ -33,6 +33,7 @@ fn home(n: usize, hw: Option<&str>, runs: Option<&str>) -> Home {
         dependency: Some(Dependency::Low),
         hardware: hw.map(str::to_owned),
         runs: runs.map(version),
+        build: None,
         installers: Vec::new(),
     }
 }
@@ -63,8 +64,14 @@ fn each_home_gets_the_release_of_its_hardware_or_a_reason_why_not() {
         installer: Installer::AgentSlot,
         can: Can::No(ShortText::cut("no launcher")),
     });
+    let built = |n, byte| Home {
+        build: Some([byte; 32]),
+        ..home(n, Some("x86_64"), Some("1.3.0"))
+    };
     let homes = [
-        home(1, Some("x86_64"), Some("1.3.0")),
+        built(1, 5),
+        built(11, 9),
+        home(12, Some("x86_64"), Some("1.3.0")),
         home(2, Some("aarch64"), Some("1.3.0")),
         home(3, Some("riscv64"), Some("1.3.0")),
         home(4, None, Some("1.3.0")),
@@ -87,6 +94,8 @@ fn each_home_gets_the_release_of_its_hardware_or_a_reason_why_not() {
         [
             ("gw-1", "agent/1.4.0/x86_64", true),
             ("gw-10", "agent/1.4.0/x86_64", false),
+            ("gw-11", "agent/1.4.0/x86_64", false),
+            ("gw-12", "agent/1.4.0/x86_64", true),
             ("gw-2", "agent/1.4.0/aarch64", false),
         ]
     );
@@ -112,6 +121,7 @@ fn each_home_gets_the_release_of_its_hardware_or_a_reason_why_not() {
         without,
         [
             "no published release is 1.3.0, which runs there",
+            "the published release 1.3.0 is not the build that runs there",
             "1.2.0 runs there, and this release lets nothing below 1.3.0 come back",
         ]
     );

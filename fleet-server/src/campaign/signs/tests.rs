@@ -40,6 +40,7 @@ fn signs(runs: &str, now: Option<Progress>, ended: Option<(Option<u64>, Outcome)
     let state = UpdateState {
         runs: version(runs),
         packaged: false,
+        build: None,
         installers: Vec::new(),
         undecided: None,
         quiet: None,

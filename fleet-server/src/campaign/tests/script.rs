@@ -130,11 +130,13 @@ impl Show {
             dependency,
             hardware: Some("x86_64".into()),
             runs: Some(version("1.3.0")),
+            build: None,
             installers: Vec::new(),
         };
         let state = UpdateState {
             runs: version("1.3.0"),
             packaged: false,
+            build: None,
             installers: Vec::new(),
             undecided: None,
             quiet: None,

@@ -33,6 +33,7 @@ fn ended(counter: Option<u64>, outcome: Outcome) -> UpdateState {
     UpdateState {
         runs: "1.3.0".parse().expect("a version"),
         packaged: false,
+        build: None,
         now: None,
         ended: Some(Ended {
             counter,

@@ -33,6 +33,7 @@ fn home(id: &str, hardware: Option<&str>, runs: Option<&str>, installers: Vec<Of
         dependency: None,
         hardware: hardware.map(str::to_owned),
         runs: runs.map(version),
+        build: None,
         installers,
     }
 }
@@ -72,6 +73,7 @@ fn told(path: &str, counter: u64, ended: Option<u64>) -> Told {
     let said = UpdateState {
         runs: version("1.3.0"),
         packaged: false,
+        build: None,
         installers: Vec::new(),
         undecided: None,
         quiet: None,

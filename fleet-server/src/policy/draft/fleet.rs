@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use homeward_protocol::id::GroupId;
-use homeward_protocol::policy::sign::{PolicyDigest, PolicyMark};
+use homeward_protocol::policy::sign::{PolicyMark, SignedDigest};
 use homeward_protocol::policy::{Audience, Policy};
 use homeward_protocol::time::Timestamp;
 
@@ -78,7 +78,7 @@ fn entry(policy: &Policy) -> Entry {
     Entry {
         mark: PolicyMark {
             version: policy.version,
-            digest: PolicyDigest([0; 32]),
+            digest: SignedDigest([0; 32]),
         },
         signed: Vec::new(),
         review: None,

@@ -4,24 +4,24 @@ use std::fmt;
 use std::str::FromStr;
 
 use homeward_protocol::policy::check::check;
-use homeward_protocol::policy::sign::PolicyDigest;
+use homeward_protocol::policy::sign::SignedDigest;
 use homeward_protocol::policy::{MAX_POLICY, Policy};
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::wire;
 
 /// SHA-256 over the bytes of a document. `Display` is lower case hex.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TextDigest(PolicyDigest);
+pub struct TextDigest(SignedDigest);
 
 impl TextDigest {
     /// Of these bytes.
     pub fn of(text: &[u8]) -> TextDigest {
-        TextDigest(PolicyDigest::of(text))
+        TextDigest(SignedDigest::of(text))
     }
 
     /// From the 32 bytes of a stored one.
     pub fn from_slice(bytes: &[u8]) -> Option<TextDigest> {
-        bytes.try_into().ok().map(|bytes| TextDigest(PolicyDigest(bytes)))
+        bytes.try_into().ok().map(|bytes| TextDigest(SignedDigest(bytes)))
     }
 
     /// Its 32 bytes.
@@ -55,13 +55,13 @@ impl fmt::Display for TextDigest {
 
 /// SHA-256 over what a document says: its policy as an author's signature covers it. Comments and spaces are not in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ContentDigest(PolicyDigest);
+pub struct ContentDigest(SignedDigest);
 
 impl ContentDigest {
     /// Of this policy; none when it is longer than one may be.
     pub fn of(policy: &Policy) -> Option<ContentDigest> {
         let bytes = wire::encode(policy, MAX_POLICY).ok()?;
-        Some(ContentDigest(PolicyDigest::of(&bytes)))
+        Some(ContentDigest(SignedDigest::of(&bytes)))
     }
 }
 

@@ -41,6 +41,7 @@ fn home(row: &Row, hardware: &BTreeMap<String, String>) -> Result<Home, StoreErr
         },
         dependency: row.opt_text(1)?.map(|_| row.parse(1)).transpose()?,
         runs: state.as_ref().map(|state| state.runs),
+        build: state.as_ref().and_then(|state| state.build).map(|build| build.0),
         installers: state.map(|state| state.installers).unwrap_or_default(),
     })
 }

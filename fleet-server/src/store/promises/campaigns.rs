@@ -88,6 +88,7 @@ fn say(
     let state = UpdateState {
         runs: version(runs),
         packaged: false,
+        build: None,
         installers: Vec::new(),
         undecided: None,
         quiet: None,

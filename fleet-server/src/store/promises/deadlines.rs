@@ -91,6 +91,7 @@ fn says(home: &Home, counter: u64, outcome: Outcome) {
     let state = UpdateState {
         runs: "1.4.0".parse().expect("a version"),
         packaged: false,
+        build: None,
         now: None,
         ended: Some(Ended {
             counter: Some(counter),

@@ -3,7 +3,7 @@
 use homeward_protocol::envelope::Lane;
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::policy::moment::Moment;
-use homeward_protocol::policy::sign::{PolicyDigest, Refusal as Unsigned};
+use homeward_protocol::policy::sign::{Refusal as Unsigned, SignedDigest};
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::release::Installer;
 use homeward_protocol::release::force::{Force, ForceNumber, Offer, Overrule, Overrules, Refusal, Review};
@@ -52,7 +52,7 @@ fn order(number: u64, assignment: u64) -> Force {
         gateway: gw(),
         assignment,
         path: "agent/1.4.0/x86_64".into(),
-        sha256: PolicyDigest([7; 32]),
+        sha256: SignedDigest([7; 32]),
         overrules: Overrules::of([Overrule::Hold, Overrule::Alarm]).expect("two"),
         reason: ShortText::cut("a stranger could read measurements"),
         not_before: Moment::from_secs(NOON / 1_000),
@@ -63,7 +63,7 @@ fn order(number: u64, assignment: u64) -> Force {
 fn offer(house: &House, order: &Force, second: &Key) -> Offer {
     let force = Signed::seal(order, &house.ann).expect("signs");
     let review = Review {
-        force: PolicyDigest::of(&force),
+        force: SignedDigest::of(&force),
         number: order.number,
         at: order.not_before,
     };
@@ -81,7 +81,7 @@ fn brings(home: &Home, house: &House, offer: &Offer, hours: i64) -> Taken {
 }
 
 /// What the box says: it waits with this word, and how this order stands.
-fn says(home: &Home, counter: u64, told: Option<(PolicyDigest, ForceStanding)>) {
+fn says(home: &Home, counter: u64, told: Option<(SignedDigest, ForceStanding)>) {
     let mark = UpdateMark {
         counter,
         installer: Installer::AgentSlot,
@@ -95,6 +95,7 @@ fn says(home: &Home, counter: u64, told: Option<(PolicyDigest, ForceStanding)>) 
     let state = UpdateState {
         runs: "1.3.0".parse().expect("a version"),
         packaged: false,
+        build: None,
         now: Some((mark, Progress::Waiting(Vec::new()))),
         ended: None,
         installers: Vec::new(),

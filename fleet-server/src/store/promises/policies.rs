@@ -6,7 +6,7 @@ use homeward_protocol::policy::PolicyVersion;
 use homeward_protocol::policy::isolation::Ordered;
 use homeward_protocol::policy::network::Protocol;
 use homeward_protocol::policy::points::{PointId, Rule};
-use homeward_protocol::policy::sign::{Keyring, MAX_GROUPS, PolicyDigest, Refusal, Review};
+use homeward_protocol::policy::sign::{Keyring, MAX_GROUPS, Refusal, Review, SignedDigest};
 use homeward_protocol::policy::state::{
     Basis, Isolation, Phase, PointState, PolicyState, ReturnCause, Returned, Standing, StoppedFlow,
     StoppedFlows,
@@ -111,7 +111,7 @@ pub(super) fn a_policy_is_kept_only_as_signed_and_its_number_stands_for_one_cont
         };
         let signed = first.policy.clone().expect("signed");
         let review = Review {
-            policy: PolicyDigest::of(&signed),
+            policy: SignedDigest::of(&signed),
             version: PolicyVersion(7),
             at: policy(7, r#""all""#, "no").issued,
         };
@@ -379,7 +379,7 @@ pub(super) fn a_return_is_dated_when_it_was_first_heard_and_stopped_flows_are_co
     let signed = Signed::seal(&policy(3, r#""all""#, "no"), &house.ann).expect("signs");
     let from = homeward_protocol::policy::sign::PolicyMark {
         version: homeward_protocol::policy::PolicyVersion(3),
-        digest: homeward_protocol::policy::sign::PolicyDigest::of(&signed),
+        digest: homeward_protocol::policy::sign::SignedDigest::of(&signed),
     };
     let back = Returned {
         from,

@@ -56,6 +56,7 @@ fn names(tx: &mut dyn Tx, quiet: u64, now: Timestamp) -> Result<(), StoreError> 
     let state = UpdateState {
         runs: Version::ZERO,
         packaged: true,
+        build: None,
         now: None,
         ended: None,
         installers: Vec::new(),

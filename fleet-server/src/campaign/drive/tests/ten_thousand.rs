@@ -109,6 +109,7 @@ fn answer(word: &updates::Assigned, fate: Option<Fate>, now: Timestamp) -> Updat
     UpdateState {
         runs: version(runs),
         packaged: false,
+        build: None,
         installers: Vec::new(),
         undecided: None,
         quiet: None,
