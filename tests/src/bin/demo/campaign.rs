@@ -63,7 +63,8 @@ pub(crate) fn publish(fleet: &Fleet) -> Result<Releases, String> {
     let mut build = std::fs::read(&agent).map_err(|e| format!("{}: {e}", agent.display()))?;
     build.extend(b"another build");
     let new = releases.write("new", &build);
-    releases.add("0.1.0", &agent, "0.0.0");
+    // The very build that runs: a box takes nothing older but what ran there.
+    releases.add("0.1.0", &releases.shipped, "0.0.0");
     releases.add("7.1.0", &new, "0.0.0");
     releases.publish(fleet);
     Ok(releases)
