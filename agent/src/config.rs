@@ -106,6 +106,8 @@ struct RawUpdate {
     /// How long nothing restarts after an alarm, and after a start of the agent, seconds, from 10 to 86400. Default 600
     /// (10 minutes).
     quiet_s: Option<u64>,
+    /// Most of the disk that what is fetched may take, MiB, from 16 to 65536. Default 2048. What is larger is not fetched.
+    most_mib: Option<u64>,
     /// Whether the way to the server costs by the byte: true, false or "auto", which asks `NetworkManager`. What is not known
     /// does not. Default "auto". What is done then is the policy's (`[updates]`).
     metered: Option<toml::Value>,
@@ -128,6 +130,8 @@ pub struct UpdateConfig {
     pub trial: Duration,
     /// How long nothing restarts after an alarm, and after a start.
     pub quiet: Duration,
+    /// Most of the disk that what is fetched may take, bytes.
+    pub most: u64,
     /// Whether the way to the server costs by the byte.
     pub metered: Setting,
     /// Who is asked for builds before the server is.
@@ -217,6 +221,12 @@ impl RawUpdate {
             "update.quiet_s",
             "from 10 to 86400 (a day)",
         );
+        let most = self.most_mib.unwrap_or(2_048);
+        check(
+            (16..=65_536).contains(&most),
+            "update.most_mib",
+            "from 16 to 65536",
+        );
         let metered = match self.metered.as_ref() {
             None => Some(Setting::Auto),
             Some(toml::Value::Boolean(true)) => Some(Setting::Fixed(Link::Metered)),
@@ -241,6 +251,7 @@ impl RawUpdate {
             repository: repository.and_then(Result::ok),
             trial: Duration::from_secs(trial),
             quiet: Duration::from_secs(quiet),
+            most: most.saturating_mul(1 << 20),
             metered: metered.unwrap_or_default(),
             peers: peers.unwrap_or_default(),
             share: self.share,

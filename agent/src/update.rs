@@ -15,6 +15,7 @@ pub mod keep;
 pub mod look;
 pub mod peers;
 pub mod rate;
+mod room;
 pub mod saved;
 pub mod share;
 pub mod tuf;

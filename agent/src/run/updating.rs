@@ -169,6 +169,7 @@ pub async fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> 
         installers,
         source,
         peers: Peers::new(ground.config.peers.clone()),
+        most: ground.config.most,
         pace: Pace::new(ends.habits, ground.config.metered, Arc::clone(ground.clock)),
         outbox: ground.outbox.clone(),
         clock: Arc::clone(ground.clock),

@@ -40,6 +40,7 @@ use super::keep::Folder;
 use super::look::FOLDER;
 use super::peers::Peers;
 use super::rate::pace::Pace;
+use super::room;
 use super::saved::{Job, Saved};
 use super::tuf::{UpdateError, aside, refresh};
 use super::vitals::{Since, Vitals};
@@ -62,8 +63,6 @@ const PROGRESS: Duration = Duration::from_secs(5);
 const DISK_AGAIN: Duration = Duration::from_secs(10);
 /// How often it is looked what else restarts things here, and how a confirmed build treats the sensors.
 const BESIDE: Duration = Duration::from_mins(5);
-/// Room that stays free beside a build, bytes: records go on being kept.
-const SPARE_ROOM: u64 = 16 << 20;
 /// The program that runs, also when another lies in its place by now.
 const OWN: &str = "/proc/self/exe";
 
@@ -93,6 +92,8 @@ pub struct Going {
     pub peers: Peers,
     /// The pace at which builds come from it.
     pub pace: Pace,
+    /// Most of the disk that what comes may take, bytes.
+    pub most: u64,
     /// Where reports go.
     pub outbox: Outbox,
     /// The clocks.
@@ -471,7 +472,8 @@ impl Going {
     /// promised then.
     async fn fetch(&self, job: &Job, place: &Path) -> Result<(), BringError> {
         let (wants, keep) = (job.clone(), place.to_owned());
-        let room = aside(move || room(&keep, &wants)).await;
+        let most = self.most;
+        let room = aside(move || room::make(&keep, &wants, most)).await;
         room.map_err(|error| BringError::Failed(error.to_string()))?;
         if delta::is_here(job, place).await || self.peers.bring(job.sha256, job.length, place).await {
             return Ok(());
@@ -704,37 +706,4 @@ fn save(data: &Path, saved: &Saved) -> io::Result<()> {
     fs::create_dir_all(&folder)?;
     let bytes = serde_cbor::to_vec(saved).map_err(io::Error::other)?;
     replace(&folder.join(FILE), &bytes)
-}
-
-/// Makes the folder of what comes, without what came for something else.
-///
-/// # Errors
-/// When the disk has no room for what is still to come of `job`, beside what stays free.
-fn room(keep: &Path, job: &Job) -> io::Result<()> {
-    let incoming = keep.parent().unwrap_or(keep);
-    fs::create_dir_all(incoming)?;
-    let stays = delta::stays(keep);
-    for entry in fs::read_dir(incoming)? {
-        let path = entry?.path();
-        if path != keep && !stays.contains(&path) {
-            fs::remove_file(path)?;
-        }
-    }
-    let have: u64 = stays
-        .iter()
-        .filter_map(|path| Some(fs::metadata(path).ok()?.len()))
-        .sum();
-    let disk = rustix::fs::statvfs(incoming)?;
-    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-    let beside = job.delta.as_ref().map_or(0, |delta| delta.length);
-    let comes = job.length.saturating_add(beside).saturating_sub(have);
-    let needs = comes.saturating_add(SPARE_ROOM);
-    if free < needs {
-        return Err(io::Error::other(format!(
-            "the disk has room for {} MiB, and {} MiB are needed",
-            free >> 20,
-            needs >> 20
-        )));
-    }
-    Ok(())
 }
