@@ -146,6 +146,7 @@ promises![
     a_campaign_goes_on_from_its_rows_and_each_word_is_said_once,
     a_newer_campaign_takes_the_homes_of_the_one_before,
     a_home_counts_as_well_only_when_its_rows_bear_that_out,
+    records_that_are_missing_since_an_update_count_against_it,
     a_home_that_was_given_up_on_is_seen_to_be_back,
     a_box_says_nothing_of_who_asked,
     a_session_that_was_cancelled_before_the_box_answered_blocks_nobody_for_long,

@@ -70,6 +70,24 @@ pub fn of(
             signs.suffers.push((since, row.text(2)?.to_owned()));
         }
     }
+    // What an outage made the outbox give up is not the update's doing.
+    let rows = tx.rows(
+        "SELECT l.gateway, MIN(l.noted_at)
+         FROM campaign_homes h JOIN gaps l ON l.gateway = h.gateway
+         WHERE h.campaign = $1 AND l.cause <> 'quota' AND l.noted_at >= h.acted_at
+           AND (h.step = 'acting' OR (h.step = 'confirmed' AND h.step_at >= $2))
+         GROUP BY l.gateway",
+        &with,
+    )?;
+    for row in &rows {
+        let gateway: GatewayId = row.parse(0)?;
+        if let Some(signs) = all.get_mut(&gateway) {
+            let what = "records of this home are missing, or do not fit together";
+            signs
+                .suffers
+                .push((Timestamp::synced(row.int(1)?), what.to_owned()));
+        }
+    }
     Ok(all)
 }
 

@@ -372,6 +372,53 @@ fn act(tx: &mut dyn Tx, n: usize, word: u64, now: Timestamp) -> Result<(), Store
     updates::put(tx, &at, &said)
 }
 
+/// Missing records count against an update, but for those that an outage made the outbox give up.
+pub(super) fn records_that_are_missing_since_an_update_count_against_it(home: &Home) {
+    let store = home.open();
+    let (n, word) = acting(&store);
+    let said = NOW.ms + 2 * MINUTE;
+    let now = said + MINUTE;
+    block(store.write(move |tx| {
+        let confirmed = Some((word, Outcome::Confirmed));
+        say(tx, n, "1.4.0", confirmed, Timestamp::synced(said))?;
+        let sql = "UPDATE attestation SET status = 'affirming', issued_at = $1";
+        tx.execute(sql, &[said.into()])?;
+        let sql = "UPDATE sensors SET last_stored = $1";
+        tx.execute(sql, &[now.into()]).map(drop)
+    }))
+    .expect("said, judged and heard");
+    let becomes = || {
+        let mut one = read(&store, "spring");
+        let signs = signs(&store, "spring", NOW);
+        one.kept.look(&signs, Timestamp::synced(now));
+        step(&one.kept, n)
+    };
+    let lost = |cause: &'static str, noted: i64| {
+        store.write(move |tx| {
+            tx.execute("DELETE FROM gaps", &[])?;
+            let sql = "INSERT INTO gaps (gateway, epoch, lane, from_seq, to_seq, missing, cause, noted_at)
+                       VALUES ($1, 'e', 'vital', 1, 2, 1, $2, $3)";
+            let id = gw(n);
+            tx.execute(sql, &[id.as_str().into(), cause.into(), noted.into()])
+                .map(drop)
+        })
+    };
+    for cause in [
+        "quota",
+        "disk-refused",
+        "damaged",
+        "not-held",
+        "chain-broken",
+        "fork",
+    ] {
+        block(lost(cause, NOW.ms + 30_000)).expect("noted");
+        assert_eq!(becomes(), "confirmed", "{cause} was noted before it began");
+        block(lost(cause, said)).expect("noted");
+        let expected = if cause == "quota" { "confirmed" } else { "unwell" };
+        assert_eq!(becomes(), expected, "{cause} was noted after it began");
+    }
+}
+
 pub(super) fn a_home_counts_as_well_only_when_its_rows_bear_that_out(home: &Home) {
     let store = home.open();
     let (n, word) = acting(&store);
