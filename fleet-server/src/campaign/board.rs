@@ -132,10 +132,18 @@ pub struct Seen<'a> {
 impl Board {
     /// Which homes are listed: those of which something is awaited or to be known, at most so many, the worst first.
     pub fn listed(kept: &Kept, most: usize) -> (Vec<GatewayId>, usize) {
+        let may_open = may_open(&kept.core().saved());
         let mut all: Vec<(u8, Wave, &GatewayId)> = kept
             .core()
             .steps()
-            .filter_map(|(id, wave, step)| Some((rank(step, kept.notes().get(id)?)?, wave, id)))
+            .filter_map(|(id, wave, step)| {
+                let rank = if may_open && is_for_a_person(wave, step) {
+                    Some(FOR_A_PERSON)
+                } else {
+                    rank(step, kept.notes().get(id)?)
+                };
+                Some((rank?, wave, id))
+            })
             .collect();
         all.sort();
         let more = all.len().saturating_sub(most);
@@ -174,7 +182,11 @@ impl Board {
                 wave: home.wave,
                 step: home.step,
                 since: note.since,
-                says: says(home.step, note, seen, act_within),
+                says: if may_open(&saved) && is_for_a_person(home.wave, home.step) {
+                    "waits for a named person to open it".into()
+                } else {
+                    says(home.step, note, seen, act_within)
+                },
             })
         };
         Board {
@@ -188,6 +200,19 @@ impl Board {
     }
 }
 
+/// The place in a list of homes that wait for somebody.
+const FOR_A_PERSON: u8 = 6;
+
+/// Whether homes of high dependency may be opened now: it runs, and all others have come before them.
+pub fn may_open(saved: &Saved) -> bool {
+    saved.state == State::Running && saved.open == Some(Wave::Rest)
+}
+
+/// Whether a home waits for a person, once [`may_open`].
+pub fn is_for_a_person(wave: Wave, step: Step) -> bool {
+    wave == Wave::Named && step == Step::NotYet
+}
+
 /// Which homes come first in a list; none for those of which there is nothing to say.
 const fn rank(step: Step, note: &Note) -> Option<u8> {
     Some(match step {
@@ -197,7 +222,7 @@ const fn rank(step: Step, note: &Note) -> Option<u8> {
         Step::Waiting(_) => 3,
         Step::Assigned => 4,
         Step::Returned => 5,
-        Step::LeftOut if note.why.is_some() => 6,
+        Step::LeftOut if note.why.is_some() => 7,
         Step::NotYet | Step::Confirmed { .. } | Step::LeftOut => return None,
     })
 }

@@ -96,6 +96,18 @@ async fn software_comes_from_a_mirror_that_nobody_vouches_for_and_the_door_of_bo
         &format!("repository = \"https://127.0.0.1:{port}/\"\n"),
     );
     home.run();
+    let from = format!("https://127.0.0.1:{port}/");
+    let offered = home
+        .agent
+        .command_ended(&["update", "check", "--from", &from])
+        .ok();
+    assert!(
+        offered.contains("agent/7.1.0: agent-slot 7.1.0, ") && offered.contains("By root 1, good until"),
+        "{offered}"
+    );
+    let nobody = ["update", "check", "--from", "https://127.0.0.1:1/"];
+    let refused = home.agent.command_ended(&nobody).failed();
+    assert!(refused.contains("127.0.0.1:1"), "{refused}");
     assign(&stage, &home, "7.1.0");
     // The server itself has none of it any more.
     let own = stage.fleet.dir().join("release/repository/targets");
