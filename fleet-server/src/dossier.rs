@@ -12,6 +12,7 @@
 //! - Newer instructions end what older ones asked for, and so does taking them out of what is published: nobody works by
 //!   instructions that those who signed them gave up.
 
+pub mod opening;
 pub mod papers;
 pub mod recall;
 pub mod words;

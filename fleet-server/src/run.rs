@@ -35,6 +35,7 @@ use crate::campaign::drive::Drive;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::device::invite::Invitations;
+use crate::dossier::opening::Opener;
 use crate::dossier::recall::Recall;
 use crate::enrol::est::{self, EstState};
 use crate::enrol::makers::Makers;
@@ -341,9 +342,19 @@ impl Server {
             find: means::find(self.director.clone(), self.release.clone()),
         };
         parts.start_sure("the campaigns", drive.run(self.stop.clone()));
+        let papers = admin::dossier::papers(self.release.clone());
+        let opener = Opener {
+            store: self.store.clone(),
+            papers: papers.clone(),
+            clock: self.clock.clone(),
+        };
+        parts.start_sure(
+            "tasks for devices that lie in a body",
+            opener.run(self.stop.clone()),
+        );
         let recall = Recall {
             store: self.store.clone(),
-            papers: admin::dossier::papers(self.release.clone()),
+            papers,
             clock: self.clock.clone(),
         };
         parts.start_sure("the tasks of dossiers", recall.run(self.stop.clone()));

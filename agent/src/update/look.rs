@@ -27,6 +27,14 @@ pub enum LookError {
     /// The repository or the disk.
     #[error(transparent)]
     Update(#[from] UpdateError),
+    /// The same, of the repository that was asked for.
+    #[error("{from} does not say what is released")]
+    From {
+        /// Where.
+        from: Base,
+        /// Why.
+        source: UpdateError,
+    },
     /// TLS could not be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -81,7 +89,11 @@ pub async fn check(data: &Path, from: &Base, clock: &Arc<Clock>) -> Result<(Stri
         .transpose()?
         .map(Arc::new);
     let http = Http::new(from.join("metadata"), tls);
-    let client = refresh(&http, &store(data), clock.now()).await?;
+    let refreshed = refresh(&http, &store(data), clock.now()).await;
+    let client = refreshed.map_err(|source| LookError::From {
+        from: from.clone(),
+        source,
+    })?;
     Ok(tell(&client))
 }
 

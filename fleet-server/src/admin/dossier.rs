@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use homeward_protocol::release::dossier::Class;
 use homeward_protocol::time::Timestamp;
 use serde_json::{Value, json};
 
@@ -83,7 +84,7 @@ impl Published {
 
 /// What a release folder has published, for the server.
 pub fn papers(folder: PathBuf) -> Papers {
-    let other = folder.clone();
+    let (other, third) = (folder.clone(), folder.clone());
     let find = move |now, path: &str| {
         let published = Published::read(&folder, now).map_err(|why| super::told(&why))?;
         published.newest(path).map_err(|why| super::told(&why))
@@ -97,7 +98,14 @@ pub fn papers(folder: PathBuf) -> Papers {
         };
         Ok(paths.iter().filter_map(look).collect())
     };
-    Papers::new(find, look)
+    let implants = move |now| {
+        let published = Published::read(&third, now).map_err(|why| super::told(&why))?;
+        let all = dossiers::paths(&published.client).into_iter();
+        // What is older or not whole is nobody's task; the others are.
+        let newest = all.filter_map(|path| published.newest(&path).ok());
+        Ok(newest.filter(|one| one.dossier.class == Class::Implant).collect())
+    };
+    Papers::new(find, look).with_implants(implants)
 }
 
 async fn list(folder: &Path, store: &Store, is_open: bool, now: Timestamp) -> Result<Said, AdminError> {

@@ -15,12 +15,16 @@ type Find = dyn Fn(Timestamp, &str) -> Result<Carried, String> + Send + Sync;
 /// Says what is published under these paths.
 type Look = dyn Fn(Timestamp, &[String]) -> Result<Named, String> + Send + Sync;
 
+/// The newest instructions of each line for what lies in a body.
+type Implants = dyn Fn(Timestamp) -> Result<Vec<Carried>, String> + Send + Sync;
+
 /// What is published, read anew each time. An error says why nothing can be said, for people: that is never taken for a
 /// recall. Cheap to clone.
 #[derive(Clone)]
 pub struct Papers {
     find: Arc<Find>,
     look: Arc<Look>,
+    implants: Arc<Implants>,
 }
 
 impl Papers {
@@ -32,7 +36,29 @@ impl Papers {
         Papers {
             find: Arc::new(find),
             look: Arc::new(look),
+            implants: Arc::new(|_| Ok(Vec::new())),
         }
+    }
+
+    /// The same, and by this what is published for what lies in a body.
+    #[must_use]
+    pub fn with_implants(
+        self,
+        implants: impl Fn(Timestamp) -> Result<Vec<Carried>, String> + Send + Sync + 'static,
+    ) -> Papers {
+        Papers {
+            implants: Arc::new(implants),
+            ..self
+        }
+    }
+
+    /// The newest instructions of each line for what lies in a body, of those that the holders of targets name themselves.
+    /// Reads files, likewise.
+    ///
+    /// # Errors
+    /// Why that cannot be said.
+    pub fn implants(&self, now: Timestamp) -> Result<Vec<Carried>, String> {
+        (self.implants)(now)
     }
 
     /// The dossier at a path. Reads files: not for a task that others wait for.

@@ -1,5 +1,7 @@
 //! Dossiers and their tasks: the rows behind [`crate::dossier`].
 
+use std::collections::BTreeSet;
+
 use homeward_protocol::id::{GatewayId, PlacementId, SensorId};
 use homeward_protocol::release::dossier::{DOSSIER_FOLDER, Dossier};
 use homeward_protocol::time::Timestamp;
@@ -12,7 +14,7 @@ use crate::dossier::{Day, Order, Stands, Task, TaskId, Unfit, Whereabouts, Who, 
 use crate::release::dossiers::Carried;
 
 /// Who ends what is ended by nobody in person.
-const ITSELF: &str = "system";
+pub const ITSELF: &str = "system";
 /// Tasks in one answer.
 pub const MOST: i64 = 1_000;
 /// Dossiers that are kept in view.
@@ -148,6 +150,21 @@ pub fn devices(tx: &mut dyn Tx, dossier: &Dossier) -> Result<Vec<Found>, StoreEr
     }
     all.sort_by(|a, b| (&a.gateway, &a.device).cmp(&(&b.gateway, &b.device)));
     all.dedup_by(|a, b| (&a.gateway, &a.device) == (&b.gateway, &b.device));
+    Ok(all)
+}
+
+/// The devices that a dossier is for and that have no task by it.
+pub fn without_a_task(tx: &mut dyn Tx, carried: &Carried) -> Result<Vec<Found>, StoreError> {
+    let rows = tx.rows(
+        "SELECT gateway, device FROM dossier_tasks WHERE dossier = $1",
+        &[carried.sha256.as_str().into()],
+    )?;
+    let mut with = BTreeSet::new();
+    for row in &rows {
+        with.insert((row.text(0)?.to_owned(), row.text(1)?.to_owned()));
+    }
+    let mut all = devices(tx, &carried.dossier)?;
+    all.retain(|one| !with.contains(&(one.gateway.to_string(), one.device.to_string())));
     Ok(all)
 }
 

@@ -69,6 +69,51 @@ fn refused(stage: &Stage, args: &[&str]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn instructions_for_what_lies_in_a_body_ask_for_a_clinician_by_themselves() {
+    let stage = Stage::new();
+    stage.operator("olga");
+    let mut home = stage.home("mill-road-12").await;
+    home.run();
+    stage.more_readings(1);
+    let releases = Releases::new(&stage.fleet);
+    for (name, class) in [("pacer", "implant"), ("room-air", "sensor")] {
+        let text = document(name, "\"comet-tx5xx\"", class, "clinic-visit");
+        let (from, to) = (format!("{name}.toml"), format!("{name}.hwd"));
+        releases.write(&from, text.as_bytes());
+        releases.ok(&["dossier", &from, "--out", &to]);
+        releases.ok(&["add", "REL", &to, "--dossier"]);
+    }
+    releases.publish(&stage.fleet);
+    let opened = "SELECT count(*) FROM audit WHERE action = 'dossier-opened' AND actor = 'system'";
+    wait_for("a task to be opened by itself", SOON, || {
+        (stage.number(opened) == 1).then_some(())
+    });
+    let listed = dossier(&stage, &["list"]);
+    let tasks = listed["tasks"].as_array().cloned().unwrap_or_default();
+    assert_eq!(tasks.len(), 1, "a person decides about the others: {listed}");
+    assert_eq!(
+        (&tasks[0]["dossier"], &tasks[0]["gateway"]),
+        (&IMPLANT.into(), &home.gateway.as_str().into()),
+        "{listed}"
+    );
+    let task = tasks[0]["task"].to_string();
+    dossier(
+        &stage,
+        &[
+            "withdraw",
+            &task,
+            "--person",
+            "olga",
+            "--reason",
+            "it was explanted",
+        ],
+    );
+    // A look later nobody is asked again.
+    std::thread::sleep(std::time::Duration::from_secs(25));
+    assert_eq!(stage.number("SELECT count(*) FROM dossier_tasks"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_device_s_firmware_is_brought_by_people_and_pushed_by_nothing() {
     let mut stage = Stage::new();
     stage.nurse("nora", "north");
