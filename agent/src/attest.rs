@@ -159,12 +159,13 @@ impl Asking {
         self.left.get_or_insert(up);
     }
 
-    /// A challenge came: from here on an answer that is lost is the server's to ask again.
-    pub fn challenged(&mut self) {
+    /// A judgement came.
+    pub fn judged(&mut self) {
         self.since = Since::Nothing;
     }
 
-    /// There is a connection. It is asked at each until a challenge came: a server that was killed has forgotten what it heard.
+    /// There is a connection. It is asked at each until a judgement came: a server that was
+    /// killed has forgotten what it heard, and says a judgement once.
     pub fn connected(&mut self, up: Uptime) -> Option<Ask> {
         let away = self.left.take().map_or(Duration::ZERO, |left| up.since(left));
         match self.since {
@@ -258,7 +259,7 @@ mod tests {
             assert_eq!(asking.connected(up(1)), ask);
             asking.left(up(5));
             assert_eq!(asking.connected(up(6)), ask, "it may not have been heard");
-            asking.challenged();
+            asking.judged();
             asking.left(up(10));
             asking.left(up(3000));
             assert_eq!(asking.connected(up(3610)), None, "an hour");

@@ -35,8 +35,8 @@ pub fn of_tls<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error>
     None
 }
 
-/// Whether the other side said that our certificate is over. In TLS 1.3 that comes from whoever proved the server's name, so a
-/// box whose own clock stands still can believe it. Source: RFC 8446, sections 4.4.2.4 and 6.2.
+/// Whether it was said that our certificate is over. Usually by the server; before that has proved its name, by anybody on the way: so
+/// it is a reason to renew at a door where the server proves itself, and for nothing else. Source: RFC 8446, section 6.2.
 pub fn says_expired(error: &(dyn Error + 'static)) -> bool {
     let expired = rustls::Error::AlertReceived(AlertDescription::CertificateExpired);
     of_tls(error) == Some(&expired)

@@ -253,7 +253,7 @@ impl Agent {
             support: orders,
             speech: ends.speech,
             connection: 0,
-            expired: None,
+            renewed: None,
             status: link_tx,
             random,
         };

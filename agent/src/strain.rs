@@ -15,8 +15,8 @@ pub mod usual;
 
 pub use usual::{Excess, Usual};
 
-/// How far back uses are remembered minute by minute.
-const REMEMBERED: Duration = Duration::from_hours(24);
+/// How far back uses are remembered minute by minute: a therapy may be for some days of a week.
+const REMEMBERED: Duration = Duration::from_hours(7 * 24);
 const MINUTE_MS: u64 = 60_000;
 
 /// Uses of each sensor's radio, counted by whoever uses it; and whose batteries run down, as the watch finds.
@@ -37,6 +37,7 @@ pub struct Mark {
 #[derive(Debug, Default)]
 struct Uses {
     all: u32,
+    first: Option<Uptime>,
     /// Minutes with uses in them, oldest first.
     minutes: VecDeque<(u64, u32)>,
 }
@@ -44,6 +45,7 @@ struct Uses {
 impl Uses {
     fn count(&mut self, up: Uptime) {
         self.all = self.all.saturating_add(1);
+        self.first.get_or_insert(up);
         let minute = up.0 / MINUTE_MS;
         match self.minutes.back_mut() {
             Some((last, count)) if *last == minute => *count = count.saturating_add(1),
@@ -94,13 +96,14 @@ impl Strain {
         self.running_down.borrow().clone()
     }
 
-    /// How the radios were used in the last day, or since the process began where that is later.
+    /// How the radios were used in the last week, or since a sensor was first used in this process where that is later.
     pub fn usual(&self, up: Uptime) -> BTreeMap<SensorId, Usual> {
         let uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
-        let (time, oldest) = (up.since(self.began).min(REMEMBERED), oldest(up));
+        let oldest = oldest(up);
         let usual = |uses: &Uses| {
             let minutes = uses.minutes.iter().filter(|(at, _)| *at >= oldest);
-            Usual::of(&minutes.copied().collect::<Vec<_>>(), time)
+            let known = up.since(uses.first.unwrap_or(up)).min(REMEMBERED);
+            Usual::of(&minutes.copied().collect::<Vec<_>>(), known)
         };
         let rows = uses.iter();
         rows.map(|(sensor, uses)| (sensor.clone(), usual(uses))).collect()
@@ -142,7 +145,7 @@ mod tests {
     const HOUR_MS: u64 = 60 * MINUTE_MS;
 
     #[test]
-    fn uses_are_remembered_for_a_day_and_counted_from_a_mark() {
+    fn uses_are_remembered_for_a_week_and_counted_from_a_mark() {
         let strain = Strain::new(Uptime(0));
         let cuff: SensorId = "cuff".parse().expect("an id");
         for minute in 0..60 {
@@ -155,10 +158,15 @@ mod tests {
         };
         assert_eq!(usual(2 * HOUR_MS), (120, 7_200, 2));
         let noon = strain.mark(Uptime(2 * HOUR_MS));
-        // A day later only what came since counts, over a day.
         strain.used(&cuff, Uptime(49 * HOUR_MS));
-        assert_eq!(usual(49 * HOUR_MS), (1, 86_400, 1));
-        assert_eq!(usual(74 * HOUR_MS), (0, 86_400, 12));
+        assert_eq!(usual(49 * HOUR_MS), (121, 49 * 3_600, 2));
+        // A week later only what came since counts, over a week.
+        assert_eq!(usual(200 * HOUR_MS), (1, 7 * 86_400, 1));
+        assert_eq!(usual(300 * HOUR_MS), (0, 7 * 86_400, 12));
+        // One that is new is known for as long as it is there.
+        let new: SensorId = "new".parse().expect("an id");
+        strain.used(&new, Uptime(300 * HOUR_MS));
+        assert_eq!(strain.usual(Uptime(301 * HOUR_MS))[&new].over_s, 3_600);
         let since = |mark: &Mark| {
             let (uses, time) = strain.since(mark, Uptime(50 * HOUR_MS));
             (uses[&cuff], time)

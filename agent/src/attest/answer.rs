@@ -73,11 +73,11 @@ impl Answer {
                     was_connected = connected;
                 }
                 heard = self.heard.recv() => match heard {
-                    Some(Heard::Challenge(challenge, connection)) => {
-                        asking.challenged();
-                        self.answer(challenge, connection).await;
+                    Some(Heard::Challenge(challenge, connection)) => self.answer(challenge, connection).await,
+                    Some(Heard::Verdict(notice, bytes)) => {
+                        asking.judged();
+                        self.keep(&notice, &bytes);
                     }
-                    Some(Heard::Verdict(notice, bytes)) => self.keep(&notice, &bytes),
                     None => return,
                 },
             }

@@ -22,7 +22,7 @@ use homeward_protocol::release::assignment::MAX_ASSIGNMENT;
 use homeward_protocol::release::force::MAX_OFFER;
 use homeward_protocol::signed::{Signed, Signer};
 use homeward_protocol::support::SupportOrder;
-use homeward_protocol::time::Uptime;
+use homeward_protocol::time::{ClockTrust, Uptime};
 use homeward_protocol::topic::{Filter, Topic};
 use rumqttc::{
     AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, NetworkOptions, Packet, Publish, QoS,
@@ -52,8 +52,11 @@ const QUEUE: usize = 256;
 const CONNECT_S: u64 = 30;
 /// Longest word of a hint, bytes.
 const MAX_HINT: usize = 64;
-/// How soon a certificate that the server says is over is renewed again.
-const RENEW_AGAIN: Duration = Duration::from_mins(10);
+/// How soon a certificate that is said to be over is renewed again: whoever sits on the way can say so, too, and the worst that comes
+/// of it is a renewal.
+const RENEW_AGAIN: Duration = Duration::from_hours(1);
+/// How often a box that knows the time by its certificates alone asks for a new one, to know it.
+const TELL_TIME: Duration = Duration::from_hours(24);
 /// How long saying goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -120,8 +123,8 @@ pub struct Link {
     pub speech: mpsc::Receiver<Speech>,
     /// How many connections there were: an answer belongs to its challenge's.
     pub connection: u64,
-    /// When it was last asked for a renewal because the server says that the certificate is over.
-    pub expired: Option<Uptime>,
+    /// When a renewal was last asked for, because the certificate is said to be over or so that the box knows the time.
+    pub renewed: Option<Uptime>,
     /// Where the state of the link is told.
     pub status: watch::Sender<LinkStatus>,
     /// Random 64-bit numbers, for new epochs.
@@ -196,6 +199,9 @@ impl Link {
                     let Some(input) = self.heard(event, wire.as_ref()) else {
                         continue;
                     };
+                    if matches!(input, Input::Admitted) {
+                        self.renew_for_the_time();
+                    }
                     input
                 }
                 Woken::Wire(_, Err(error)) => {
@@ -210,12 +216,24 @@ impl Link {
         }
     }
 
-    /// The server says that our certificate is over, whatever our clock says: it is renewed.
+    /// Our certificate is said to be over, whatever our clock says: it is renewed.
     fn renew_expired(&mut self, error: &ConnectionError) {
+        if says_expired(error) {
+            self.renew(RENEW_AGAIN);
+        }
+    }
+
+    /// A box whose clock stood still while it was off knows the time by when a certificate of its was issued.
+    fn renew_for_the_time(&mut self) {
+        if self.clock.now().trust == ClockTrust::Floor {
+            self.renew(TELL_TIME);
+        }
+    }
+
+    fn renew(&mut self, at_most_each: Duration) {
         let now = self.clock.uptime();
-        let waits = self.expired.is_some_and(|asked| now.since(asked) < RENEW_AGAIN);
-        if !waits && says_expired(error) {
-            self.expired = Some(now);
+        if self.renewed.is_none_or(|asked| now.since(asked) >= at_most_each) {
+            self.renewed = Some(now);
             self.wish(Wish::Renew);
         }
     }

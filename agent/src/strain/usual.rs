@@ -8,8 +8,8 @@
 //!   distributed: r is the links before and one, and the odds are the share of the times. Source: Johnson, Kemp, Kotz,
 //!   Univariate Discrete Distributions, 3rd edition, section 5.3 (a Poisson rate that is known by a gamma).
 //! - Links do not come by chance alone: a therapy takes its four hours, a person measures in the morning, a link at the
-//!   edge of what a radio reaches is lost again and again. So the busiest time of the day before counts, too; and ten
-//!   minutes in which a link was lost ten times go together as one, whether the day before had such or not.
+//!   edge of what a radio reaches is lost again and again. So the busiest time of the days before counts, too; and ten
+//!   minutes in which a link was lost ten times go together as one, whether the days before had such or not.
 //! - What is more than [`TIMES`] as often on average, and more than [`BUSIER`] times the busiest such time, both beyond
 //!   [`SLACK`], is [`Excess::Perhaps`] where links that come one by one are less likely than [`CHANCE`], and
 //!   [`Excess::Surely`] where such bursts are.
@@ -34,8 +34,8 @@ const BURST: u64 = 10;
 const BURST_MINUTES: u64 = 10;
 /// Of so many minutes the busiest are known.
 const SPANS: [u64; 6] = [10, 30, 60, 3 * 60, 8 * 60, 24 * 60];
-/// So much of a day tells of the whole of it.
-const A_DAY: Duration = Duration::from_hours(20);
+/// After so long it is known how a day goes: also of a therapy of three days a week, between which two may lie.
+const KNOWN: Duration = Duration::from_hours(4 * 24);
 
 /// How the radio of one sensor was used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,7 +62,7 @@ pub enum Excess {
 }
 
 impl Usual {
-    /// From the minutes in which it was used, in order, and how often in each; over `time`.
+    /// From the minutes in which it was used, in order, and how often in each; over `time`, in which it was there.
     pub fn of(minutes: &[(u64, u32)], time: Duration) -> Usual {
         let (uses, squares) = sums(minutes.iter().map(|(_, count)| u64::from(*count)));
         let together = match uses {
@@ -86,9 +86,9 @@ impl Usual {
         }
     }
 
-    /// Whether it tells how a whole day goes.
+    /// Whether it tells how a whole day may go.
     pub fn is_of_a_day(self) -> bool {
-        u64::from(self.over_s) >= A_DAY.as_secs()
+        self.uses > 0 && u64::from(self.over_s) >= KNOWN.as_secs()
     }
 
     /// Whether `uses` in `time` are more than usual; nothing where that may be chance, or nothing is known.

@@ -550,6 +550,8 @@ impl Course {
     }
 
     fn try_it(&mut self, now: Moment) {
+        // Another build runs; where it goes back, what is on the disk counts again.
+        self.saved.watched = None;
         let until = self.limits.trial * 3;
         let ms = i64::try_from(until.as_millis()).unwrap_or(i64::MAX);
         self.step = Step::Trial {
@@ -687,7 +689,6 @@ impl Course {
             return Vec::new();
         };
         self.saved.before = before;
-        self.saved.watched = None;
         self.step = Step::Acting;
         vec![self.save(), Effect::Activate(Box::new(job))]
     }

@@ -14,8 +14,10 @@ const SPARE: u64 = 16 << 20;
 /// What there is, and what is wanted; bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Room {
-    /// The build, and the delta of which it is made.
-    all: u64,
+    /// The build.
+    build: u64,
+    /// The delta of which it is made.
+    delta: u64,
     /// What is there of it.
     have: u64,
     /// Most that the box's owner lets it take.
@@ -40,10 +42,11 @@ const fn mib(bytes: u64) -> u64 {
 
 impl Room {
     fn check(self) -> Result<(), Full> {
-        if self.all > self.most {
-            return Err(Full::Quota(self.all, self.most));
+        if self.build > self.most {
+            return Err(Full::Quota(self.build, self.most));
         }
-        let needs = self.all.saturating_sub(self.have).saturating_add(SPARE);
+        let all = self.build.saturating_add(self.delta);
+        let needs = all.saturating_sub(self.have).saturating_add(SPARE);
         if self.free < needs {
             return Err(Full::Disk(self.free, needs));
         }
@@ -70,9 +73,9 @@ pub(super) fn make(place: &Path, job: &Job, most: u64) -> io::Result<()> {
         .filter_map(|path| Some(fs::metadata(path).ok()?.len()))
         .sum();
     let disk = rustix::fs::statvfs(incoming)?;
-    let beside = job.delta.as_ref().map_or(0, |delta| delta.length);
     let room = Room {
-        all: job.length.saturating_add(beside),
+        build: job.length,
+        delta: job.delta.as_ref().map_or(0, |delta| delta.length),
         have,
         most,
         free: disk.f_bavail.saturating_mul(disk.f_frsize),
@@ -86,7 +89,8 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
     const ROOM: Room = Room {
-        all: 100 * MIB,
+        build: 100 * MIB,
+        delta: 0,
         have: 0,
         most: 100 * MIB,
         free: 116 * MIB,
@@ -96,7 +100,7 @@ mod tests {
     fn a_build_takes_what_it_may_and_leaves_room_for_records() {
         assert_eq!(ROOM.check(), Ok(()));
         let larger = Room {
-            all: 100 * MIB + 1,
+            build: 100 * MIB + 1,
             ..ROOM
         };
         let said = larger.check().map_err(|why| why.to_string());
@@ -111,10 +115,11 @@ mod tests {
             said,
             Err("the disk has room for 115 MiB, and 116 MiB are needed".to_owned())
         );
+        assert!(Room { delta: 1, ..ROOM }.check().is_err());
         // What is there already needs no room.
         assert_eq!(Room { have: 1, ..tight }.check(), Ok(()));
         let most = Room {
-            all: u64::MAX,
+            build: u64::MAX,
             most: u64::MAX,
             ..ROOM
         };

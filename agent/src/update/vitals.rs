@@ -18,6 +18,9 @@ use super::saved::{Before, Watched};
 use crate::status::LinkStatus;
 use crate::strain::{Mark, Strain};
 
+/// For so long a build is held against how a day was before: its trial, and the day after it.
+const LONGEST: Duration = Duration::from_hours(26);
+
 /// Where it is read from.
 pub struct Vitals {
     /// The state of the link.
@@ -110,7 +113,8 @@ impl Vitals {
     /// Whose battery a confirmed build empties, since it was tried or the agent began.
     pub fn wears(&self, watched: &Watched, since: &Since, now: Moment) -> Option<String> {
         let (uses, time) = self.strain.since(&since.uses, now.uptime);
-        wears(&watched.usual, &uses, time)
+        // Whatever the clock on the wall says: what is known of before is of days.
+        (time <= LONGEST).then(|| wears(&watched.usual, &uses, time))?
     }
 }
 

@@ -422,14 +422,19 @@ pub fn way_back(
         return Err(NoWayBack::BelowFloor(before, from.custom.security_floor));
     }
     let fits = |hw: &String| hardware.map_or_else(|| from.custom.hw.contains(hw), |own| own == hw);
-    let found = published.iter().find(|release| {
+    let known = |release: &&Release| {
         let custom = &release.custom;
         custom.installer == from.custom.installer && custom.version == before && custom.hw.iter().any(fits)
-    });
-    let found = found.ok_or(NoWayBack::NotPublished(before))?;
-    if from.custom.installer == Installer::AgentSlot && build.is_some_and(|build| build != found.sha256) {
-        return Err(NoWayBack::OtherBytes(before));
+    };
+    let is_it = |release: &&Release| {
+        let build = build.filter(|_| from.custom.installer == Installer::AgentSlot);
+        build.is_none_or(|build| build == release.sha256)
+    };
+    let mut all = published.iter().filter(known).peekable();
+    if all.peek().is_none() {
+        return Err(NoWayBack::NotPublished(before));
     }
+    let found = all.find(is_it).ok_or(NoWayBack::OtherBytes(before))?;
     Ok(found.path.clone())
 }
 

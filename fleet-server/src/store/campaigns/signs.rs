@@ -70,11 +70,12 @@ pub fn of(
             signs.suffers.push((since, row.text(2)?.to_owned()));
         }
     }
-    // What an outage made the outbox give up is not the update's doing.
+    // What an outage made the outbox give up is not the update's doing, and what a box no longer holds may be asked for by a server
+    // that was put back from a backup.
     let rows = tx.rows(
         "SELECT l.gateway, MIN(l.noted_at)
          FROM campaign_homes h JOIN gaps l ON l.gateway = h.gateway
-         WHERE h.campaign = $1 AND l.cause <> 'quota' AND l.noted_at >= h.acted_at
+         WHERE h.campaign = $1 AND l.cause NOT IN ('quota', 'not-held') AND l.noted_at >= h.acted_at
            AND (h.step = 'acting' OR (h.step = 'confirmed' AND h.step_at >= $2))
          GROUP BY l.gateway",
         &with,

@@ -8,7 +8,7 @@ fn confirmed() -> Home {
     let mut home = Home::staged(7);
     let usual = Usual {
         uses: 24,
-        over_s: 86_400,
+        over_s: 4 * 86_400,
         together: 12,
         burst: 30,
         busiest: [12, 12, 12, 24, 24, 24],
@@ -61,6 +61,10 @@ fn it_is_looked_at_for_a_day_and_not_beside_a_newer_one() {
     home.assign(8);
     assert!(home.course.watched(home.moment()).is_some(), "it runs until then");
     home.hear(Input::Quiet(Before::default()));
+    assert!(
+        home.course.watched(home.moment()).is_some(),
+        "it may not be put in place"
+    );
     home.act(usize::MAX);
     assert_eq!(home.course.watched(home.moment()), None);
 }
