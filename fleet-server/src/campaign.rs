@@ -7,6 +7,9 @@
 //! # Design
 //! - [`Campaign`] is pure: events in, [`Effect`]s out, time is an argument. It knows nothing of how a box is told.
 //! - Every step ends. One that acts and is silent has failed until it speaks; one that waits ends with the campaign.
+//! - A home that was well and is not heard any more speaks for nobody: a wave does not open on boxes that may be dead.
+//! - Who comes when is decided as the campaign begins; a home on which somebody begins to depend highly later comes with those
+//!   who do, unless it began already.
 //! - A failure counts where it is proved. A box that came back to the old release without proof (its power was cut, it
 //!   could not reach anybody) is asked once more before it counts.
 //! - A campaign that halted takes the release back, and is over. One that a person stopped keeps what is installed, and a
@@ -110,6 +113,8 @@ struct Shows {
     homes: usize,
     confirmed: usize,
     acted: usize,
+    /// Of those that acted: were well, and are not heard any more.
+    away: usize,
     acting: usize,
     newest: Timestamp,
 }
@@ -121,6 +126,19 @@ impl Shows {
         let half = self.homes.div_ceil(2);
         half.max((self.acted * usize::from(confirmed_percent)).div_ceil(100))
     }
+}
+
+/// What a wave has shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shown {
+    /// Which.
+    pub wave: Wave,
+    /// So many of its homes run the release, are well and are heard.
+    pub well: usize,
+    /// So many were well, and are not heard any more.
+    pub away: usize,
+    /// So many have to be well before the next ones come.
+    pub needed: usize,
 }
 
 /// What outlasts a restart, beside the homes.
@@ -257,6 +275,9 @@ impl Campaign {
 
     /// The same without what follows for the others: after the last of several, [`Campaign::tick`] says that.
     pub fn note(&mut self, gateway: &GatewayId, event: Event, now: Timestamp) -> Vec<Effect> {
+        if event == Event::DependedOn {
+            return self.leave_to_a_person(gateway);
+        }
         let (takes_back, runs) = (self.state.takes_back(), self.state == State::Running);
         let stopped = matches!(self.state, State::Paused(_));
         let wave = self.wave_of.get(gateway).copied();
@@ -279,7 +300,10 @@ impl Campaign {
             (_, Event::Acts | Event::Confirms) if takes_back => {
                 (Step::TakenBack, Some(Effect::TakeBack(gateway.clone())))
             }
+            (Step::Confirmed { at }, Event::Away) => (Step::Away { at }, None),
+            (Step::Away { at }, Event::There) => (Step::Confirmed { at }, None),
             (Step::NotYet | Step::Returned | Step::LeftOut, _)
+            | (Step::Away { .. }, Event::Acts | Event::Confirms | Event::Waits(_))
             | (Step::Confirmed { .. }, Event::Acts | Event::Confirms | Event::Waits(_)) => (home.step, None),
             (Step::Assigned | Step::Waiting(_), Event::Waits(_) | Event::IsBack) if stopped => {
                 (Step::Waiting(Waits::Stopped), None)
@@ -303,6 +327,31 @@ impl Campaign {
         };
         home.step = step;
         effect.into_iter().collect()
+    }
+
+    /// A home whose turn comes by itself, and which has not begun, is left to a named person.
+    fn leave_to_a_person(&mut self, gateway: &GatewayId) -> Vec<Effect> {
+        let (Some(wave), true) = (self.wave_of.get(gateway).copied(), self.state.is_open()) else {
+            return Vec::new();
+        };
+        let homes = self.waves.entry(wave).or_default();
+        let waits = homes
+            .get(gateway)
+            .is_some_and(|home| home.step == Step::NotYet || home.step.is_told());
+        if matches!(wave, Wave::Lab | Wave::Named) || !waits {
+            return Vec::new();
+        }
+        let mut effects = Vec::new();
+        if let Some(mut home) = homes.remove(gateway) {
+            effects.extend(home.step.is_told().then(|| Effect::Keep(gateway.clone())));
+            home.step = Step::NotYet;
+            self.waves
+                .entry(Wave::Named)
+                .or_default()
+                .insert(gateway.clone(), home);
+            self.wave_of.insert(gateway.clone(), Wave::Named);
+        }
+        effects
     }
 
     /// Time passed.
@@ -378,16 +427,21 @@ impl Campaign {
         }
     }
 
-    /// A named person opens one home of high dependency, after all waves before it opened.
+    /// Whether homes of high dependency may be opened now: it runs, and the others have come before them, and were well.
+    pub fn may_open_named(&self, now: Timestamp) -> bool {
+        self.state == State::Running && self.open == Some(Wave::Rest) && self.has_shown(Wave::Rest, now)
+    }
+
+    /// A named person opens one home of high dependency, once the others have come and were well.
     ///
     /// # Errors
     /// In plain words, why not.
-    pub fn open_named(&mut self, gateway: &GatewayId) -> Result<Effect, &'static str> {
+    pub fn open_named(&mut self, gateway: &GatewayId, now: Timestamp) -> Result<Effect, &'static str> {
         if self.state != State::Running {
             return Err("the campaign does not run");
         }
-        if self.open != Some(Wave::Rest) {
-            return Err("the other homes come first");
+        if !self.may_open_named(now) {
+            return Err("the other homes come first, and have to have been well for long enough");
         }
         if !self.wave_of.contains_key(gateway) {
             return Err("this home is not part of the campaign");
@@ -437,11 +491,18 @@ impl Campaign {
         None
     }
 
-    /// Of the newest wave that opened: how many of its homes are well, and how many have to be before the next one opens.
-    pub fn shown(&self) -> Option<(Wave, usize, usize)> {
-        let wave = self.open.filter(|wave| wave.next().is_some())?;
+    /// What the newest wave that opened has shown, while another one is to open by itself, or homes wait for a person.
+    pub fn shown(&self) -> Option<Shown> {
+        let wave = self.open?;
+        wave.next()
+            .or_else(|| self.of(Wave::Named).next().map(|_| Wave::Named))?;
         let shows = self.shows(wave);
-        Some((wave, shows.confirmed, shows.needed(self.rules.confirmed_percent)))
+        Some(Shown {
+            wave,
+            well: shows.confirmed,
+            away: shows.away,
+            needed: shows.needed(self.rules.confirmed_percent),
+        })
     }
 
     fn shows(&self, wave: Wave) -> Shows {
@@ -449,6 +510,7 @@ impl Campaign {
             homes: 0,
             confirmed: 0,
             acted: 0,
+            away: 0,
             acting: 0,
             newest: self.opened,
         };
@@ -463,6 +525,10 @@ impl Campaign {
                     }
                 }
                 Step::Acting { .. } => shows.acting += 1,
+                Step::Away { .. } => {
+                    shows.acted += 1;
+                    shows.away += 1;
+                }
                 Step::Failed | Step::Silent | Step::Returned => shows.acted += 1,
                 _ => {}
             }
@@ -482,11 +548,13 @@ impl Campaign {
     }
 
     fn open_due(&mut self, now: Timestamp) -> Vec<Effect> {
-        let mut effects = Vec::new();
+        let (mut effects, mut just_opened) = (Vec::new(), false);
         loop {
             let next = match self.open {
                 None => Wave::ALL[0],
                 Some(wave) if !self.has_shown(wave, now) => return effects,
+                // All of its homes were left to a person after it opened: nobody has shown anything.
+                Some(wave) if !just_opened && self.of(wave).next().is_none() => return effects,
                 Some(wave) => match wave.next() {
                     Some(next) => next,
                     None => return effects,
@@ -494,6 +562,7 @@ impl Campaign {
             };
             self.open = Some(next);
             self.opened = now;
+            just_opened = true;
             let homes = self.waves.get_mut(&next);
             let told: Vec<Effect> = homes
                 .into_iter()
@@ -515,7 +584,7 @@ impl Campaign {
         let mut homes = self.waves.values().flat_map(BTreeMap::values);
         self.open == Some(Wave::Rest)
             && homes.all(|home| match home.step {
-                Step::Confirmed { at } => at.age(now) >= self.rules.soak,
+                Step::Confirmed { at } | Step::Away { at } => at.age(now) >= self.rules.soak,
                 step => step.has_ended(),
             })
     }

@@ -9,7 +9,7 @@ use super::kept::{Head, Kept};
 use super::plan::Wave;
 use super::signs::{Note, Signs, Way, lacks};
 use super::step::{Step, Waits};
-use super::{Saved, State};
+use super::{Saved, Shown, State};
 use crate::direct;
 use crate::store::updates::Assigned;
 
@@ -28,6 +28,8 @@ pub struct Counts {
     pub acting: usize,
     /// They run it and are well.
     pub confirmed: usize,
+    /// They ran it and were well, and are not heard any more.
+    pub away: usize,
     /// It failed there, or they are silent since they began.
     pub failed: usize,
     /// They go back.
@@ -48,6 +50,7 @@ impl Counts {
             Step::Waiting(_) => &mut self.waiting,
             Step::Acting { .. } => &mut self.acting,
             Step::Confirmed { .. } => &mut self.confirmed,
+            Step::Away { .. } => &mut self.away,
             Step::Unwell | Step::Failed | Step::Silent | Step::Stuck => &mut self.failed,
             Step::TakenBack => &mut self.going_back,
             Step::Returned => &mut self.returned,
@@ -60,6 +63,7 @@ impl Counts {
     pub fn words(&self) -> Vec<(usize, &'static str)> {
         let all = [
             (self.confirmed, "well"),
+            (self.away, "not heard since"),
             (self.failed, "failed"),
             (self.acting, "trying it"),
             (self.waiting, "waiting"),
@@ -114,8 +118,10 @@ pub struct Board {
     pub homes: Vec<HomeLine>,
     /// How many more there are.
     pub more: usize,
-    /// Of the newest wave that opened, how many homes are well, and how many have to be before the next one opens.
-    pub shown: Option<(Wave, usize, usize)>,
+    /// What the newest wave that opened has shown.
+    pub shown: Option<Shown>,
+    /// Whether homes of high dependency may be opened now.
+    pub may_open: bool,
 }
 
 /// What is known of a home for its sentence.
@@ -131,8 +137,8 @@ pub struct Seen<'a> {
 
 impl Board {
     /// Which homes are listed: those of which something is awaited or to be known, at most so many, the worst first.
-    pub fn listed(kept: &Kept, most: usize) -> (Vec<GatewayId>, usize) {
-        let may_open = may_open(&kept.core().saved());
+    pub fn listed(kept: &Kept, most: usize, now: Timestamp) -> (Vec<GatewayId>, usize) {
+        let may_open = kept.core().may_open_named(now);
         let mut all: Vec<(u8, Wave, &GatewayId)> = kept
             .core()
             .steps()
@@ -158,8 +164,10 @@ impl Board {
         kept: &Kept,
         (listed, more): (&[GatewayId], usize),
         seen: &BTreeMap<GatewayId, Seen<'_>>,
+        now: Timestamp,
     ) -> Board {
         let saved = kept.core().saved();
+        let may_open = kept.core().may_open_named(now);
         let mut counts: BTreeMap<Wave, Counts> = BTreeMap::new();
         for (_, wave, step) in kept.core().steps() {
             counts.entry(wave).or_default().add(step);
@@ -182,7 +190,7 @@ impl Board {
                 wave: home.wave,
                 step: home.step,
                 since: note.since,
-                says: if may_open(&saved) && is_for_a_person(home.wave, home.step) {
+                says: if may_open && is_for_a_person(home.wave, home.step) {
                     "waits for a named person to open it".into()
                 } else {
                     says(home.step, note, seen, act_within)
@@ -195,6 +203,7 @@ impl Board {
             homes: listed.iter().filter_map(home).collect(),
             more,
             shown: kept.core().shown(),
+            may_open,
             saved,
         }
     }
@@ -203,12 +212,7 @@ impl Board {
 /// The place in a list of homes that wait for somebody.
 const FOR_A_PERSON: u8 = 6;
 
-/// Whether homes of high dependency may be opened now: it runs, and all others have come before them.
-pub fn may_open(saved: &Saved) -> bool {
-    saved.state == State::Running && saved.open == Some(Wave::Rest)
-}
-
-/// Whether a home waits for a person, once [`may_open`].
+/// Whether a home waits for a person, once homes may be opened.
 pub fn is_for_a_person(wave: Wave, step: Step) -> bool {
     wave == Wave::Named && step == Step::NotYet
 }
@@ -218,7 +222,7 @@ const fn rank(step: Step, note: &Note) -> Option<u8> {
     Some(match step {
         Step::Unwell | Step::Failed | Step::Silent | Step::Stuck => 0,
         Step::TakenBack => 1,
-        Step::Acting { .. } => 2,
+        Step::Acting { .. } | Step::Away { .. } => 2,
         Step::Waiting(_) => 3,
         Step::Assigned => 4,
         Step::Returned => 5,
@@ -268,6 +272,9 @@ pub fn says(step: Step, note: &Note, seen: Seen<'_>, act_within_ms: u64) -> Stri
             }
         }
         Step::Confirmed { at } => format!("runs it and is well, since {at}"),
+        Step::Away { at } => format!(
+            "was well since {at}, and nothing was heard of it for a while; it speaks for nobody until it is back"
+        ),
         Step::Failed => why().unwrap_or_else(|| "went back".into()),
         Step::Silent => {
             let began = note.acted.unwrap_or(note.since);
@@ -313,19 +320,35 @@ fn back(note: &Note, connected: Option<bool>, its_word: Option<String>) -> Strin
 
 /// What the next wave waits for, in one plain sentence; none where none is to open by itself.
 pub fn next(board: &Board) -> Option<String> {
-    let (wave, well, needed) = board.shown.filter(|_| board.saved.state == State::Running)?;
-    let name = wave.name();
-    Some(match needed {
+    let shown = board
+        .shown
+        .filter(|_| board.saved.state == State::Running && !board.may_open)?;
+    let Shown {
+        wave, well, needed, ..
+    } = shown;
+    let (name, opens) = (
+        wave.name(),
+        match wave.next() {
+            Some(_) => "The next wave opens",
+            None => "Homes of high dependency may be opened",
+        },
+    );
+    let away = match shown.away {
+        0 => String::new(),
+        1 => " One was well and is not heard any more.".to_owned(),
+        away => format!(" {away} were well and are not heard any more."),
+    };
+    let words = match needed {
+        0 => format!(
+            "No home of the wave `{name}` is left that could show anything: plan another campaign for the others."
+        ),
         needed if well >= needed => {
-            format!(
-                "The next wave opens when the homes of the wave `{name}` that are well were watched for long enough."
-            )
+            format!("{opens} when the homes of the wave `{name}` that are well were watched for long enough.")
         }
-        1 => format!("The next wave opens when one home of the wave `{name}` is well."),
-        needed => {
-            format!("The next wave opens when {needed} homes of the wave `{name}` are well; {well} are.")
-        }
-    })
+        1 => format!("{opens} when one home of the wave `{name}` is well."),
+        needed => format!("{opens} when {needed} homes of the wave `{name}` are well; {well} are."),
+    };
+    Some(words + &away)
 }
 
 /// How a campaign stands, in one plain sentence.

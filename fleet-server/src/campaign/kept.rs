@@ -203,7 +203,12 @@ impl Kept {
         for (id, step) in standing {
             // After the soak it is watched like any other home, not for the campaign.
             let over = matches!(step, Step::Confirmed { at } if at.age(now) > soak);
-            let (Some(note), Some(signs)) = (self.notes.get(&id), signs.get(&id)) else {
+            let Some(signs) = signs.get(&id) else { continue };
+            if signs.depended_on {
+                self.hear(&id, Event::DependedOn, None, now);
+            }
+            let (Some(note), Some(step)) = (self.notes.get(&id), self.core.home(&id).map(|home| home.step))
+            else {
                 continue;
             };
             // Its time begins with the word for it.
@@ -215,7 +220,9 @@ impl Kept {
                     Some("its time for that, two weeks, is over".to_owned()),
                 )
             });
-            let event = signs::event(step, note, signs, act_within, now).filter(|_| !over);
+            let heard_or_not = |event| matches!(event, Event::Away | Event::There);
+            let event = signs::event(step, note, signs, act_within, now);
+            let event = event.filter(|(event, _)| !over || heard_or_not(*event));
             let Some((event, why)) = event.or(late) else {
                 continue;
             };
@@ -268,7 +275,7 @@ impl Kept {
             Order::Abort if self.core.state().is_open() => self.core.abort(reason),
             Order::Abort => return stands("it is over"),
             Order::Open(gateway) => {
-                let opened = self.core.open_named(gateway);
+                let opened = self.core.open_named(gateway, now);
                 vec![opened.map_err(|why| Refused::Home(gateway.clone(), why))?]
             }
         };

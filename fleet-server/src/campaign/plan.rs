@@ -96,6 +96,9 @@ pub enum Ring {
     Patient,
 }
 
+/// At most so many homes of the organisation's own people come first, or one in a hundred of all.
+const FEW: usize = 10;
+
 /// A home as far as its place depends on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
@@ -133,7 +136,11 @@ impl Seed {
 
 /// The last place of each of the waves that are cut; the rest comes after the last.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Cuts([Option<Place>; 3]);
+pub struct Cuts {
+    /// Of the homes of the organisation's own people; those after it come as patients' do.
+    own: Option<Place>,
+    patients: [Option<Place>; 3],
+}
 
 const CUT: [Wave; 3] = [Wave::Canary, Wave::Tenth, Wave::Half];
 
@@ -142,12 +149,13 @@ impl Cuts {
     pub fn wave(&self, seed: &Seed, home: &Candidate) -> Wave {
         match home.turn(seed) {
             Turn::Fixed(wave) => wave,
-            Turn::At(place) => self.at(place),
+            Turn::Own(place) if Some(place) <= self.own => Wave::Own,
+            Turn::Own(place) | Turn::At(place) => self.at(place),
         }
     }
 
     fn at(&self, place: Place) -> Wave {
-        let mut cuts = CUT.into_iter().zip(self.0);
+        let mut cuts = CUT.into_iter().zip(self.patients);
         let within = |(_, last): &(Wave, Option<Place>)| last.is_some_and(|last| place <= last);
         cuts.find(within).map_or(Wave::Rest, |(wave, _)| wave)
     }
@@ -157,6 +165,8 @@ impl Cuts {
 #[derive(Clone, Copy)]
 enum Turn {
     Fixed(Wave),
+    /// One of the organisation's own people, while there is room among the first.
+    Own(Place),
     At(Place),
 }
 
@@ -166,7 +176,7 @@ impl Candidate {
         match (self.ring, dependency) {
             (Ring::Lab, _) => Turn::Fixed(Wave::Lab),
             (_, Dependency::High) => Turn::Fixed(Wave::Named),
-            (Ring::Own, _) => Turn::Fixed(Wave::Own),
+            (Ring::Own, _) => Turn::Own(seed.place(&self.gateway, dependency)),
             (Ring::Patient, _) => Turn::At(seed.place(&self.gateway, dependency)),
         }
     }
@@ -184,28 +194,42 @@ impl Plan {
     /// Of these homes.
     pub fn new(seed: &Seed, homes: &[Candidate]) -> Plan {
         let turns: Vec<Turn> = homes.iter().map(|home| home.turn(seed)).collect();
-        let place = |turn: &Turn| match turn {
-            Turn::At(place) => Some(*place),
-            Turn::Fixed(_) => None,
-        };
-        let mut places: Vec<Place> = turns.iter().filter_map(place).collect();
+        let labs = turns
+            .iter()
+            .filter(|turn| matches!(turn, Turn::Fixed(Wave::Lab)))
+            .count();
+        let mut owns: Vec<Place> = turns
+            .iter()
+            .filter_map(|turn| match turn {
+                Turn::Own(place) => Some(*place),
+                Turn::Fixed(_) | Turn::At(_) => None,
+            })
+            .collect();
+        owns.sort_unstable();
+        // What is bad is to be found before it is in more homes than this.
+        let first = FEW.max(homes.len() / 100).saturating_sub(labs).max(1);
+        let own = owns.get(first - 1).or(owns.last()).copied();
+        let mut places: Vec<Place> = turns
+            .iter()
+            .filter_map(|turn| match turn {
+                Turn::At(place) => Some(*place),
+                Turn::Own(place) => Some(*place).filter(|place| Some(*place) > own),
+                Turn::Fixed(_) => None,
+            })
+            .collect();
         places.sort_unstable();
-        let first = |turn: &&Turn| matches!(turn, Turn::Fixed(Wave::Lab | Wave::Own));
-        let before = turns.iter().filter(first).count();
+        let before = labs + owns.len().min(first);
         let last = |percent: usize, least: usize| {
             let upto = (homes.len() * percent / 100).saturating_sub(before).max(least);
             let at = upto.checked_sub(1)?;
             places.get(at).or(places.last()).copied()
         };
-        let cuts = Cuts([last(1, 1), last(10, 0), last(50, 0)]);
-        let wave = |(home, turn): (&Candidate, &Turn)| {
-            let wave = match turn {
-                Turn::Fixed(wave) => *wave,
-                Turn::At(place) => cuts.at(*place),
-            };
-            (home.gateway.clone(), wave)
+        let cuts = Cuts {
+            own,
+            patients: [last(1, 1), last(10, 0), last(50, 0)],
         };
-        let waves = homes.iter().zip(&turns).map(wave).collect();
+        let wave = |home: &Candidate| (home.gateway.clone(), cuts.wave(seed, home));
+        let waves = homes.iter().map(wave).collect();
         Plan { cuts, waves }
     }
 

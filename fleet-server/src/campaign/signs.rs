@@ -115,6 +115,10 @@ pub struct Signs {
     pub in_service: bool,
     /// Whether it is connected by its own key.
     pub connected: bool,
+    /// When something of it was last stored.
+    pub heard: Option<Timestamp>,
+    /// Whether somebody depends on it highly, or nobody knows how much.
+    pub depended_on: bool,
     /// The number of the director's newest word for it.
     pub word: Option<u64>,
     /// What it said of its software.
@@ -244,6 +248,14 @@ fn proved(
         return bad(format!("since the update: {what}"));
     }
     let limit = i64::try_from(act_within_ms).unwrap_or(i64::MAX);
+    let last = signs.heard.map_or(said.at.ms, |heard| heard.ms.max(said.at.ms));
+    match step {
+        Step::Confirmed { .. } if !signs.connected && now.ms.saturating_sub(last) > limit => {
+            return Some((Event::Away, None));
+        }
+        Step::Away { .. } if signs.connected => return Some((Event::There, None)),
+        _ => {}
+    }
     for sensor in awaited(note, signs, act_within_ms) {
         let patience = i64::try_from(sensor.patience_ms()).unwrap_or(i64::MAX).min(limit);
         let from = sensor.last.map_or(said.at.ms, |last| last.ms.max(said.at.ms));
@@ -255,7 +267,7 @@ fn proved(
         }
     }
     match step {
-        Step::Confirmed { .. } | Step::Failed => None,
+        Step::Confirmed { .. } | Step::Away { .. } | Step::Failed => None,
         // What is missing has to come within the time of the act.
         _ => match lacks(note, signs, act_within_ms) {
             None => Some((Event::Confirms, None)),

@@ -37,6 +37,11 @@ pub enum Step {
         /// Since when.
         at: Timestamp,
     },
+    /// It ran the release and was well, and nothing is heard of it since: it may be switched off, or dead.
+    Away {
+        /// Since when it was well.
+        at: Timestamp,
+    },
     /// It runs the release by its own word and is not well by other signs: it is told to go back.
     Unwell,
     /// It went back, and the release was the cause.
@@ -65,6 +70,7 @@ impl Step {
             Step::Waiting(Waits::Stopped) => ("stopped", None),
             Step::Acting { since } => ("acting", Some(since)),
             Step::Confirmed { at } => ("confirmed", Some(at)),
+            Step::Away { at } => ("away", Some(at)),
             Step::Unwell => ("unwell", None),
             Step::Failed => ("failed", None),
             Step::Silent => ("silent", None),
@@ -86,6 +92,7 @@ impl Step {
             "stopped" => Step::Waiting(Waits::Stopped),
             "acting" => Step::Acting { since },
             "confirmed" => Step::Confirmed { at: since },
+            "away" => Step::Away { at: since },
             "unwell" => Step::Unwell,
             "failed" => Step::Failed,
             "silent" => Step::Silent,
@@ -102,6 +109,7 @@ impl Step {
         matches!(
             self,
             Step::Confirmed { .. }
+                | Step::Away { .. }
                 | Step::Failed
                 | Step::Silent
                 | Step::Stuck
@@ -116,6 +124,7 @@ impl Step {
             self,
             Step::Acting { .. }
                 | Step::Confirmed { .. }
+                | Step::Away { .. }
                 | Step::Unwell
                 | Step::Silent
                 | Step::TakenBack
@@ -143,6 +152,12 @@ pub enum Event {
     Acts,
     /// It runs the release and is well: it confirmed, its evidence after that was accepted, its sensors are heard.
     Confirms,
+    /// It was well, and is not heard any more.
+    Away,
+    /// It was well, was away, and is heard again.
+    There,
+    /// Somebody depends on it highly now, or nobody knows any more how much.
+    DependedOn,
     /// It went back without proof that the release was the cause.
     NotProven,
     /// The release is bad for it, and it went back for that cause.

@@ -244,7 +244,7 @@ pub fn board(tx: &mut dyn Tx, name: &Name, most: usize, now: Timestamp) -> Resul
         return Ok(None);
     };
     let signs = signs::of(tx, name, now)?;
-    let (listed, more) = Board::listed(&read.kept, most);
+    let (listed, more) = Board::listed(&read.kept, most, now);
     let (mut words, mut places) = (BTreeMap::new(), BTreeMap::new());
     for id in &listed {
         if let Some(placement) = gateways::get(tx, id)?.and_then(|known| known.placement) {
@@ -263,7 +263,7 @@ pub fn board(tx: &mut dyn Tx, name: &Name, most: usize, now: Timestamp) -> Resul
         (id.clone(), seen)
     });
     let seen = seen.collect();
-    Ok(Some(Board::new(&read.kept, (&listed, more), &seen)))
+    Ok(Some(Board::new(&read.kept, (&listed, more), &seen, now)))
 }
 
 /// Keeps a new campaign; those that it takes homes from end. False when there is one of that name.
@@ -415,7 +415,7 @@ fn put(tx: &mut dyn Tx, name: &Name, home: &SavedHome, note: &Note) -> Result<()
         "INSERT INTO campaign_homes (campaign, gateway, wave, target, step, step_at, retried, wants, word, way,
              version_before, acted_at, sensors, why, since, back, due)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
-         ON CONFLICT (campaign, gateway) DO UPDATE SET step = excluded.step, step_at = excluded.step_at,
+         ON CONFLICT (campaign, gateway) DO UPDATE SET wave = excluded.wave, step = excluded.step, step_at = excluded.step_at,
              retried = excluded.retried, wants = excluded.wants, word = excluded.word, way = excluded.way,
              acted_at = excluded.acted_at, sensors = excluded.sensors, why = excluded.why, since = excluded.since,
              due = excluded.due",

@@ -16,7 +16,7 @@ use super::languages;
 use super::releases::Brought;
 use super::rules::Mark;
 use super::when::When;
-use crate::campaign::board::{Board, HomeLine, WaveLine, may_open, next, stands};
+use crate::campaign::board::{Board, HomeLine, WaveLine, next, stands};
 use crate::campaign::kept::{Name, Order};
 use crate::campaign::plan::Wave;
 use crate::campaign::{State as Stands, Step};
@@ -189,6 +189,7 @@ impl Waves {
             Step::Assigned => (Care::CheckToday, "told"),
             Step::Returned => (Care::NotHeard, "back"),
             Step::Confirmed { .. } => (Care::AllWorking, "well"),
+            Step::Away { .. } => (Care::NotHeard, "not heard"),
             Step::NotYet => (Care::CheckToday, "for a person"),
             Step::LeftOut => (Care::NotHeard, "left out"),
         };
@@ -198,7 +199,7 @@ impl Waves {
     /// Whether homes of high dependency may be opened now.
     fn may_open(&self) -> bool {
         let named = self.board.waves.iter().find(|line| line.wave == Wave::Named);
-        may_open(&self.board.saved) && named.is_some_and(|line| line.counts.later > 0)
+        self.board.may_open && named.is_some_and(|line| line.counts.later > 0)
     }
 }
 

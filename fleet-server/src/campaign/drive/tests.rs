@@ -190,6 +190,22 @@ fn say(
     updates::put(tx, &at, &state)
 }
 
+/// A placement for each dependency, called by it.
+fn placements(tx: &mut dyn Tx) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO teams (id, name, created_at) VALUES ('north', 'North', 0)",
+        &[],
+    )?;
+    for sql in [
+        "INSERT INTO placements (id, team, dependency, created_at) VALUES ('low', 'north', 'low', 0)",
+        "INSERT INTO placements (id, team, dependency, created_at) VALUES ('medium', 'north', 'medium', 0)",
+        "INSERT INTO placements (id, team, dependency, created_at) VALUES ('high', 'north', 'high', 0)",
+    ] {
+        tx.execute(sql, &[])?;
+    }
+    Ok(())
+}
+
 /// Three homes, of which the first is the laboratory's; all are connected.
 fn begin(place: &Place) {
     let work = |tx: &mut dyn Tx| {
@@ -197,16 +213,15 @@ fn begin(place: &Place) {
             gateways::add(tx, &gw(n), None, NOW)?;
             say(tx, n, "1.3.0", None, NOW)?;
         }
-        tx.execute("UPDATE gateways SET state = 'enrolled', connected_at = 1", &[])?;
+        placements(tx)?;
+        let enrolled = "UPDATE gateways SET state = 'enrolled', connected_at = 1, placement = 'low'";
+        tx.execute(enrolled, &[])?;
         let lab =
             "INSERT INTO group_members (group_id, gateway, added_at, added_by) VALUES ('lab', 'gw-0', 0, '')";
         tx.execute(lab, &[])?;
         fleet::homes(tx)
     };
-    let mut homes = block(place.store.write(work)).expect("made");
-    for home in &mut homes {
-        home.dependency = Some(crate::care::Dependency::Low);
-    }
+    let homes = block(place.store.write(work)).expect("made");
     start(place, &homes, Duration::ZERO);
 }
 

@@ -55,6 +55,8 @@ fn signs(runs: &str, now: Option<Progress>, ended: Option<(Option<u64>, Outcome)
         taken_at: at(60),
     };
     Signs {
+        heard: None,
+        depended_on: false,
         in_service: true,
         connected: true,
         word: Some(7),
@@ -183,6 +185,8 @@ fn a_box_that_is_well_by_its_own_word_counts_when_its_evidence_and_its_sensors_b
         // Never judged: there is nothing to lose.
         (
             Signs {
+                heard: None,
+                depended_on: false,
                 judged: None,
                 ..well()
             },
@@ -199,6 +203,8 @@ fn a_box_that_is_well_by_its_own_word_counts_when_its_evidence_and_its_sensors_b
         (heard(-300), Step::Confirmed { at: at(70) }, None, None),
         (
             Signs {
+                heard: None,
+                depended_on: false,
                 suffers: vec![(at(20), "the battery of cuff falls".into())],
                 ..well()
             },

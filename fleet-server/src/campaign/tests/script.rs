@@ -4,7 +4,7 @@
 //! home gw-1 low [lab|own]     a home, connected, that runs 1.3.0 and has a sensor that is heard
 //! published 1.3.0 [floor F]   a release that lies in the repository
 //! plan NAME 1.4.0 [key=N …]   what would be done; start the same, and begins it
-//! gw-1 fetches|waits WHY|acts|confirms|bad WHY|not-proven WHY|refuses WHY|goes|comes|silences|judged STATUS
+//! gw-1 fetches|waits WHY|acts|confirms|bad WHY|not-proven WHY|refuses WHY|goes|comes|silences|judged STATUS|depends HOW
 //! pass MINUTES · halt WHY · resume WHY · abort WHY · open GATEWAY BY · board · restart
 //! ```
 
@@ -26,6 +26,7 @@ use crate::campaign::plan::Ring;
 use crate::campaign::signs::{Heard, Note, Said, Signs, Way};
 use crate::campaign::step::Effect;
 use crate::campaign::{Saved, SavedHome};
+use crate::care::Dependency;
 use crate::store::updates::Assigned;
 
 const NOW: Timestamp = Timestamp::synced(1_795_000_000_000);
@@ -38,6 +39,18 @@ struct Box {
     /// Whether its sensor gives readings.
     speaks: bool,
     assigned: Option<Assigned>,
+}
+
+impl Box {
+    /// What comes of it now is stored.
+    fn hear(&mut self, now: Timestamp) {
+        if self.signs.connected {
+            self.signs.heard = Some(now);
+            if self.speaks {
+                self.signs.sensors[0].last = Some(now);
+            }
+        }
+    }
 }
 
 /// What is played, and what was seen of it.
@@ -149,6 +162,8 @@ impl Show {
         let signs = Signs {
             in_service: true,
             connected: true,
+            heard: Some(self.now),
+            depended_on: !matches!(dependency, Some(Dependency::Low | Dependency::Medium)),
             word: None,
             said: Some(Said { state, at: self.now }),
             judged: None,
@@ -264,9 +279,9 @@ impl Show {
 
     fn show_board(&mut self) {
         let Some(kept) = self.kept.take() else { return };
-        let (listed, more) = Board::listed(&kept, 20);
+        let (listed, more) = Board::listed(&kept, 20, self.now);
         let seen = listed.iter().map(|id| (id.clone(), self.seen_of(id))).collect();
-        let board = Board::new(&kept, (&listed, more), &seen);
+        let board = Board::new(&kept, (&listed, more), &seen, self.now);
         let mut text = format!(
             "       the campaign {}\n",
             board::stands(&board.head, &board.saved)
@@ -334,6 +349,7 @@ impl Show {
             "comes" => one.signs.connected = true,
             "goes" => one.signs.connected = false,
             "silences" => one.speaks = false,
+            "depends" => one.signs.depended_on = !matches!(why, "low" | "medium"),
             "judged" => {
                 let status = match why {
                     "bad" => Status::Contraindicated,
@@ -370,9 +386,7 @@ impl Show {
                 said.at = self.now;
             }
         }
-        if one.speaks && one.signs.connected {
-            one.signs.sensors[0].last = Some(self.now);
-        }
+        one.hear(self.now);
     }
 
     /// Time passes, a minute at a time, or a sixtieth of it.
@@ -380,13 +394,7 @@ impl Show {
         let step = (minutes / 60).max(1);
         for _ in 0..minutes / step {
             self.now = self.now.plus_ms(step * MINUTE);
-            for one in self
-                .boxes
-                .values_mut()
-                .filter(|one| one.speaks && one.signs.connected)
-            {
-                one.signs.sensors[0].last = Some(self.now);
-            }
+            self.boxes.values_mut().for_each(|one| one.hear(self.now));
             self.settle();
         }
     }

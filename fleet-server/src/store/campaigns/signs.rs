@@ -13,7 +13,9 @@ use crate::store::care::named;
 use crate::store::updates::MAX_STATE;
 use crate::store::{Row, StoreError, Tx};
 
-/// Of all homes that were told, wait, act, go back, or confirmed after `watched`.
+/// Of all homes that were told, wait, act, go back, are away, or confirmed after `watched`, or speak for the wave that
+/// is open; and of those that have not begun, and
+/// that somebody depends on highly by now.
 pub fn of(
     tx: &mut dyn Tx,
     name: &Name,
@@ -21,15 +23,19 @@ pub fn of(
 ) -> Result<BTreeMap<GatewayId, Signs>, StoreError> {
     let with = [name.as_str().into(), watched.ms.into()];
     let rows = tx.rows(
-        "SELECT h.gateway, g.state, g.connected_at, g.by_spare, a.counter, u.state, u.received_at, t.status, t.issued_at
-         FROM campaign_homes h JOIN gateways g ON g.id = h.gateway
+        "SELECT h.gateway, g.state, g.connected_at, g.by_spare, a.counter, u.state, u.received_at, t.status, t.issued_at,
+           g.last_heard, CASE WHEN p.dependency IN ('low', 'medium') THEN 0 ELSE 1 END
+         FROM campaign_homes h JOIN campaigns c ON c.name = h.campaign JOIN gateways g ON g.id = h.gateway
+           LEFT JOIN placements p ON p.id = g.placement
            LEFT JOIN assignments a ON a.gateway = h.gateway
            LEFT JOIN update_states u ON u.gateway = h.gateway
            LEFT JOIN attestation t ON t.gateway = h.gateway
          WHERE h.campaign = $1 AND (h.wants IS NOT NULL
            OR h.step IN ('assigned', 'offline', 'waiting', 'fetching', 'stopped', 'acting', 'unwell', 'silent',
-             'taken-back', 'stuck')
-           OR (h.step = 'confirmed' AND h.step_at >= $2))",
+             'taken-back', 'stuck', 'away')
+           OR (h.step = 'confirmed' AND (h.step_at >= $2 OR (h.wave = c.open_wave AND h.wave <> 'rest')))
+           OR (h.step = 'not-yet' AND h.wave NOT IN ('lab', 'named')
+             AND (p.dependency IS NULL OR p.dependency NOT IN ('low', 'medium'))))",
         &with,
     )?;
     let mut all = BTreeMap::new();
@@ -109,6 +115,8 @@ fn read(row: &Row) -> Result<Signs, StoreError> {
     Ok(Signs {
         in_service: state == State::Enrolled,
         connected: row.opt_int(2)?.is_some() && row.int(3)? == 0,
+        heard: row.opt_int(9)?.map(Timestamp::synced),
+        depended_on: row.int(10)? == 1,
         word: word.map_err(|e| row.corrupt(4, e))?,
         said,
         judged,

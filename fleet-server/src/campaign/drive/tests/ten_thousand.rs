@@ -55,22 +55,25 @@ fn settle(place: &Place) -> BTreeSet<GatewayId> {
             gateways::add(tx, &gw(n), None, NOW)?;
             say(tx, n, "1.3.0", None, NOW)?;
         }
+        placements(tx)?;
         tx.execute("UPDATE gateways SET state = 'enrolled', connected_at = 1", &[])?;
+        let mut dice = Dice(7);
+        for n in 0..HOMES {
+            let placement = match dice.roll(10) {
+                0..=1 => Some("high"),
+                2 => None,
+                3..=5 => Some("medium"),
+                _ => Some("low"),
+            };
+            let lives = "UPDATE gateways SET placement = $1 WHERE id = $2";
+            tx.execute(lives, &[placement.into(), gw(n).as_str().into()])?;
+        }
         let lab =
             "INSERT INTO group_members (group_id, gateway, added_at, added_by) VALUES ('lab', 'gw-0', 0, '')";
         tx.execute(lab, &[])?;
         fleet::homes(tx)
     };
-    let mut homes = block(place.store.write(work)).expect("made");
-    let mut dice = Dice(7);
-    for home in &mut homes {
-        home.dependency = match dice.roll(10) {
-            0..=1 => Some(Dependency::High),
-            2 => None,
-            3..=5 => Some(Dependency::Medium),
-            _ => Some(Dependency::Low),
-        };
-    }
+    let homes = block(place.store.write(work)).expect("made");
     let high = homes
         .iter()
         .filter(|home| home.ring != Ring::Lab && home.dependency.is_none_or(|one| one == Dependency::High))
