@@ -10,18 +10,18 @@
 //! - A task is for the home that its box stood in when it was opened ([`Whereabouts`]). A box that stands elsewhere now may
 //!   have left the device behind, or taken it to somebody else: nothing is done by that task until a person looked again.
 //! - Newer instructions end what older ones asked for, and so does taking them out of what is published: nobody works by
-//!   instructions that those who signed them gave up.
+//!   instructions that those who signed them gave up. What ended so is asked for again when they are published again.
+//! - What people did or decided counts for the home in which it was: the next person who lives with a device is asked for, too.
 
-pub mod opening;
 pub mod papers;
-pub mod recall;
+pub mod upkeep;
 pub mod words;
 
 use std::fmt;
 use std::str::FromStr;
 
 use homeward_protocol::id::{GatewayId, SensorId};
-use homeward_protocol::release::dossier::{Dossier, Firmware};
+use homeward_protocol::release::dossier::{Class, Dossier, Firmware};
 use homeward_protocol::time::Timestamp;
 
 use crate::access::UserName;
@@ -222,9 +222,30 @@ pub struct Task {
 }
 
 impl Task {
+    /// Whether it answers for its device by these instructions: somebody is asked, or did or decided something in the home where
+    /// the device is now. What ended because its instructions did answers for nothing.
+    pub fn answers(&self) -> bool {
+        match self.stands {
+            Stands::Open | Stands::Planned { .. } | Stands::Seen { .. } => true,
+            Stands::Done { .. } | Stands::Refused { .. } | Stands::Withdrawn { .. } => {
+                self.whereabouts == Whereabouts::There
+            }
+            Stands::Superseded { .. } | Stands::Recalled => false,
+        }
+    }
+
     /// Whether a person has to look again at where the device is.
     pub fn has_moved(&self) -> bool {
         self.whereabouts == Whereabouts::Elsewhere && !self.stands.is_over()
+    }
+}
+
+/// Whether tasks of such devices are opened by themselves, so that nobody has to notice that there are instructions. For all
+/// others a person decides when.
+pub const fn asks_by_itself(class: Class) -> bool {
+    match class {
+        Class::Implant => true,
+        Class::Sensor | Class::Alarm | Class::Actuator => false,
     }
 }
 
@@ -299,6 +320,9 @@ pub enum Unfit {
     /// There are newer instructions.
     #[error("newer instructions took the place of these: {0}")]
     Newer(String),
+    /// Another task asks for the same.
+    #[error("task {0} asks for the same already")]
+    Twin(TaskId),
     /// Somebody was faster.
     #[error("somebody changed this task in the meantime: look at it again")]
     Moved,

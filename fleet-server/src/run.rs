@@ -35,8 +35,7 @@ use crate::campaign::drive::Drive;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::device::invite::Invitations;
-use crate::dossier::opening::Opener;
-use crate::dossier::recall::Recall;
+use crate::dossier::upkeep::Upkeep;
 use crate::enrol::est::{self, EstState};
 use crate::enrol::makers::Makers;
 use crate::gate::limits::Limits;
@@ -342,22 +341,12 @@ impl Server {
             find: means::find(self.director.clone(), self.release.clone()),
         };
         parts.start_sure("the campaigns", drive.run(self.stop.clone()));
-        let papers = admin::dossier::papers(self.release.clone());
-        let opener = Opener {
-            store: self.store.clone(),
-            papers: papers.clone(),
-            clock: self.clock.clone(),
-        };
-        parts.start_sure(
-            "tasks for devices that lie in a body",
-            opener.run(self.stop.clone()),
+        let upkeep = Upkeep::new(
+            self.store.clone(),
+            admin::dossier::papers(self.release.clone()),
+            self.clock.clone(),
         );
-        let recall = Recall {
-            store: self.store.clone(),
-            papers,
-            clock: self.clock.clone(),
-        };
-        parts.start_sure("the tasks of dossiers", recall.run(self.stop.clone()));
+        parts.start_sure("the tasks of dossiers", upkeep.run(self.stop.clone()));
         let journal = watch::write_passages(self.store.clone(), passing, self.bus.clone());
         parts.start_sure("the journal of connections", journal);
     }

@@ -2,14 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use homeward_protocol::release::dossier::Class;
 use homeward_protocol::time::Timestamp;
 use serde_json::{Value, json};
 
 use super::{AdminError, BY, Said};
 use crate::access::{Sight, UserName};
 use crate::cli::dossier::{DossierCommand, DossierEnd, DossierOpen};
-use crate::dossier::papers::Papers;
+use crate::dossier::papers::{Newest, Papers};
 use crate::dossier::{Order, TaskId, Who, words};
 use crate::place::Place;
 use crate::release::dossiers::{self, Carried};
@@ -67,12 +66,16 @@ impl Published {
     /// One to open tasks by: the newest of its line.
     fn newest(&self, path: &str) -> Result<Carried, AdminError> {
         let found = self.find(path)?;
-        match dossiers::newer(&self.client, &found.dossier) {
+        match dossiers::newer(&self.paths(), &found.dossier) {
             None => Ok(found),
             Some(newer) => Err(AdminError::Asked(format!(
                 "newer instructions are published: {newer}. Tasks are opened by those"
             ))),
         }
+    }
+
+    fn paths(&self) -> Vec<String> {
+        dossiers::paths(&self.client, &self.files)
     }
 
     fn find(&self, path: &str) -> Result<Carried, ReleaseError> {
@@ -98,14 +101,18 @@ pub fn papers(folder: PathBuf) -> Papers {
         };
         Ok(paths.iter().filter_map(look).collect())
     };
-    let implants = move |now| {
+    let all = move |now| {
         let published = Published::read(&third, now).map_err(|why| super::told(&why))?;
-        let all = dossiers::paths(&published.client).into_iter();
-        // What is older or not whole is nobody's task; the others are.
-        let newest = all.filter_map(|path| published.newest(&path).ok());
-        Ok(newest.filter(|one| one.dossier.class == Class::Implant).collect())
+        let mut newest = Newest::default();
+        for path in dossiers::newest(&published.paths()) {
+            match published.find(path) {
+                Ok(one) => newest.whole.push(one),
+                Err(why) => newest.broken.push((path.to_owned(), super::told(&why))),
+            }
+        }
+        Ok(newest)
     };
-    Papers::new(find, look).with_implants(implants)
+    Papers::new(find, look, all)
 }
 
 async fn list(folder: &Path, store: &Store, is_open: bool, now: Timestamp) -> Result<Said, AdminError> {
@@ -114,8 +121,16 @@ async fn list(folder: &Path, store: &Store, is_open: bool, now: Timestamp) -> Re
     // Without a repository there is nothing to open, and tasks are shown all the same.
     if folder.exists() {
         let published = Published::read(folder, now)?;
-        for path in dossiers::paths(&published.client) {
-            let one = published.find(&path)?.dossier;
+        for path in published.paths() {
+            let one = match published.find(&path) {
+                Ok(found) => found.dossier,
+                Err(why) => {
+                    let why = super::told(&why);
+                    text.push_str(&format!("{path}  cannot be read: {why}\n"));
+                    named.push(json!({ "path": path, "broken": why }));
+                    continue;
+                }
+            };
             let words = format!(
                 "{} {} to {}, by {}",
                 one.maker,

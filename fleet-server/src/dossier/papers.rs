@@ -14,9 +14,17 @@ pub type Named = BTreeMap<String, Option<String>>;
 type Find = dyn Fn(Timestamp, &str) -> Result<Carried, String> + Send + Sync;
 /// Says what is published under these paths.
 type Look = dyn Fn(Timestamp, &[String]) -> Result<Named, String> + Send + Sync;
+/// Says what is the newest of each line.
+type All = dyn Fn(Timestamp) -> Result<Newest, String> + Send + Sync;
 
-/// The newest instructions of each line for what lies in a body.
-type Implants = dyn Fn(Timestamp) -> Result<Vec<Carried>, String> + Send + Sync;
+/// The newest instructions of each line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Newest {
+    /// Those that can be read.
+    pub whole: Vec<Carried>,
+    /// Paths of those that cannot, each with why, for people. Older ones do not stand in for them.
+    pub broken: Vec<(String, String)>,
+}
 
 /// What is published, read anew each time. An error says why nothing can be said, for people: that is never taken for a
 /// recall. Cheap to clone.
@@ -24,7 +32,7 @@ type Implants = dyn Fn(Timestamp) -> Result<Vec<Carried>, String> + Send + Sync;
 pub struct Papers {
     find: Arc<Find>,
     look: Arc<Look>,
-    implants: Arc<Implants>,
+    all: Arc<All>,
 }
 
 impl Papers {
@@ -32,36 +40,24 @@ impl Papers {
     pub fn new(
         find: impl Fn(Timestamp, &str) -> Result<Carried, String> + Send + Sync + 'static,
         look: impl Fn(Timestamp, &[String]) -> Result<Named, String> + Send + Sync + 'static,
+        all: impl Fn(Timestamp) -> Result<Newest, String> + Send + Sync + 'static,
     ) -> Papers {
         Papers {
             find: Arc::new(find),
             look: Arc::new(look),
-            implants: Arc::new(|_| Ok(Vec::new())),
+            all: Arc::new(all),
         }
     }
 
-    /// The same, and by this what is published for what lies in a body.
-    #[must_use]
-    pub fn with_implants(
-        self,
-        implants: impl Fn(Timestamp) -> Result<Vec<Carried>, String> + Send + Sync + 'static,
-    ) -> Papers {
-        Papers {
-            implants: Arc::new(implants),
-            ..self
-        }
-    }
-
-    /// The newest instructions of each line for what lies in a body, of those that the holders of targets name themselves.
-    /// Reads files, likewise.
+    /// The newest instructions of each line. Reads files: not for a task that others wait for.
     ///
     /// # Errors
     /// Why that cannot be said.
-    pub fn implants(&self, now: Timestamp) -> Result<Vec<Carried>, String> {
-        (self.implants)(now)
+    pub fn newest(&self, now: Timestamp) -> Result<Newest, String> {
+        (self.all)(now)
     }
 
-    /// The dossier at a path. Reads files: not for a task that others wait for.
+    /// The dossier at a path. Reads files, likewise.
     ///
     /// # Errors
     /// Why it is not there, or cannot be believed.
@@ -82,7 +78,11 @@ impl Papers {
 impl Default for Papers {
     fn default() -> Papers {
         let nothing = "nothing is published here";
-        Papers::new(move |_, _| Err(nothing.into()), move |_, _| Err(nothing.into()))
+        Papers::new(
+            move |_, _| Err(nothing.into()),
+            move |_, _| Err(nothing.into()),
+            move |_| Err(nothing.into()),
+        )
     }
 }
 

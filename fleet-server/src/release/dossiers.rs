@@ -1,10 +1,13 @@
 //! Dossiers that a release's targets carry: what is believed of them, and where a draft may put one.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use homeward_protocol::release::dossier::{DOSSIER_FOLDER, Dossier, MAX_DOSSIER};
 use homeward_protocol::release::{Custom, Disruption, Installer, Version};
 use homeward_protocol::tuf::client::{Answer, Ask, Client, Found};
-use homeward_protocol::tuf::metadata::targets::{Target, TargetPath};
+use homeward_protocol::tuf::metadata::targets::TargetPath;
 use homeward_protocol::tuf::read::to_hex;
+use serde_json::Value;
 
 use super::{Files, ReleaseError, asked};
 
@@ -38,16 +41,28 @@ pub fn custom(dossier: &Dossier) -> Custom {
     }
 }
 
-/// Paths of dossiers that the holders of targets name themselves.
-pub fn paths(client: &Client) -> Vec<String> {
-    let targets = client.trusted().targets();
-    let all = targets.into_iter().flat_map(|targets| targets.targets.iter());
-    let is_one = |target: &Target| {
-        let custom = Custom::read(target.custom.as_ref());
-        custom.is_ok_and(|custom| custom.installer == Installer::Dossier)
+/// Paths of the dossiers that are published: by the holders of targets, or by those to whom they handed a part. Where to look
+/// is read from all published files, and what counts is what a box would find there.
+pub fn paths(client: &Client, files: &Files) -> Vec<String> {
+    let mut named = BTreeSet::new();
+    for (name, bytes) in files {
+        if name.ends_with(".json")
+            && let Ok(text) = serde_json::from_slice::<Value>(bytes)
+            && let Some(targets) = text["signed"]["targets"].as_object()
+        {
+            let all = targets.keys().filter(|path| path.starts_with(DOSSIER_FOLDER));
+            named.extend(all.cloned());
+        }
+    }
+    let is_one = |path: &String| {
+        let found = path
+            .parse()
+            .ok()
+            .and_then(|at| search(client.clone(), files, at).ok().flatten());
+        let custom = found.and_then(|found| Custom::read(found.target.custom.as_ref()).ok());
+        custom.is_some_and(|custom| custom.installer == Installer::Dossier)
     };
-    let named = all.filter(|(path, target)| path.starts_with(DOSSIER_FOLDER) && is_one(target));
-    named.map(|(path, _)| path.clone()).collect()
+    named.into_iter().filter(is_one).collect()
 }
 
 /// Finds a dossier as a box would find its software: also one that somebody speaks of to whom targets handed a part.
@@ -105,18 +120,34 @@ pub fn named(client: &Client, files: &Files, path: &str) -> Result<Option<String
         .map(|sha256| to_hex(&sha256)))
 }
 
-/// The path of a newer dossier of the same line, among those that the holders of targets name themselves.
-pub fn newer(client: &Client, than: &Dossier) -> Option<String> {
-    let all = paths(client).into_iter();
-    let version = |path: &str| {
-        let (line, version) = path.strip_prefix(DOSSIER_FOLDER)?.split_once('/')?;
-        version.parse::<Version>().ok().filter(|_| line == than.name)
-    };
-    let newer = all.filter_map(|path| Some((version(&path)?, path)));
-    newer
-        .filter(|(version, _)| *version > than.version)
-        .max()
-        .map(|(_, path)| path)
+/// The newest of each line among these paths.
+pub fn newest(paths: &[String]) -> Vec<&str> {
+    let mut lines: BTreeMap<&str, (Version, &str)> = BTreeMap::new();
+    for path in paths {
+        let Some((line, version)) = place(path) else {
+            continue;
+        };
+        let held = lines.entry(line).or_insert((version, path));
+        if version > held.0 {
+            *held = (version, path);
+        }
+    }
+    lines.into_values().map(|(_, path)| path).collect()
+}
+
+/// The path of a newer dossier of the same line, among those that are published.
+pub fn newer(paths: &[String], than: &Dossier) -> Option<String> {
+    let of_it = newest(paths)
+        .into_iter()
+        .filter_map(|path| Some((place(path)?, path)));
+    let mut newer = of_it.filter(|((line, version), _)| *line == than.name && *version > than.version);
+    newer.next().map(|(_, path)| path.to_owned())
+}
+
+/// The line and the version of the dossier at a path.
+fn place(path: &str) -> Option<(&str, Version)> {
+    let (line, version) = path.strip_prefix(DOSSIER_FOLDER)?.split_once('/')?;
+    Some((line, version.parse().ok()?))
 }
 
 /// Walks through whom parts were handed to; what they wrote is among the published files.

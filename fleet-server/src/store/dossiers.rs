@@ -1,6 +1,6 @@
 //! Dossiers and their tasks: the rows behind [`crate::dossier`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use homeward_protocol::id::{GatewayId, PlacementId, SensorId};
 use homeward_protocol::release::dossier::{DOSSIER_FOLDER, Dossier};
@@ -19,6 +19,19 @@ pub const ITSELF: &str = "system";
 pub const MOST: i64 = 1_000;
 /// Dossiers that are kept in view.
 const MOST_DOSSIERS: i64 = 500;
+
+/// Tasks with what they are about, as [`full`] reads them: `t`, their dossiers `d`, boxes `g` and homes `p`.
+macro_rules! of_tasks {
+    ($rest:literal) => {
+        concat!(
+            "SELECT t.id, t.dossier, t.gateway, t.device, t.shown, t.state, t.person, t.day, t.version, t.first, t.reason,
+               t.since, t.opened_at, t.opened_by, t.revision, t.placement, g.placement, d.sha256, d.path, d.bytes, d.taken_at
+             FROM dossier_tasks t JOIN dossiers d ON d.sha256 = t.dossier JOIN gateways g ON g.id = t.gateway
+             LEFT JOIN placements p ON p.id = t.placement ",
+            $rest
+        )
+    };
+}
 
 /// A dossier, as it was signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +62,7 @@ pub struct Found {
 pub enum Opening {
     /// It is open.
     Opened(TaskId),
-    /// There was one for this device.
+    /// There is one that answers for this device.
     Known,
     /// There is no such gateway in service.
     Unknown,
@@ -153,18 +166,21 @@ pub fn devices(tx: &mut dyn Tx, dossier: &Dossier) -> Result<Vec<Found>, StoreEr
     Ok(all)
 }
 
-/// The devices that a dossier is for and that have no task by it.
+/// The devices that a dossier is for and for which no task of it answers.
 pub fn without_a_task(tx: &mut dyn Tx, carried: &Carried) -> Result<Vec<Found>, StoreError> {
     let rows = tx.rows(
-        "SELECT gateway, device FROM dossier_tasks WHERE dossier = $1",
+        of_tasks!("WHERE t.dossier = $1"),
         &[carried.sha256.as_str().into()],
     )?;
     let mut with = BTreeSet::new();
     for row in &rows {
-        with.insert((row.text(0)?.to_owned(), row.text(1)?.to_owned()));
+        let task = full(row)?.task;
+        if task.answers() {
+            with.insert((task.gateway, task.device));
+        }
     }
     let mut all = devices(tx, &carried.dossier)?;
-    all.retain(|one| !with.contains(&(one.gateway.to_string(), one.device.to_string())));
+    all.retain(|one| !with.contains(&(one.gateway.clone(), one.device.clone())));
     Ok(all)
 }
 
@@ -224,10 +240,9 @@ pub fn open_all(
 fn older(tx: &mut dyn Tx, newer: &Kept) -> Result<Vec<Full>, StoreError> {
     let line = format!("{DOSSIER_FOLDER}{}/%", newer.dossier.name);
     let rows = tx.rows(
-        "SELECT t.id, t.dossier, t.gateway, t.device, t.shown, t.state, t.person, t.day, t.version, t.first, t.reason,
-           t.since, t.opened_at, t.opened_by, t.revision, t.placement, g.placement, d.sha256, d.path, d.bytes, d.taken_at
-         FROM dossier_tasks t JOIN dossiers d ON d.sha256 = t.dossier JOIN gateways g ON g.id = t.gateway
-         WHERE t.state IN ('open', 'planned', 'seen') AND d.path LIKE $1 AND d.sha256 <> $2 ORDER BY t.id",
+        of_tasks!(
+            "WHERE t.state IN ('open', 'planned', 'seen') AND d.path LIKE $1 AND d.sha256 <> $2 ORDER BY t.id"
+        ),
         &[line.as_str().into(), newer.sha256.as_str().into()],
     )?;
     let mut all = rows.iter().map(full).collect::<Result<Vec<_>, _>>()?;
@@ -294,10 +309,7 @@ pub fn asked_for(tx: &mut dyn Tx) -> Result<Vec<(String, String)>, StoreError> {
 /// Ends the open tasks of a dossier that is not published any more.
 pub fn recall(tx: &mut dyn Tx, sha256: &str, now: Timestamp) -> Result<Vec<TaskId>, StoreError> {
     let rows = tx.rows(
-        "SELECT t.id, t.dossier, t.gateway, t.device, t.shown, t.state, t.person, t.day, t.version, t.first, t.reason,
-           t.since, t.opened_at, t.opened_by, t.revision, t.placement, g.placement, d.sha256, d.path, d.bytes, d.taken_at
-         FROM dossier_tasks t JOIN dossiers d ON d.sha256 = t.dossier JOIN gateways g ON g.id = t.gateway
-         WHERE t.state IN ('open', 'planned', 'seen') AND t.dossier = $1 ORDER BY t.id",
+        of_tasks!("WHERE t.state IN ('open', 'planned', 'seen') AND t.dossier = $1 ORDER BY t.id"),
         &[sha256.into()],
     )?;
     let mut ended = Vec::new();
@@ -323,6 +335,53 @@ pub fn recall(tx: &mut dyn Tx, sha256: &str, now: Timestamp) -> Result<Vec<TaskI
     Ok(ended)
 }
 
+/// Tasks of a dossier that ended because it was not published for a time, or because newer instructions took their place that
+/// are not published any more. One for each device in service for which no task of it, or of newer ones, answers.
+pub fn ended_with(tx: &mut dyn Tx, sha256: &str) -> Result<Vec<Task>, StoreError> {
+    let any = tx.row(
+        "SELECT d.sha256, d.path, d.bytes, d.taken_at FROM dossiers d WHERE d.sha256 = $1 AND EXISTS (SELECT 1 FROM dossier_tasks t
+           WHERE t.dossier = d.sha256 AND t.state IN ('recalled', 'superseded'))",
+        &[sha256.into()],
+    )?;
+    let Some(own) = any.as_ref().map(|row| kept(row, 0)).transpose()? else {
+        return Ok(Vec::new());
+    };
+    let line = format!("{DOSSIER_FOLDER}{}/%", own.dossier.name);
+    let rows = tx.rows(
+        of_tasks!("WHERE d.path LIKE $1 AND g.state = 'enrolled' ORDER BY t.id"),
+        &[line.as_str().into()],
+    )?;
+    let (mut ended, mut answered) = (BTreeMap::new(), BTreeSet::new());
+    for row in &rows {
+        let Full { task, kept, .. } = full(row)?;
+        let device = (task.gateway.clone(), task.device.clone());
+        if task.answers() && kept.dossier.version >= own.dossier.version {
+            answered.insert(device);
+        } else if task.dossier == sha256 {
+            ended.insert(device, task);
+        }
+    }
+    ended.retain(|device, _| !answered.contains(device));
+    Ok(ended.into_values().collect())
+}
+
+/// Asks for those again. Who calls this saw that the dossier is the newest of its line that is published.
+pub fn ask_again(tx: &mut dyn Tx, sha256: &str, now: Timestamp) -> Result<Vec<TaskId>, StoreError> {
+    let mut again = Vec::new();
+    for task in ended_with(tx, sha256)? {
+        if write(tx, &task, &Stands::Open, now)? {
+            let detail = format!(
+                "task {}, {}: its instructions are published again",
+                task.id, task.device
+            );
+            let gateway = task.gateway.as_str();
+            audit::record(tx, now, ITSELF, Action::DossierReopened, gateway, &detail)?;
+            again.push(task.id);
+        }
+    }
+    Ok(again)
+}
+
 /// The path of a newer dossier of the same line that has tasks which were not recalled.
 fn newer(tx: &mut dyn Tx, than: &Kept) -> Result<Option<String>, StoreError> {
     let line = format!("{DOSSIER_FOLDER}{}/%", than.dossier.name);
@@ -341,7 +400,20 @@ fn newer(tx: &mut dyn Tx, than: &Kept) -> Result<Option<String>, StoreError> {
     Ok(newer.max_by_key(|one| one.dossier.version).map(|one| one.path))
 }
 
-/// Opens a task for a device. A dossier has one for each.
+/// The tasks of a dossier for a device: of each home in which it was.
+fn twins(tx: &mut dyn Tx, sha256: &str, found: &Found) -> Result<Vec<Task>, StoreError> {
+    let rows = tx.rows(
+        of_tasks!("WHERE t.dossier = $1 AND t.gateway = $2 AND t.device = $3 ORDER BY t.id"),
+        &[
+            sha256.into(),
+            found.gateway.as_str().into(),
+            found.device.as_str().into(),
+        ],
+    )?;
+    rows.iter().map(|row| Ok(full(row)?.task)).collect()
+}
+
+/// Opens a task for a device. A dossier has one for each home in which it is.
 pub fn open(
     tx: &mut dyn Tx,
     kept: &Kept,
@@ -356,11 +428,8 @@ pub fn open(
         return Ok(Opening::Unknown);
     };
     let (gateway, device) = (found.gateway.as_str(), found.device.as_str());
-    let twin = tx.row(
-        "SELECT id FROM dossier_tasks WHERE dossier = $1 AND gateway = $2 AND device = $3",
-        &[kept.sha256.as_str().into(), gateway.into(), device.into()],
-    )?;
-    if twin.is_some() {
+    let twins = twins(tx, &kept.sha256, found)?;
+    if twins.iter().any(Task::answers) {
         return Ok(Opening::Known);
     }
     let row = tx.row("SELECT COALESCE(MAX(id), 0) FROM dossier_tasks", &[])?;
@@ -405,12 +474,10 @@ pub fn tasks(tx: &mut dyn Tx, sight: &Sight) -> Result<Tasks, StoreError> {
     )?;
     let count = count.map_or(Ok(0), |row| row.int(0))?;
     let rows = tx.rows(
-        "SELECT t.id, t.dossier, t.gateway, t.device, t.shown, t.state, t.person, t.day, t.version, t.first, t.reason,
-           t.since, t.opened_at, t.opened_by, t.revision, t.placement, g.placement, d.sha256, d.path, d.bytes, d.taken_at
-         FROM dossier_tasks t JOIN dossiers d ON d.sha256 = t.dossier JOIN gateways g ON g.id = t.gateway
-         LEFT JOIN placements p ON p.id = t.placement
-         WHERE ($1 = '' OR p.team = $1)
-         ORDER BY CASE WHEN t.state IN ('open', 'planned', 'seen') THEN 0 ELSE 1 END, t.opened_at DESC, t.id LIMIT $2",
+        of_tasks!(
+            "WHERE ($1 = '' OR p.team = $1)
+         ORDER BY CASE WHEN t.state IN ('open', 'planned', 'seen') THEN 0 ELSE 1 END, t.opened_at DESC, t.id LIMIT $2"
+        ),
         &[team.into(), MOST.into()],
     )?;
     Ok(Tasks {
@@ -427,11 +494,7 @@ pub fn task(tx: &mut dyn Tx, id: TaskId, sight: &Sight) -> Result<Option<Full>, 
         Sight::Nobody => return Ok(None),
     };
     let row = tx.row(
-        "SELECT t.id, t.dossier, t.gateway, t.device, t.shown, t.state, t.person, t.day, t.version, t.first, t.reason,
-           t.since, t.opened_at, t.opened_by, t.revision, t.placement, g.placement, d.sha256, d.path, d.bytes, d.taken_at
-         FROM dossier_tasks t JOIN dossiers d ON d.sha256 = t.dossier JOIN gateways g ON g.id = t.gateway
-         LEFT JOIN placements p ON p.id = t.placement
-         WHERE ($1 = '' OR p.team = $1) AND t.id = $2",
+        of_tasks!("WHERE ($1 = '' OR p.team = $1) AND t.id = $2"),
         &[team.into(), id.0.into()],
     )?;
     row.as_ref().map(full).transpose()
@@ -512,6 +575,19 @@ pub fn order(
         && let Some(path) = newer(tx, &full.kept)?
     {
         return Ok(Some(Err(Unfit::Newer(path))));
+    }
+    if let Order::Reopen(_) = order
+        && before.stands.is_over()
+    {
+        let of_it = Found {
+            gateway: before.gateway.clone(),
+            device: before.device.clone(),
+            shown: None,
+        };
+        let twins = twins(tx, &before.dossier, &of_it)?;
+        if let Some(twin) = twins.iter().find(|twin| !twin.stands.is_over()) {
+            return Ok(Some(Err(Unfit::Twin(twin.id))));
+        }
     }
     let at = (&before.stands, before.whereabouts);
     let next = match handle(at, &full.kept.dossier, order, who, now) {

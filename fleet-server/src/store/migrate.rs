@@ -91,6 +91,10 @@ pub(super) const SQLITE: &[(&str, &str)] = &[
         include_str!("../../migrations/sqlite/V29__quiet.sql"),
     ),
     (
+        "V30__dossier_homes",
+        include_str!("../../migrations/sqlite/V30__dossier_homes.sql"),
+    ),
+    (
         "V26__moved_tasks",
         include_str!("../../migrations/sqlite/V26__moved_tasks.sql"),
     ),
@@ -183,6 +187,10 @@ const POSTGRES: &[(&str, &str)] = &[
     (
         "V29__quiet",
         include_str!("../../migrations/postgres/V29__quiet.sql"),
+    ),
+    (
+        "V30__dossier_homes",
+        include_str!("../../migrations/postgres/V30__dossier_homes.sql"),
     ),
     (
         "V26__moved_tasks",

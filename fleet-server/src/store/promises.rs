@@ -113,6 +113,8 @@ promises![
     comings_and_goings_stand_alike_one_by_one_and_together,
     connections_that_were_open_when_the_server_went_have_ended,
     a_dossier_opens_one_task_for_each_device_in_service_that_lacks_it,
+    what_ended_with_its_instructions_is_asked_for_again_with_them,
+    what_was_decided_for_one_home_is_asked_for_in_the_next,
     a_task_is_seen_by_its_own_team_and_moves_once_for_each_order,
     a_task_waits_for_a_person_to_look_again_when_its_box_stands_in_another_home,
     newer_instructions_take_the_place_of_older_ones_and_what_is_not_published_any_more_ends,

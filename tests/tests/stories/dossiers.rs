@@ -108,9 +108,18 @@ async fn instructions_for_what_lies_in_a_body_ask_for_a_clinician_by_themselves(
             "it was explanted",
         ],
     );
-    // A look later nobody is asked again.
+    // A look later nobody is asked again; where the box stands in another home, those there are.
     std::thread::sleep(std::time::Duration::from_secs(25));
     assert_eq!(stage.number("SELECT count(*) FROM dossier_tasks"), 1);
+    let placements = "INSERT INTO placements (id, team, dependency, created_at) VALUES ('mill-road-14', 'north', 'low', 1)";
+    let moved = "UPDATE gateways SET placement = 'mill-road-14'";
+    let database = rusqlite::Connection::open(stage.database()).expect("opens");
+    for sql in [placements, moved] {
+        database.execute(sql, []).expect("edits");
+    }
+    wait_for("the next home to be asked", SOON * 2, || {
+        (stage.number("SELECT count(*) FROM dossier_tasks WHERE state = 'open'") == 1).then_some(())
+    });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -296,10 +305,17 @@ fn recalled(stage: &Stage, releases: &Releases, gateway: &str) {
     assert_eq!(dossier(stage, &again)["state"], "open");
     releases.ok(&["remove", "REL", "--path", IMPLANT]);
     releases.publish(&stage.fleet);
-    wait_for("the task to end with its dossier", SOON * 2, || {
-        let shown = dossier(stage, &["show", &task]);
-        (shown["task"]["state"] == "recalled").then_some(())
-    });
+    let becomes = |state: &str| {
+        wait_for(&format!("the task to be {state}"), SOON * 2, || {
+            let shown = dossier(stage, &["show", &task]);
+            (shown["task"]["state"] == state).then_some(())
+        });
+    };
+    becomes("recalled");
+    // Those who sign it publish the same again: it is asked for again, though no box reads such a device.
+    releases.ok(&["add", "REL", "pacer.hwd", "--dossier"]);
+    releases.publish(&stage.fleet);
+    becomes("open");
 }
 
 /// The first of two looks, in a nurse's own session.

@@ -333,3 +333,67 @@ pub(super) fn a_device_that_no_box_reads_gets_the_newer_instructions_in_the_plac
         .collect();
     assert_eq!(devices, ["gw-0", "gw-2"], "nobody's implant is forgotten");
 }
+
+/// Ends the tasks of a dossier that is taken back, and says which.
+fn taken_back(home: &Home, version: &str) -> Vec<i64> {
+    let sha256 = format!("of {version}");
+    let ended = block(home.open().write(move |tx| dossiers::recall(tx, &sha256, NOW)));
+    ended.expect("recalls").iter().map(|id| id.0).collect()
+}
+
+/// Asks again for what ended because a dossier was not the newest that is published, and says which.
+fn published_again(home: &Home, version: &str) -> Vec<i64> {
+    let sha256 = format!("of {version}");
+    let again = block(home.open().write(move |tx| dossiers::ask_again(tx, &sha256, NOW)));
+    again.expect("asks").iter().map(|id| id.0).collect()
+}
+
+pub(super) fn what_ended_with_its_instructions_is_asked_for_again_with_them(home: &Home) {
+    block(home.open().write(fleet)).expect("a fleet");
+    open_all(home, "1.0.0", How::Really);
+    let refused = || Order::Refuse("the patient travels".parse().expect("a reason"));
+    give(home, TaskId(2), Sight::Fleet, refused(), "nora");
+    assert!(published_again(home, "1.0.0").is_empty(), "nothing had ended");
+    assert_eq!(taken_back(home, "1.0.0"), [1]);
+    assert_eq!(published_again(home, "1.0.0"), [1], "what a person decided stays");
+    assert!(published_again(home, "1.0.0").is_empty());
+    assert_eq!(states(home), [(1, "open", false), (2, "refused", false)]);
+    // Newer ones, which are taken back, too: the older are the newest again.
+    open_all(home, "1.1.0", How::Really);
+    assert_eq!(taken_back(home, "1.1.0"), [3, 4]);
+    assert_eq!(published_again(home, "1.0.0"), [1]);
+    // Newer ones, by which somebody decided something before they were taken back: that holds.
+    assert_eq!(taken_back(home, "1.0.0"), [1]);
+    assert_eq!(published_again(home, "1.1.0"), [3, 4]);
+    give(home, TaskId(3), Sight::Fleet, refused(), "nora");
+    assert_eq!(taken_back(home, "1.1.0"), [4]);
+    assert!(published_again(home, "1.0.0").is_empty());
+    let again = actions(home);
+    assert_eq!(again.iter().filter(|one| *one == "dossier-reopened").count(), 4);
+}
+
+pub(super) fn what_was_decided_for_one_home_is_asked_for_in_the_next(home: &Home) {
+    block(home.open().write(fleet)).expect("a fleet");
+    open_all(home, "1.0.0", How::Really);
+    let reason = || "the patient travels".parse().expect("a reason");
+    give(home, TaskId(1), Sight::Fleet, Order::Refuse(reason()), "nora");
+    let carried = || carried("1.0.0");
+    let lacking = |home: &Home| {
+        let asked = carried();
+        block(home.open().read(move |tx| dossiers::without_a_task(tx, &asked))).expect("reads")
+    };
+    assert_eq!(lacking(home), []);
+    let moved = block(home.open().write(|tx| {
+        let (gateway, next) = ("gw-0".parse().expect("an id"), "home-1".parse().expect("an id"));
+        place(tx, &gateway, Some(&next), "olga", NOW)
+    }));
+    assert!(moved.expect("moves"));
+    assert_eq!(lacking(home).len(), 1);
+    let opened = open_all(home, "1.0.0", How::Really);
+    assert_eq!(opened.devices[0].1, Some(Opening::Opened(TaskId(3))));
+    assert_eq!(lacking(home), []);
+    let all = [(1, "refused", false), (2, "open", false), (3, "open", false)];
+    assert_eq!(states(home), all);
+    let twice = give(home, TaskId(1), Sight::Fleet, Order::Reopen(reason()), "olga");
+    assert_eq!(twice, Some(Err(Unfit::Twin(TaskId(3)))));
+}
