@@ -112,6 +112,8 @@ pub enum Reason {
     },
     /// The box runs from its battery.
     OnBattery,
+    /// The server is out of reach, and this is new: it has to show that it reaches it.
+    Offline,
     /// Another act is going on.
     Acting {
         /// Until when at most.
@@ -145,6 +147,7 @@ impl Reason {
             | Reason::Alarm { .. }
             | Reason::JustStarted { .. }
             | Reason::OnBattery
+            | Reason::Offline
             | Reason::Acting { .. }
             | Reason::OutsideWindow { .. } => true,
             Reason::Unknown { .. }
@@ -248,6 +251,7 @@ pub struct Interlock {
     started: Uptime,
     alarmed: Option<Uptime>,
     power: Power,
+    online: bool,
     calendar: Calendar,
     request: Option<Request>,
     acting: Option<Uptime>,
@@ -273,6 +277,7 @@ impl Interlock {
             started: now,
             alarmed: None,
             power: Power::Mains,
+            online: false,
             calendar: Calendar::Unknown,
             request: None,
             acting: None,
@@ -346,6 +351,12 @@ impl Interlock {
     /// Where the box gets its power from.
     pub fn power(&mut self, power: Power, now: Uptime) -> Option<Effect> {
         self.power = power;
+        self.look(now)
+    }
+
+    /// Whether the server is reached. What is new does not begin while it is not; what goes back does.
+    pub fn link(&mut self, online: bool, now: Uptime) -> Option<Effect> {
+        self.online = online;
         self.look(now)
     }
 
@@ -489,6 +500,7 @@ impl Interlock {
             Reason::Session { .. }
             | Reason::NotYetSure { .. }
             | Reason::JustStarted { .. }
+            | Reason::Offline
             | Reason::Acting { .. }
             | Reason::NotAsked
             | Reason::TakenBack => None,
@@ -499,6 +511,8 @@ impl Interlock {
         let mut why = self.disturbed(now);
         let request = self.request.as_ref();
         why.extend(request.and_then(|request| self.calendar.against(request.act, now)));
+        let forward = request.is_some_and(|request| request.act.work == Work::Forward);
+        why.extend((forward && !self.online).then_some(Reason::Offline));
         why
     }
 

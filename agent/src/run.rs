@@ -32,6 +32,7 @@ use crate::enrol::renew::{Held, Renewal};
 use crate::identity::keys::{DeviceKey, Folder, KeyError, Server};
 use crate::identity::tls::{TlsError, verified};
 use crate::identity::{LeafError, Life, read_leaf};
+use crate::interlock::follow::Ties;
 use crate::outbox::keeper::{Keeper, Outbox, Place};
 use crate::outbox::sqlite::{Opened, OutboxError};
 use crate::outbox::{Ledger, intake};
@@ -704,17 +705,25 @@ async fn turn(
     let heard = sensors_tx.subscribe();
     let strain = Strain::new(clock.uptime());
     let mut agent = Agent::start(parts, stop.clone())?;
+    let (met_tx, met) = watch::channel(None);
+    let ties = Ties {
+        quiet: update.quiet,
+        wishes,
+        link: agent.link.clone(),
+        met: met_tx,
+    };
     agent.serve(wards.tasks(
         records_tx,
         sensors_tx,
         (&judged, &habits),
-        (update.quiet, wishes, strain.clone()),
+        (ties, strain.clone()),
         &stop,
     ));
     // A spare key speaks for readings and alarms alone: what is under way waits for the other key.
     if !is_spare {
         let ends = updating::Ends {
             heard: told,
+            met,
             trust: agent.trust.clone(),
             credentials: agent.credentials.clone(),
             link: agent.link.clone(),

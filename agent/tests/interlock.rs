@@ -264,6 +264,7 @@ impl Home {
             }],
         });
         let at = Timestamp::synced(self.clock_ms);
+        self.core.link(true, self.now);
         let effect = self.core.windows(rule.as_ref(), at, self.now);
         Self::obey(effect);
     }
@@ -685,6 +686,33 @@ fn holds_that_cannot_be_read_are_in_the_way_and_end_by_the_uptime_only() {
 }
 
 #[test]
+fn what_is_new_begins_only_while_the_server_is_reached_and_what_goes_back_at_any_time() {
+    let now = Uptime(0).plus(QUIET_AFTER_ALARM);
+    for work in [Work::Forward, Work::Back] {
+        let mut core = Interlock::new([], QUIET_AFTER_ALARM, Uptime(0));
+        core.hold(&BTreeMap::new(), Timestamp::synced(START_MS), now);
+        core.windows(None, Timestamp::synced(START_MS), now);
+        let act = Act {
+            disruption: Disruption::AgentRestart,
+            longest: LONGEST,
+            work,
+        };
+        let forward = work == Work::Forward;
+        core.ask(act, now);
+        assert_eq!(
+            core.busy(now) == [Reason::Offline],
+            forward,
+            "nobody has said that it is"
+        );
+        core.link(true, now);
+        let lease = core.lease(now).expect("nothing is in the way");
+        let taken = core.link(false, now);
+        assert_eq!(taken, forward.then_some(Effect::TakeBack(Reason::Offline)));
+        assert_eq!(core.activate(lease, now).is_ok(), !forward);
+    }
+}
+
+#[test]
 fn a_window_that_closes_takes_the_lease_back_of_work_that_goes_forward_alone() {
     let now = Uptime(0).plus(QUIET_AFTER_ALARM);
     let midnight = Timestamp::synced(START_MS);
@@ -700,6 +728,7 @@ fn a_window_that_closes_takes_the_lease_back_of_work_that_goes_forward_alone() {
     for work in [Work::Forward, Work::Back] {
         let mut core = Interlock::new([], QUIET_AFTER_ALARM, Uptime(0));
         core.hold(&BTreeMap::new(), midnight, now);
+        core.link(true, now);
         let act = Act {
             disruption: Disruption::Reboot,
             longest: LONGEST,

@@ -101,6 +101,8 @@ pub enum Action {
     QuietWished,
     /// A person ended that.
     QuietEnded,
+    /// A device began to be used while a change was being made on its box.
+    UseMet,
     /// The director said which software a gateway shall have.
     UpdateAssigned,
     /// An order to force an update, signed by two people, was taken in.
@@ -187,7 +189,7 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Action; 83] = [
+    pub const ALL: [Action; 84] = [
         Action::GatewayClaimed,
         Action::ClaimUsed,
         Action::CsrRefused,
@@ -230,6 +232,7 @@ impl Action {
         Action::IsolationLifted,
         Action::QuietWished,
         Action::QuietEnded,
+        Action::UseMet,
         Action::UpdateAssigned,
         Action::ForceBrought,
         Action::ForceSent,
@@ -318,6 +321,7 @@ impl Action {
             Action::IsolationLifted => "isolation-lifted",
             Action::QuietWished => "quiet-wished",
             Action::QuietEnded => "quiet-ended",
+            Action::UseMet => "use-met",
             Action::UpdateAssigned => "update-assigned",
             Action::ForceBrought => "force-brought",
             Action::ForceSent => "force-sent",

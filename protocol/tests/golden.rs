@@ -56,7 +56,7 @@ use homeward_protocol::release::force::{
 };
 use homeward_protocol::release::notes::{self, Notes};
 use homeward_protocol::release::state::{
-    Can, Ended, ForceStanding, ForceTold, ForceWords, Offer as Offered, Outcome as HowEnded, Progress,
+    Can, Ended, ForceStanding, ForceTold, ForceWords, Met, Offer as Offered, Outcome as HowEnded, Progress,
     Undecided, UpdateMark, UpdateState,
 };
 use homeward_protocol::signed::{PublicKey, Signed, Signer};
@@ -413,6 +413,7 @@ fn no_update() -> UpdateState {
         ended: None,
         installers: Vec::new(),
         undecided: None,
+        met: None,
         quiet: None,
         beside: Vec::new(),
         forces: Vec::new(),
@@ -423,6 +424,16 @@ fn no_update() -> UpdateState {
 fn update_built() -> UpdateState {
     UpdateState {
         build: Some(SignedDigest([7; 32])),
+        ..no_update()
+    }
+}
+
+fn update_met() -> UpdateState {
+    UpdateState {
+        met: Some(Met {
+            sensor: "pump".parse().expect("an id"),
+            at: Timestamp::synced(1_767_225_500_000),
+        }),
         ..no_update()
     }
 }
@@ -902,6 +913,7 @@ fn update_items() -> Vec<(&'static str, Item)> {
         ("item-1-update.cbor", Item::Update(Box::new(update_state()))),
         ("item-1-update-none.cbor", Item::Update(Box::new(no_update()))),
         ("item-1-update-built.cbor", Item::Update(Box::new(update_built()))),
+        ("item-1-update-met.cbor", Item::Update(Box::new(update_met()))),
         (
             "item-1-update-paused.cbor",
             Item::Update(Box::new(update_paused())),

@@ -74,6 +74,18 @@ impl Home {
         plan: Plan<'_>,
         surroundings: &[(OsString, OsString)],
     ) -> Home {
+        let dir = folder.join(plan.placement);
+        fs::create_dir_all(&dir).expect("a folder for the agent");
+        let mut agent = Agent::at(&dir);
+        agent.surround(surroundings);
+        Home::settle_with(fleet, plan, agent).await
+    }
+
+    /// The same, by this agent, whose folder is there.
+    ///
+    /// # Panics
+    /// As [`Home::settle`].
+    pub async fn settle_with(fleet: &Fleet, plan: Plan<'_>, agent: Agent) -> Home {
         let claim = fleet.json(&[
             "claim",
             "new",
@@ -86,16 +98,12 @@ impl Home {
             plan.dependency,
         ]);
         let claim: Claim = serde_json::from_value(claim["claim"].clone()).expect("a claim");
-        let dir = folder.join(plan.placement);
-        fs::create_dir_all(&dir).expect("a folder for the agent");
         let (address, device) = device(plan).await;
         let gate = SocketAddr::from(([127, 0, 0, 1], fleet.port("gate")));
         let link = Proxy::start(gate, plan.seed).await;
-        let mut agent = Agent::at(&dir);
-        agent.surround(surroundings);
         agent.enrol(&claim.to_string(), Duration::from_mins(1)).ok();
         fs::write(
-            dir.join("agent.toml"),
+            agent.dir().join("agent.toml"),
             configuration(plan, address, link.address()),
         )
         .expect("agent.toml");

@@ -14,6 +14,7 @@ pub mod guest;
 pub mod homes;
 pub mod limbo;
 pub mod load;
+pub mod machine;
 pub mod netns;
 pub mod peers;
 pub mod prepared;

@@ -270,19 +270,32 @@ impl Releases {
         assert!(copied.expect("cp runs").success());
     }
 
+    /// Short times for the updates of this home; `more` is said of them in agent.toml.
+    ///
+    /// # Panics
+    /// When the disk refuses.
+    pub fn hurry(&self, home: &Home, more: &str) {
+        let settings = home.agent.dir().join("agent.toml");
+        let text = fs::read_to_string(&settings).expect("agent.toml");
+        fs::write(&settings, format!("{text}\n[update]\n{SHORT}{more}")).expect("agent.toml");
+    }
+
+    /// The first root of the release keys.
+    pub fn first_root(&self) -> PathBuf {
+        self.desk().join("REL/repository/metadata/1.root.json")
+    }
+
     /// Has the agent of this home started by the launcher, as its unit does, with short times and the root of the releases;
     /// `more` is said of its updates in agent.toml. It does not run yet.
     ///
     /// # Panics
     /// When a program or the disk refuses.
     pub fn launch(&self, home: &mut Home, more: &str) {
-        let root = self.desk().join("REL/repository/metadata/1.root.json");
+        let root = self.first_root();
         home.agent
             .command_ended(&["update", "trust", root.to_str().expect("text")])
             .ok();
-        let settings = home.agent.dir().join("agent.toml");
-        let text = fs::read_to_string(&settings).expect("agent.toml");
-        fs::write(&settings, format!("{text}\n[update]\n{SHORT}{more}")).expect("agent.toml");
+        self.hurry(home, more);
         let (launcher, agent) = (binary("homeward-launch"), &self.shipped);
         let script = format!(
             "#!/bin/sh\nexec '{}' --package '{}' \"$@\"\n",

@@ -11,17 +11,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use homeward_protocol::id::SensorId;
+use homeward_protocol::release::state::Met;
 use homeward_protocol::time::{ClockTrust, Uptime};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::activity::Activities;
 use super::hold::HoldId;
-use super::{Interlock, Power, Quiet, Wish, file};
+use super::{Effect, Interlock, Power, Quiet, Wish, file};
 use crate::clock::Clock;
 use crate::policy::habits::Now;
 use crate::sense::Sign;
+use crate::status::LinkStatus;
 
 /// How often the holds and the power are looked at.
 const LOOK: Duration = Duration::from_secs(5);
@@ -40,10 +42,20 @@ pub struct Follow {
     pub habits: Now,
     /// What comes from them.
     pub signs: mpsc::Receiver<(SensorId, Sign)>,
+    /// What else it hears and tells.
+    pub ties: Ties,
+}
+
+/// What it shares with the rest of the agent.
+pub struct Ties {
     /// How long nothing disturbs after an alarm, and after the start.
     pub quiet: Duration,
     /// Who would disturb the home.
     pub wishes: mpsc::Receiver<Wish>,
+    /// The state of the link.
+    pub link: watch::Receiver<LinkStatus>,
+    /// The newest use that an act met.
+    pub met: watch::Sender<Option<Met>>,
 }
 
 impl Follow {
@@ -54,7 +66,7 @@ impl Follow {
     }
 
     async fn follow(&mut self, stop: CancellationToken) {
-        let mut interlock = Interlock::new(self.activities.watched(), self.quiet, self.clock.uptime());
+        let mut interlock = Interlock::new(self.activities.watched(), self.ties.quiet, self.clock.uptime());
         self.habits.mark_changed();
         let mut tick = tokio::time::interval(LOOK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -71,7 +83,7 @@ impl Follow {
                     interlock.watch(self.activities.watched(), self.clock.uptime());
                     self.look(&mut interlock);
                 }
-                Some(wish) = self.wishes.recv() => self.grant(&mut interlock, wish),
+                Some(wish) = self.ties.wishes.recv() => self.grant(&mut interlock, wish),
                 _ = tick.tick() => self.look(&mut interlock),
             }
             self.tell(&interlock, &mut told);
@@ -84,7 +96,13 @@ impl Follow {
             interlock.alarm(now);
         }
         if let Some((activity, asked)) = self.activities.hear(sensor, sign, now) {
-            interlock.say(sensor, activity, asked, now);
+            for effect in interlock.say(sensor, activity, asked, now) {
+                if let Effect::Met(sensor) = effect {
+                    warn!(sensor.id = %sensor, "{sensor} is being used, and a change was being made right then");
+                    let at = self.clock.now();
+                    self.ties.met.send_replace(Some(Met { sensor, at }));
+                }
+            }
         }
     }
 
@@ -109,6 +127,7 @@ impl Follow {
 
     fn look(&self, interlock: &mut Interlock) {
         let (at, now) = (self.clock.now(), self.clock.uptime());
+        interlock.link(self.ties.link.borrow().connected_since.is_some(), now);
         interlock.power(power(Path::new("/sys/class/power_supply")), now);
         interlock.windows(self.habits.borrow().maintenance.as_ref(), at, now);
         match file::all(&self.data, at) {

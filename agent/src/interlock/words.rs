@@ -40,6 +40,9 @@ impl Reason {
                 span(until.since(now))
             ),
             Reason::OnBattery => "the box runs from its battery".to_owned(),
+            Reason::Offline => {
+                "the server is out of reach, and what is new has to show that it reaches it".to_owned()
+            }
             Reason::Acting { .. } => "another change is being made right now".to_owned(),
             Reason::OutsideWindow { next } => {
                 format!("until {}, when its policy lets work begin", weekly(*next))

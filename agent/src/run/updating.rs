@@ -9,6 +9,7 @@ use homeward_protocol::id::GatewayId;
 use homeward_protocol::policy::sign::SignedDigest;
 use homeward_protocol::posture::SensorHeard;
 use homeward_protocol::release::Version;
+use homeward_protocol::release::state::Met;
 use ring::digest::{SHA256, digest};
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{mpsc, watch};
@@ -62,6 +63,8 @@ pub struct Ground<'a> {
 pub struct Ends {
     /// The director's words, and orders to force.
     pub heard: mpsc::Receiver<Heard>,
+    /// The newest use that an act met.
+    pub met: watch::Receiver<Option<Met>>,
     /// The roots that are trusted.
     pub trust: watch::Receiver<Vec<CertificateDer<'static>>>,
     /// With what the repository at the server's door is asked.
@@ -163,6 +166,7 @@ pub async fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> 
             gateway: ground.server.gateway.clone(),
             hw: std::env::consts::ARCH.to_owned(),
             installers: Vec::new(),
+            bytes: Vec::new(),
             ran: Vec::new(),
         },
         build: build(),
@@ -174,6 +178,7 @@ pub async fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> 
         outbox: ground.outbox.clone(),
         clock: Arc::clone(ground.clock),
         heard: ends.heard,
+        met: ends.met,
         people: Box::new(move || People {
             roots: policies::roots(&trust.borrow()),
             keyring: policies::load(&policy).map(|saved| saved.floor.keyring),

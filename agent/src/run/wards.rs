@@ -24,8 +24,8 @@ use crate::config::load::{self, Guarding};
 use crate::guard::Guard;
 use crate::guard::serve::Post;
 use crate::interlock;
-use crate::interlock::Wish;
 use crate::interlock::activity::Activities;
+use crate::interlock::follow::Ties;
 use crate::outbox::keeper::Outbox;
 use crate::policy::habits::Now;
 use crate::sense::live::tap::{self, Tap};
@@ -123,14 +123,14 @@ impl Wards {
         wired.chain(self.bluetooth.heard()).collect()
     }
 
-    /// The tasks that serve them until `stop`, grading by how this box is `judged` and hearing the `wishes` of who would disturb the home, never within `quiet` of an alarm: polls, guards, Bluetooth, the watch over all of it, and those that part
+    /// The tasks that serve them until `stop`, grading by how this box is `judged` and letting the interlock hear and tell by its `ties`: polls, guards, Bluetooth, the watch over all of it, and those that part
     /// what comes. Without a sensor the senders are kept, so that nothing looks finished.
     pub fn tasks(
         self,
         records: mpsc::Sender<Vec<Item>>,
         sensors: watch::Sender<Vec<SensorHeard>>,
         (judged, habits): (&watch::Receiver<Judged>, &Now),
-        (quiet, wishes, strain): (Duration, mpsc::Receiver<Wish>, Strain),
+        (ties, strain): (Ties, Strain),
         stop: &CancellationToken,
     ) -> Vec<Task> {
         let (heard_tx, heard) = mpsc::channel(RECORDS);
@@ -178,8 +178,7 @@ impl Wards {
             activities: self.activities,
             habits: habits.clone(),
             signs,
-            quiet,
-            wishes,
+            ties,
         };
         tasks.push(task("interlock", interlock.run(stop.clone())));
         let with = (&self.clock, judged, habits);

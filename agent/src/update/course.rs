@@ -28,7 +28,7 @@ use homeward_protocol::time::{Timestamp, Uptime};
 use super::decide::{Decision, Line, Refusal};
 use super::force::{Came, Orders, Serves, Wanted};
 use super::health::Health;
-use super::saved::{Before, Job, Saved};
+use super::saved::{Before, Holds, Job, Saved};
 use crate::install::{After, Back, Standing, after, back};
 use crate::interlock::{Reason, Work};
 use crate::slot::Place;
@@ -443,6 +443,7 @@ impl Course {
                 _ => None,
             },
             beside: Vec::new(),
+            met: None,
             quiet: None,
             forces: self.orders.told(self.saved.force.as_ref(), self.wanted(), moment),
             taken_at: now,
@@ -785,6 +786,14 @@ impl Course {
                 let line = Line::of(job.custom.installer, &job.path);
                 let floor = job.custom.security_floor;
                 self.saved.floor = self.saved.floor.clone().confirmed(line, floor);
+                self.saved
+                    .holds
+                    .retain(|held| held.installer != job.custom.installer);
+                self.saved.holds.push(Holds {
+                    installer: job.custom.installer,
+                    version: job.custom.version,
+                    sha256: job.sha256,
+                });
                 self.watch(&job, now);
             }
             self.tell_end(Some(job.counter), outcome, now);

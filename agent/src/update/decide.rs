@@ -30,6 +30,8 @@ pub struct Own {
     pub hw: String,
     /// Installers that work here, each with the version that it put in place.
     pub installers: Vec<(Installer, Version)>,
+    /// The bytes of what an installer put in place, where they are known.
+    pub bytes: Vec<(Installer, Digest)>,
     /// The bytes of builds that ran here and were well: what may come back though it is older.
     pub ran: Vec<Digest>,
 }
@@ -191,6 +193,9 @@ pub enum Refusal {
         /// What runs.
         runs: Version,
     },
+    /// The version that runs, in other bytes.
+    #[error("version {0} is here already in other bytes: what is not the same needs a version of its own")]
+    OtherBytes(Version),
     /// Another version must run first.
     #[error("it needs {needs} before it, and {runs} runs")]
     TooFar {
@@ -244,7 +249,12 @@ pub fn decide(
         });
     }
     if custom.version == runs {
-        return Ok(Decision::Runs(custom.installer));
+        let mut known = own.bytes.iter().filter(|(one, _)| *one == custom.installer);
+        return if known.any(|(_, bytes)| *bytes != Digest(assigned.sha256())) {
+            Err(Refusal::OtherBytes(runs))
+        } else {
+            Ok(Decision::Runs(custom.installer))
+        };
     }
     let ran = own.ran.contains(&Digest(assigned.sha256()));
     if custom.version < runs && !ran {

@@ -20,13 +20,13 @@ use homeward_protocol::policy::sign::{Floor as KeyFloor, Ground, Refusal as Unsi
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::quiet::QuietOrder;
 use homeward_protocol::release::force::{self, Accepted, Refusal as ForceRefusal};
-use homeward_protocol::release::state::{Can, Offer, Progress, UpdateState};
+use homeward_protocol::release::state::{Can, Met, Offer, Progress, UpdateState};
 use homeward_protocol::release::{Disruption, Installer, Version};
 use homeward_protocol::signed::PublicKey;
 use homeward_protocol::time::Timestamp;
 use homeward_protocol::wire::Bytes;
 use rustls::ClientConfig;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{interval, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -51,12 +51,15 @@ use crate::disk::replace;
 use crate::install::{After, InstallError, Installer as Install, Installers, act, after};
 use crate::interlock::{Act, Reason, Window, Wish, asked, beside};
 use crate::outbox::keeper::Outbox;
+use crate::slot::Digest;
 use crate::trials::{Trials, Tried};
 
 /// Longest file that is read, bytes.
 const MAX_FILE: u64 = 64 * 1024;
 const FILE: &str = "course.cbor";
 const STATE: &str = "update-state.json";
+/// How far a build has come is told by tenths.
+const TENTHS: u64 = 10;
 /// How often it is shown how much of a build has come.
 const PROGRESS: Duration = Duration::from_secs(5);
 /// After the disk refused what must be kept.
@@ -100,6 +103,8 @@ pub struct Going {
     pub clock: Arc<Clock>,
     /// The director's words, and orders to force.
     pub heard: mpsc::Receiver<Heard>,
+    /// The newest use that an act met.
+    pub met: watch::Receiver<Option<Met>>,
     /// Whom orders to force are believed by.
     pub people: Box<dyn Fn() -> People + Send + Sync>,
     /// How the box and its sensors are.
@@ -233,6 +238,10 @@ impl Going {
                     None => return std::future::pending().await,
                 },
                 () = due => Input::Tick,
+                Ok(()) = self.met.changed() => {
+                    self.tell(&mut state).await;
+                    continue;
+                }
                 _ = looks.tick() => {
                     state.beside = beside_us().await;
                     if let Some(why) = self.wears(&state) {
@@ -411,6 +420,7 @@ impl Going {
         state.offers = self.probe().await;
         own.installers = state.offers.iter().filter_map(works).collect();
         let installers = self.installers.clone();
+        own.bytes = self.bytes(&own.installers, state.course.saved());
         own.ran = aside(move || Ok(installers.ran())).await.unwrap_or_default();
         let repository = Repository {
             metadata: &http,
@@ -429,16 +439,35 @@ impl Going {
         Ok(Input::Decided(counter, Box::new(decision)))
     }
 
+    /// The bytes of what is installed, where they are known: of the build that runs, and of what was confirmed last and is there.
+    fn bytes(&self, installed: &[(Installer, Version)], saved: &Saved) -> Vec<(Installer, Digest)> {
+        let runs = self.build.map(|build| (Installer::AgentSlot, Digest(build.0)));
+        let others = saved.holds.iter().filter(|held| {
+            held.installer != Installer::AgentSlot && installed.contains(&(held.installer, held.version))
+        });
+        runs.into_iter()
+            .chain(others.map(|held| (held.installer, held.sha256)))
+            .collect()
+    }
+
     /// Brings it to where its installer takes it from, and shows meanwhile how much of it has come.
     async fn staged(&self, state: &mut State, job: &Job) -> Input {
         let place = self.incoming(job);
         let mut work = std::pin::pin!(self.stage(job));
+        let mut told = delta::have(&place).saturating_mul(TENTHS) / job.length.max(1);
         loop {
             let ended = tokio::select! {
                 ended = &mut work => ended,
                 () = sleep(PROGRESS) => {
-                    let _none = state.course.handle(Input::Came(delta::have(&place)), self.moment());
-                    self.show(&state.course.state(self.moment())).await;
+                    let have = delta::have(&place);
+                    let _none = state.course.handle(Input::Came(have), self.moment());
+                    let tenth = have.saturating_mul(TENTHS) / job.length.max(1);
+                    if tenth == told {
+                        self.show(&state.course.state(self.moment())).await;
+                    } else {
+                        told = tenth;
+                        self.tell(state).await;
+                    }
                     continue;
                 }
             };
@@ -625,7 +654,7 @@ impl Going {
         }
     }
 
-    /// Tells how it stands when that changed. How far a file has come is told with the next change.
+    /// Tells how it stands when that changed.
     async fn tell(&self, state: &mut State) {
         let now = self.clock.now();
         let report = UpdateState {
@@ -633,6 +662,7 @@ impl Going {
             installers: state.offers.clone(),
             beside: state.beside.clone(),
             quiet: state.quiet,
+            met: self.met.borrow().clone(),
             ..state.course.state(self.moment())
         };
         let coarse = |state: &UpdateState| {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use homeward_protocol::id::SensorId;
 use homeward_protocol::release::state::{Ended, UpdateMark};
-use homeward_protocol::release::{Custom, Installer};
+use homeward_protocol::release::{Custom, Installer, Version};
 use homeward_protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -113,6 +113,17 @@ pub struct Watched {
     pub until: Timestamp,
 }
 
+/// What an installer put in place last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holds {
+    /// Which.
+    pub installer: Installer,
+    /// Its version.
+    pub version: Version,
+    /// Its bytes.
+    pub sha256: Digest,
+}
+
 /// What is kept on the disk. The build before reads it, too, when it goes on after a return: what it does not know it leaves
 /// out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,6 +145,9 @@ pub struct Saved {
     /// What was confirmed last, where it is still looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watched: Option<Watched>,
+    /// What was confirmed last, by each installer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<Holds>,
     /// The newest order to force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub force: Option<Kept>,
@@ -156,6 +170,7 @@ impl Saved {
         },
         ended: None,
         watched: None,
+        holds: Vec::new(),
         force: None,
     };
 }

@@ -99,7 +99,7 @@ impl Vitals {
                 now: now.at,
                 trial,
                 online: link.connected_since.is_some(),
-                draining: link.last_ack.is_some() || waits == 0,
+                draining: waits == 0 || link.last_ack.is_some_and(|at| at.age(now.at) <= trial / 4),
                 accepted: new.as_ref().and_then(accepts),
                 sensors: &sensors,
                 memory_bytes: used.memory_bytes,
@@ -183,6 +183,32 @@ mod tests {
             strain: strain.clone(),
             waiting: Box::new(|| 0),
         }
+    }
+
+    /// One acknowledgement after the start says nothing of the records that wait now.
+    #[test]
+    fn what_waits_has_to_be_acknowledged_again_and_again() {
+        let acked = |acked_s: Option<u64>, waits: u64| {
+            let strain = Strain::new(Uptime(0));
+            let link = LinkStatus {
+                connected_since: Some(at(5).at),
+                last_ack: acked_s.map(|s| at(s).at),
+                ..LinkStatus::default()
+            };
+            let vitals = Vitals {
+                link: watch::channel(link).1,
+                waiting: Box::new(move || waits),
+                ..vitals(&strain)
+            };
+            let since = vitals.begin(true, at(0));
+            vitals
+                .examine(&Before::default(), &since, TRIAL, at(600))
+                .missing
+                .is_empty()
+        };
+        assert!(acked(Some(590), 3) && acked(Some(450), 3));
+        assert!(!acked(Some(449), 3) && !acked(Some(10), 1) && !acked(None, 1));
+        assert!(acked(Some(10), 0) && acked(None, 0), "nothing waits");
     }
 
     fn link(strain: &Strain, cuff: &SensorId, at_s: u64) {

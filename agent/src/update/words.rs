@@ -73,6 +73,12 @@ pub fn said(state: &UpdateState) -> String {
             ),
         });
     }
+    if let Some(met) = &state.met {
+        text.push_str(&format!(
+            "{} was being used at {}, while a change was being made on this box\n",
+            met.sensor, met.at
+        ));
+    }
     if !state.beside.is_empty() {
         text.push_str("Not only Homeward disturbs this home, and what follows asks nobody:\n");
     }

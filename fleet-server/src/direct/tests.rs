@@ -30,6 +30,7 @@ fn says(now: Option<(u64, Progress)>, ended: Option<(u64, Outcome)>) -> UpdateSt
         }),
         installers: Vec::new(),
         undecided: None,
+        met: None,
         quiet: None,
         beside: Vec::new(),
         forces: Vec::new(),

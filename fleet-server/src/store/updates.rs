@@ -204,14 +204,26 @@ pub fn said(tx: &mut dyn Tx, gateway: &GatewayId) -> Result<Option<Said>, StoreE
 pub fn put(tx: &mut dyn Tx, at: &Origin<'_>, state: &UpdateState) -> Result<(), StoreError> {
     let taken = at.no_later(state.taken_at).ms;
     let before = tx.row(
-        "SELECT epoch, taken_at FROM update_states WHERE gateway = $1",
+        "SELECT epoch, taken_at, state FROM update_states WHERE gateway = $1",
         &[at.gateway.into()],
     )?;
-    if let Some(row) = before
+    if let Some(row) = &before
         && row.text(0)? != at.epoch
         && row.int(1)? > taken
     {
         return Ok(());
+    }
+    let before = before.and_then(|row| {
+        wire::decode::<UpdateState>(row.blob(2).ok()?, MAX_STATE)
+            .ok()?
+            .met
+    });
+    if let Some(met) = state.met.as_ref().filter(|met| before.as_ref() != Some(*met)) {
+        let detail = format!(
+            "{} was being used at {} while a change was being made on its box",
+            met.sensor, met.at
+        );
+        audit::record(tx, at.now, at.gateway, Action::UseMet, at.gateway, &detail)?;
     }
     let bytes = wire::encode(state, MAX_STATE).map_err(|e| StoreError::Unavailable {
         step: "writing a state of software down",

@@ -55,6 +55,7 @@ fn say_beside(
         build: None,
         installers: Vec::new(),
         undecided: None,
+        met: None,
         quiet: None,
         beside: beside.iter().map(|text| ShortText::cut(text)).collect(),
         forces: Vec::new(),

@@ -135,6 +135,7 @@ pub(crate) fn fill(tx: &mut dyn Tx) -> Result<(), StoreError> {
         build: None,
         installers: Vec::new(),
         undecided: None,
+        met: None,
         quiet: None,
         beside: Vec::new(),
         forces: Vec::new(),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::force::{Accepted, ForceNumber, Overrules, Refusal as ForceRefusal};
 use super::{Installer, Version};
+use crate::id::SensorId;
 use crate::policy::moment::Moment;
 use crate::policy::sign::SignedDigest;
 use crate::posture::ShortText;
@@ -231,6 +232,16 @@ pub struct Undecided {
     pub since: Timestamp,
 }
 
+/// A use of a device that began while an update was being put in place, or its box began anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Met {
+    /// Which device.
+    pub sensor: SensorId,
+    /// When the box learned of it.
+    pub at: Timestamp,
+}
+
 /// The software of a box.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -263,6 +274,9 @@ pub struct UpdateState {
     /// Orders to force that came, at most [`MAX_FORCES`]; none from a build that knows of none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forces: Vec<ForceTold>,
+    /// The newest use that an act of this run of the agent met; none where none did, and from a build that knows of none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub met: Option<Met>,
     /// When this was so.
     pub taken_at: Timestamp,
 }

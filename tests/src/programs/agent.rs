@@ -23,6 +23,8 @@ pub struct Agent {
     program: PathBuf,
     /// What starts it, where that is not the program itself.
     unit: Option<PathBuf>,
+    /// What leads into the machine that it is installed on, where that is not this one, and its folder there.
+    within: Option<(Vec<OsString>, PathBuf)>,
     running: Option<Program>,
 }
 
@@ -34,6 +36,7 @@ impl Agent {
             surroundings: Vec::new(),
             program: binary("homeward-agent"),
             unit: None,
+            within: None,
             running: None,
         }
     }
@@ -54,6 +57,12 @@ impl Agent {
         self.unit = Some(unit.to_owned());
     }
 
+    /// Has its commands run by `enter`, which leads into the machine that it is installed on; `dir` is its folder there.
+    pub fn within(&mut self, enter: Vec<OsString>, program: &Path, dir: &Path) {
+        self.replace_program(program);
+        self.within = Some((enter, dir.to_owned()));
+    }
+
     /// Its folder.
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -64,8 +73,14 @@ impl Agent {
     }
 
     fn command_of(&self, program: &Path) -> Command {
-        let mut command = Command::new(program);
-        command.arg("--data").arg(&self.dir);
+        let (enter, dir) = match &self.within {
+            Some((enter, dir)) => (enter.as_slice(), dir),
+            None => (&[][..], &self.dir),
+        };
+        let words = enter.iter().map(OsString::as_os_str).chain([program.as_os_str()]);
+        let mut words = words.collect::<Vec<_>>().into_iter();
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words).arg("--data").arg(dir);
         command.envs(self.surroundings.iter().cloned());
         command
     }

@@ -194,7 +194,8 @@ fn forge(stage: &Stage, home: &Home, document: &str) {
     .expect("inserts");
 }
 
-async fn settled(stage: &Stage, releases: &Releases) -> Home {
+/// A home with a device that is not being used; `more` is said of its updates.
+pub(crate) async fn settled(stage: &Stage, releases: &Releases, more: &str) -> Home {
     let plan = Plan {
         placement: "mill-road-12",
         team: "north",
@@ -205,7 +206,7 @@ async fn settled(stage: &Stage, releases: &Releases) -> Home {
         seed: 7,
     };
     let mut home = Home::settle(&stage.fleet, stage.path(), plan).await;
-    releases.launch(&mut home, "");
+    releases.launch(&mut home, more);
     home.set_device(Behaviour::Resting);
     home.run();
     home
@@ -220,7 +221,7 @@ async fn two_people_force_an_update_over_a_hold_and_never_over_a_session() {
     let new = releases.write("new", &build);
     releases.add("7.1.0", &new, "0.0.0");
     releases.publish(&stage.fleet);
-    let mut home = settled(&stage, &releases).await;
+    let mut home = settled(&stage, &releases, "").await;
     let people = People::new(Path::new(&stage.fleet.dir().join("ca/root-1.key")));
     let hold = [
         "update",

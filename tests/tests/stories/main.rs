@@ -41,6 +41,7 @@ mod revoked;
 mod roots;
 mod secured;
 mod service;
+mod serviced;
 mod stage;
 mod stolen_disk;
 mod supported;

@@ -3,12 +3,14 @@
 
 use std::time::Duration;
 
+use homeward_devices::simulated::Behaviour;
 use homeward_tests::debs::{Deb, DebBox};
 use homeward_tests::homes::Home;
 use homeward_tests::programs::wait_for;
 use homeward_tests::releases::Releases;
 use serde_json::Value;
 
+use super::forced::settled;
 use super::stage::Stage;
 
 /// Quiet after a start, three polls of doubt, twenty seconds of trial, on a busy machine.
@@ -131,4 +133,37 @@ async fn packages_of_a_release_wait_for_the_home_and_what_is_not_well_stays_and_
     let said = stays["stands"].as_str().unwrap_or_default();
     assert!(said.contains("hw-tool 1.2 is not configured"), "{said}");
     stage.more_readings(5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_use_that_begins_while_packages_are_put_in_place_is_told() {
+    let Some(machine) = DebBox::start() else { return };
+    let stage = Stage::new();
+    let releases = Releases::new(&stage.fleet);
+    let slow = Deb {
+        name: "hw-slow",
+        version: "1.0",
+        postinst: "sleep 10",
+        ..Deb::default()
+    };
+    releases.packages("2026.8.1", &[slow.build(releases.desk())], "none");
+    releases.publish(&stage.fleet);
+    let socket = machine.listen("packages.sock");
+    let root = releases.first_root();
+    machine.trust(&root).ok();
+    let more = format!("packages = \"{}\"\n", socket.display());
+    let mut home = settled(&stage, &releases, &more).await;
+    assign(&stage, &home, "2026.8.1");
+    let status = |home: &Home| home.agent.command_ended(&["update", "status"]).stdout;
+    wait_for("them to be put in place", UPDATE, || {
+        status(&home).contains("is being put in place").then_some(())
+    });
+    home.set_device(Behaviour::Well);
+    let met = "SELECT count(*) FROM audit WHERE action = 'use-met'";
+    wait_for("the server to know", UPDATE, || {
+        (stage.number(met) == 1).then_some(())
+    });
+    assert!(status(&home).contains("while a change was being made on this box"));
+    until(&stage, &mut home, "runs 2026.8.1 and is well");
+    assert_eq!(stage.number(met), 1, "once");
 }

@@ -62,7 +62,12 @@ impl Stage {
 
     /// The same, with an environment of its own for the agent.
     pub(crate) async fn home_in(&self, placement: &str, surroundings: &[(OsString, OsString)]) -> Home {
-        let plan = Plan {
+        Home::settle_in(&self.fleet, self.path(), Stage::plan(placement), surroundings).await
+    }
+
+    /// What such a home is made of.
+    pub(crate) const fn plan(placement: &str) -> Plan<'_> {
+        Plan {
             placement,
             team: "north",
             dependency: "medium",
@@ -70,8 +75,7 @@ impl Stage {
             profile: "comet-tx5xx",
             interval_ms: 200,
             seed: 7,
-        };
-        Home::settle_in(&self.fleet, self.path(), plan, surroundings).await
+        }
     }
 
     /// Waits until so many more readings are stored.

@@ -149,6 +149,7 @@ impl Fleet {
                 gateway: "gw-7f3k".parse().expect("an id"),
                 hw: "x86_64".into(),
                 installers: vec![(Installer::AgentSlot, version("1.3.0"))],
+                bytes: Vec::new(),
                 ran: Vec::new(),
             },
             floor: floor("1.2.0", 10),
@@ -247,6 +248,25 @@ fn what_both_name_is_staged() {
         Ok(GOOD),
         "the same again, after a restart"
     );
+}
+
+#[test]
+fn other_bytes_under_the_version_that_runs_are_not_what_runs() {
+    // Two signed files of one version: a deadline may not end, nor what makes up for it, because of the number alone.
+    let mut fleet = Fleet::healthy();
+    fleet.own.installers = vec![(Installer::AgentSlot, version("1.4.0"))];
+    let word = fleet.assigned(AGENT, GOOD, 11);
+    let bytes = |content: &[u8]| {
+        let digest = ring::digest::digest(&ring::digest::SHA256, content);
+        Digest(digest.as_ref().try_into().expect("32 bytes"))
+    };
+    fleet.refused(&word, "it runs already");
+    fleet.own.bytes = vec![(Installer::AgentSlot, bytes(GOOD))];
+    fleet.refused(&word, "it runs already");
+    fleet.own.bytes = vec![(Installer::AgentSlot, bytes(EVIL))];
+    fleet.refused(&word, "version 1.4.0 is here already in other bytes");
+    fleet.own.bytes = vec![(Installer::Apt, bytes(EVIL))];
+    fleet.refused(&word, "it runs already");
 }
 
 #[test]

@@ -176,6 +176,7 @@ fn say(
         build: None,
         installers: Vec::new(),
         undecided: None,
+        met: None,
         quiet: None,
         beside: Vec::new(),
         forces: Vec::new(),

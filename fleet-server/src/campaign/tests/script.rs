@@ -152,6 +152,7 @@ impl Show {
             build: None,
             installers: Vec::new(),
             undecided: None,
+            met: None,
             quiet: None,
             beside: Vec::new(),
             forces: Vec::new(),

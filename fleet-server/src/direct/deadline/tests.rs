@@ -42,6 +42,7 @@ fn ended(counter: Option<u64>, outcome: Outcome) -> UpdateState {
         }),
         installers: Vec::new(),
         undecided: None,
+        met: None,
         quiet: None,
         beside: Vec::new(),
         forces: Vec::new(),

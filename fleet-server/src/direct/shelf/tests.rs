@@ -76,6 +76,7 @@ fn told(path: &str, counter: u64, ended: Option<u64>) -> Told {
         build: None,
         installers: Vec::new(),
         undecided: None,
+        met: None,
         quiet: None,
         beside: Vec::new(),
         forces: Vec::new(),

@@ -91,6 +91,7 @@ fn say(
         build: None,
         installers: Vec::new(),
         undecided: None,
+        met: None,
         quiet: None,
         beside: Vec::new(),
         forces: Vec::new(),

@@ -100,6 +100,7 @@ fn says(home: &Home, counter: u64, outcome: Outcome) {
         }),
         installers: Vec::new(),
         undecided: None,
+        met: None,
         quiet: None,
         beside: Vec::new(),
         forces: Vec::new(),

@@ -100,6 +100,7 @@ fn says(home: &Home, counter: u64, told: Option<(SignedDigest, ForceStanding)>) 
         ended: None,
         installers: Vec::new(),
         undecided: None,
+        met: None,
         quiet: None,
         beside: Vec::new(),
         forces: told.into_iter().collect(),

@@ -61,6 +61,7 @@ fn names(tx: &mut dyn Tx, quiet: u64, now: Timestamp) -> Result<(), StoreError> 
         ended: None,
         installers: Vec::new(),
         undecided: None,
+        met: None,
         quiet: Some(quiet),
         beside: Vec::new(),
         forces: Vec::new(),

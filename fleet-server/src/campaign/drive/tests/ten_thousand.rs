@@ -115,6 +115,7 @@ fn answer(word: &updates::Assigned, fate: Option<Fate>, now: Timestamp) -> Updat
         build: None,
         installers: Vec::new(),
         undecided: None,
+        met: None,
         quiet: None,
         beside: Vec::new(),
         forces: Vec::new(),
