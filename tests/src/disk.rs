@@ -181,6 +181,11 @@ impl Disk {
         self
     }
 
+    /// Which file lies there.
+    pub fn file(&self, path: &Path) -> Option<usize> {
+        self.names.get(path).copied()
+    }
+
     fn name(&mut self, call: &Call) {
         match call {
             Call::Make(path, file) => {

@@ -26,6 +26,8 @@ pub mod fleet;
 const KEPT_LINES: usize = 20_000;
 /// How often a condition is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Many programs end at once.
+const FIRST_LOOK: Duration = Duration::from_millis(1);
 
 /// Looks until `look` gives something.
 ///
@@ -169,7 +171,7 @@ pub fn finish(command: &mut Command, input: &[u8], limit: Duration) -> Finished 
     }
     let stdout = collect(child.stdout.take());
     let stderr = collect(child.stderr.take());
-    let begun = Instant::now();
+    let (begun, mut rest) = (Instant::now(), FIRST_LOOK);
     let status = loop {
         match child.try_wait().expect("a child can be waited for") {
             Some(status) => break status,
@@ -178,8 +180,9 @@ pub fn finish(command: &mut Command, input: &[u8], limit: Duration) -> Finished 
                 let _ = child.wait();
                 panic!("{command:?} took longer than {limit:?}");
             }
-            None => thread::sleep(LOOK_EVERY),
+            None => thread::sleep(rest),
         }
+        rest = (rest * 2).min(LOOK_EVERY);
     };
     let text = |joined: thread::JoinHandle<String>| joined.join().unwrap_or_default();
     Finished {

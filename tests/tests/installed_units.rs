@@ -6,13 +6,9 @@
 )]
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::Shutdown;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use homeward_agent::install::Installer as _;
 use homeward_agent::install::packages::Packages;
@@ -24,8 +20,8 @@ use homeward_protocol::posture::fact::What;
 use homeward_protocol::release::Disruption;
 use homeward_tests::debs::Deb;
 use homeward_tests::debs::shop::{Shop, clock, window};
-use homeward_tests::programs::{binary, finish, wait_for};
-use homeward_tests::shared;
+use homeward_tests::machine::{Machine, children};
+use homeward_tests::programs::wait_for;
 
 const LIMIT: Duration = Duration::from_mins(1);
 /// What `/proc/PID/status` calls these rights. Source: linux/capability.h.
@@ -72,14 +68,14 @@ impl Status {
 }
 
 /// Asks the helper that sets rules.
-fn set(machine: &Machine, request: &Request) -> Answer {
+fn ask(machine: &Machine, request: &Request) -> Answer {
     let line = serde_json::to_string(request).expect("a request");
     let answer = machine.ask("apply", &format!("{line}\n"));
     serde_json::from_str(&answer).unwrap_or_else(|e| panic!("{e}: {answer}"))
 }
 
 /// What the kernel says of the helper that waits for a question on this socket.
-fn helper(machine: &Machine, name: &str) -> (UnixStream, Status) {
+fn held(machine: &Machine, name: &str) -> (UnixStream, Status) {
     let held = UnixStream::connect(machine.socket(name)).expect("it listens");
     let status = wait_for(&format!("a helper on {name}"), LIMIT, || {
         // The kernel's short name of it: fifteen letters.
@@ -108,7 +104,7 @@ fn a_real_systemd_starts_each_helper_with_the_rights_that_its_unit_says_and_no_o
             "{name}"
         );
         assert_ne!(socket.gid(), 0, "{name}: the agent's group");
-        let (_held, status) = helper(&machine, name);
+        let (_held, status) = held(&machine, name);
         for set in ["CapPrm", "CapEff", "CapBnd"] {
             assert_eq!(status.rights(set), rights, "{name} {set}");
         }
@@ -120,7 +116,7 @@ fn a_real_systemd_starts_each_helper_with_the_rights_that_its_unit_says_and_no_o
         );
         assert!(!status.writable("/"), "{name}:\n{}", status.mounts);
     }
-    let (_held, status) = helper(&machine, "apply");
+    let (_held, status) = held(&machine, "apply");
     for place in ["/var/lib/homeward-apply", "/etc/ssh/sshd_config.d"] {
         let there = machine.file(place.trim_start_matches('/')).exists();
         assert!(status.writable(place) || !there, "{place}:\n{}", status.mounts);
@@ -145,7 +141,7 @@ fn under_a_real_systemd_the_helpers_answer_and_the_last_rules_are_set_at_the_sta
         ..Needs::default()
     };
     let rules = Network::of(&tightened(None), &needs).expect("it rules the network");
-    let Answer::Network(set) = set(&machine, &Request::SetNetwork(Some(Box::new(rules)))) else {
+    let Answer::Network(set) = ask(&machine, &Request::SetNetwork(Some(Box::new(rules)))) else {
         panic!("not set")
     };
     assert!(set.mark.is_some() && set.kept, "{set:?}");
@@ -157,11 +153,11 @@ fn under_a_real_systemd_the_helpers_answer_and_the_last_rules_are_set_at_the_sta
     // The kernel's rules go with the power; the unit sets them again.
     machine.run("nft", &["flush", "ruleset"]);
     machine.run("systemctl", &["start", "homeward-rules.service"]);
-    let Answer::Network(again) = set(&machine, &Request::SeeNetwork) else {
+    let Answer::Network(again) = ask(&machine, &Request::SeeNetwork) else {
         panic!("not seen")
     };
     assert_eq!((again.points, again.mark), (set.points, set.mark));
-    let Answer::Network(none) = set(&machine, &Request::SetNetwork(None)) else {
+    let Answer::Network(none) = ask(&machine, &Request::SetNetwork(None)) else {
         panic!("not taken away")
     };
     assert!(none.mark.is_none() && !kept.exists());
@@ -202,7 +198,7 @@ fn under_a_real_systemd_packages_are_installed_within_their_unit_as_it_is_shippe
     );
     let own = fs::metadata(machine.file("var/lib/homeward-packages")).expect("its folder");
     assert_eq!((own.permissions().mode() & 0o777, own.uid()), (0o700, 0));
-    let (_held, status) = helper(&machine, "packages");
+    let (_held, status) = held(&machine, "packages");
     assert_eq!((status.text("NoNewPrivs"), status.text("Seccomp")), ("1", "2"));
     for missing in [NET_ADMIN, PTRACE] {
         assert_eq!(status.rights("CapBnd") & missing, 0);

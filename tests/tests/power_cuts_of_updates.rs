@@ -7,7 +7,7 @@
     reason = "shell: tests run programs, and write what they run on"
 )]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,9 @@ use homeward_tests::shared::debian;
 const LIMIT: Duration = Duration::from_secs(30);
 /// Ways in which what was not flushed may lie there, for each cut: all of it, and two that dice choose.
 const WAYS: u64 = 3;
+/// The calls that change a disk, or name what they change.
+const CALLS: &str =
+    "open,openat,write,fsync,fdatasync,close,mkdir,mkdirat,unlink,unlinkat,rename,renameat,renameat2";
 /// Starts after which no trial is left.
 const STARTS: usize = 5;
 
@@ -41,6 +44,10 @@ struct Step {
     what: &'static str,
     base: Disk,
     calls: Vec<Call>,
+    /// The program with its words, the disk that it began on, and which of its calls, by their names, changed the disk.
+    program: Vec<String>,
+    begins: Disk,
+    made: BTreeMap<String, Vec<usize>>,
     runs: BTreeSet<&'static str>,
     /// What may be left when nobody confirms anything any more.
     stays: BTreeSet<&'static str>,
@@ -94,6 +101,29 @@ impl Home {
         self.trace("put", &command, came, &known, (runs, runs));
     }
 
+    /// A build comes, as the agent brings it from this shelf, and is put into the free slot; `own` is what runs.
+    fn brought(&mut self, name: &'static str, (own, shelf): (&Path, &Path), runs: &[&'static str]) {
+        let path = self.data().join("incoming").join(name);
+        let mut command = Command::new(binary("homeward-slots"));
+        command
+            .arg(self.data())
+            .arg("bring")
+            .arg(own)
+            .arg(shelf)
+            .arg(&path);
+        self.trace("bring", &command, Vec::new(), &[], (runs, runs));
+        self.step("keep", &["keep", "2"], runs, runs);
+        let came = self.disk.file(&path).expect("it came");
+        let mut command = Command::new(binary("homeward-slots"));
+        command.arg(self.data()).arg("put").arg(&path);
+        self.trace("put", &command, Vec::new(), &[(path, came)], (runs, runs));
+    }
+
+    /// How many different moments there are between its calls.
+    fn points(&self) -> usize {
+        self.steps.iter().map(|step| step.calls.len() + 1).sum()
+    }
+
     fn start(&mut self, runs: &[&'static str], stays: &[&'static str]) {
         let command = launcher(self.folder.path(), &self.data());
         self.trace("start", &command, Vec::new(), &[], (runs, stays));
@@ -110,10 +140,31 @@ impl Home {
         let trace = self.folder.path().join("trace");
         let mut traced = Command::new(&self.strace);
         traced.args(["-f", "-xx", "-s", "10000000", "-o"]).arg(&trace);
-        traced.args(["-e", "trace=open,openat,write,fsync,fdatasync,close,mkdir,mkdirat,unlink,unlinkat,rename,renameat,renameat2"]);
+        traced.args(["-e", &format!("trace={CALLS}")]);
         traced.arg(command.get_program()).args(command.get_args());
         finish(&mut traced, b"", LIMIT).ok();
         let text = fs::read_to_string(&trace).expect("a trace");
+        let mut made: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+        for line in text.lines() {
+            let name = line
+                .split('(')
+                .next()
+                .and_then(|name| name.split(' ').next_back());
+            let Some(name) = name.filter(|name| CALLS.split(',').any(|call| call == *name)) else {
+                continue;
+            };
+            let nth = seen.entry(name.to_owned()).or_default();
+            *nth += 1;
+            // What only looks changes nothing.
+            let looks = name == "close" || name.starts_with("open") && !line.contains("O_CREAT");
+            if !looks {
+                made.entry(name.to_owned()).or_default().push(*nth);
+            }
+        }
+        let words = [command.get_program()].into_iter().chain(command.get_args());
+        let program = words.map(|word| word.to_string_lossy().into_owned()).collect();
+        let begins = self.disk.clone().after(&calls_before);
         calls_before.extend(calls(&text, &self.data(), known, self.files));
         self.files += calls_before.len();
         let after = self.disk.clone().after(&calls_before);
@@ -121,6 +172,9 @@ impl Home {
             what,
             base: std::mem::replace(&mut self.disk, after),
             calls: calls_before,
+            program,
+            begins,
+            made,
             runs: runs.iter().copied().collect(),
             stays: stays.iter().copied().collect(),
         });
@@ -158,6 +212,38 @@ fn life(strace: PathBuf) -> Home {
     home
 }
 
+/// Two updates as an agent does them, with all that it keeps: what it believes, what it wants, and builds that come in pieces, one
+/// whole and one by a delta.
+fn whole(strace: PathBuf) -> Home {
+    let mut home = Home::new(strace);
+    let package = home.folder.path().join("package");
+    let mut own = package.clone();
+    let builds: [(&str, &str, &str); 2] = [("1", "package", "one"), ("2", "one", "two")];
+    for (version, before, name) in builds {
+        let shelf = home.folder.path().join("shelf").join(name);
+        let text = rich(name, 11);
+        program(&shelf.join("whole"), &text);
+        if before == "one" {
+            let old = fs::read(&own).expect("it runs");
+            let made = delta::make(&old, text.as_bytes()).expect("a delta");
+            fs::write(shelf.join("delta"), made).expect("our own file");
+        }
+        home.step("keep", &["keep", "1"], &[before], &[before]);
+        home.step("believe", &["believe", version], &[before], &[before]);
+        home.brought(name, (&own, &shelf), &[before]);
+        home.step("commit", &["commit"], &[before, name], &[before]);
+        home.start(&[name], &[before]);
+        home.step("confirm", &["confirm"], &[name], &[before, name]);
+        home.step("keep", &["keep", "3"], &[name], &[name]);
+        own = home
+            .data()
+            .join(if name == "one" { "slots/a" } else { "slots/b" })
+            .join("homeward-agent");
+        assert_eq!(fs::read(&own).expect("it runs"), text.as_bytes());
+    }
+    home
+}
+
 /// Numbers below their argument, the same each time. Source: Marsaglia, Xorshift RNGs (2003).
 fn dice(seed: u64) -> impl FnMut(usize) -> usize {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
@@ -169,13 +255,21 @@ fn dice(seed: u64) -> impl FnMut(usize) -> usize {
     }
 }
 
-/// What runs after each cut, held against what may; gives the number of cuts and what went wrong.
-fn cut_everywhere(home: &Home, forget: impl Fn(&Call) -> bool) -> (usize, Vec<String>) {
+/// Whether all that is kept there can be read.
+fn is_whole(place: &Path) -> bool {
+    let mut command = Command::new(binary("homeward-slots"));
+    finish(command.arg(place).arg("check"), b"", LIMIT)
+        .status
+        .success()
+}
+
+/// What runs after each cut, in so many ways each, held against what may; gives the number of cuts and what went wrong.
+fn cut_everywhere(home: &Home, ways: u64, forget: impl Fn(&Call) -> bool) -> (usize, Vec<String>) {
     let (mut cuts, mut wrong) = (0, Vec::new());
     let place = home.folder.path().join("after");
     for (n, step) in home.steps.iter().enumerate() {
         for upto in 0..=step.calls.len() {
-            for way in 0..WAYS {
+            for way in 0..ways {
                 let kept = step.calls[..upto].iter().filter(|call| !forget(call));
                 let kept: Vec<Call> = kept.cloned().collect();
                 let mut dice = dice(way ^ (upto as u64) << 8 ^ (n as u64) << 16);
@@ -196,6 +290,9 @@ fn cut_everywhere(home: &Home, forget: impl Fn(&Call) -> bool) -> (usize, Vec<St
                 if !step.runs.contains(first.as_str()) {
                     wrong.push(format!("{}: {first:?} runs", where_()));
                 }
+                if !is_whole(&place) {
+                    wrong.push(format!("{}: what is kept cannot be read", where_()));
+                }
                 if way == 1 {
                     let last = (1..STARTS).fold(first, |_, _| start());
                     if !step.stays.contains(last.as_str()) {
@@ -214,25 +311,82 @@ fn whenever_the_power_is_cut_the_old_build_or_the_new_one_runs_whole() {
     let Some(strace) = debian("strace", "strace") else {
         return;
     };
-    let home = life(strace);
-    let (cuts, wrong) = cut_everywhere(&home, |_| false);
-    assert!(cuts >= 500, "{cuts} cuts are too few to tell");
-    assert!(
-        wrong.is_empty(),
-        "{} of {cuts}:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    let (home, updates) = (life(strace.clone()), whole(strace));
+    let points = home.points() + updates.points();
+    assert!(points >= 500, "{points} points are too few to tell");
+    let mut cuts = 0;
+    for (home, ways) in [(&home, WAYS), (&updates, 2)] {
+        let (more, wrong) = cut_everywhere(home, ways, |_| false);
+        assert!(
+            wrong.is_empty(),
+            "{} of {more}:\n{}",
+            wrong.len(),
+            wrong.join("\n")
+        );
+        cuts += more;
+    }
     // The same without the flushes of files: the disk that forgets is found to matter.
-    let (_, found) = cut_everywhere(&home, |call| matches!(call, Call::Flush(_)));
+    let (_, found) = cut_everywhere(&home, WAYS, |call| matches!(call, Call::Flush(_)));
     assert!(
         !found.is_empty(),
         "files that are not flushed did no harm on this disk"
     );
     println!(
-        "{cuts} cuts; without flushes of files {} of them would have done harm",
+        "{cuts} cuts at {points} points; without flushes of files {} of them would have done harm",
         found.len()
     );
+}
+
+/// As the kernel ends a process, and not as we imagine it: at each call of each step that changes the disk, those of the launcher
+/// among them.
+#[test]
+fn each_step_is_killed_at_each_of_its_calls_and_goes_on_at_the_next_start() {
+    let Some(strace) = debian("strace", "strace") else {
+        return;
+    };
+    let home = life(strace);
+    let (data, place) = (home.data(), home.folder.path().join("after"));
+    let mut kills = 0;
+    for step in &home.steps {
+        for (call, made) in &step.made {
+            for nth in made {
+                let _ = fs::remove_dir_all(&place);
+                fs::create_dir(&place).expect("our own folder");
+                step.begins.put_down(&data, &place);
+                let words = step.program.iter();
+                let words: Vec<String> = words
+                    .map(|word| word.replace(&*data.to_string_lossy(), &place.to_string_lossy()))
+                    .collect();
+                let mut killed = Command::new(&home.strace);
+                let inject = format!("inject={call}:signal=KILL:when={nth}");
+                killed.args([
+                    "-f",
+                    "-o",
+                    "/dev/null",
+                    "-e",
+                    &format!("trace={call}"),
+                    "-e",
+                    &inject,
+                ]);
+                let ended = finish(killed.args(&words), b"", LIMIT);
+                assert!(
+                    !ended.status.success(),
+                    "{}: {call} {nth} is never made",
+                    step.what
+                );
+                kills += 1;
+                let start = || finish(&mut launcher(home.folder.path(), &place), b"", LIMIT).stdout;
+                let first = start();
+                let at = format!("{}, killed at {call} {nth}", step.what);
+                assert!(step.runs.contains(first.trim()), "{at}: {first:?} runs");
+                assert!(is_whole(&place), "{at}");
+                let last = (1..STARTS).fold(first, |_, _| start());
+                assert!(step.stays.contains(last.trim()), "{at}: {last:?} stays");
+            }
+        }
+    }
+    assert!(kills >= 150, "{kills} kills");
+    println!("{kills} kills");
 }
 
 /// A build with much in it that no other has.

@@ -731,7 +731,11 @@ async fn insist(what: &str, keep: impl Fn() -> io::Result<()> + Clone + Send + '
     }
 }
 
-fn save(data: &Path, saved: &Saved) -> io::Result<()> {
+/// Keeps what is wanted of updates, whole or not at all.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn save(data: &Path, saved: &Saved) -> io::Result<()> {
     let folder = data.join(FOLDER);
     fs::create_dir_all(&folder)?;
     let bytes = serde_cbor::to_vec(saved).map_err(io::Error::other)?;

@@ -105,7 +105,8 @@ pub(crate) fn papers() -> Papers {
             .then(|| carried.clone())
             .ok_or("it is not published".into())
     };
-    Papers::new(find, |_, _| Err("nobody looks here".into()))
+    let nobody = "nobody looks here";
+    Papers::new(find, move |_, _| Err(nobody.into()), move |_| Err(nobody.into()))
 }
 
 /// One home has the packages and waits for a quiet moment.

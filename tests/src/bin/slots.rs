@@ -1,5 +1,8 @@
-//! Shell: `homeward-slots DATA bring OWN SHELF BUILD | put BUILD | commit | confirm | back`: one step of an update at a time, by
-//! the agent's own code, for tests that cut the power between any two of its calls.
+//! Shell: `homeward-slots DATA STEP`: one step of an update at a time, by the agent's own code, for tests that cut the power between
+//! any two of its calls.
+//!
+//! A step is `bring OWN SHELF BUILD`, `put BUILD`, `commit`, `confirm`, `back`, `believe VERSION` (each role's metadata), `keep
+//! NUMBER` (what is wanted), or `check`: whether all that is kept can be read.
 #![expect(clippy::disallowed_methods, reason = "shell: a program for tests")]
 
 use std::error::Error;
@@ -8,11 +11,16 @@ use std::path::{Path, PathBuf};
 
 use homeward_agent::slot::file::{Folder, digest_of};
 use homeward_agent::slot::{Build, Cause, Slots};
+use homeward_agent::update::decide::Floor;
 use homeward_agent::update::delta::bring;
-use homeward_agent::update::saved::{Delta, Job};
-use homeward_agent::update::tuf::{Fetch, FetchError};
+use homeward_agent::update::go::{load, save};
+use homeward_agent::update::keep::Folder as Metadata;
+use homeward_agent::update::look::FOLDER;
+use homeward_agent::update::saved::{Delta, Job, Saved};
+use homeward_agent::update::tuf::{Fetch, FetchError, Store as _};
 use homeward_protocol::release::{Custom, Disruption, Installer, Version};
 use homeward_protocol::time::Timestamp;
+use homeward_protocol::tuf::role::Role;
 
 /// Bytes that come at once.
 const PIECE: usize = 64;
@@ -41,7 +49,55 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         ["confirm"] => folder.save(&Slots::confirm(slots))?,
         ["back"] => folder.save(&slots.take_back(Cause::TakenBack))?,
-        _ => return Err("a step is bring OWN SHELF BUILD, put BUILD, commit, confirm or back".into()),
+        ["believe", version] => believe(Path::new(data), version.parse()?)?,
+        ["keep", number] => {
+            let saved = Saved {
+                assigned: Some(vec![7; 200]),
+                floor: Floor {
+                    counter: number.parse()?,
+                    ..Floor::NEW
+                },
+                ..Saved::NEW
+            };
+            save(Path::new(data), &saved)?;
+        }
+        ["check"] => check(Path::new(data))?,
+        _ => return Err("there is no such step".into()),
+    }
+    Ok(())
+}
+
+const ROLES: [Role; 4] = [Role::Root, Role::Timestamp, Role::Snapshot, Role::Targets];
+
+/// Keeps each role's metadata as a refresh does.
+fn believe(data: &Path, version: u64) -> io::Result<()> {
+    let folder = Metadata::at(data.join(FOLDER)).with_each_root();
+    for role in ROLES {
+        let text = format!(
+            "{{\"signed\":{{\"version\":{version},\"x\":\"{}\"}}}}",
+            "y".repeat(300)
+        );
+        folder.save(&role.kept_as(), text.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Everything that is there is whole, and a later role was never kept before an earlier one.
+fn check(data: &Path) -> Result<(), Box<dyn Error>> {
+    load(data)?;
+    let folder = Metadata::at(data.join(FOLDER));
+    let mut versions = Vec::new();
+    for role in ROLES {
+        let bytes = folder.load(&role.kept_as(), 10_000)?;
+        let text: Option<serde_json::Value> =
+            bytes.map(|bytes| serde_json::from_slice(&bytes)).transpose()?;
+        versions.push(
+            text.and_then(|text| text["signed"]["version"].as_u64())
+                .unwrap_or(0),
+        );
+    }
+    if !versions.is_sorted_by(|a, b| a >= b) {
+        return Err(format!("{versions:?}").into());
     }
     Ok(())
 }
@@ -53,6 +109,16 @@ impl Shelf {
     /// What signed metadata would say of it to a box that runs `own`.
     fn job(&self, own: &Path) -> io::Result<Job> {
         let (whole, delta) = (self.0.join("whole"), self.0.join("delta"));
+        let delta = if delta.exists() {
+            Some(Delta {
+                from: digest_of(own)?,
+                file: "delta".into(),
+                length: std::fs::metadata(&delta)?.len(),
+                sha256: digest_of(&delta)?,
+            })
+        } else {
+            None
+        };
         Ok(Job {
             counter: 1,
             path: "agent/new".into(),
@@ -69,12 +135,7 @@ impl Shelf {
             },
             not_before: Timestamp::synced(0),
             deadline: Timestamp::synced(0),
-            delta: Some(Delta {
-                from: digest_of(own)?,
-                file: "delta".into(),
-                length: std::fs::metadata(&delta)?.len(),
-                sha256: digest_of(&delta)?,
-            }),
+            delta,
         })
     }
 }

@@ -163,13 +163,14 @@ fn sshd(home: &Netns, folder: &Path) -> (Running, Vec<String>, PathBuf) {
     (running, args.collect(), main)
 }
 
-struct Story {
-    home: Arc<Netns>,
+/// A home whose box has a real firewall, between the world and the device behind it.
+pub(crate) struct Story {
+    pub(crate) home: Arc<Netns>,
     folder: tempfile::TempDir,
-    fleet: Fleet,
-    people: People,
-    gateway: GatewayId,
-    agent: Agent,
+    pub(crate) fleet: Fleet,
+    pub(crate) people: People,
+    pub(crate) gateway: GatewayId,
+    pub(crate) agent: Agent,
     sshd_args: Vec<String>,
     sshd_main: PathBuf,
     _running: Vec<Running>,
@@ -178,7 +179,7 @@ struct Story {
 }
 
 impl Story {
-    fn begin() -> Option<Story> {
+    pub(crate) fn begin() -> Option<Story> {
         let home = Arc::new(Netns::new("locked")?);
         shared::debian("sshd", "openssh-server")?;
         let folder = tempfile::tempdir().expect("a folder");
@@ -245,7 +246,7 @@ impl Story {
     }
 
     /// Waits for the box to say this of its policy; gives all that it says.
-    fn says(&self, progress: &str, holds: u64) -> Value {
+    pub(crate) fn says(&self, progress: &str, holds: u64) -> Value {
         wait_for(&format!("{progress}, and {holds}"), BACK, || {
             let told = self.status();
             (told["progress"] == progress && told["holds"] == holds).then_some(told)
@@ -271,7 +272,7 @@ impl Story {
         (table.mark, fs::read_to_string(file).unwrap_or_default())
     }
 
-    fn more_readings(&self) {
+    pub(crate) fn more_readings(&self) {
         let count = || {
             numbers(
                 &self.fleet.dir().join("fleet.db"),
@@ -287,7 +288,8 @@ impl Story {
     }
 }
 
-const RULES: &str = r#"
+/// What the box may still speak with.
+pub(crate) const RULES: &str = r#"
 [outbound]
 hazard = "h-1"
 fleet = ["203.0.113.1"]

@@ -2,14 +2,19 @@
 //! and when the update came after all that policy ends.
 
 use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
 
+use homeward_tests::netns::Place;
 use homeward_tests::programs::wait_for;
 use homeward_tests::releases::Releases;
+use homeward_tests::tally::numbers;
 use serde_json::Value;
 
+use super::locked_out::{RULES, Story};
 use super::policed::status;
 use super::policies::{People, document};
-use super::stage::{Stage, all_arrived};
+use super::stage::{PASSWORD, Stage, all_arrived};
 use super::updates::{UPDATE, assign_with, launched, stands, until};
 
 /// What makes up for the update: the box takes no USB stick and no keyboard.
@@ -19,8 +24,12 @@ const DAY_MS: i64 = 86_400_000;
 
 /// So much of the time for the update passes.
 fn pass(stage: &Stage, ms: i64) {
+    pass_in(&stage.database(), ms);
+}
+
+fn pass_in(database: &Path, ms: i64) {
     let sql = format!("UPDATE deadlines SET at = at - {ms}, deadline = deadline - {ms}");
-    let db = rusqlite::Connection::open(stage.database()).expect("opens");
+    let db = rusqlite::Connection::open(database).expect("opens");
     db.execute_batch(&sql).expect("edits");
 }
 
@@ -98,4 +107,80 @@ async fn at_its_deadline_a_policy_makes_up_for_an_update_and_readings_flow_on() 
     stage.more_readings(5);
     all_arrived(&home);
     assert_eq!(stage.number("SELECT count(*) FROM gaps"), 0);
+}
+
+/// Somebody in the world, whom no rule names.
+const STRANGER: &str = "203.0.113.1:7000";
+
+/// Whether the box reaches them.
+fn reaches(story: &Story) -> bool {
+    let (host, port) = STRANGER.split_once(':').expect("both");
+    let connect = format!("import socket; socket.create_connection(('{host}', {port}), 3)");
+    let mut command = story.home.command(Place::Box, "python3");
+    let ended = command.args(["-c", &connect]).output();
+    ended.expect("it starts").status.success()
+}
+
+/// The same with a rule of the network and a real firewall: what the update would have closed is closed for strangers, and the
+/// device behind the box and the way to the server stay open.
+#[test]
+fn at_its_deadline_a_rule_of_the_network_cuts_strangers_off_and_no_reading() {
+    let Some(story) = Story::begin() else { return };
+    let _stranger = TcpListener::bind(STRANGER).expect("this test is in the world");
+    let releases = Releases::new(&story.fleet);
+    releases.add("7.1.0", &releases.write("good", b"another build"), "0.0.0");
+    releases.publish(&story.fleet);
+    let root = story.agent.dir().join("1.root.json");
+    fs::copy(releases.first_root(), &root).expect("ours");
+    let trust = ["update", "trust", root.to_str().expect("text")];
+    story.agent.command_ended(&trust).ok();
+    let hold = [
+        "update",
+        "hold",
+        "--by",
+        "nurse",
+        "--minutes",
+        "60",
+        "dressing change",
+    ];
+    story.agent.command_ended(&hold).ok();
+    let operator = ["user", "add", "olivia", "--role", "operator"];
+    story.fleet.tell(&operator, PASSWORD).ok();
+    let papers = story.people.signed("v8", &document(8, RULES));
+    story.fleet.run(&["policy", "load", &papers]).ok();
+    let assign = [
+        "update",
+        "assign",
+        "agent/7.1.0",
+        "--gateway",
+        story.gateway.as_str(),
+        "--within",
+        "10",
+        "--reason",
+        "a stranger could get in",
+        "--person",
+        "olivia",
+        "--compensate",
+        "8",
+    ];
+    story.fleet.run(&assign).ok();
+    let waits = || {
+        let all = story.fleet.json(&["update", "status"]);
+        all[0]["stands"].as_str().unwrap_or_default().to_owned()
+    };
+    wait_for("the update to wait", UPDATE, || {
+        waits()
+            .contains("has 7.1.0, and waits: nurse asked for quiet")
+            .then_some(())
+    });
+    story.more_readings();
+    assert!(reaches(&story), "nothing is closed yet");
+
+    pass_in(&story.fleet.dir().join("fleet.db"), 11 * DAY_MS);
+    story.says("applied", 8);
+    assert!(!reaches(&story), "a stranger is still reached");
+    story.more_readings();
+    assert!(waits().contains("has 7.1.0, and waits"), "{}", waits());
+    let gaps = numbers(&story.fleet.dir().join("fleet.db"), "SELECT count(*) FROM gaps");
+    assert_eq!(gaps, [0]);
 }

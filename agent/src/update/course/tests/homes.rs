@@ -287,7 +287,8 @@ impl Home {
                 let ago = Duration::from_millis(self.now - heard);
                 assert!(ago > UNHEARD, "{way:?}: {name} said {ago:?} ago that it is used");
             }
-            if way == Way::ReturnedInDoubt {
+            // What a sick build does not hear at all it cannot wait for; what it hears it does.
+            if way == Way::ReturnedInDoubt && self.lost.contains(&name) {
                 continue;
             }
             let told = matches!(watching, Watching::Told { .. }) && !self.lost.contains(&name);
