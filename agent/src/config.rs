@@ -108,6 +108,12 @@ struct RawUpdate {
     quiet_s: Option<u64>,
     /// Most of the disk that what is fetched may take, MiB, from 16 to 65536. Default 2048. What is larger is not fetched.
     most_mib: Option<u64>,
+    /// The patient's button: the kernel's device of a key that a person in the home presses for quiet, `/dev/input/by-path/…`.
+    /// The unit lets the agent read no such device: it takes a drop-in with `DeviceAllow` of it and the group `input`.
+    /// Default: none.
+    button: Option<PathBuf>,
+    /// How long a press asks for quiet, minutes, from 5 to 720. Default 120.
+    button_min: Option<u64>,
     /// Whether the way to the server costs by the byte: true, false or "auto", which asks `NetworkManager`. What is not known
     /// does not. Default "auto". What is done then is the policy's (`[updates]`).
     metered: Option<toml::Value>,
@@ -132,6 +138,8 @@ pub struct UpdateConfig {
     pub quiet: Duration,
     /// Most of the disk that what is fetched may take, bytes.
     pub most: u64,
+    /// The patient's button, and how long a press asks for quiet.
+    pub button: Option<(PathBuf, Duration)>,
     /// Whether the way to the server costs by the byte.
     pub metered: Setting,
     /// Who is asked for builds before the server is.
@@ -227,6 +235,17 @@ impl RawUpdate {
             "update.most_mib",
             "from 16 to 65536",
         );
+        let button_min = self.button_min.unwrap_or(120);
+        check(
+            (5..=720).contains(&button_min),
+            "update.button_min",
+            "from 5 to 720 (12 hours)",
+        );
+        check(
+            self.button.as_deref().is_none_or(Path::is_absolute),
+            "update.button",
+            "an absolute path",
+        );
         let metered = match self.metered.as_ref() {
             None => Some(Setting::Auto),
             Some(toml::Value::Boolean(true)) => Some(Setting::Fixed(Link::Metered)),
@@ -252,6 +271,9 @@ impl RawUpdate {
             trial: Duration::from_secs(trial),
             quiet: Duration::from_secs(quiet),
             most: most.saturating_mul(1 << 20),
+            button: self
+                .button
+                .map(|path| (path, Duration::from_secs(button_min.saturating_mul(60)))),
             metered: metered.unwrap_or_default(),
             peers: peers.unwrap_or_default(),
             share: self.share,

@@ -23,6 +23,7 @@
 pub mod activity;
 pub mod asked;
 pub mod beside;
+pub mod button;
 mod calendar;
 pub mod file;
 pub mod follow;

@@ -32,6 +32,7 @@ use crate::enrol::renew::{Held, Renewal};
 use crate::identity::keys::{DeviceKey, Folder, KeyError, Server};
 use crate::identity::tls::{TlsError, verified};
 use crate::identity::{LeafError, Life, read_leaf};
+use crate::interlock::button::follow::Button;
 use crate::interlock::follow::Ties;
 use crate::outbox::keeper::{Keeper, Outbox, Place};
 use crate::outbox::sqlite::{Opened, OutboxError};
@@ -719,6 +720,15 @@ async fn turn(
         (ties, strain.clone()),
         &stop,
     ));
+    if let Some((device, length)) = update.button.clone() {
+        let button = Button {
+            data: data.to_owned(),
+            clock: Arc::clone(clock),
+            device,
+            length,
+        };
+        agent.serve(vec![wards::task("button", button.run(stop.clone()))]);
+    }
     // A spare key speaks for readings and alarms alone: what is under way waits for the other key.
     if !is_spare {
         let ends = updating::Ends {

@@ -303,8 +303,9 @@ impl Campaign {
             (Step::Confirmed { at }, Event::Away) => (Step::Away { at }, None),
             (Step::Away { at }, Event::There) => (Step::Confirmed { at }, None),
             (Step::NotYet | Step::Returned | Step::LeftOut, _)
-            | (Step::Away { .. }, Event::Acts | Event::Confirms | Event::Waits(_))
-            | (Step::Confirmed { .. }, Event::Acts | Event::Confirms | Event::Waits(_)) => (home.step, None),
+            | (Step::Away { .. } | Step::Confirmed { .. }, Event::Acts | Event::Confirms | Event::Waits(_)) => {
+                (home.step, None)
+            }
             (Step::Assigned | Step::Waiting(_), Event::Waits(_) | Event::IsBack) if stopped => {
                 (Step::Waiting(Waits::Stopped), None)
             }

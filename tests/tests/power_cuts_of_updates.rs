@@ -102,15 +102,10 @@ impl Home {
     }
 
     /// A build comes, as the agent brings it from this shelf, and is put into the free slot; `own` is what runs.
-    fn brought(&mut self, name: &'static str, (own, shelf): (&Path, &Path), runs: &[&'static str]) {
+    fn brought(&mut self, name: &'static str, (own, at): (&Path, &Path), runs: &[&'static str]) {
         let path = self.data().join("incoming").join(name);
         let mut command = Command::new(binary("homeward-slots"));
-        command
-            .arg(self.data())
-            .arg("bring")
-            .arg(own)
-            .arg(shelf)
-            .arg(&path);
+        command.arg(self.data()).arg("bring").arg(own).arg(at).arg(&path);
         self.trace("bring", &command, Vec::new(), &[], (runs, runs));
         self.step("keep", &["keep", "2"], runs, runs);
         let came = self.disk.file(&path).expect("it came");

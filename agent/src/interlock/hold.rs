@@ -24,6 +24,11 @@ impl HoldId {
         HoldId("console-order".to_owned())
     }
 
+    /// That of the hold which the patient's button places.
+    pub(super) fn button() -> HoldId {
+        HoldId("button".to_owned())
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0

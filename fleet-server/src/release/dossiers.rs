@@ -45,9 +45,8 @@ pub fn custom(dossier: &Dossier) -> Custom {
 /// is read from all published files, and what counts is what a box would find there.
 pub fn paths(client: &Client, files: &Files) -> Vec<String> {
     let mut named = BTreeSet::new();
-    for (name, bytes) in files {
-        if name.ends_with(".json")
-            && let Ok(text) = serde_json::from_slice::<Value>(bytes)
+    for bytes in files.values() {
+        if let Ok(text) = serde_json::from_slice::<Value>(bytes)
             && let Some(targets) = text["signed"]["targets"].as_object()
         {
             let all = targets.keys().filter(|path| path.starts_with(DOSSIER_FOLDER));

@@ -2,6 +2,7 @@
 //! when she ends it. What was placed at the box is not the console's to lift.
 
 use std::fs;
+use std::io::Write as _;
 
 use homeward_tests::console::{Person, csrf};
 use homeward_tests::programs::wait_for;
@@ -91,4 +92,73 @@ async fn a_nurse_asks_for_quiet_the_update_waits_and_goes_on_when_she_ends_it() 
     let trail =
         "SELECT count(*) FROM audit WHERE action IN ('quiet-wished', 'quiet-ended') AND actor = 'nina'";
     assert_eq!(stage.number(trail), 2);
+}
+
+/// What the kernel says of a key. Source: Linux, linux/input.h and linux/input-event-codes.h.
+fn key(value: i32) -> Vec<u8> {
+    let mut event = vec![0; 2 * size_of::<usize>()];
+    event.extend(1_u16.to_ne_bytes());
+    event.extend(0x100_u16.to_ne_bytes());
+    event.extend(value.to_ne_bytes());
+    event
+}
+
+/// By a pipe in the place of the kernel's device, which says the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_patient_presses_a_button_and_has_quiet_for_a_time() {
+    let stage = Stage::new();
+    let mut home = stage.home("mill-road-12").await;
+    let button = stage.path().join("button");
+    let made = std::process::Command::new("mkfifo").arg(&button).status();
+    assert!(made.expect("mkfifo").success());
+    let mut options = fs::OpenOptions::new();
+    let mut finger = options.read(true).write(true).open(&button).expect("a pipe");
+    let settings = home.agent.dir().join("agent.toml");
+    let text = fs::read_to_string(&settings).expect("agent.toml");
+    let more = format!(
+        "[update]\nquiet_s = 10\nbutton = \"{}\"\nbutton_min = 5\n",
+        button.display()
+    );
+    fs::write(&settings, format!("{text}\n{more}")).expect("agent.toml");
+    home.run();
+    stage.more_readings(3);
+    let holds = |home: &homeward_tests::homes::Home| -> Value {
+        let said = home
+            .agent
+            .command_ended(&["--json", "update", "hold", "--list"])
+            .ok();
+        serde_json::from_str(&said).expect("JSON")
+    };
+    // Let go, or held down: no press.
+    finger.write_all(&[key(0), key(2)].concat()).expect("it is heard");
+    stage.more_readings(5);
+    assert_eq!(holds(&home), serde_json::json!({}));
+    finger.write_all(&[key(1), key(0)].concat()).expect("it is heard");
+    let first = wait_for("quiet", UPDATE, || {
+        let all = holds(&home);
+        all["button"]["until"].is_object().then(|| all["button"].clone())
+    });
+    let lasts = |hold: &Value| hold["until"]["ms"].as_i64().zip(hold["placed"]["ms"].as_i64());
+    assert_eq!(
+        lasts(&first).map(|(until, placed)| until - placed),
+        Some(5 * 60_000),
+        "{first}"
+    );
+    let says = |home: &homeward_tests::homes::Home| home.agent.command_ended(&["update", "status"]).stdout;
+    wait_for("the box to say so", UPDATE, || {
+        says(&home)
+            .contains("the patient's button asked for quiet")
+            .then_some(())
+    });
+    // Once more: from then on. And it stands over a power cut, and is lifted as any other.
+    finger.write_all(&key(1)).expect("it is heard");
+    wait_for("more quiet", UPDATE, || {
+        (lasts(&holds(&home)["button"]) > lasts(&first)).then_some(())
+    });
+    killed(&mut home);
+    assert!(says(&home).contains("the patient's button asked for quiet"));
+    home.agent
+        .command_ended(&["update", "hold", "--lift", "button"])
+        .ok();
+    assert_eq!(holds(&home), serde_json::json!({}));
 }
