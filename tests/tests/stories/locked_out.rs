@@ -163,6 +163,16 @@ fn sshd(home: &Netns, folder: &Path) -> (Running, Vec<String>, PathBuf) {
     (running, args.collect(), main)
 }
 
+/// A program that does this on the box, by the agent's user.
+fn script(home: &Netns, path: &Path, words: &str) {
+    let text = format!(
+        "#!/bin/sh\nexec {} setpriv --reuid={AGENT} --regid={AGENT} --clear-groups {words} \"$@\"\n",
+        home.prefix(Place::Box)
+    );
+    fs::write(path, text).expect("ours");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("ours");
+}
+
 /// A home whose box has a real firewall, between the world and the device behind it.
 pub(crate) struct Story {
     pub(crate) home: Arc<Netns>,
@@ -200,13 +210,7 @@ impl Story {
         fs::create_dir(path("box")).expect("ours");
         chown(path("box"), Some(AGENT), Some(AGENT)).expect("root may");
         let program = path("agent.sh");
-        let text = format!(
-            "#!/bin/sh\nexec {} setpriv --reuid={AGENT} --regid={AGENT} --clear-groups {} \"$@\"\n",
-            home.prefix(Place::Box),
-            binary("homeward-agent").display()
-        );
-        fs::write(&program, text).expect("ours");
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("ours");
+        script(&home, &program, &binary("homeward-agent").display().to_string());
         let mut agent = Agent::at(&path("box"));
         agent.replace_program(&program);
         agent.enrol(&claim.to_string(), SOON).ok();
@@ -229,6 +233,17 @@ impl Story {
             _running: vec![ssh, relay],
             _there: there,
         })
+    }
+
+    /// Has the agent started by the launcher from here on, as its unit does.
+    pub(crate) fn launch(&mut self) {
+        let unit = self.folder.path().join("unit.sh");
+        let (launcher, agent) = (binary("homeward-launch"), binary("homeward-agent"));
+        let words = format!("{} --package {}", launcher.display(), agent.display());
+        script(&self.home, &unit, &words);
+        self.agent.stop();
+        self.agent.start_by(&unit);
+        self.agent.run(&PLAIN);
     }
 
     fn give(&self, version: u64, rules: &str) {

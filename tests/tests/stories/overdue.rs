@@ -125,7 +125,8 @@ fn reaches(story: &Story) -> bool {
 /// device behind the box and the way to the server stay open.
 #[test]
 fn at_its_deadline_a_rule_of_the_network_cuts_strangers_off_and_no_reading() {
-    let Some(story) = Story::begin() else { return };
+    let Some(mut story) = Story::begin() else { return };
+    story.launch();
     let _stranger = TcpListener::bind(STRANGER).expect("this test is in the world");
     let releases = Releases::new(&story.fleet);
     releases.add("7.1.0", &releases.write("good", b"another build"), "0.0.0");
@@ -146,8 +147,12 @@ fn at_its_deadline_a_rule_of_the_network_cuts_strangers_off_and_no_reading() {
     story.agent.command_ended(&hold).ok();
     let operator = ["user", "add", "olivia", "--role", "operator"];
     story.fleet.tell(&operator, PASSWORD).ok();
-    let papers = story.people.signed("v8", &document(8, RULES));
-    story.fleet.run(&["policy", "load", &papers]).ok();
+    for (version, rules) in [(8, RULES), (9, AS_BEFORE)] {
+        let papers = story
+            .people
+            .signed(&format!("v{version}"), &document(version, rules));
+        story.fleet.run(&["policy", "load", &papers]).ok();
+    }
     let assign = [
         "update",
         "assign",
@@ -162,15 +167,18 @@ fn at_its_deadline_a_rule_of_the_network_cuts_strangers_off_and_no_reading() {
         "olivia",
         "--compensate",
         "8",
+        "--afterwards",
+        "9",
     ];
     story.fleet.run(&assign).ok();
     let waits = || {
         let all = story.fleet.json(&["update", "status"]);
         all[0]["stands"].as_str().unwrap_or_default().to_owned()
     };
-    wait_for("the update to wait", UPDATE, || {
-        waits()
-            .contains("has 7.1.0, and waits: nurse asked for quiet")
+    wait_for("the update to wait", std::time::Duration::from_secs(40), || {
+        let w = waits();
+        println!("{w} {}", story.agent.command_ended(&["update", "status"]).stdout);
+        w.contains("has 7.1.0, and waits: nurse asked for quiet")
             .then_some(())
     });
     story.more_readings();
