@@ -5,6 +5,9 @@ use std::process::Command;
 
 use homeward_agent::update::keep::Folder;
 use homeward_agent::update::tuf::{find, refresh, trust};
+use homeward_fleet::admin::dossier::papers;
+use homeward_fleet::release::dossiers;
+use homeward_protocol::release::dossier::read;
 use homeward_protocol::release::{Custom, Installer};
 use homeward_protocol::time::Timestamp;
 use homeward_protocol::tuf::key::Key;
@@ -495,6 +498,73 @@ fn drafts_of_others_are_published_only_as_a_box_would_take_them() {
     std::fs::rename(&draft, desk.path("rel/draft/stranger.json")).expect("a draft");
     let said = desk.publish().expect_err("nobody knows it");
     assert!(said.contains("nothing is handed to `stranger`"), "{said}");
+}
+
+/// Whoever asks for tasks finds what a maker signed for its part, as a box would; what nobody signed names nothing, and hides nothing.
+#[test]
+fn instructions_of_a_maker_are_found_and_what_nobody_signed_is_nobodys() {
+    let desk = Desk::new();
+    desk.root();
+    let key = SigningKey::from_seed(&[7; 32]).expect("a key");
+    std::fs::write(
+        desk.path("maker.pub"),
+        key.public().to_json().expect("ours").to_string(),
+    )
+    .expect("a file");
+    let delegate = ["release", "delegate", "rel", "--name", "maker", "--key"];
+    let part = ["maker.pub", "--pattern", "dossier/guide/*"];
+    desk.ok(&[&delegate[..], &part].concat());
+    let mut guide = read(include_str!("../../../protocol/tests/dossiers/cuff.toml")).expect("a dossier");
+    guide.name = "guide".into();
+    let (path, bytes) = (guide.path(), guide.to_bytes().expect("bytes"));
+    let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
+    let sha256: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let target =
+        json!({ "length": bytes.len(), "hashes": { "sha256": sha256 }, "custom": dossiers::custom(&guide) });
+    let named = |path: &str, version: u64| {
+        let mut targets = serde_json::Map::new();
+        targets.insert(path.to_owned(), target.clone());
+        json!({
+            "_type": "targets", "spec_version": "1.0.34", "version": version, "expires": "2099-01-01T00:00:00Z",
+            "targets": targets,
+        })
+    };
+    let mut file = Unsigned::new(named(&path, 1));
+    file.sign(&key).expect("signs");
+    std::fs::create_dir_all(desk.path("rel/draft")).expect("a folder");
+    std::fs::write(desk.path("rel/draft/maker.json"), file.to_bytes()).expect("a draft");
+    let version = path.rsplit('/').next().expect("a version");
+    let lies = desk.path(&format!(
+        "rel/repository/targets/dossier/guide/{sha256}.{version}"
+    ));
+    std::fs::create_dir_all(lies.parent().expect("a folder")).expect("a folder");
+    std::fs::write(&lies, &bytes).expect("a file");
+    for who in ["alice", "bob", "dave", "erin"] {
+        desk.sign("rel", who).expect("signs");
+    }
+    desk.publish().expect("published");
+
+    let papers = papers(desk.path("rel"));
+    let newest = || papers.newest(now()).expect("it is believed");
+    let found: Vec<String> = newest().whole.into_iter().map(|one| one.path).collect();
+    assert_eq!(found, [path.clone()]);
+    // Somebody can write to the server's disk: a newer version, and a line of its own.
+    for (n, forged) in [(7, "dossier/guide/9.0.0"), (8, "dossier/other/1.0.0")] {
+        let text = json!({ "signed": named(forged, n), "signatures": [] }).to_string();
+        let at = desk.path(&format!("rel/repository/metadata/{n}.maker.json"));
+        std::fs::write(at, text).expect("a file");
+    }
+    let found: Vec<String> = newest().whole.into_iter().map(|one| one.path).collect();
+    assert_eq!(found, [path.clone()]);
+    // What is published and is not there as it was signed is said, and nothing stands in for it.
+    std::fs::write(&lies, b"{}").expect("a file");
+    let seen = newest();
+    assert!(seen.whole.is_empty());
+    assert_eq!(seen.broken.len(), 1);
+    assert!(
+        seen.broken[0].0 == path && seen.broken[0].1.contains("not what the targets promise"),
+        "{seen:?}"
+    );
 }
 
 #[test]
