@@ -109,7 +109,7 @@ struct RawUpdate {
     /// Most of the disk that what is fetched may take, MiB, from 16 to 65536. Default 2048. What is larger is not fetched.
     most_mib: Option<u64>,
     /// The patient's button: the kernel's device of a key that a person in the home presses for quiet, `/dev/input/by-path/…`.
-    /// The unit lets the agent read no such device: it takes a drop-in with `DeviceAllow` of it and the group `input`.
+    /// The unit lets the agent read no such device: it takes a drop-in with DeviceAllow=char-input r and the group `input`.
     /// Default: none.
     button: Option<PathBuf>,
     /// How long a press asks for quiet, minutes, from 5 to 720. Default 120.

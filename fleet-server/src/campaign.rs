@@ -285,7 +285,7 @@ impl Campaign {
             return Vec::new();
         };
         let (step, effect) = match (home.step, event) {
-            (step, Event::Gone) if step.has_ended() => (step, None),
+            (step, Event::Gone) if step.has_ended() && !matches!(step, Step::Away { .. }) => (step, None),
             (_, Event::Gone) => (Step::LeftOut, None),
             (Step::TakenBack | Step::Silent | Step::Stuck, Event::IsBack) => (Step::Returned, None),
             (Step::TakenBack | Step::Unwell, Event::Stuck) => (Step::Stuck, None),
@@ -301,8 +301,15 @@ impl Campaign {
                 (Step::TakenBack, Some(Effect::TakeBack(gateway.clone())))
             }
             (Step::Confirmed { at }, Event::Away) => (Step::Away { at }, None),
-            (Step::Away { at }, Event::There) => (Step::Confirmed { at }, None),
-            (Step::NotYet | Step::Returned | Step::LeftOut, _)
+            (Step::Away { at }, Event::There) => {
+                // It is watched for a while before it speaks for others again: one that starts over and over comes and goes.
+                let watched = self.rules.soak.saturating_sub(self.rules.act_within * 2);
+                let since = now.plus_ms(-i64::try_from(watched.as_millis()).unwrap_or(i64::MAX));
+                let at = if at.ms > since.ms { at } else { since };
+                (Step::Confirmed { at }, None)
+            }
+            (Step::Returned | Step::LeftOut, _)
+            | (Step::NotYet, Event::Waits(_) | Event::IsBack | Event::NotProven)
             | (Step::Away { .. } | Step::Confirmed { .. }, Event::Acts | Event::Confirms | Event::Waits(_)) => {
                 (home.step, None)
             }
@@ -310,7 +317,10 @@ impl Campaign {
                 (Step::Waiting(Waits::Stopped), None)
             }
             (Step::Assigned | Step::Waiting(_), Event::Waits(why)) => (Step::Waiting(why), None),
-            (Step::Assigned | Step::Waiting(_), Event::Acts) => (Step::Acting { since: now }, None),
+            // One that was left to a person may have begun, or could not be told so.
+            (Step::NotYet | Step::Assigned | Step::Waiting(_), Event::Acts) => {
+                (Step::Acting { since: now }, None)
+            }
             (_, Event::Confirms) => (Step::Confirmed { at: now }, None),
             (step, Event::NotProven) if !home.retried && !step.is_bad() => {
                 home.retried = true;
@@ -430,7 +440,18 @@ impl Campaign {
 
     /// Whether homes of high dependency may be opened now: it runs, and the others have come before them, and were well.
     pub fn may_open_named(&self, now: Timestamp) -> bool {
-        self.state == State::Running && self.open == Some(Wave::Rest) && self.has_shown(Wave::Rest, now)
+        if self.state != State::Running || self.open != Some(Wave::Rest) {
+            return false;
+        }
+        let shows = self.shows(Wave::Rest);
+        // Each of those that speak has been well for long enough; who comes late keeps nobody waiting.
+        let soaked = self.of(Wave::Rest).filter(|home| match home.step {
+            Step::Confirmed { at } => at.age(now) >= self.rules.soak,
+            _ => false,
+        });
+        let soaked = soaked.count();
+        self.of(Wave::Rest).next().is_none()
+            || soaked > 0 && soaked >= shows.needed(self.rules.confirmed_percent)
     }
 
     /// A named person opens one home of high dependency, once the others have come and were well.

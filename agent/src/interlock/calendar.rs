@@ -24,7 +24,7 @@ const WEEK_MS: i64 = 7 * 24 * 60 * 60 * 1_000;
 pub enum Work {
     /// To something new: it waits for a window of the policy.
     Forward,
-    /// To what ran before: it waits for none.
+    /// To what ran before, or to the end of what was cut off half-way: it waits for none.
     Back,
 }
 

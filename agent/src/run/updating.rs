@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::policy::sign::SignedDigest;
@@ -189,6 +189,7 @@ pub async fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> 
             judged: Box::new(move || verdict(&judged)),
             strain: ends.strain,
             waiting: Box::new(move || ledger.borrow().items()),
+            stuck: Mutex::new(None),
         },
         home: ends.home,
         restart: ends.restart,

@@ -368,6 +368,17 @@ impl Course {
         self.orders.serving(act, kept, self.wanted(), now)
     }
 
+    /// Which way an act of this job leads: one that was begun once and is not whole has to be ended, wherever the server is and
+    /// whatever hour it is.
+    pub const fn work(&self) -> Work {
+        match self.step {
+            Step::Waiting {
+                unfinished: Some(_), ..
+            } => Work::Back,
+            _ => Work::Forward,
+        }
+    }
+
     /// When to come back with [`Input::Tick`]; never without something under way.
     pub const fn deadline(&self) -> Option<Uptime> {
         match self.step {
@@ -605,6 +616,11 @@ impl Course {
                 self.tell_end(Some(counter), Outcome::Confirmed, now);
             }
             Err(refusal) => {
+                // What was meant is here, if in other bytes: what was to come before that is not wanted any more.
+                if matches!(refusal, Refusal::OtherBytes(_)) {
+                    self.saved.job = None;
+                    self.saved.staged = false;
+                }
                 let why = ShortText::cut(&refusal.to_string());
                 self.tell_end(Some(counter), Outcome::Refused(why), now);
             }

@@ -289,7 +289,10 @@ impl Going {
             Effect::Decide(word) => Some(self.decide(&word, state).await),
             Effect::Stage(job) => Some(self.staged(state, &job).await),
             Effect::Ask(job) => {
-                let wish = act(job.custom.installer, job.custom.disruption);
+                let wish = Act {
+                    work: state.course.work(),
+                    ..act(job.custom.installer, job.custom.disruption)
+                };
                 Some(self.ask_alone(state, wish).await)
             }
             Effect::AskLeave(installer, work) => {

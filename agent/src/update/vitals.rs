@@ -5,11 +5,12 @@
 )]
 
 use std::fs;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use homeward_protocol::attest::{Notice, Trust};
 use homeward_protocol::posture::SensorHeard;
-use homeward_protocol::time::Timestamp;
+use homeward_protocol::time::{Timestamp, Uptime};
 use tokio::sync::watch;
 
 use super::course::Moment;
@@ -33,6 +34,15 @@ pub struct Vitals {
     pub strain: Strain,
     /// Records that wait to be acknowledged.
     pub waiting: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// Since when something waits, and nothing was acknowledged.
+    pub stuck: Mutex<Option<Stuck>>,
+}
+
+/// That records wait, and nothing of them goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stuck {
+    since: Uptime,
+    last_ack: Option<Timestamp>,
 }
 
 /// What stood when something began that is to be judged by what came since.
@@ -88,6 +98,7 @@ impl Vitals {
     pub fn examine(&self, before: &Before, since: &Since, trial: Duration, now: Moment) -> Health {
         let link = self.link.borrow().clone();
         let waits = (self.waiting)();
+        let stuck = self.stuck(link.last_ack, waits, now.uptime);
         let new = (self.judged)().filter(|notice| Some(notice.issued_at) != since.judged);
         let took = now.uptime.since(since.at.uptime);
         let used = used();
@@ -99,7 +110,7 @@ impl Vitals {
                 now: now.at,
                 trial,
                 online: link.connected_since.is_some(),
-                draining: waits == 0 || link.last_ack.is_some_and(|at| at.age(now.at) <= trial / 4),
+                draining: stuck <= patience(trial) && (waits == 0 || link.last_ack.is_some()),
                 accepted: new.as_ref().and_then(accepts),
                 sensors: &sensors,
                 memory_bytes: used.memory_bytes,
@@ -110,12 +121,26 @@ impl Vitals {
         )
     }
 
+    /// For how long something has waited and nothing was acknowledged, as far as the looks tell.
+    fn stuck(&self, last_ack: Option<Timestamp>, waits: u64, now: Uptime) -> Duration {
+        let mut stuck = self.stuck.lock().unwrap_or_else(PoisonError::into_inner);
+        let goes_on = stuck.filter(|stuck| waits > 0 && stuck.last_ack == last_ack);
+        let since = goes_on.map_or(now, |stuck| stuck.since);
+        *stuck = (waits > 0).then_some(Stuck { since, last_ack });
+        now.since(since)
+    }
+
     /// Whose battery a confirmed build empties, since it was tried or the agent began.
     pub fn wears(&self, watched: &Watched, since: &Since, now: Moment) -> Option<String> {
         let (uses, time) = self.strain.since(&since.uses, now.uptime);
         // Whatever the clock on the wall says: what is known of before is of days.
         (time <= LONGEST).then(|| wears(&watched.usual, &uses, time))?
     }
+}
+
+/// How long records may wait without any of them being acknowledged: a slow link is none that stands still.
+fn patience(trial: Duration) -> Duration {
+    (trial / 4).max(Duration::from_secs(30))
 }
 
 /// Whether a judgement accepts the evidence; nothing when it says neither.
@@ -158,10 +183,12 @@ fn used() -> Used {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use homeward_protocol::id::SensorId;
     use homeward_protocol::posture::ShortText;
     use homeward_protocol::release::Installer;
-    use homeward_protocol::time::Uptime;
 
     use super::*;
 
@@ -182,33 +209,54 @@ mod tests {
             judged: Box::new(|| None),
             strain: strain.clone(),
             waiting: Box::new(|| 0),
+            stuck: Mutex::new(None),
         }
     }
 
-    /// One acknowledgement after the start says nothing of the records that wait now.
+    /// One acknowledgement after the start says nothing of the records that wait now; and a slow link is not one that stands still.
     #[test]
     fn what_waits_has_to_be_acknowledged_again_and_again() {
-        let acked = |acked_s: Option<u64>, waits: u64| {
-            let strain = Strain::new(Uptime(0));
-            let link = LinkStatus {
-                connected_since: Some(at(5).at),
-                last_ack: acked_s.map(|s| at(s).at),
-                ..LinkStatus::default()
-            };
+        let well = |acked: &dyn Fn(u64) -> Option<u64>, waits: &'static (dyn Fn(u64) -> u64 + Sync)| {
+            let (told, link) = watch::channel(LinkStatus::default());
+            let clock = Arc::new(AtomicU64::new(0));
+            let ticks = Arc::clone(&clock);
             let vitals = Vitals {
-                link: watch::channel(link).1,
-                waiting: Box::new(move || waits),
-                ..vitals(&strain)
+                link,
+                waiting: Box::new(move || waits(ticks.load(Ordering::Relaxed))),
+                ..vitals(&Strain::new(Uptime(0)))
             };
             let since = vitals.begin(true, at(0));
-            vitals
-                .examine(&Before::default(), &since, TRIAL, at(600))
-                .missing
-                .is_empty()
+            (1..=60).map(|look| look * 10).all(|s| {
+                clock.store(s, Ordering::Relaxed);
+                told.send_replace(LinkStatus {
+                    connected_since: Some(at(5).at),
+                    last_ack: acked(s).map(|s| at(s).at),
+                    ..LinkStatus::default()
+                });
+                vitals
+                    .examine(&Before::default(), &since, TRIAL, at(s))
+                    .missing
+                    .is_empty()
+            })
         };
-        assert!(acked(Some(590), 3) && acked(Some(450), 3));
-        assert!(!acked(Some(449), 3) && !acked(Some(10), 1) && !acked(None, 1));
-        assert!(acked(Some(10), 0) && acked(None, 0), "nothing waits");
+        assert!(
+            well(&|s| Some(s - 1), &|_| 3),
+            "each look finds some, and they go"
+        );
+        assert!(
+            well(&|s| Some(s / 200 * 200), &|s| u64::from(s % 200 == 0)),
+            "a record is rare, and slow"
+        );
+        assert!(
+            well(&|_| Some(1), &|_| 0) && well(&|_| None, &|_| 0),
+            "nothing waits"
+        );
+        assert!(!well(&|_| Some(1), &|_| 3), "they pile up");
+        assert!(!well(&|_| None, &|_| 1), "none ever went");
+        assert!(
+            !well(&|s| Some(s.min(300)), &|_| 1),
+            "it stands still in the middle"
+        );
     }
 
     fn link(strain: &Strain, cuff: &SensorId, at_s: u64) {

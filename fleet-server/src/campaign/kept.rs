@@ -238,6 +238,10 @@ impl Kept {
         let effects = self.core.note(id, event, now);
         let step = self.core.home(id).map(|home| home.step);
         if let Some(note) = self.notes.get_mut(id) {
+            // It began before it heard that it should not: it is not disturbed a second time for that.
+            if before == Some(Step::NotYet) && step != before {
+                note.wants = None;
+            }
             match event {
                 Event::Acts if note.acted.is_none() => note.acted = Some(now),
                 Event::IsBack | Event::Gone if note.wants == Some(Way::Back) && step != before => {

@@ -117,7 +117,7 @@ pub struct Signs {
     pub connected: bool,
     /// When something of it was last stored.
     pub heard: Option<Timestamp>,
-    /// Whether somebody depends on it highly, or nobody knows how much.
+    /// Whether somebody depends on it highly. A box that stands in no home at the moment is nobody's.
     pub depended_on: bool,
     /// The number of the director's newest word for it.
     pub word: Option<u64>,
@@ -160,11 +160,18 @@ pub fn event(
     act_within_ms: u64,
     now: Timestamp,
 ) -> Option<(Event, Option<String>)> {
-    if step == Step::NotYet {
+    // One that was told, and then left to a person, may have begun.
+    if step == Step::NotYet && note.word.is_none() {
         return None;
     }
     let because = |event, why: &str| Some((event, Some(why.to_owned())));
     if !signs.in_service {
+        if matches!(step, Step::Confirmed { .. }) {
+            return Some((Event::Away, None));
+        }
+        if matches!(step, Step::Away { .. }) {
+            return because(Event::Gone, "its box is out of service");
+        }
         return (!step.has_ended()).then(|| (Event::Gone, Some("its box is out of service".into())));
     }
     let Some((number, way)) = note.word else {
@@ -172,7 +179,8 @@ pub fn event(
         return waits.then_some((Event::Waits(Waits::Offline), None));
     };
     if signs.word.is_some_and(|newest| newest > number) {
-        return (!step.has_ended()).then(|| (Event::Gone, Some("somebody directed it by hand".into())));
+        return (!step.has_ended() || matches!(step, Step::Away { .. }))
+            .then(|| (Event::Gone, Some("somebody directed it by hand".into())));
     }
     let state = signs.said.as_ref().map(|said| &said.state);
     let (under_way, ended) = (

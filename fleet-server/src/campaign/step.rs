@@ -156,7 +156,7 @@ pub enum Event {
     Away,
     /// It was well, was away, and is heard again.
     There,
-    /// Somebody depends on it highly now, or nobody knows any more how much.
+    /// Somebody depends on it highly now.
     DependedOn,
     /// It went back without proof that the release was the cause.
     NotProven,

@@ -361,6 +361,11 @@ fn those_who_depend_on_it_come_when_all_others_have_been_well_and_not_when_their
     for id in &last {
         campaign.note(id, Event::There, now);
     }
+    assert!(
+        campaign.open_named(&high, now).is_err(),
+        "who is back is watched first"
+    );
+    now = now.plus_ms(2 * HOUR);
     assert_eq!(campaign.open_named(&high, now), Ok(Effect::Assign(high.clone())));
 }
 

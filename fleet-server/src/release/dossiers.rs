@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use homeward_protocol::release::dossier::{DOSSIER_FOLDER, Dossier, MAX_DOSSIER};
 use homeward_protocol::release::{Custom, Disruption, Installer, Version};
 use homeward_protocol::tuf::client::{Answer, Ask, Client, Found};
-use homeward_protocol::tuf::metadata::targets::TargetPath;
+use homeward_protocol::tuf::metadata::targets::{Target, TargetPath};
 use homeward_protocol::tuf::read::to_hex;
+use homeward_protocol::tuf::role::Role;
 use serde_json::Value;
 
 use super::{Files, ReleaseError, asked};
@@ -41,27 +42,45 @@ pub fn custom(dossier: &Dossier) -> Custom {
     }
 }
 
-/// Paths of the dossiers that are published: by the holders of targets, or by those to whom they handed a part. Where to look
-/// is read from all published files, and what counts is what a box would find there.
+/// Most dossiers of those to whom parts were handed that are looked at.
+const MOST: usize = 500;
+
+/// Paths of the dossiers that are published: by the holders of targets, or by those to whom they handed a part. Where to look for
+/// those is read from the files that the snapshot names, and what counts is what a box would find there; one that cannot be
+/// looked for is among them, so that it is seen to be broken.
 pub fn paths(client: &Client, files: &Files) -> Vec<String> {
-    let mut named = BTreeSet::new();
-    for bytes in files.values() {
-        if let Ok(text) = serde_json::from_slice::<Value>(bytes)
-            && let Some(targets) = text["signed"]["targets"].as_object()
-        {
-            let all = targets.keys().filter(|path| path.starts_with(DOSSIER_FOLDER));
-            named.extend(all.cloned());
-        }
-    }
-    let is_one = |path: &String| {
-        let found = path
-            .parse()
-            .ok()
-            .and_then(|at| search(client.clone(), files, at).ok().flatten());
-        let custom = found.and_then(|found| Custom::read(found.target.custom.as_ref()).ok());
-        custom.is_some_and(|custom| custom.installer == Installer::Dossier)
+    let trusted = client.trusted();
+    let own = trusted.targets().into_iter().flat_map(|targets| &targets.targets);
+    let is_one = |target: &Target| {
+        let custom = Custom::read(target.custom.as_ref());
+        custom.is_ok_and(|custom| custom.installer == Installer::Dossier)
     };
-    named.into_iter().filter(is_one).collect()
+    let mut named: BTreeSet<String> = own
+        .filter(|(path, target)| path.starts_with(DOSSIER_FOLDER) && is_one(target))
+        .map(|(path, _)| path.clone())
+        .collect();
+    let mut others = BTreeSet::new();
+    for (name, meta) in trusted.snapshot().into_iter().flat_map(|snapshot| &snapshot.meta) {
+        let role = name.strip_suffix(".json").and_then(Role::delegated);
+        let file = role.and_then(|role| {
+            let of_version = files.get(&role.file(Some(meta.version)));
+            of_version.or_else(|| files.get(&role.file(None)))
+        });
+        let text = file.and_then(|bytes| serde_json::from_slice::<Value>(bytes).ok());
+        let targets = text
+            .as_ref()
+            .and_then(|text| text["signed"]["targets"].as_object());
+        let all = targets.into_iter().flat_map(|targets| targets.keys());
+        others.extend(all.filter(|path| path.starts_with(DOSSIER_FOLDER)).cloned());
+    }
+    let is_there = |path: &String| match path.parse().map(|at| search(client.clone(), files, at)) {
+        Ok(Ok(found)) => found.is_some_and(|found| is_one(&found.target)),
+        Ok(Err(_)) => true,
+        Err(_) => false,
+    };
+    let others: Vec<String> = others.difference(&named).take(MOST).cloned().collect();
+    named.extend(others.into_iter().filter(is_there));
+    named.into_iter().collect()
 }
 
 /// Finds a dossier as a box would find its software: also one that somebody speaks of to whom targets handed a part.

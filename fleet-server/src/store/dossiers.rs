@@ -166,19 +166,23 @@ pub fn devices(tx: &mut dyn Tx, dossier: &Dossier) -> Result<Vec<Found>, StoreEr
     Ok(all)
 }
 
-/// The devices that a dossier is for and for which no task of it answers.
-pub fn without_a_task(tx: &mut dyn Tx, carried: &Carried) -> Result<Vec<Found>, StoreError> {
-    let rows = tx.rows(
-        of_tasks!("WHERE t.dossier = $1"),
-        &[carried.sha256.as_str().into()],
-    )?;
-    let mut with = BTreeSet::new();
+/// The devices for which a task of this dossier, or of a newer one of its line, answers.
+fn answered(tx: &mut dyn Tx, dossier: &Dossier) -> Result<BTreeSet<(GatewayId, SensorId)>, StoreError> {
+    let line = format!("{DOSSIER_FOLDER}{}/%", dossier.name);
+    let rows = tx.rows(of_tasks!("WHERE d.path LIKE $1"), &[line.as_str().into()])?;
+    let mut answered = BTreeSet::new();
     for row in &rows {
-        let task = full(row)?.task;
-        if task.answers() {
-            with.insert((task.gateway, task.device));
+        let Full { task, kept, .. } = full(row)?;
+        if task.answers() && kept.dossier.version >= dossier.version {
+            answered.insert((task.gateway, task.device));
         }
     }
+    Ok(answered)
+}
+
+/// The devices that a dossier is for and for which no task of it, or of newer ones, answers.
+pub fn without_a_task(tx: &mut dyn Tx, carried: &Carried) -> Result<Vec<Found>, StoreError> {
+    let with = answered(tx, &carried.dossier)?;
     let mut all = devices(tx, &carried.dossier)?;
     all.retain(|one| !with.contains(&(one.gateway.clone(), one.device.clone())));
     Ok(all)
@@ -346,21 +350,18 @@ pub fn ended_with(tx: &mut dyn Tx, sha256: &str) -> Result<Vec<Task>, StoreError
     let Some(own) = any.as_ref().map(|row| kept(row, 0)).transpose()? else {
         return Ok(Vec::new());
     };
-    let line = format!("{DOSSIER_FOLDER}{}/%", own.dossier.name);
     let rows = tx.rows(
-        of_tasks!("WHERE d.path LIKE $1 AND g.state = 'enrolled' ORDER BY t.id"),
-        &[line.as_str().into()],
+        of_tasks!(
+            "WHERE t.dossier = $1 AND t.state IN ('recalled', 'superseded') AND g.state = 'enrolled' ORDER BY t.id"
+        ),
+        &[sha256.into()],
     )?;
-    let (mut ended, mut answered) = (BTreeMap::new(), BTreeSet::new());
+    let mut ended = BTreeMap::new();
     for row in &rows {
-        let Full { task, kept, .. } = full(row)?;
-        let device = (task.gateway.clone(), task.device.clone());
-        if task.answers() && kept.dossier.version >= own.dossier.version {
-            answered.insert(device);
-        } else if task.dossier == sha256 {
-            ended.insert(device, task);
-        }
+        let task = full(row)?.task;
+        ended.insert((task.gateway.clone(), task.device.clone()), task);
     }
+    let answered = answered(tx, &own.dossier)?;
     ended.retain(|device, _| !answered.contains(device));
     Ok(ended.into_values().collect())
 }
@@ -428,8 +429,8 @@ pub fn open(
         return Ok(Opening::Unknown);
     };
     let (gateway, device) = (found.gateway.as_str(), found.device.as_str());
-    let twins = twins(tx, &kept.sha256, found)?;
-    if twins.iter().any(Task::answers) {
+    let asked = (found.gateway.clone(), found.device.clone());
+    if answered(tx, &kept.dossier)?.contains(&asked) {
         return Ok(Opening::Known);
     }
     let row = tx.row("SELECT COALESCE(MAX(id), 0) FROM dossier_tasks", &[])?;

@@ -2,7 +2,7 @@
 
 use homeward_protocol::id::{GatewayId, PlacementId};
 use homeward_protocol::release::Version;
-use homeward_protocol::release::state::UpdateState;
+use homeward_protocol::release::state::{Met, UpdateState};
 use homeward_protocol::time::Timestamp;
 use homeward_protocol::wire;
 
@@ -12,6 +12,9 @@ use crate::direct::shelf::Told;
 use crate::store::records::Origin;
 use crate::store::{Row, StoreError, Tx, audit, gateways};
 
+/// Uses that a change met are written down once in this time, and none that is older than a month: no box fills the trail.
+const APART_MS: i64 = 60_000;
+const FAR_MS: i64 = 30 * 86_400_000;
 /// Most bytes of a state.
 pub const MAX_STATE: usize = 8 * 1024;
 
@@ -218,7 +221,14 @@ pub fn put(tx: &mut dyn Tx, at: &Origin<'_>, state: &UpdateState) -> Result<(), 
             .ok()?
             .met
     });
-    if let Some(met) = state.met.as_ref().filter(|met| before.as_ref() != Some(*met)) {
+    let is_new = |met: &&Met| {
+        let when = at.no_later(met.at).ms;
+        let apart = before
+            .as_ref()
+            .is_none_or(|before| when.saturating_sub(before.at.ms) >= APART_MS);
+        apart && at.now.ms.saturating_sub(when) < FAR_MS
+    };
+    if let Some(met) = state.met.as_ref().filter(is_new) {
         let detail = format!(
             "{} was being used at {} while a change was being made on its box",
             met.sensor, met.at

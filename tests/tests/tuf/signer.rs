@@ -11,6 +11,7 @@ use homeward_protocol::release::dossier::read;
 use homeward_protocol::release::{Custom, Installer};
 use homeward_protocol::time::Timestamp;
 use homeward_protocol::tuf::key::Key;
+use homeward_protocol::tuf::read::to_hex;
 use homeward_protocol::tuf::sign::{SigningKey, Unsigned};
 use homeward_tests::programs::binary;
 use homeward_tests::tuf::forge::Python;
@@ -518,7 +519,7 @@ fn instructions_of_a_maker_are_found_and_what_nobody_signed_is_nobodys() {
     guide.name = "guide".into();
     let (path, bytes) = (guide.path(), guide.to_bytes().expect("bytes"));
     let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
-    let sha256: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = to_hex(digest.as_ref());
     let target =
         json!({ "length": bytes.len(), "hashes": { "sha256": sha256 }, "custom": dossiers::custom(&guide) });
     let named = |path: &str, version: u64| {
@@ -547,7 +548,7 @@ fn instructions_of_a_maker_are_found_and_what_nobody_signed_is_nobodys() {
     let papers = papers(desk.path("rel"));
     let newest = || papers.newest(now()).expect("it is believed");
     let found: Vec<String> = newest().whole.into_iter().map(|one| one.path).collect();
-    assert_eq!(found, [path.clone()]);
+    assert_eq!(found, std::slice::from_ref(&path));
     // Somebody can write to the server's disk: a newer version, and a line of its own.
     for (n, forged) in [(7, "dossier/guide/9.0.0"), (8, "dossier/other/1.0.0")] {
         let text = json!({ "signed": named(forged, n), "signatures": [] }).to_string();
@@ -555,7 +556,7 @@ fn instructions_of_a_maker_are_found_and_what_nobody_signed_is_nobodys() {
         std::fs::write(at, text).expect("a file");
     }
     let found: Vec<String> = newest().whole.into_iter().map(|one| one.path).collect();
-    assert_eq!(found, [path.clone()]);
+    assert_eq!(found, std::slice::from_ref(&path));
     // What is published and is not there as it was signed is said, and nothing stands in for it.
     std::fs::write(&lies, b"{}").expect("a file");
     let seen = newest();

@@ -11,18 +11,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use homeward_protocol::time::{Timestamp, Uptime};
 use rustix::fs::OFlags;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe::Receiver;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::{EVENT, presses, wish};
 use crate::clock::Clock;
-use crate::interlock::file;
+use crate::interlock::file::{self, HoldError};
 
-/// A button that is not there is looked for again after so long.
+/// A button that is not there, or a disk that takes nothing, is tried again after so long; and a press counts once in this time.
 const AGAIN: Duration = Duration::from_secs(10);
 /// Most events that are read at once.
 const MOST: usize = 64;
@@ -71,27 +72,48 @@ impl Button {
             info!("the patient's button is heard again");
         }
         let mut bytes = [0; EVENT * MOST];
+        // A key that chatters is pressed once.
+        let mut last: Option<Uptime> = None;
         loop {
             // The kernel gives whole events only.
             let length = device.read(&mut bytes).await?;
             if length == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            if presses(bytes.get(..length).unwrap_or_default()) > 0 {
+            let now = self.clock.uptime();
+            let is_new = last.is_none_or(|last| now.since(last) >= AGAIN);
+            if presses(bytes.get(..length).unwrap_or_default()) > 0 && is_new {
+                last = Some(now);
                 self.pressed().await;
             }
         }
     }
 
+    /// Insists until it is kept: a full disk is no reason not to have asked.
     async fn pressed(&self) {
-        let (now, data) = (self.clock.now(), self.data.clone());
-        let (id, hold) = wish(now, self.length);
-        let until = hold.until;
-        let place = move || file::place(&data, &id, &hold, now);
-        match tokio::task::spawn_blocking(place).await {
-            Ok(Ok(())) => info!("the patient's button was pressed: quiet until {until}"),
-            Ok(Err(error)) => warn!("the patient's button was pressed, and quiet could not be kept: {error}"),
-            Err(error) => warn!("the patient's button was pressed, and quiet could not be kept: {error}"),
+        let now = self.clock.now();
+        let mut is_said = false;
+        loop {
+            let (data, length) = (self.data.clone(), self.length);
+            let place = move || -> Result<Timestamp, HoldError> {
+                let (id, hold) = wish(now, length);
+                let longer = file::all(&data, now)?
+                    .remove(&id)
+                    .filter(|held| held.until.ms >= hold.until.ms);
+                match longer {
+                    Some(longer) => Ok(longer.until),
+                    None => file::place(&data, &id, &hold, now).map(|()| hold.until),
+                }
+            };
+            match tokio::task::spawn_blocking(place).await {
+                Ok(Ok(until)) => return info!("the patient's button was pressed: quiet until {until}"),
+                Ok(Err(error)) if !is_said => {
+                    error!("the patient's button was pressed, and quiet cannot be kept yet: {error}");
+                    is_said = true;
+                }
+                _ => {}
+            }
+            sleep(AGAIN).await;
         }
     }
 }

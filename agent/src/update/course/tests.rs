@@ -545,12 +545,35 @@ fn packages_are_tried_without_a_restart_and_when_they_are_not_well_they_stay_and
 }
 
 #[test]
+fn a_word_for_what_runs_ends_what_was_to_come_also_where_its_bytes_are_others() {
+    for decision in [
+        Ok(Decision::Runs(Installer::AgentSlot)),
+        Err(Refusal::OtherBytes(version(0))),
+    ] {
+        let mut home = Home::staged(1);
+        home.hear(Input::Assigned(vec![2]));
+        home.act(usize::MAX);
+        assert!(matches!(home.tick().as_slice(), [Effect::Decide(_)]));
+        home.hear(Input::Decided(2, Box::new(decision)));
+        home.act(usize::MAX);
+        assert_eq!(home.course.saved().job, None);
+        assert_eq!(home.course.deadline(), None, "nothing is installed any more");
+    }
+}
+
+#[test]
 fn packages_that_were_begun_and_not_finished_are_gone_on_with_and_that_is_said_all_the_while() {
     let mut home = other(Installer::Apt);
     home.begins();
     let why = ShortText::cut("the power was cut while packages were put in place");
+    assert_eq!(home.course.work(), Work::Forward);
     home.found(Standing::Unfinished(why.clone()));
     assert!(matches!(home.tick().as_slice(), [Effect::Ask(_)]));
+    assert_eq!(
+        home.course.work(),
+        Work::Back,
+        "it waits for no window and for no server"
+    );
     home.hear(Input::Busy(
         vec![ShortText::cut("pump is being used")],
         Obstacle::Known,

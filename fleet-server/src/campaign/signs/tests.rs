@@ -150,7 +150,11 @@ fn each_word_of_a_box_is_one_event() {
         ..signs("1.3.0", Some(Progress::Waiting(vec![why()])), None)
     };
     assert_eq!(hears(TOLD, &note(), &away), Some(Event::Waits(Waits::Offline)));
-    assert_eq!(hears(Step::NotYet, &note(), &away), None);
+    // One that was told and then left to a person is heard on; one that was never told says nothing.
+    let acts = signs("1.3.0", Some(Progress::Acting), None);
+    assert_eq!(hears(Step::NotYet, &note(), &acts), Some(Event::Acts));
+    let untold = Note { word: None, ..note() };
+    assert_eq!(hears(Step::NotYet, &untold, &acts), None);
 }
 
 #[test]

@@ -164,7 +164,7 @@ impl Show {
             in_service: true,
             connected: true,
             heard: Some(self.now),
-            depended_on: !matches!(dependency, Some(Dependency::Low | Dependency::Medium)),
+            depended_on: dependency == Some(Dependency::High),
             word: None,
             said: Some(Said { state, at: self.now }),
             judged: None,
@@ -350,7 +350,7 @@ impl Show {
             "comes" => one.signs.connected = true,
             "goes" => one.signs.connected = false,
             "silences" => one.speaks = false,
-            "depends" => one.signs.depended_on = !matches!(why, "low" | "medium"),
+            "depends" => one.signs.depended_on = why == "high",
             "judged" => {
                 let status = match why {
                     "bad" => Status::Contraindicated,

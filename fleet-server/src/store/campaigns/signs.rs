@@ -22,9 +22,15 @@ pub fn of(
     watched: Timestamp,
 ) -> Result<BTreeMap<GatewayId, Signs>, StoreError> {
     let with = [name.as_str().into(), watched.ms.into()];
+    // Homes wait for a person, for which those of the last wave speak.
+    let waits = tx.row(
+        "SELECT 1 FROM campaign_homes WHERE campaign = $1 AND wave = 'named' AND step = 'not-yet' LIMIT 1",
+        &[name.as_str().into()],
+    )?;
+    let waits = i64::from(waits.is_some());
     let rows = tx.rows(
         "SELECT h.gateway, g.state, g.connected_at, g.by_spare, a.counter, u.state, u.received_at, t.status, t.issued_at,
-           g.last_heard, CASE WHEN p.dependency IN ('low', 'medium') THEN 0 ELSE 1 END
+           g.last_heard, CASE WHEN p.dependency = 'high' THEN 1 ELSE 0 END
          FROM campaign_homes h JOIN campaigns c ON c.name = h.campaign JOIN gateways g ON g.id = h.gateway
            LEFT JOIN placements p ON p.id = g.placement
            LEFT JOIN assignments a ON a.gateway = h.gateway
@@ -33,10 +39,10 @@ pub fn of(
          WHERE h.campaign = $1 AND (h.wants IS NOT NULL
            OR h.step IN ('assigned', 'offline', 'waiting', 'fetching', 'stopped', 'acting', 'unwell', 'silent',
              'taken-back', 'stuck', 'away')
-           OR (h.step = 'confirmed' AND (h.step_at >= $2 OR (h.wave = c.open_wave AND h.wave <> 'rest')))
-           OR (h.step = 'not-yet' AND h.wave NOT IN ('lab', 'named')
-             AND (p.dependency IS NULL OR p.dependency NOT IN ('low', 'medium'))))",
-        &with,
+           OR (h.step = 'confirmed' AND (h.step_at >= $2 OR (h.wave = c.open_wave AND (h.wave <> 'rest' OR CAST($3 AS BIGINT) = 1))))
+           OR (h.step = 'not-yet' AND (h.word IS NOT NULL
+             OR (h.wave NOT IN ('lab', 'named') AND p.dependency = 'high'))))",
+        &[name.as_str().into(), watched.ms.into(), waits.into()],
     )?;
     let mut all = BTreeMap::new();
     for row in &rows {

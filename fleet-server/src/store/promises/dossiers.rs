@@ -368,6 +368,15 @@ pub(super) fn what_ended_with_its_instructions_is_asked_for_again_with_them(home
     give(home, TaskId(3), Sight::Fleet, refused(), "nora");
     assert_eq!(taken_back(home, "1.1.0"), [4]);
     assert!(published_again(home, "1.0.0").is_empty());
+    // Nor is anybody asked anew by the older ones.
+    let older = carried("1.0.0");
+    let lacking = block(home.open().read(move |tx| dossiers::without_a_task(tx, &older)));
+    assert_eq!(lacking.expect("reads"), []);
+    let opened = open_all(home, "1.0.0", How::Really).devices;
+    assert!(
+        opened.iter().all(|(_, opening)| *opening == Some(Opening::Known)),
+        "{opened:?}"
+    );
     let again = actions(home);
     assert_eq!(again.iter().filter(|one| *one == "dossier-reopened").count(), 4);
 }
@@ -396,4 +405,8 @@ pub(super) fn what_was_decided_for_one_home_is_asked_for_in_the_next(home: &Home
     assert_eq!(states(home), all);
     let twice = give(home, TaskId(1), Sight::Fleet, Order::Reopen(reason()), "olga");
     assert_eq!(twice, Some(Err(Unfit::Twin(TaskId(3)))));
+    // What ended with its instructions comes again with them; what was decided elsewhere is no part of that.
+    assert_eq!(taken_back(home, "1.0.0"), [2, 3]);
+    assert_eq!(published_again(home, "1.0.0"), [3, 2]);
+    assert_eq!(states(home), all);
 }
