@@ -222,18 +222,6 @@ pub struct Task {
 }
 
 impl Task {
-    /// Whether it answers for its device by these instructions: somebody is asked, or did or decided something in the home where
-    /// the device is now. What ended because its instructions did answers for nothing.
-    pub fn answers(&self) -> bool {
-        match self.stands {
-            Stands::Open | Stands::Planned { .. } | Stands::Seen { .. } => true,
-            Stands::Done { .. } | Stands::Refused { .. } | Stands::Withdrawn { .. } => {
-                self.whereabouts == Whereabouts::There
-            }
-            Stands::Superseded { .. } | Stands::Recalled => false,
-        }
-    }
-
     /// Whether a person has to look again at where the device is.
     pub fn has_moved(&self) -> bool {
         self.whereabouts == Whereabouts::Elsewhere && !self.stands.is_over()

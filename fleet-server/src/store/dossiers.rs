@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use homeward_protocol::id::{GatewayId, PlacementId, SensorId};
+use homeward_protocol::release::Version;
 use homeward_protocol::release::dossier::{DOSSIER_FOLDER, Dossier};
 use homeward_protocol::time::Timestamp;
 
@@ -166,15 +167,25 @@ pub fn devices(tx: &mut dyn Tx, dossier: &Dossier) -> Result<Vec<Found>, StoreEr
     Ok(all)
 }
 
-/// The devices for which a task of this dossier, or of a newer one of its line, answers.
-fn answered(tx: &mut dyn Tx, dossier: &Dossier) -> Result<BTreeSet<(GatewayId, SensorId)>, StoreError> {
+/// Devices, each with its box.
+type Devices = BTreeSet<(GatewayId, SensorId)>;
+
+/// The devices for which a task of this dossier, or of a newer one of its line, answers: somebody is asked, or did or decided
+/// something in the home where the device is now. What ended because its instructions did answers for nothing.
+fn answered(tx: &mut dyn Tx, dossier: &Dossier) -> Result<Devices, StoreError> {
     let line = format!("{DOSSIER_FOLDER}{}/%", dossier.name);
-    let rows = tx.rows(of_tasks!("WHERE d.path LIKE $1"), &[line.as_str().into()])?;
-    let mut answered = BTreeSet::new();
+    let rows = tx.rows(
+        "SELECT t.gateway, t.device, d.path FROM dossier_tasks t JOIN dossiers d ON d.sha256 = t.dossier
+           JOIN gateways g ON g.id = t.gateway
+         WHERE d.path LIKE $1 AND (t.state IN ('open', 'planned', 'seen')
+           OR (t.state IN ('done', 'refused', 'withdrawn') AND COALESCE(t.placement, '') = COALESCE(g.placement, '')))",
+        &[line.as_str().into()],
+    )?;
+    let mut answered = Devices::new();
     for row in &rows {
-        let Full { task, kept, .. } = full(row)?;
-        if task.answers() && kept.dossier.version >= dossier.version {
-            answered.insert((task.gateway, task.device));
+        let version: Option<Version> = row.text(2)?.rsplit('/').next().and_then(|text| text.parse().ok());
+        if version.ok_or_else(|| row.corrupt(2, "no version"))? >= dossier.version {
+            answered.insert((row.parse(0)?, row.parse(1)?));
         }
     }
     Ok(answered)
@@ -214,10 +225,12 @@ pub fn open_all(
             superseded: older.into_iter().map(|full| full.task.id).collect(),
         });
     }
+    alone(tx)?;
     keep(tx, (&kept.sha256, &kept.path), &carried.bytes, now)?;
+    let mut answered = answered(tx, &kept.dossier)?;
     let mut devices = Vec::new();
     for one in found {
-        let opening = open(tx, &kept, &one, by, now)?;
+        let opening = open_one(tx, &kept, (&one, &mut answered), by, now)?;
         devices.push((one, Some(opening)));
     }
     // Who named a box that is not in service is told so, and nothing ended.
@@ -230,7 +243,7 @@ pub fn open_all(
             superseded: Vec::new(),
         });
     }
-    let superseded = supersede(tx, &kept, by, now)?;
+    let superseded = supersede(tx, &kept, &mut answered, by, now)?;
     for (one, opening) in superseded.opened {
         devices.push((one, Some(opening)));
     }
@@ -261,7 +274,13 @@ struct Superseded {
 
 /// Ends what older dossiers of the same line ask for. A device that no box reads, and one that the newer is for, gets a task
 /// of the newer in its place; one whose box has moved gets none before a person looked again.
-fn supersede(tx: &mut dyn Tx, newer: &Kept, by: &str, now: Timestamp) -> Result<Superseded, StoreError> {
+fn supersede(
+    tx: &mut dyn Tx,
+    newer: &Kept,
+    answered: &mut Devices,
+    by: &str,
+    now: Timestamp,
+) -> Result<Superseded, StoreError> {
     let (mut ended, mut opened) = (Vec::new(), Vec::new());
     let fitting = devices(tx, &newer.dossier)?;
     for full in older(tx, newer)? {
@@ -290,7 +309,7 @@ fn supersede(tx: &mut dyn Tx, newer: &Kept, by: &str, now: Timestamp) -> Result<
         });
         let next = by_hand.or_else(|| fitting.iter().find(is_it).cloned());
         if let Some(found) = next.filter(|_| task.whereabouts == Whereabouts::There)
-            && let opening @ Opening::Opened(_) = open(tx, newer, &found, by, now)?
+            && let opening @ Opening::Opened(_) = open_one(tx, newer, (&found, &mut *answered), by, now)?
         {
             opened.push((found, opening));
         }
@@ -422,15 +441,31 @@ pub fn open(
     by: &str,
     now: Timestamp,
 ) -> Result<Opening, StoreError> {
-    // Two that open at once get two numbers.
+    alone(tx)?;
+    let mut answered = answered(tx, &kept.dossier)?;
+    open_one(tx, kept, (found, &mut answered), by, now)
+}
+
+/// Nobody else opens tasks until this transaction ends: two that open at once see each other's, and get two numbers.
+fn alone(tx: &mut dyn Tx) -> Result<(), StoreError> {
     tx.execute("UPDATE meta SET value = value WHERE key = 'audit'", &[])?;
+    Ok(())
+}
+
+/// The same, where it is known which devices have an answer.
+fn open_one(
+    tx: &mut dyn Tx,
+    kept: &Kept,
+    (found, answered): (&Found, &mut Devices),
+    by: &str,
+    now: Timestamp,
+) -> Result<Opening, StoreError> {
     let known = gateways::get(tx, &found.gateway)?;
     let Some(known) = known.filter(|known| known.state == State::Enrolled) else {
         return Ok(Opening::Unknown);
     };
     let (gateway, device) = (found.gateway.as_str(), found.device.as_str());
-    let asked = (found.gateway.clone(), found.device.clone());
-    if answered(tx, &kept.dossier)?.contains(&asked) {
+    if !answered.insert((found.gateway.clone(), found.device.clone())) {
         return Ok(Opening::Known);
     }
     let row = tx.row("SELECT COALESCE(MAX(id), 0) FROM dossier_tasks", &[])?;
