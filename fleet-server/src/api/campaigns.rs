@@ -90,6 +90,8 @@ pub struct WaveShape {
     acting: usize,
     /// That run it and are well.
     confirmed: usize,
+    /// That ran it and were well, and are not heard any more.
+    away: usize,
     /// Where it failed, or that are silent since they began.
     failed: usize,
     /// That go back.
@@ -112,6 +114,7 @@ impl From<&WaveLine> for WaveShape {
             waiting: counts.waiting,
             acting: counts.acting,
             confirmed: counts.confirmed,
+            away: counts.away,
             failed: counts.failed,
             going_back: counts.going_back,
             returned: counts.returned,

@@ -289,8 +289,8 @@ pub(super) fn board_json(board: &Board) -> Value {
             let c = &line.counts;
             json!({
                 "wave": line.wave.name(), "open": line.is_open, "homes": c.total, "later": c.later, "told": c.told,
-                "waiting": c.waiting, "acting": c.acting, "confirmed": c.confirmed, "failed": c.failed,
-                "going_back": c.going_back, "returned": c.returned, "left_out": c.left_out,
+                "waiting": c.waiting, "acting": c.acting, "confirmed": c.confirmed, "away": c.away,
+                "failed": c.failed, "going_back": c.going_back, "returned": c.returned, "left_out": c.left_out,
             })
         })
         .collect();
