@@ -517,6 +517,11 @@ fn the_agents_example_says_every_key_and_its_default() {
     let unit = read(&packaging("agent/homeward-agent.service"));
     assert!(unit.contains("\nSocketBindDeny=any\n") && unit.contains("\nCapabilityBoundingSet=\n"));
     assert!(text.contains("SocketBindAllow=tcp:1502 ") && text.contains("\n#listen = \"192.0.2.1:1502\"\n"));
+    // As shipped it reads no keys: what lets it read a button is said beside it, and how long a press counts is the default.
+    assert!(text.contains("DeviceAllow=char-input r") && !unit.contains("input"));
+    let short = Config::parse("[update]\nbutton = \"/dev/input/event0\"\n").expect("a button");
+    let length = |config: &Config| config.update.button.as_ref().map(|(_, length)| *length);
+    assert!(length(&on).is_some() && length(&on) == length(&short));
     assert_eq!(
         Config {
             sensor: Vec::new(),
@@ -529,12 +534,13 @@ fn the_agents_example_says_every_key_and_its_default() {
                 peers: Vec::new(),
                 share: None,
                 packages: None,
+                button: None,
                 ..on.update
             },
             ..on
         },
         default,
-        "what the example shows is the default, but for the devices, the way to the gate, the place of keys, the helper, the mirror and the neighbours"
+        "what the example shows is the default, but for the devices, the way to the gate, the place of keys, the helper, the mirror, the button and the neighbours"
     );
     says_every_key(&text, &["agent/src/config.rs", "agent/src/sense/config.rs"]);
 }
