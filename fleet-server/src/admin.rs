@@ -6,6 +6,7 @@
     reason = "shell: reads standard input and binds trial ports"
 )]
 
+pub mod advisory;
 pub mod attest;
 pub mod ca;
 mod ca_status;
@@ -231,6 +232,8 @@ pub async fn run(cli: &Cli, clock: &Clock) -> Result<Said, AdminError> {
         Command::Policy(command) => policy::run(&place, command, clock).await,
         Command::Campaign(command) => campaign::run(&place, command, clock).await,
         Command::Update(command) => update::run(&place, command, clock).await,
+        Command::Advisory(command) => advisory::run(&open(&place)?.1, command, clock.now()).await,
+        Command::Implant(command) => advisory::register::run(&open(&place)?.1, command, clock.now()).await,
         Command::Notify(command) => notify::run(&place, command, clock).await,
         Command::Group(command) => policy::groups::run(&open(&place)?.1, command, clock).await,
         Command::Check => keep::check(&place).await,

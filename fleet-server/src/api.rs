@@ -3,6 +3,7 @@
 //! Errors are problem documents (RFC 9457). Numbers are decimals in texts with a UCUM unit, as the device resolved
 //! them; moments are RFC 3339 in UTC. The description is `OpenAPI` 3.1, made from the handlers, at `openapi.json`.
 
+pub mod advisories;
 pub mod attest;
 pub mod calendar;
 pub mod campaigns;
@@ -28,6 +29,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::MethodRouter;
 
+use crate::advisory::csaf::MAX_DOCUMENT;
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::device::invite::Invitations;
@@ -121,6 +123,12 @@ pub fn endpoints() -> Vec<Endpoint<Desk>> {
         change("/api/v1/dossiers/{task}/refuse", dossiers::refuse),
         change("/api/v1/dossiers/{task}/withdraw", dossiers::withdraw),
         change("/api/v1/dossiers/{task}/reopen", dossiers::reopen),
+        look("/api/v1/advisories", advisories::list),
+        document(change("/api/v1/advisories", advisories::take)),
+        look("/api/v1/advisories/tasks", advisories::tasks),
+        look("/api/v1/implants", advisories::register),
+        change("/api/v1/implants", advisories::add),
+        change("/api/v1/implants/{entry}/end", advisories::end),
         look("/api/v1/rules", policies::rules),
         look("/api/v1/gateways/{gateway}/facts", facts::one),
         change("/api/v1/gateways/{gateway}/facts", facts::ask),
@@ -136,4 +144,9 @@ pub fn endpoints() -> Vec<Endpoint<Desk>> {
 /// With room for a policy.
 fn long((verb, path, handler): Endpoint<Desk>) -> Endpoint<Desk> {
     (verb, path, handler.layer(DefaultBodyLimit::max(MAX_LONG)))
+}
+
+/// With room for an advisory.
+fn document((verb, path, handler): Endpoint<Desk>) -> Endpoint<Desk> {
+    (verb, path, handler.layer(DefaultBodyLimit::max(MAX_DOCUMENT)))
 }

@@ -157,6 +157,32 @@ pub enum Action {
     DossierSuperseded,
     /// Its instructions were taken out of what is published.
     DossierRecalled,
+    /// A person took an advisory in.
+    AdvisoryTaken,
+    /// A device that lies in a person, or acts on them, was written into the register.
+    ImplantAdded,
+    /// A person read the version off such a device.
+    ImplantSeen,
+    /// It was taken out of the register.
+    ImplantEnded,
+    /// A task was opened: a clinician weighs what an advisory says of a device.
+    WeighOpened,
+    /// A clinician decided.
+    WeighDecided,
+    /// What was decided is done.
+    WeighDone,
+    /// A clinician found that the advisory is about another device.
+    WeighNotIt,
+    /// Nobody is asked to weigh it any more.
+    WeighWithdrawn,
+    /// It is weighed again.
+    WeighReopened,
+    /// A later revision of the advisory says something else, and is weighed in its place.
+    WeighSuperseded,
+    /// The device is not there any more, and there is nothing to weigh.
+    WeighGone,
+    /// A named person was told outside the console that there is something to weigh.
+    WeighTold,
     /// A person asked for a support session.
     SupportAsked,
     /// A person ordered its end.
@@ -189,7 +215,7 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Action; 84] = [
+    pub const ALL: [Action; 97] = [
         Action::GatewayClaimed,
         Action::ClaimUsed,
         Action::CsrRefused,
@@ -260,6 +286,19 @@ impl Action {
         Action::DossierReopened,
         Action::DossierSuperseded,
         Action::DossierRecalled,
+        Action::AdvisoryTaken,
+        Action::ImplantAdded,
+        Action::ImplantSeen,
+        Action::ImplantEnded,
+        Action::WeighOpened,
+        Action::WeighDecided,
+        Action::WeighDone,
+        Action::WeighNotIt,
+        Action::WeighWithdrawn,
+        Action::WeighReopened,
+        Action::WeighSuperseded,
+        Action::WeighGone,
+        Action::WeighTold,
         Action::SupportAsked,
         Action::SupportEndAsked,
         Action::SupportOpened,
@@ -349,6 +388,19 @@ impl Action {
             Action::DossierReopened => "dossier-reopened",
             Action::DossierSuperseded => "dossier-superseded",
             Action::DossierRecalled => "dossier-recalled",
+            Action::AdvisoryTaken => "advisory-taken",
+            Action::ImplantAdded => "implant-added",
+            Action::ImplantSeen => "implant-seen",
+            Action::ImplantEnded => "implant-ended",
+            Action::WeighOpened => "weigh-opened",
+            Action::WeighDecided => "weigh-decided",
+            Action::WeighDone => "weigh-done",
+            Action::WeighNotIt => "weigh-not-it",
+            Action::WeighWithdrawn => "weigh-withdrawn",
+            Action::WeighReopened => "weigh-reopened",
+            Action::WeighSuperseded => "weigh-superseded",
+            Action::WeighGone => "weigh-gone",
+            Action::WeighTold => "weigh-told",
             Action::SupportAsked => "support-asked",
             Action::SupportEndAsked => "support-end-asked",
             Action::SupportOpened => "support-opened",

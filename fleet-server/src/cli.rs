@@ -1,5 +1,6 @@
 //! What `homeward-fleet` can be asked.
 
+pub mod advisory;
 mod attest;
 mod ca;
 pub mod campaign;
@@ -154,6 +155,12 @@ pub enum Command {
     /// Bring a release to the fleet in waves: those who depend least on their box first, and back by itself when it is bad.
     #[command(subcommand)]
     Campaign(campaign::CampaignCommand),
+    /// Security advisories (CSAF) on devices that lie in people or act on them: whom they concern, and what is weighed.
+    #[command(subcommand)]
+    Advisory(advisory::AdvisoryCommand),
+    /// The register of devices that lie in people or act on them, and that no box reads.
+    #[command(subcommand)]
+    Implant(advisory::ImplantCommand),
     /// Messages to people outside the console, as [notify] in fleet.toml says.
     #[command(subcommand)]
     Notify(NotifyCommand),

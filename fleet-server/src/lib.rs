@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod admin;
+pub mod advisory;
 pub mod api;
 pub mod attest;
 pub mod audit;

@@ -149,6 +149,7 @@ pub async fn serve(place: &Place, clock: Clock) -> Result<(), RunError> {
     let doors = Arc::new(Doors::open(&own, &console, &trust, &clock)?);
     let makers = makers(&config)?;
     let ways = ways(&config, &store, clock.now()).await?;
+    let advisories = config.notify.advisories.clone();
     let now = clock.now();
     store
         .write(move |tx| {
@@ -175,6 +176,7 @@ pub async fn serve(place: &Place, clock: Clock) -> Result<(), RunError> {
         keeper: Arc::new(keeper),
         makers,
         ways,
+        advisories,
         doors,
         clock,
     };
@@ -252,6 +254,8 @@ struct Server {
     keeper: Arc<Keeper>,
     makers: Arc<Makers>,
     ways: Ways,
+    /// Who is told outside the console that an advisory is to be weighed.
+    advisories: Option<String>,
     doors: Arc<Doors>,
     connections: Connections,
     revoked: Revoked,
@@ -360,6 +364,15 @@ impl Server {
             clock: self.clock.clone(),
         };
         parts.start_sure("the deadlines of updates", deadlines.run(self.stop.clone()));
+        if let Some(person) = self.advisories.clone() {
+            let weigh = crate::advisory::upkeep::Upkeep {
+                store: self.store.clone(),
+                person,
+                reach: self.ways.reach(),
+                clock: self.clock.clone(),
+            };
+            parts.start_sure("what is to be weighed", weigh.run(self.stop.clone()));
+        }
         let tell = Tell {
             store: self.store.clone(),
             ways: self.ways.clone(),

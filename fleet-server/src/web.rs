@@ -4,6 +4,7 @@
 //! one transaction with its audit row, and redirects. Every page works without scripts; `assets/live.js` only
 //! fetches a part of the page anew when the server says that something changed.
 
+pub mod advisories;
 pub mod approvals;
 pub mod assets;
 pub mod attest;
@@ -23,6 +24,7 @@ pub mod forces;
 pub mod frame;
 pub mod gateway;
 pub mod guard;
+pub mod implants;
 pub mod incidents;
 pub mod languages;
 pub mod password;
@@ -197,6 +199,15 @@ pub fn pages() -> Vec<Endpoint<Desk>> {
         change("/dossiers/{task}", dossiers::order),
         change("/dossiers/{task}/withdraw", dossiers::withdraw),
         change("/dossiers/{task}/reopen", dossiers::reopen),
+        look("/advisories", advisories::get),
+        look("/advisories/{task}", advisories::one),
+        change("/advisories/{task}", advisories::order),
+        change("/advisories/{task}/withdraw", advisories::withdraw),
+        change("/advisories/{task}/reopen", advisories::reopen),
+        look("/implants", implants::get),
+        change("/implants", implants::post),
+        change("/implants/{entry}/seen", implants::seen),
+        change("/implants/{entry}/end", implants::end),
         look("/rules", policies::unmet::get),
         change("/gateways/{gateway}/facts", facts::ask),
         look("/posture", facts::find),

@@ -12,7 +12,7 @@ use homeward_tests::browser::{self, Page, SignIn, Visit};
 use homeward_tests::programs::fleet::Fleet;
 
 const PASSWORD: &str = "a long enough password 17";
-const PAGES: [&str; 16] = [
+const PAGES: [&str; 18] = [
     "/care",
     "/fleet",
     "/claims",
@@ -23,6 +23,8 @@ const PAGES: [&str; 16] = [
     "/releases",
     "/campaigns",
     "/dossiers",
+    "/advisories",
+    "/implants",
     "/approvals",
     "/incidents",
     "/placements",

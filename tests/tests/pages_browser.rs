@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 const WIDTHS: [u32; 2] = [390, 1280];
 /// Pages of one visit, which has an end on a busy machine, too.
 const PART: usize = 16;
-const OPERATOR: [&str; 28] = [
+const OPERATOR: [&str; 31] = [
     "/fleet",
     "/fleet?state=not-heard",
     "/care",
@@ -45,6 +45,9 @@ const OPERATOR: [&str; 28] = [
     "/releases/note?path=agent/1.3.0",
     "/campaigns",
     "/dossiers",
+    "/advisories",
+    "/advisories/1",
+    "/implants",
     "/support",
     "/placements",
     "/users",
@@ -77,7 +80,12 @@ impl Drop for Console {
 }
 
 fn console() -> Console {
-    serve_on(filled)
+    serve_on(async || {
+        let world = filled().await;
+        let advised = world.desk.store.write(scenario::advised::advise).await;
+        advised.expect("advises");
+        world
+    })
 }
 
 /// A console over the world that `make` makes.
@@ -185,6 +193,9 @@ fn no_page_has_an_axe_violation_on_a_phone_or_a_desk() {
                     "/care/quiet?home=home-01",
                     "/fleet",
                     "/releases",
+                    "/advisories",
+                    "/advisories/1",
+                    "/implants",
                     "/password",
                 ],
                 "nurse",

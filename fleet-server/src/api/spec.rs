@@ -5,8 +5,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    attest, calendar, campaigns, care, dossiers, drafts, facts, fleet, forces, policies, policy, quiet,
-    readings, releases, support,
+    advisories, attest, calendar, campaigns, care, dossiers, drafts, facts, fleet, forces, policies, policy,
+    quiet, readings, releases, support,
 };
 
 #[derive(OpenApi)]
@@ -55,6 +55,12 @@ use super::{
         dossiers::open,
         dossiers::withdraw,
         dossiers::reopen,
+        advisories::list,
+        advisories::take,
+        advisories::tasks,
+        advisories::register,
+        advisories::add,
+        advisories::end,
         facts::one,
         facts::ask,
         facts::sbom,

@@ -24,6 +24,7 @@ pub(super) struct RawNotify {
     webhook_secret_file: Option<PathBuf>,
     ca: Option<PathBuf>,
     people: Option<BTreeMap<String, String>>,
+    advisories: Option<String>,
 }
 
 /// How people are told outside the console. Without any of it they are told in the console alone.
@@ -31,6 +32,8 @@ pub(super) struct RawNotify {
 pub struct Notify {
     /// The addresses of people, by the names that `update assign --person` takes.
     pub people: BTreeMap<String, Address>,
+    /// Who is told that an advisory is to be weighed. Default: nobody outside the console.
+    pub advisories: Option<String>,
     /// The mail server.
     pub mail: Option<Mail>,
     /// The service that passes messages on.
@@ -43,6 +46,7 @@ impl Default for Notify {
     fn default() -> Notify {
         Notify {
             people: BTreeMap::new(),
+            advisories: None,
             mail: None,
             webhook: None,
             ca: SYSTEM_CA.into(),
@@ -132,9 +136,18 @@ pub(super) fn read(raw: RawNotify, folder: &Path, faults: &mut Vec<String>) -> N
     if mail.is_none() && raw.mail_server.is_none() && !people.is_empty() {
         faults.push("notify.people: has addresses, and there is no mail_server".into());
     }
+    if let Some(person) = &raw.advisories
+        && webhook.is_none()
+        && !people.contains_key(person)
+    {
+        faults.push(format!(
+            "notify.advisories: no message reaches `{person}`: give an address in notify.people, or a webhook"
+        ));
+    }
     let ca = raw.ca.map_or_else(|| SYSTEM_CA.into(), |file| folder.join(file));
     Notify {
         people,
+        advisories: raw.advisories,
         mail,
         webhook,
         ca,

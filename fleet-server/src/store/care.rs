@@ -164,7 +164,7 @@ fn judge(known: Known, now: Timestamp) -> Judged {
 }
 
 /// The team to filter by: empty for all, `None` for nothing at all.
-fn team_of(sight: &Sight) -> Option<&str> {
+pub(super) fn team_of(sight: &Sight) -> Option<&str> {
     match sight {
         Sight::Fleet => Some(""),
         Sight::Team(team) => Some(team.as_str()),

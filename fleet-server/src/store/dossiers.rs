@@ -9,6 +9,7 @@ use homeward_protocol::time::Timestamp;
 
 use super::{Row, StoreError, Tx, audit, gateways};
 use crate::access::Sight;
+use crate::advisory::implant::{Kind, Name};
 use crate::audit::Action;
 use crate::device::State;
 use crate::dossier::{Day, Order, Stands, Task, TaskId, Unfit, Whereabouts, Who, handle};
@@ -141,7 +142,8 @@ fn kept(row: &Row, from: usize) -> Result<Kept, StoreError> {
     })
 }
 
-/// The devices in service that a dossier is for, by what their boxes tell.
+/// The devices in service that a dossier is for: by what their boxes tell, and those of the register that it names by maker, model
+/// and kind, where a box stands in the home.
 pub fn devices(tx: &mut dyn Tx, dossier: &Dossier) -> Result<Vec<Found>, StoreError> {
     let mut all = Vec::new();
     for profile in &dossier.profiles {
@@ -160,6 +162,23 @@ pub fn devices(tx: &mut dyn Tx, dossier: &Dossier) -> Result<Vec<Found>, StoreEr
                     shown: shown.map(str::to_owned),
                 });
             }
+        }
+    }
+    let rows = tx.rows(
+        "SELECT g.id, i.device, i.shows, i.maker, i.model, i.kind FROM implants i JOIN gateways g ON g.placement = i.placement
+         WHERE i.ended_at IS NULL AND g.state = 'enrolled' ORDER BY g.id, i.device",
+        &[],
+    )?;
+    for row in &rows {
+        let (maker, model): (Name, Name) = (row.parse(3)?, row.parse(4)?);
+        let (kind, shown): (Kind, _) = (row.parse(5)?, row.opt_text(2)?);
+        let is_it = maker.is(&dossier.maker) && model.is(&dossier.model) && kind.class() == dossier.class;
+        if is_it && dossier.is_needed(shown) {
+            all.push(Found {
+                gateway: row.parse(0)?,
+                device: row.parse(1)?,
+                shown: shown.map(str::to_owned),
+            });
         }
     }
     all.sort_by(|a, b| (&a.gateway, &a.device).cmp(&(&b.gateway, &b.device)));
@@ -225,7 +244,7 @@ pub fn open_all(
             superseded: older.into_iter().map(|full| full.task.id).collect(),
         });
     }
-    alone(tx)?;
+    super::alone(tx)?;
     keep(tx, (&kept.sha256, &kept.path), &carried.bytes, now)?;
     let mut answered = answered(tx, &kept.dossier)?;
     let mut devices = Vec::new();
@@ -441,15 +460,9 @@ pub fn open(
     by: &str,
     now: Timestamp,
 ) -> Result<Opening, StoreError> {
-    alone(tx)?;
+    super::alone(tx)?;
     let mut answered = answered(tx, &kept.dossier)?;
     open_one(tx, kept, (found, &mut answered), by, now)
-}
-
-/// Nobody else opens tasks until this transaction ends: two that open at once see each other's, and get two numbers.
-fn alone(tx: &mut dyn Tx) -> Result<(), StoreError> {
-    tx.execute("UPDATE meta SET value = value WHERE key = 'audit'", &[])?;
-    Ok(())
 }
 
 /// The same, where it is known which devices have an answer.

@@ -95,6 +95,10 @@ pub(super) const SQLITE: &[(&str, &str)] = &[
         include_str!("../../migrations/sqlite/V30__dossier_homes.sql"),
     ),
     (
+        "V31__advisories",
+        include_str!("../../migrations/sqlite/V31__advisories.sql"),
+    ),
+    (
         "V26__moved_tasks",
         include_str!("../../migrations/sqlite/V26__moved_tasks.sql"),
     ),
@@ -191,6 +195,10 @@ const POSTGRES: &[(&str, &str)] = &[
     (
         "V30__dossier_homes",
         include_str!("../../migrations/postgres/V30__dossier_homes.sql"),
+    ),
+    (
+        "V31__advisories",
+        include_str!("../../migrations/postgres/V31__advisories.sql"),
     ),
     (
         "V26__moved_tasks",

@@ -5,6 +5,7 @@
 //! database of its own, because a server takes a second to make.
 #![expect(clippy::disallowed_methods, reason = "test: damages a file, starts threads")]
 
+mod advisories;
 mod attest;
 mod calendar;
 mod campaigns;
@@ -119,6 +120,12 @@ promises![
     a_task_waits_for_a_person_to_look_again_when_its_box_stands_in_another_home,
     newer_instructions_take_the_place_of_older_ones_and_what_is_not_published_any_more_ends,
     a_device_that_no_box_reads_gets_the_newer_instructions_in_the_place_of_the_older,
+    an_advisory_opens_a_task_for_each_device_that_it_is_about_whichever_came_first,
+    what_is_weighed_is_seen_by_its_own_team_and_decided_by_a_clinician,
+    a_later_revision_asks_again_only_where_it_says_something_else,
+    what_a_device_shows_and_that_it_is_gone_is_followed,
+    what_is_to_be_weighed_is_told_once_a_week_and_when_its_day_comes,
+    instructions_of_a_maker_find_the_devices_of_the_register,
     every_table_has_said_how_long_it_keeps_its_rows,
     old_rows_go_in_bounded_steps_and_the_newest_envelopes_stay,
     a_check_finds_what_was_changed_behind_the_streams_back,
@@ -295,6 +302,7 @@ const NOW: Timestamp = Timestamp::synced(1_795_000_000_000);
 mod promise {
     use super::*;
 
+    pub(super) use super::advisories::*;
     pub(super) use super::attest::*;
     pub(super) use super::calendar::*;
     pub(super) use super::campaigns::*;

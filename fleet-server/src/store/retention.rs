@@ -62,6 +62,7 @@ pub enum Age {
 
 /// Every table of ours.
 pub const RULES: &[(&str, Keep)] = &[
+    ("advisories", Keep::Always),
     ("alarms", Keep::Days(Age::Readings)),
     ("assignments", Keep::PerThing),
     ("attempts", Keep::Days(Age::Readings)),
@@ -95,6 +96,7 @@ pub const RULES: &[(&str, Keep)] = &[
     ("gaps", Keep::Days(Age::Readings)),
     ("gateways", Keep::PerThing),
     ("group_members", Keep::PerThing),
+    ("implants", Keep::Always),
     ("incidents", Keep::Always),
     ("inventories", Keep::Days(Age::Unused)),
     ("inventory_pieces", Keep::Days(Age::Unused)),
@@ -134,6 +136,7 @@ pub const RULES: &[(&str, Keep)] = &[
     ("update_states", Keep::PerThing),
     ("users", Keep::PerThing),
     ("watches", Keep::PerThing),
+    ("weighings", Keep::Always),
 ];
 
 /// Deletes a bounded number of rows that are older than they are kept; true when there may be more.

@@ -67,6 +67,8 @@ impl Frame {
                 ("/care", "My people"),
                 ("/releases", "Releases"),
                 ("/dossiers", "Device updates"),
+                ("/advisories", "Advisories"),
+                ("/implants", "Implants"),
             ],
             Some(Role::Operator) => &[
                 ("/fleet", "Fleet"),
@@ -78,6 +80,8 @@ impl Frame {
                 ("/releases", "Releases"),
                 ("/campaigns", "Campaigns"),
                 ("/dossiers", "Device updates"),
+                ("/advisories", "Advisories"),
+                ("/implants", "Implants"),
                 ("/incidents", "Incidents"),
                 ("/support", "Support"),
                 ("/placements", "Homes"),

@@ -4,6 +4,7 @@
 #[path = "../support/scenario.rs"]
 mod scenario;
 
+mod advisories;
 mod api;
 mod audit;
 mod campaigns;

@@ -1,5 +1,7 @@
 //! A small fleet with one of everything, at a fixed moment: two care teams, homes in each state, people, a trail.
 
+#[path = "advised.rs"]
+pub(crate) mod advised;
 #[path = "policies.rs"]
 pub(crate) mod policies;
 #[path = "releases.rs"]

@@ -189,12 +189,15 @@ impl fmt::Display for Firmware {
     }
 }
 
-/// Something to read, of which nothing is hidden: no control character, none that turns the direction of writing around.
-pub(super) fn plain(text: &str, most: usize) -> bool {
-    let hides = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
+/// Whether a character hides something from who reads: a control character, one without width, or one that turns the direction
+/// of writing around.
+pub fn hides(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// Something to read, of which nothing is hidden: 1 to `most` bytes, without space around it.
+pub fn plain(text: &str, most: usize) -> bool {
     (1..=most).contains(&text.len()) && text.trim() == text && !text.chars().any(hides)
 }
 
@@ -305,14 +308,20 @@ impl Dossier {
         format!("{DOSSIER_FOLDER}{}/{}", self.name, self.version)
     }
 
-    /// Whether it is for a device that boxes read by this profile. `firmware` is what the device said of itself, where it
-    /// does: one that has the new version already, or none of those that it is for, needs nothing.
+    /// Whether it is for a device that boxes read by this profile. `firmware` is what the device said of itself, where it does:
+    /// see [`Dossier::is_needed`].
     pub fn is_for(&self, profile: &str, firmware: Option<&str>) -> bool {
+        self.profiles.iter().any(|one| one == profile) && self.is_needed(firmware)
+    }
+
+    /// Whether a device that showed this firmware needs it: one that has the new version already, or none of those that it is
+    /// for, needs nothing. One of which nothing is known may need it.
+    pub fn is_needed(&self, firmware: Option<&str>) -> bool {
         let needs = |shows: &str| {
             let listed = self.before.is_empty() || self.before.iter().any(|one| one.as_str() == shows);
             listed && shows != self.after.as_str()
         };
-        self.profiles.iter().any(|one| one == profile) && firmware.map(str::trim).is_none_or(needs)
+        firmware.map(str::trim).is_none_or(needs)
     }
 
     /// What must hold beyond the form.

@@ -249,7 +249,8 @@ fn nothing_pushes(stage: &Stage, gateway: &str) {
 }
 
 /// Every call that changes something, each looked at: none makes a word of the director, and of a dossier come tasks alone.
-const CHANGES: [&str; 24] = [
+const CHANGES: [&str; 27] = [
+    "/api/v1/advisories",
     "/api/v1/campaigns/{campaign}/halt",
     "/api/v1/claims",
     "/api/v1/dossiers",
@@ -270,6 +271,8 @@ const CHANGES: [&str; 24] = [
     "/api/v1/gateways/{gateway}/revoke",
     "/api/v1/gateways/{gateway}/support/end",
     "/api/v1/gateways/{gateway}/support/open",
+    "/api/v1/implants",
+    "/api/v1/implants/{entry}/end",
     "/api/v1/policies",
     "/api/v1/policies/check",
     "/api/v1/policies/{version}/assign",

@@ -6,6 +6,7 @@
     reason = "shell: stories with real processes, files and time"
 )]
 
+mod advised;
 mod bad_input;
 mod beside;
 mod bluetooth;
