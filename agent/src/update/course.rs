@@ -601,11 +601,11 @@ impl Course {
     fn decided(&mut self, counter: u64, decision: Result<Decision, Refusal>, now: Moment) -> Vec<Effect> {
         let known = self.saved.job.as_ref().map(|job| job.counter);
         let over = self.saved.ended.as_ref().and_then(|ended| ended.counter);
+        self.saved.floor = self.saved.floor.clone().decided(counter, &decision);
         match decision {
             // It comes again.
             Ok(Decision::Install(_)) if Some(counter) == known || Some(counter) == over => {}
             Ok(Decision::Install(plan)) => {
-                self.saved.floor = self.saved.floor.clone().accepted(&plan);
                 self.saved.job = Job::of(&plan);
                 self.saved.staged = false;
             }
@@ -615,6 +615,8 @@ impl Course {
                 self.saved.staged = false;
                 self.tell_end(Some(counter), Outcome::Confirmed, now);
             }
+            // The word of what is under way comes again after a newer one was refused: it is under way still.
+            Err(Refusal::Replayed { .. }) if Some(counter) == known => {}
             Err(refusal) => {
                 // What was meant is here, if in other bytes: what was to come before that is not wanted any more.
                 if matches!(refusal, Refusal::OtherBytes(_)) {

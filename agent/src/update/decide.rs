@@ -41,7 +41,7 @@ pub struct Own {
 pub struct Floor {
     /// Nothing below is installed, line by line: the highest floor that any release of the line set which ran here.
     pub versions: BTreeMap<Line, Version>,
-    /// The newest assignment that was accepted.
+    /// The newest assignment for this box that was decided on, whatever was decided: what is older is no more.
     pub counter: u64,
 }
 
@@ -72,13 +72,16 @@ impl Floor {
         self.versions.get(line).copied().unwrap_or(Version::ZERO)
     }
 
-    /// After `plan` was accepted: its assignment is the newest. To be kept before anything is staged.
+    /// After an assignment was decided on, whose signature holds: it is the newest, also where it is refused or means what
+    /// runs; what it took the place of must not come back. One for another box says nothing of this one's. To be kept before
+    /// anything follows from it.
     #[must_use]
-    pub fn accepted(self, plan: &Plan) -> Floor {
-        Floor {
-            counter: plan.counter,
-            ..self
-        }
+    pub fn decided(self, counter: u64, decision: &Result<Decision, Refusal>) -> Floor {
+        let counter = match decision {
+            Err(Refusal::OtherBox(_)) => self.counter,
+            Ok(_) | Err(_) => self.counter.max(counter),
+        };
+        Floor { counter, ..self }
     }
 
     /// After a release of `line` was confirmed that sets this floor. To be kept with the confirmation.
@@ -131,12 +134,12 @@ pub enum Refusal {
     /// It is another box's.
     #[error("the assignment is for {0}")]
     OtherBox(GatewayId),
-    /// A newer one was accepted.
-    #[error("assignment {got} is older than {known}, which was accepted")]
+    /// A newer one was decided on.
+    #[error("assignment {got} is older than {known}, which was decided on")]
     Replayed {
         /// Its number.
         got: u64,
-        /// The newest that was accepted.
+        /// The newest that was decided on.
         known: u64,
     },
     /// The repository does not name it.

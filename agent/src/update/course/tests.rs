@@ -1,4 +1,5 @@
 mod homes;
+mod replayed;
 mod returning;
 mod watched;
 
