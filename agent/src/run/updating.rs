@@ -37,8 +37,8 @@ use crate::strain::Strain;
 use crate::trials::{Trials, Tried};
 use crate::update::course::{Course, Limits, Moment, Running};
 use crate::update::decide::Own;
-use crate::update::force::Heard;
 use crate::update::go::{Going, People, Source, load};
+use crate::update::inbox::Inbox;
 use crate::update::look::FOLDER;
 use crate::update::peers::Peers;
 use crate::update::rate::pace::Pace;
@@ -62,7 +62,7 @@ pub struct Ground<'a> {
 /// What the rest of the agent lets them hear and say.
 pub struct Ends {
     /// The director's words, and orders to force.
-    pub heard: mpsc::Receiver<Heard>,
+    pub heard: Inbox,
     /// The newest use that an act met.
     pub met: watch::Receiver<Option<Met>>,
     /// The roots that are trusted.

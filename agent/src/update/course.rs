@@ -392,6 +392,13 @@ impl Course {
         }
     }
 
+    /// Whether this word of the director's is another than the one that is looked into, or was last. What is fetched by that
+    /// is not waited for then.
+    pub fn is_new(&self, word: &[u8]) -> bool {
+        let mut known = [&self.saved.assigned, &self.saved.decided].into_iter();
+        word.len() <= MAX_ASSIGNMENT && !known.any(|known| known.as_deref() == Some(word))
+    }
+
     /// What is kept.
     pub const fn saved(&self) -> &Saved {
         &self.saved
@@ -577,8 +584,7 @@ impl Course {
 
     /// A newer word goes before what is under way, unless that acts or is on trial: then it waits its turn.
     fn assigned(&mut self, word: Vec<u8>, now: Moment) -> Vec<Effect> {
-        let known = [&self.saved.assigned, &self.saved.decided];
-        if word.len() > MAX_ASSIGNMENT || known.into_iter().any(|known| known.as_ref() == Some(&word)) {
+        if !self.is_new(&word) {
             return Vec::new();
         }
         self.saved.assigned = Some(word);
