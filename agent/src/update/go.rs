@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `update/course.cbor` | what is wanted, and how the newest ended ([`Saved`]) |
+//! | `update/course.cbor`, `update/course-copy.cbor` | what is wanted, and how the newest ended ([`Saved`]) |
 //! | `update/incoming/` | what is being fetched |
 //! | `update-state.json` | what was last told, for the command line |
 #![expect(clippy::disallowed_methods, reason = "shell: files, the network, and waiting")]
@@ -42,6 +42,7 @@ use super::look::FOLDER;
 use super::peers::Peers;
 use super::rate::pace::Pace;
 use super::room;
+use super::saved::file::save;
 use super::saved::{Job, Saved};
 use super::tuf::{UpdateError, aside, refresh};
 use super::vitals::{Since, Vitals};
@@ -57,7 +58,6 @@ use crate::trials::{Trials, Tried};
 
 /// Longest file that is read, bytes.
 const MAX_FILE: u64 = 64 * 1024;
-const FILE: &str = "course.cbor";
 const STATE: &str = "update-state.json";
 /// How far a build has come is told by tenths.
 const TENTHS: u64 = 10;
@@ -153,27 +153,12 @@ impl People {
     }
 }
 
-/// What is kept in a data folder; none where nothing is.
-///
-/// # Errors
-/// When it is there and cannot be read: without the floors that it holds, something old could come back.
-pub fn load(data: &Path) -> io::Result<Option<Saved>> {
-    match read(&data.join(FOLDER).join(FILE), MAX_FILE) {
-        Ok(bytes) => serde_cbor::from_slice(&bytes).map(Some).map_err(io::Error::other),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
 /// What was last told.
 pub fn told(data: &Path) -> Option<UpdateState> {
-    serde_json::from_slice(&read(&data.join(STATE), MAX_FILE).ok()?).ok()
-}
-
-fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    fs::File::open(path)?.take(max).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    let file = fs::File::open(data.join(STATE)).ok()?;
+    file.take(MAX_FILE).read_to_end(&mut bytes).ok()?;
+    serde_json::from_slice(&bytes).ok()
 }
 
 /// What is remembered while it runs.
@@ -779,17 +764,6 @@ async fn insist(what: &str, keep: impl Fn() -> io::Result<()> + Clone + Send + '
         tracing::error!(error = %error, "{what} could not be kept; trying again");
         sleep(DISK_AGAIN).await;
     }
-}
-
-/// Keeps what is wanted of updates, whole or not at all.
-///
-/// # Errors
-/// When the disk refuses.
-pub fn save(data: &Path, saved: &Saved) -> io::Result<()> {
-    let folder = data.join(FOLDER);
-    fs::create_dir_all(&folder)?;
-    let bytes = serde_cbor::to_vec(saved).map_err(io::Error::other)?;
-    replace(&folder.join(FILE), &bytes)
 }
 
 #[cfg(test)]

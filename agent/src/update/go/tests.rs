@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 
 use super::super::course::{Limits, Running};
 use super::super::rate::{Link, Setting};
+use super::super::saved::file::load;
 use super::*;
 use crate::install::Standing;
 use crate::outbox::keeper::{Keeper, Place as At};
@@ -84,17 +85,21 @@ fn wanted() -> Saved {
     }
 }
 
-/// The updates of a box whose repository is at `port`.
-async fn going(data: &Path, port: u16, saved: Saved) -> Going {
-    let clock = Arc::new(Clock::with_floor(0));
-    let running = Running {
+fn running() -> Running {
+    Running {
         place: Place::Package,
         version: version("1.0.0"),
-    };
-    let limits = Limits {
-        trial: Duration::from_mins(10),
-        spread: 0,
-    };
+    }
+}
+
+const LIMITS: Limits = Limits {
+    trial: Duration::from_mins(10),
+    spread: 0,
+};
+
+/// The updates of a box whose repository is at `port`.
+async fn going(data: &Path, port: u16, start: impl Fn(Moment) -> (Course, Vec<Effect>)) -> Going {
+    let clock = Arc::new(Clock::with_floor(0));
     let now = Moment {
         uptime: clock.uptime(),
         at: clock.now(),
@@ -105,7 +110,7 @@ async fn going(data: &Path, port: u16, saved: Saved) -> Going {
     let gateway: GatewayId = "gw-7f3k".parse().expect("an id");
     Going {
         data: data.to_owned(),
-        start: Course::resume(Some(saved), Standing::Nothing, running, limits, now),
+        start: start(now),
         own: Own {
             gateway,
             hw: "x86_64".to_owned(),
@@ -173,7 +178,8 @@ async fn while_something_is_fetched_a_wish_for_quiet_is_kept_at_once_and_a_newer
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
     let (came, left) = (AtomicU64::new(0), AtomicU64::new(0));
-    let going = going(data, port, wanted()).await;
+    let start = |now| Course::resume(Some(wanted()), Standing::Nothing, running(), LIMITS, now);
+    let going = going(data, port, start).await;
     let (inbox, stop) = (going.heard.clone(), CancellationToken::new());
     let counts = || (came.load(Ordering::Relaxed), left.load(Ordering::Relaxed));
     let life = async {
@@ -208,4 +214,37 @@ async fn while_something_is_fetched_a_wish_for_quiet_is_kept_at_once_and_a_newer
     };
     let server = stop.run_until_cancelled(stalls(&listener, &came, &left));
     tokio::join!(going.run(stop.clone()), server, life);
+}
+
+#[tokio::test]
+async fn that_what_is_kept_cannot_be_read_is_told_and_nothing_is_written_over_it() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let data = dir.path();
+    let kept = data.join(FOLDER).join("course.cbor");
+    fs::create_dir_all(data.join(FOLDER)).expect("made");
+    fs::write(&kept, [0; 512]).expect("written");
+    assert!(load(data).is_err());
+    let start = |now| Course::unread("it cannot be read", Standing::Nothing, running(), LIMITS, now);
+    let going = going(data, 9, start).await;
+    let (inbox, stop) = (going.heard.clone(), CancellationToken::new());
+    let life = async {
+        let why = || told(data)?.undecided.map(|lacks| lacks.why);
+        until("it is told", || {
+            why() == Some(ShortText::cut("it cannot be read"))
+        })
+        .await;
+        inbox.put(Heard::Assigned(vec![8]));
+        // What comes after it is heard, so it was.
+        inbox.put(Heard::Quiet(QuietOrder {
+            order: 5,
+            left_s: 3_600,
+            by: ShortText::cut("nina"),
+            reason: ShortText::cut("dialysis at home"),
+        }));
+        until("the wish", || asked::heard(data) == Some(5)).await;
+        until("both", || inbox.take().is_none()).await;
+        assert_eq!(fs::read(&kept).expect("there"), [0; 512]);
+        stop.cancel();
+    };
+    tokio::join!(going.run(stop.clone()), life);
 }
