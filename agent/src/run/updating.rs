@@ -194,7 +194,7 @@ pub async fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> 
             judged: Box::new(move || verdict(&judged)),
             strain: ends.strain,
             waiting: Box::new(move || ledger.borrow().items()),
-            stuck: Mutex::new(None),
+            drain: Mutex::default(),
         },
         home: ends.home,
         restart: ends.restart,

@@ -18,7 +18,7 @@ use homeward_protocol::tuf::client::Found;
 use homeward_protocol::tuf::role::Role;
 use serde::{Deserialize, Serialize};
 
-use super::saved::Delta;
+use super::saved::{Delta, Holds};
 use crate::slot::Digest;
 
 /// What this box is.
@@ -34,6 +34,22 @@ pub struct Own {
     pub bytes: Vec<(Installer, Digest)>,
     /// The bytes of builds that ran here and were well: what may come back though it is older.
     pub ran: Vec<Digest>,
+}
+
+/// The bytes of what is `installed`, where they are known: of the `build` of the agent that runs, and of what each other
+/// installer had confirmed last, while the version that it put in place is still that one.
+pub fn bytes(
+    build: Option<Digest>,
+    installed: &[(Installer, Version)],
+    holds: &[Holds],
+) -> Vec<(Installer, Digest)> {
+    let runs = build.map(|build| (Installer::AgentSlot, build));
+    let others = holds.iter().filter(|held| {
+        held.installer != Installer::AgentSlot && installed.contains(&(held.installer, held.version))
+    });
+    runs.into_iter()
+        .chain(others.map(|held| (held.installer, held.sha256)))
+        .collect()
 }
 
 /// What outlasts restarts, so that nothing old comes back.
@@ -303,4 +319,39 @@ fn suits(custom: &Custom, own: &Own) -> Result<Version, Refusal> {
     installer
         .map(|(_, runs)| *runs)
         .ok_or(Refusal::NoInstaller(custom.installer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_known_of_the_build_that_runs_and_of_what_was_confirmed_and_is_still_there() {
+        use Installer::{AgentSlot, Apt, Rauc};
+        let version = |text: &str| text.parse::<Version>().expect("a version");
+        let holds = |installer, text: &str, byte| Holds {
+            installer,
+            version: version(text),
+            sha256: Digest([byte; 32]),
+        };
+        let kept = [
+            holds(AgentSlot, "1.0.0", 1),
+            holds(Apt, "2.0.0", 2),
+            holds(Rauc, "3.0.0", 3),
+        ];
+        let installed = [
+            (AgentSlot, version("1.0.0")),
+            (Apt, version("2.0.0")),
+            // Somebody wrote another image by hand.
+            (Rauc, version("3.1.0")),
+        ];
+        let runs = Digest([9; 32]);
+        assert_eq!(
+            bytes(Some(runs), &installed, &kept),
+            [(AgentSlot, runs), (Apt, Digest([2; 32]))],
+            "what runs goes before what was confirmed"
+        );
+        assert_eq!(bytes(None, &installed, &kept), [(Apt, Digest([2; 32]))]);
+        assert_eq!(bytes(None, &[], &kept), []);
+    }
 }

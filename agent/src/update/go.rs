@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `update/course.cbor`, `update/course-copy.cbor` | what is wanted, and how the newest ended ([`Saved`]) |
+//! | `update/course.cbor`, `update/course-copy.cbor` | what is wanted, and how the newest ended ([`super::saved::Saved`]) |
 //! | `update/incoming/` | what is being fetched |
 //! | `update-state.json` | what was last told, for the command line |
 #![expect(clippy::disallowed_methods, reason = "shell: files, the network, and waiting")]
@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::base::Base;
 use super::course::{Course, Effect, Input, Moment, Obstacle};
-use super::decide::{Decision, Own};
+use super::decide::{Decision, Own, bytes};
 use super::delta::{self, BringError};
 use super::fetch::Http;
 use super::force::Came;
@@ -42,8 +42,8 @@ use super::look::FOLDER;
 use super::peers::Peers;
 use super::rate::pace::Pace;
 use super::room;
+use super::saved::Job;
 use super::saved::file::save;
-use super::saved::{Job, Saved};
 use super::tuf::{UpdateError, aside, refresh};
 use super::vitals::{Since, Vitals};
 use super::word::{Meaning, Repository, means};
@@ -409,7 +409,8 @@ impl Going {
         state.offers = self.probe().await;
         own.installers = state.offers.iter().filter_map(works).collect();
         let installers = self.installers.clone();
-        own.bytes = self.bytes(&own.installers, state.course.saved());
+        let build = self.build.map(|build| Digest(build.0));
+        own.bytes = bytes(build, &own.installers, &state.course.saved().holds);
         own.ran = aside(move || Ok(installers.ran())).await.unwrap_or_default();
         let repository = Repository {
             metadata: &http,
@@ -426,17 +427,6 @@ impl Going {
             plan.delta = delta::offered(client.trusted(), plan, Path::new(OWN)).await;
         }
         Ok(Input::Decided(counter, Box::new(decision)))
-    }
-
-    /// The bytes of what is installed, where they are known: of the build that runs, and of what was confirmed last and is there.
-    fn bytes(&self, installed: &[(Installer, Version)], saved: &Saved) -> Vec<(Installer, Digest)> {
-        let runs = self.build.map(|build| (Installer::AgentSlot, Digest(build.0)));
-        let others = saved.holds.iter().filter(|held| {
-            held.installer != Installer::AgentSlot && installed.contains(&(held.installer, held.version))
-        });
-        runs.into_iter()
-            .chain(others.map(|held| (held.installer, held.sha256)))
-            .collect()
     }
 
     /// Brings it to where its installer takes it from, and shows meanwhile how much of it has come. A newer word of the

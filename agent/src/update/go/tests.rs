@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 
 use super::super::course::{Limits, Running};
 use super::super::rate::{Link, Setting};
+use super::super::saved::Saved;
 use super::super::saved::file::load;
 use super::*;
 use crate::install::Standing;
@@ -137,7 +138,7 @@ async fn going(data: &Path, port: u16, start: impl Fn(Moment) -> (Course, Vec<Ef
             judged: Box::new(|| None),
             strain: Strain::new(Uptime(0)),
             waiting: Box::new(|| 0),
-            stuck: Mutex::new(None),
+            drain: Mutex::default(),
         },
         home: mpsc::channel(1).0,
         restart: CancellationToken::new(),
