@@ -104,7 +104,7 @@ struct RawUpdate {
     /// (10 minutes). One that is not, in three times that, is taken back.
     trial_s: Option<u64>,
     /// How long nothing restarts after an alarm, and after a start of the agent, seconds, from 10 to 86400. Default 600
-    /// (10 minutes).
+    /// (10 minutes). What is new waits as long after the server is reached again, at most a minute.
     quiet_s: Option<u64>,
     /// Most of the disk that what is fetched may take, MiB, from 16 to 65536. Default 2048. What is larger is not fetched.
     most_mib: Option<u64>,

@@ -51,6 +51,10 @@ use tokio::sync::oneshot;
 
 /// How long after an alarm, and after a start, nothing disturbs where nobody says otherwise.
 pub const QUIET_AFTER_ALARM: Duration = Duration::from_mins(10);
+/// How long what is new waits after the server is reached again, or as long as nothing disturbs after a start where that is
+/// shorter: what was found to be bad meanwhile is said by then. The server says its newest word within seconds of a connection,
+/// and says no word that the box has already, so its silence cannot be waited for.
+pub const SETTLES: Duration = Duration::from_mins(1);
 /// How long a lease waits for its act: what was true a minute ago is asked again.
 pub const LEASE_LASTS: Duration = Duration::from_secs(30);
 
@@ -115,6 +119,11 @@ pub enum Reason {
     OnBattery,
     /// The server is out of reach, and this is new: it has to show that it reaches it.
     Offline,
+    /// The server was reached again a moment ago, and this is new: a newer word may be on its way.
+    JustOnline {
+        /// Until when that counts.
+        until: Uptime,
+    },
     /// Another act is going on.
     Acting {
         /// Until when at most.
@@ -149,6 +158,7 @@ impl Reason {
             | Reason::JustStarted { .. }
             | Reason::OnBattery
             | Reason::Offline
+            | Reason::JustOnline { .. }
             | Reason::Acting { .. }
             | Reason::OutsideWindow { .. } => true,
             Reason::Unknown { .. }
@@ -252,7 +262,8 @@ pub struct Interlock {
     started: Uptime,
     alarmed: Option<Uptime>,
     power: Power,
-    online: bool,
+    /// The connection to the server that stands, by when it was dialled, and since when it is known of.
+    online: Option<(Uptime, Uptime)>,
     calendar: Calendar,
     request: Option<Request>,
     acting: Option<Uptime>,
@@ -278,7 +289,7 @@ impl Interlock {
             started: now,
             alarmed: None,
             power: Power::Mains,
-            online: false,
+            online: None,
             calendar: Calendar::Unknown,
             request: None,
             acting: None,
@@ -355,9 +366,12 @@ impl Interlock {
         self.look(now)
     }
 
-    /// Whether the server is reached. What is new does not begin while it is not; what goes back does.
-    pub fn link(&mut self, online: bool, now: Uptime) -> Option<Effect> {
-        self.online = online;
+    /// Over which connection the server is reached, by when that was dialled; none while it is not. What is new does not begin
+    /// then, nor for [`SETTLES`] after each new connection; what goes back does.
+    pub fn link(&mut self, dialed: Option<Uptime>, now: Uptime) -> Option<Effect> {
+        if self.online.map(|(known, _)| known) != dialed {
+            self.online = dialed.map(|dialed| (dialed, now));
+        }
         self.look(now)
     }
 
@@ -502,6 +516,7 @@ impl Interlock {
             | Reason::NotYetSure { .. }
             | Reason::JustStarted { .. }
             | Reason::Offline
+            | Reason::JustOnline { .. }
             | Reason::Acting { .. }
             | Reason::NotAsked
             | Reason::TakenBack => None,
@@ -513,8 +528,17 @@ impl Interlock {
         let request = self.request.as_ref();
         why.extend(request.and_then(|request| self.calendar.against(request.act, now)));
         let forward = request.is_some_and(|request| request.act.work == Work::Forward);
-        why.extend((forward && !self.online).then_some(Reason::Offline));
+        why.extend(self.unreached(now).filter(|_| forward));
         why
+    }
+
+    /// What of the way to the server stands against what is new.
+    fn unreached(&self, now: Uptime) -> Option<Reason> {
+        let Some((_, since)) = self.online else {
+            return Some(Reason::Offline);
+        };
+        let until = since.plus(SETTLES.min(self.quiet));
+        (now < until).then_some(Reason::JustOnline { until })
     }
 
     /// What of that is so in the home, whatever the act is for.

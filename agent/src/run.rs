@@ -47,6 +47,7 @@ use crate::status::file::Writer;
 use crate::status::{CertificateStatus, KeyStatus, LinkStatus, file};
 use crate::strain::Strain;
 use crate::trials::Tried;
+use crate::update::inbox::Inbox;
 use crate::vault::Vault;
 use crate::vault::chip::ChipError;
 
@@ -167,7 +168,7 @@ pub struct Parts {
     /// The policies of the box. Without them it takes none.
     pub policy: Option<policing::Start>,
     /// Where the director's words on software go. Without it the box takes no updates.
-    pub assigned: Option<mpsc::Sender<crate::update::force::Heard>>,
+    pub assigned: Option<Inbox>,
     /// The last moment that an earlier run is known to have been alive.
     pub last_alive: Option<Timestamp>,
 }
@@ -681,7 +682,7 @@ async fn turn(
         (Some(proof), judged)
     };
     let stop = CancellationToken::new();
-    let (assigned, told) = mpsc::channel(WISHES);
+    let told = Inbox::default();
     let (home, wishes) = mpsc::channel(WISHES);
     let restart = CancellationToken::new();
     let (server, update) = (identity.server.clone(), config.update.clone());
@@ -700,7 +701,7 @@ async fn turn(
         proof,
         key_status: Some(status),
         policy: Some(policy),
-        assigned: (!is_spare).then_some(assigned),
+        assigned: (!is_spare).then(|| told.clone()),
         last_alive,
     };
     let heard = sensors_tx.subscribe();

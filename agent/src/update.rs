@@ -11,6 +11,7 @@ pub mod fetch;
 pub mod force;
 pub mod go;
 pub mod health;
+pub mod inbox;
 pub mod keep;
 pub mod look;
 pub mod peers;

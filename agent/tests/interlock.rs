@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use homeward_agent::interlock::hold::{Hold, HoldId};
 use homeward_agent::interlock::{
-    Act, Activity, Effect, Interlock, Lease, QUIET_AFTER_ALARM, Reason, Watching, Work,
+    Act, Activity, Effect, Interlock, Lease, QUIET_AFTER_ALARM, Reason, SETTLES, Watching, Work,
 };
 use homeward_protocol::id::SensorId;
 use homeward_protocol::policy::rules::{Maintenance, Window};
@@ -264,7 +264,7 @@ impl Home {
             }],
         });
         let at = Timestamp::synced(self.clock_ms);
-        self.core.link(true, self.now);
+        self.core.link(Some(Uptime(0)), self.now);
         let effect = self.core.windows(rule.as_ref(), at, self.now);
         Self::obey(effect);
     }
@@ -704,11 +704,51 @@ fn what_is_new_begins_only_while_the_server_is_reached_and_what_goes_back_at_any
             forward,
             "nobody has said that it is"
         );
-        core.link(true, now);
+        core.link(Some(now), now);
+        let now = now.plus(SETTLES);
         let lease = core.lease(now).expect("nothing is in the way");
-        let taken = core.link(false, now);
+        let taken = core.link(None, now);
         assert_eq!(taken, forward.then_some(Effect::TakeBack(Reason::Offline)));
         assert_eq!(core.activate(lease, now).is_ok(), !forward);
+    }
+}
+
+#[test]
+fn what_is_new_waits_a_minute_after_each_new_connection_as_a_newer_word_may_be_on_its_way() {
+    let connected = Uptime(0).plus(QUIET_AFTER_ALARM);
+    for work in [Work::Forward, Work::Back] {
+        let mut core = Interlock::new([], QUIET_AFTER_ALARM, Uptime(0));
+        core.hold(&BTreeMap::new(), Timestamp::synced(START_MS), connected);
+        core.windows(None, Timestamp::synced(START_MS), connected);
+        let act = Act {
+            disruption: Disruption::AgentRestart,
+            longest: LONGEST,
+            work,
+        };
+        // It was staged while the server was out of reach, which is looked at each five seconds.
+        core.ask(act, Uptime(0));
+        let waits = |core: &mut Interlock, now: Uptime, until: Uptime| {
+            let forward = [Reason::JustOnline { until }];
+            let expected: &[Reason] = if work == Work::Forward { &forward } else { &[] };
+            assert_eq!(core.busy(now), expected);
+        };
+        let until = connected.plus(SETTLES);
+        for now in (0..60).step_by(5).map(|s| connected.plus(Duration::from_secs(s))) {
+            core.link(Some(Uptime(7)), now);
+            waits(&mut core, now, until);
+        }
+        core.link(Some(Uptime(7)), until);
+        assert_eq!(core.busy(until), []);
+        // The link was lost and came again between two looks: it is another connection.
+        let lease = core.lease(until).expect("nothing is in the way");
+        let again = until.plus(SETTLES);
+        let taken = core.link(Some(Uptime(8)), until);
+        let why = Reason::JustOnline { until: again };
+        assert_eq!(taken, (work == Work::Forward).then_some(Effect::TakeBack(why)));
+        assert_eq!(core.activate(lease, until).is_ok(), work == Work::Back);
+        if work == Work::Forward {
+            waits(&mut core, until, again);
+        }
     }
 }
 
@@ -728,7 +768,7 @@ fn a_window_that_closes_takes_the_lease_back_of_work_that_goes_forward_alone() {
     for work in [Work::Forward, Work::Back] {
         let mut core = Interlock::new([], QUIET_AFTER_ALARM, Uptime(0));
         core.hold(&BTreeMap::new(), midnight, now);
-        core.link(true, now);
+        core.link(Some(Uptime(0)), Uptime(0));
         let act = Act {
             disruption: Disruption::Reboot,
             longest: LONGEST,

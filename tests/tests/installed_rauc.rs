@@ -113,7 +113,7 @@ impl Home {
         let mut interlock = Interlock::new([], Duration::ZERO, now);
         interlock.hold(&BTreeMap::new(), self.clock.now(), now);
         interlock.windows(None, self.clock.now(), now);
-        interlock.link(true, now);
+        interlock.link(Some(now), now);
         interlock.begin(act, now).expect("nothing stands against it")
     }
 

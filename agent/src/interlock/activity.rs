@@ -6,14 +6,20 @@
 //!   answered tells nothing: what is missing may be what would have told.
 //! - A Bluetooth sensor gives values while it measures: a value is a session until none came for [`RESTS_AFTER`]. What
 //!   it measures before it connects nobody sees; it keeps that and sends it later.
+//! - One that is worn and sends all the time ([`Visits::Always`]) does not end its link by itself: when it is gone, nobody
+//!   knows whether it still measures. It counts as unreadable until it was linked and quiet for [`RESTS_AFTER`], or gone
+//!   and silent for [`UNHEARD`]; that counts from the start, too, as what it did before that nobody knows any more. One that
+//!   only visits ends its link when it has told what it measured, so a link that is gone says nothing of it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use homeward_devices::modbus;
+use homeward_devices::profile::Visits;
 use homeward_protocol::id::SensorId;
 use homeward_protocol::time::Uptime;
 
+use super::source::UNHEARD;
 use super::{Activity, Watching};
 use crate::policy::habits::Habits;
 use crate::sense::{Sensor, Sign};
@@ -31,6 +37,12 @@ struct Known {
     own: Duration,
     alarms: bool,
     last_value: Option<Uptime>,
+    /// Whether it is worn and sends all the time, so that a link that is gone says nothing good.
+    streams: bool,
+    /// Since when somebody listens to it.
+    listened_since: Option<Uptime>,
+    /// When whoever listens last said that it is not linked.
+    last_gone: Option<Uptime>,
 }
 
 /// What all sensors are doing.
@@ -45,6 +57,9 @@ impl Activities {
             own: sensor.interval,
             alarms: false,
             last_value: None,
+            streams: streams(sensor),
+            listened_since: None,
+            last_gone: None,
         };
         Activities(sensors.iter().map(|s| (s.id.clone(), known(s))).collect())
     }
@@ -68,10 +83,11 @@ impl Activities {
         let known = self.0.get_mut(sensor)?;
         known.alarms = sign.alarm.unwrap_or(known.alarms);
         if let Watching::Told { .. } = known.watching {
-            if sign.values {
-                known.last_value = Some(now);
+            if !sign.values && !sign.listens {
+                return None;
             }
-            return (sign.values || sign.listens).then(|| (known.told(now), now));
+            known.listen(sign, now);
+            return Some((known.told(sign.linked, now), now));
         }
         Some(match sign.asked.filter(|_| sign.whole) {
             None => (Activity::Unreadable, now),
@@ -82,14 +98,37 @@ impl Activities {
 }
 
 impl Known {
-    fn told(&self, now: Uptime) -> Activity {
+    fn listen(&mut self, sign: &Sign, now: Uptime) {
+        self.listened_since.get_or_insert(now);
+        if sign.values {
+            self.last_value = Some(now);
+        } else if !sign.linked {
+            self.last_gone = Some(now);
+        }
+    }
+
+    fn told(&self, linked: bool, now: Uptime) -> Activity {
         let lately = |at: Uptime| now.since(at) < RESTS_AFTER;
         if self.last_value.is_some_and(lately) {
-            Activity::Busy
+            return Activity::Busy;
+        }
+        let unsure = if linked {
+            self.last_gone.is_some_and(lately)
+        } else {
+            let silent_since = self.last_value.or(self.listened_since);
+            silent_since.is_some_and(|since| now.since(since) <= UNHEARD)
+        };
+        if self.streams && unsure {
+            Activity::Unreadable
         } else {
             Activity::Idle
         }
     }
+}
+
+fn streams(sensor: &Sensor) -> bool {
+    let session = sensor.profile.session.as_ref();
+    session.is_some_and(|session| session.visits == Visits::Always)
 }
 
 fn watching(sensor: &Sensor) -> Watching {
@@ -117,6 +156,9 @@ mod tests {
             own: Duration::from_secs(10),
             alarms: false,
             last_value: None,
+            streams: false,
+            listened_since: None,
+            last_gone: None,
         };
         Activities(BTreeMap::from([(id(), known)]))
     }
@@ -133,7 +175,7 @@ mod tests {
             alarm,
             whole,
             asked: Some(Uptime(59_000)),
-            listens: false,
+            ..Sign::default()
         }
     }
 
@@ -191,6 +233,69 @@ mod tests {
         ] {
             let heard = all.hear(&id(), &sign, now);
             assert_eq!(heard, expected.map(|activity| (activity, now)), "{sign:?}");
+        }
+    }
+
+    /// What is said of a sensor that is worn, every fifteen seconds: `linked` and `values` by the second.
+    fn worn(
+        seconds: u64,
+        linked: impl Fn(u64) -> bool,
+        values: impl Fn(u64) -> bool,
+    ) -> Vec<(u64, Activity)> {
+        let alive = LISTENS_WITHIN;
+        let mut all = activities(Watching::Told { alive });
+        all.0.get_mut(&id()).expect("listed").streams = true;
+        let mut said: Vec<(u64, Activity)> = Vec::new();
+        for at in (0..=seconds).step_by(15) {
+            let sign = Sign {
+                values: linked(at) && values(at),
+                listens: true,
+                linked: linked(at),
+                ..Sign::default()
+            };
+            let (activity, _) = all.hear(&id(), &sign, Uptime(at * 1_000)).expect("said");
+            if said.last().is_none_or(|(_, before)| *before != activity) {
+                said.push((at, activity));
+            }
+        }
+        said
+    }
+
+    #[test]
+    fn a_worn_sensor_whose_link_is_lost_is_not_idle_until_it_is_back_and_quiet_or_gone_for_an_hour() {
+        use Activity::{Busy, Idle, Unreadable};
+        // A patient turns over, and her oximeter goes on measuring; it is back after ten minutes, and taken off after twenty.
+        let lost = worn(3_600, |at| !(600..1_200).contains(&at), |at| at < 2_400);
+        assert_eq!(lost, [(0, Busy), (705, Unreadable), (1_200, Busy), (2_505, Idle)]);
+        // It comes back and says nothing: it was taken off.
+        let quiet = worn(3_600, |at| !(600..1_200).contains(&at), |at| at < 600);
+        assert_eq!(quiet, [(0, Busy), (705, Unreadable), (1_305, Idle)]);
+        // It was switched off, and never comes back.
+        let off = worn(7_200, |at| at < 600, |_| true);
+        assert_eq!(off, [(0, Busy), (705, Unreadable), (585 + 3_615, Idle)]);
+        // After a start nobody knows what it did before.
+        let never = worn(7_200, |_| false, |_| false);
+        assert_eq!(never, [(0, Unreadable), (3_615, Idle)]);
+    }
+
+    #[test]
+    fn which_sensors_are_worn_and_send_all_the_time_their_profiles_say() {
+        let text = |profile: &str| {
+            format!("[[sensor]]\nid = \"o2\"\nprofile = \"{profile}\"\naddress = \"C1:00:00:00:00:01\"\n")
+        };
+        for (profile, worn) in [
+            ("pulse-oximeter", true),
+            ("heart-rate", true),
+            ("cgm", true),
+            ("blood-pressure", false),
+            ("glucose-meter", false),
+        ] {
+            let config = crate::config::Config::parse(&text(profile)).expect("a configuration");
+            let all = Activities::new(&config.sensors(&[]).expect("sensors"));
+            assert_eq!(
+                all.0.values().map(|known| known.streams).collect::<Vec<_>>(),
+                [worn]
+            );
         }
     }
 

@@ -12,7 +12,7 @@ pub mod follow;
 use std::time::Duration;
 
 use homeward_protocol::posture::ShortText;
-use homeward_protocol::time::Timestamp;
+use homeward_protocol::time::{Timestamp, Uptime};
 
 use super::hold::{Hold, HoldId};
 
@@ -23,6 +23,27 @@ pub const EVENT: usize = 2 * size_of::<usize>() + 8;
 const KEY: u16 = 1;
 /// Value of a key that goes down; 0 is up, and 2 a repeat.
 const DOWN: i32 = 1;
+
+/// A press counts once in this time.
+const ONCE_IN: Duration = Duration::from_secs(10);
+
+/// The presses of one button: a key that chatters is pressed once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Presses {
+    last: Option<Uptime>,
+}
+
+impl Presses {
+    /// Whether somebody pressed it, by these whole events that came `now`.
+    pub fn hears(&mut self, events: &[u8], now: Uptime) -> bool {
+        let is_new = self.last.is_none_or(|last| now.since(last) >= ONCE_IN);
+        let pressed = is_new && presses(events) > 0;
+        if pressed {
+            self.last = Some(now);
+        }
+        pressed
+    }
+}
 
 /// How many keys went down in these whole events. What is left over of `bytes` is none.
 pub fn presses(bytes: &[u8]) -> usize {
@@ -45,6 +66,13 @@ pub fn wish(now: Timestamp, length: Duration) -> (HoldId, Hold) {
         until: now.plus_ms(i64::try_from(length.as_millis()).unwrap_or(i64::MAX)),
     };
     (HoldId::button(), hold)
+}
+
+/// What is to be placed of it where this hold of the button stands already. None where that one lasts longer: a press never
+/// shortens one.
+pub fn placed(wish: Hold, stands: Option<&Hold>) -> Option<Hold> {
+    let longer = stands.is_some_and(|stands| stands.until.ms >= wish.until.ms);
+    (!longer).then_some(wish)
 }
 
 #[cfg(test)]
@@ -73,6 +101,31 @@ mod tests {
         assert_eq!(presses(&all), 2);
         assert_eq!(presses(&all[..all.len() - 1]), 1, "half an event is none");
         assert_eq!(presses(&[]), 0);
+    }
+
+    #[test]
+    fn a_key_that_chatters_is_pressed_once_and_again_after_a_while() {
+        let mut button = Presses::default();
+        let (down, up) = (event(KEY, 1), event(KEY, 0));
+        let mut hears = |s: u64, events: &[u8]| button.hears(events, Uptime(s * 1_000));
+        assert!(!hears(0, &up), "it was let go");
+        assert!(hears(1, &[down.clone(), up.clone(), down.clone()].concat()));
+        assert!(!hears(2, &down));
+        // What does not count does not make it longer.
+        assert!(!hears(10, &down));
+        assert!(hears(11, &down));
+        assert!(!hears(12, &up));
+    }
+
+    #[test]
+    fn a_press_never_shortens_a_hold() {
+        let now = Timestamp::synced(1_795_000_000_000);
+        let (_, short) = wish(now, Duration::from_mins(5));
+        let (_, long) = wish(now, Duration::from_mins(90));
+        assert_eq!(placed(long.clone(), None), Some(long.clone()));
+        assert_eq!(placed(long.clone(), Some(&short)), Some(long.clone()));
+        assert_eq!(placed(short, Some(&long)), None);
+        assert_eq!(placed(long.clone(), Some(&long)), None, "it stands as it is");
     }
 
     #[test]

@@ -127,7 +127,7 @@ impl Follow {
 
     fn look(&self, interlock: &mut Interlock) {
         let (at, now) = (self.clock.now(), self.clock.uptime());
-        interlock.link(self.ties.link.borrow().connected_since.is_some(), now);
+        interlock.link(self.ties.link.borrow().dialed, now);
         interlock.power(power(Path::new("/sys/class/power_supply")), now);
         interlock.windows(self.habits.borrow().maintenance.as_ref(), at, now);
         match file::all(&self.data, at) {

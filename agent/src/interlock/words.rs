@@ -43,6 +43,10 @@ impl Reason {
             Reason::Offline => {
                 "the server is out of reach, and what is new has to show that it reaches it".to_owned()
             }
+            Reason::JustOnline { until } => format!(
+                "the server was out of reach, and may have a newer word; {} more",
+                span(until.since(now))
+            ),
             Reason::Acting { .. } => "another change is being made right now".to_owned(),
             Reason::OutsideWindow { next } => {
                 format!("until {}, when its policy lets work begin", weekly(*next))

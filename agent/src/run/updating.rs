@@ -37,13 +37,18 @@ use crate::strain::Strain;
 use crate::trials::{Trials, Tried};
 use crate::update::course::{Course, Limits, Moment, Running};
 use crate::update::decide::Own;
-use crate::update::force::Heard;
-use crate::update::go::{Going, People, Source, load};
+use crate::update::go::{Going, People, Source};
+use crate::update::inbox::Inbox;
 use crate::update::look::FOLDER;
 use crate::update::peers::Peers;
 use crate::update::rate::pace::Pace;
+use crate::update::saved::file;
 use crate::update::share::serve::Share;
 use crate::update::vitals::Vitals;
+
+/// What a person has to do where what is kept is lost. It begins anew then, without the floors that were kept.
+const UNREAD: &str = "what is kept of updates cannot be read, and none is taken until update/course*.cbor in the data folder \
+                      is removed";
 
 /// What the updates of a box hang on.
 pub struct Ground<'a> {
@@ -62,7 +67,7 @@ pub struct Ground<'a> {
 /// What the rest of the agent lets them hear and say.
 pub struct Ends {
     /// The director's words, and orders to force.
-    pub heard: mpsc::Receiver<Heard>,
+    pub heard: Inbox,
     /// The newest use that an act met.
     pub met: watch::Receiver<Option<Met>>,
     /// The roots that are trusted.
@@ -106,8 +111,7 @@ pub fn trials(data: &Path) -> Trials {
     Trials::with(tried.then_some(Tried::Update))
 }
 
-/// The tasks that carry the updates of a box out, and share what they brought; none where what is kept of them cannot be
-/// read, or where the address of its server is none.
+/// The tasks that carry the updates of a box out, and share what they brought; none where the address of its server is none.
 pub async fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> Option<Vec<Task>> {
     let folder = Folder::within(ground.data);
     let slots = folder.load().unwrap_or_else(|error| {
@@ -124,12 +128,9 @@ pub async fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> 
         uptime: ground.clock.uptime(),
         at: ground.clock.now(),
     };
-    let saved = load(ground.data)
-        .inspect_err(|error| {
-            tracing::error!(error = %error, "what is kept of updates cannot be read: this box takes none. Remove the file \
-                             update/course.cbor in the data folder to begin anew, without the floors that it held");
-        })
-        .ok()?;
+    let saved = file::resume(ground.data).inspect_err(|error| {
+        tracing::error!(error = %error, "{UNREAD}");
+    });
     let own = OwnSlots::new(
         ground.data,
         (running.place, running.version),
@@ -141,11 +142,15 @@ pub async fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> 
         Arc::clone(ground.clock),
     );
     let installers = Installers::new(vec![Box::new(own), Box::new(packages)]);
-    let standing = installers.standing(saved.as_ref().and_then(|saved| saved.job.as_ref()));
-    let job = saved.as_ref().and_then(|saved| saved.job.clone());
+    let job = saved.as_ref().ok().and_then(Option::as_ref);
+    let job = job.and_then(|saved| saved.job.clone());
+    let standing = installers.standing(job.as_ref());
     let (installers, standing) =
         imaging::join((installers, standing), job, (ground.data, ground.clock)).await;
-    let start = Course::resume(saved, standing, running, limits, now);
+    let start = match saved {
+        Ok(saved) => Course::resume(saved, standing, running, limits, now),
+        Err(_) => Course::unread(UNREAD, standing, running, limits, now),
+    };
     if start.0.is_on_trial() {
         ends.trials.begin(Tried::Update);
     }
@@ -189,7 +194,7 @@ pub async fn keep(ground: &Ground<'_>, ends: Ends, stop: &CancellationToken) -> 
             judged: Box::new(move || verdict(&judged)),
             strain: ends.strain,
             waiting: Box::new(move || ledger.borrow().items()),
-            stuck: Mutex::new(None),
+            drain: Mutex::default(),
         },
         home: ends.home,
         restart: ends.restart,

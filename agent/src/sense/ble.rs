@@ -186,6 +186,15 @@ impl Device {
         &self.now
     }
 
+    /// What whoever listens to it can say beside its values: that somebody does, and whether it is linked.
+    pub fn listens(&self) -> Sign {
+        Sign {
+            listens: true,
+            linked: matches!(self.state, State::Listening { .. }),
+            ..Sign::default()
+        }
+    }
+
     /// Inputs that made no sense in their state.
     pub const fn surprises(&self) -> u64 {
         self.surprises

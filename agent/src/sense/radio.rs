@@ -12,10 +12,10 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::Heard;
 use super::ble::{Device, Effect, Input, Kept, Noticed};
 use super::live::tap as live;
 use super::poll::Clock;
-use super::{Heard, Sign};
 use crate::associate::Associations;
 use crate::care::Judged;
 use crate::outbox::keeper::Outbox;
@@ -223,16 +223,12 @@ impl<C: Central> Radio<C> {
         Ok(answer)
     }
 
-    /// Says that what the sensor does would be heard.
+    /// Says that somebody listens to the sensor, and whether it is linked.
     async fn listens(&self, device: &Device) {
-        let sign = Sign {
-            listens: true,
-            ..Sign::default()
-        };
         let heard = Heard {
             items: Vec::new(),
             state: device.heard().clone(),
-            sign,
+            sign: device.listens(),
         };
         let _nobody = self.heard.send(heard).await; // the agent stops
     }

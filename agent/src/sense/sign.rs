@@ -18,6 +18,8 @@ pub struct Sign {
     pub whole: bool,
     /// Whether somebody listens to a sensor that tells by itself. Who does not say so for a while is taken to be deaf.
     pub listens: bool,
+    /// For who listens: whether the sensor is linked and subscribed, so that a value of it would come at once.
+    pub linked: bool,
     /// When the first question of the turn went out; none for what came by itself.
     pub asked: Option<Uptime>,
 }

@@ -40,7 +40,7 @@ use crate::outbox::Settled;
 use crate::outbox::keeper::Outbox;
 use crate::policy;
 use crate::status::{LinkStatus, words};
-use crate::update::force as update;
+use crate::update::inbox as update;
 
 /// Largest packet either way: the gate's limit.
 const MAX_PACKET: usize = 64 * 1024;
@@ -116,7 +116,7 @@ pub struct Link {
     /// Where policies and orders of isolation go.
     pub policy: mpsc::Sender<policy::Heard>,
     /// Where the director's words go; nowhere for a box that takes no updates.
-    pub update: Option<mpsc::Sender<update::Heard>>,
+    pub update: Option<update::Inbox>,
     /// Where orders of support sessions go.
     pub support: mpsc::Sender<SupportOrder>,
     /// What is to be said about trust.
@@ -461,28 +461,26 @@ impl Link {
         None
     }
 
-    /// The director's signature is checked by who knows its key. A full inbox drops it, and the server says it again.
+    /// The director's signature is checked by who knows its key.
     fn assigned(&self, payload: &[u8]) -> Option<Input> {
         if let Some(update) = self.update.as_ref().filter(|_| payload.len() <= MAX_ASSIGNMENT) {
-            let _full = update.try_send(update::Heard::Assigned(payload.to_vec()));
+            update.put(update::Heard::Assigned(payload.to_vec()));
         }
         None
     }
 
-    /// Who signed it is checked by who knows whom to believe. A full inbox drops it, and the server says it again.
+    /// Who signed it is checked by who knows whom to believe.
     fn forced(&self, payload: &[u8]) -> Option<Input> {
         if let Some(update) = self.update.as_ref().filter(|_| payload.len() <= MAX_OFFER) {
-            let _full = update.try_send(update::Heard::Force(payload.to_vec()));
+            update.put(update::Heard::Force(payload.to_vec()));
         }
         None
     }
 
-    /// A full inbox drops it, and the server says it again.
+    /// It stands at once, whatever the updates of this box are about.
     fn hushed(&self, payload: &[u8]) -> Option<Input> {
         match (QuietOrder::decode(payload), &self.update) {
-            (Ok(order), Some(update)) => {
-                let _full = update.try_send(update::Heard::Quiet(order));
-            }
+            (Ok(order), Some(update)) => update.put(update::Heard::Quiet(order)),
             (Ok(_), None) => {}
             (Err(error), _) => tracing::warn!(error = %chain(&error), "a wish for quiet could not be read"),
         }

@@ -5,7 +5,7 @@
 //!                 refused                            waits, and says why                           back, and says why
 //! ```
 //! # Design
-//! - What is kept is what is wanted ([`Saved`]); how far it has come is read from the slots at each start, so a power cut
+//! - What is kept is what is wanted ([`Saved`]); a box that cannot read it takes nothing ([`Course::unread`]); how far it has come is read from the slots at each start, so a power cut
 //!   at any place leaves nothing to repair: [`Course::resume`] sees where it is.
 //! - An act is asked for at each look, and done in one step with its permission. Nothing keeps a permission.
 //! - On trial the build has to be well for a whole [`Limits::trial`] at a stretch. What is not shown in three times that
@@ -233,6 +233,8 @@ pub struct Course {
     limits: Limits,
     step: Step,
     orders: Orders,
+    /// What is kept cannot be read: why, and since when that is known.
+    unread: Option<Box<Undecided>>,
 }
 
 impl Course {
@@ -250,14 +252,38 @@ impl Course {
             limits,
             step: Step::Idle,
             orders: Orders::default(),
+            unread: None,
         };
         let effects = course.found(standing, now);
+        (course, effects)
+    }
+
+    /// Goes on after a start at which what is kept could not be read. Without its floors nothing is taken and nothing is
+    /// written over it: that is told, until a person mends it. What the installers find on trial here, and nobody can judge
+    /// any more, goes back.
+    pub fn unread(
+        why: &str,
+        standing: Standing,
+        running: Running,
+        limits: Limits,
+        now: Moment,
+    ) -> (Course, Vec<Effect>) {
+        let (mut course, _nothing) = Course::resume(None, Standing::Nothing, running, limits, now);
+        course.unread = Some(Box::new(Undecided {
+            why: ShortText::cut(why),
+            since: now.at,
+        }));
+        let effects = match standing {
+            back @ Standing::Unwanted(_) => course.found(back, now),
+            _ => Vec::new(),
+        };
         (course, effects)
     }
 
     /// The only way it moves.
     pub fn handle(&mut self, input: Input, now: Moment) -> Vec<Effect> {
         match (self.step.clone(), input) {
+            (_, Input::Assigned(_) | Input::Force(_)) if self.unread.is_some() => Vec::new(),
             (_, Input::Assigned(word)) => self.assigned(word, now),
             (_, Input::Tick) => self.tick(now),
             (_, Input::Force(came)) => self.force_came(*came, now),
@@ -392,6 +418,15 @@ impl Course {
         }
     }
 
+    /// Whether this word of the director's is another than the one that is looked into, or was last. What is fetched by that
+    /// is not waited for then.
+    pub fn is_new(&self, word: &[u8]) -> bool {
+        let mut known = [&self.saved.assigned, &self.saved.decided].into_iter();
+        self.unread.is_none()
+            && word.len() <= MAX_ASSIGNMENT
+            && !known.any(|known| known.as_deref() == Some(word))
+    }
+
     /// What is kept.
     pub const fn saved(&self) -> &Saved {
         &self.saved
@@ -451,7 +486,7 @@ impl Course {
             installers: Vec::new(),
             undecided: match &self.step {
                 Step::Deciding { lacks, .. } => lacks.clone(),
-                _ => None,
+                _ => self.unread.clone(),
             },
             beside: Vec::new(),
             met: None,
@@ -577,8 +612,7 @@ impl Course {
 
     /// A newer word goes before what is under way, unless that acts or is on trial: then it waits its turn.
     fn assigned(&mut self, word: Vec<u8>, now: Moment) -> Vec<Effect> {
-        let known = [&self.saved.assigned, &self.saved.decided];
-        if word.len() > MAX_ASSIGNMENT || known.into_iter().any(|known| known.as_ref() == Some(&word)) {
+        if !self.is_new(&word) {
             return Vec::new();
         }
         self.saved.assigned = Some(word);
@@ -601,11 +635,11 @@ impl Course {
     fn decided(&mut self, counter: u64, decision: Result<Decision, Refusal>, now: Moment) -> Vec<Effect> {
         let known = self.saved.job.as_ref().map(|job| job.counter);
         let over = self.saved.ended.as_ref().and_then(|ended| ended.counter);
+        self.saved.floor = self.saved.floor.clone().decided(counter, &decision);
         match decision {
             // It comes again.
             Ok(Decision::Install(_)) if Some(counter) == known || Some(counter) == over => {}
             Ok(Decision::Install(plan)) => {
-                self.saved.floor = self.saved.floor.clone().accepted(&plan);
                 self.saved.job = Job::of(&plan);
                 self.saved.staged = false;
             }
@@ -615,6 +649,8 @@ impl Course {
                 self.saved.staged = false;
                 self.tell_end(Some(counter), Outcome::Confirmed, now);
             }
+            // The word of what is under way comes again after a newer one was refused: it is under way still.
+            Err(Refusal::Replayed { .. }) if Some(counter) == known => {}
             Err(refusal) => {
                 // What was meant is here, if in other bytes: what was to come before that is not wanted any more.
                 if matches!(refusal, Refusal::OtherBytes(_)) {

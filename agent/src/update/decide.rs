@@ -18,7 +18,7 @@ use homeward_protocol::tuf::client::Found;
 use homeward_protocol::tuf::role::Role;
 use serde::{Deserialize, Serialize};
 
-use super::saved::Delta;
+use super::saved::{Delta, Holds};
 use crate::slot::Digest;
 
 /// What this box is.
@@ -36,12 +36,28 @@ pub struct Own {
     pub ran: Vec<Digest>,
 }
 
+/// The bytes of what is `installed`, where they are known: of the `build` of the agent that runs, and of what each other
+/// installer had confirmed last, while the version that it put in place is still that one.
+pub fn bytes(
+    build: Option<Digest>,
+    installed: &[(Installer, Version)],
+    holds: &[Holds],
+) -> Vec<(Installer, Digest)> {
+    let runs = build.map(|build| (Installer::AgentSlot, build));
+    let others = holds.iter().filter(|held| {
+        held.installer != Installer::AgentSlot && installed.contains(&(held.installer, held.version))
+    });
+    runs.into_iter()
+        .chain(others.map(|held| (held.installer, held.sha256)))
+        .collect()
+}
+
 /// What outlasts restarts, so that nothing old comes back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Floor {
     /// Nothing below is installed, line by line: the highest floor that any release of the line set which ran here.
     pub versions: BTreeMap<Line, Version>,
-    /// The newest assignment that was accepted.
+    /// The newest assignment for this box that was decided on, whatever was decided: what is older is no more.
     pub counter: u64,
 }
 
@@ -72,13 +88,16 @@ impl Floor {
         self.versions.get(line).copied().unwrap_or(Version::ZERO)
     }
 
-    /// After `plan` was accepted: its assignment is the newest. To be kept before anything is staged.
+    /// After an assignment was decided on, whose signature holds: it is the newest, also where it is refused or means what
+    /// runs; what it took the place of must not come back. One for another box says nothing of this one's. To be kept before
+    /// anything follows from it.
     #[must_use]
-    pub fn accepted(self, plan: &Plan) -> Floor {
-        Floor {
-            counter: plan.counter,
-            ..self
-        }
+    pub fn decided(self, counter: u64, decision: &Result<Decision, Refusal>) -> Floor {
+        let counter = match decision {
+            Err(Refusal::OtherBox(_)) => self.counter,
+            Ok(_) | Err(_) => self.counter.max(counter),
+        };
+        Floor { counter, ..self }
     }
 
     /// After a release of `line` was confirmed that sets this floor. To be kept with the confirmation.
@@ -131,12 +150,12 @@ pub enum Refusal {
     /// It is another box's.
     #[error("the assignment is for {0}")]
     OtherBox(GatewayId),
-    /// A newer one was accepted.
-    #[error("assignment {got} is older than {known}, which was accepted")]
+    /// A newer one was decided on.
+    #[error("assignment {got} is older than {known}, which was decided on")]
     Replayed {
         /// Its number.
         got: u64,
-        /// The newest that was accepted.
+        /// The newest that was decided on.
         known: u64,
     },
     /// The repository does not name it.
@@ -300,4 +319,39 @@ fn suits(custom: &Custom, own: &Own) -> Result<Version, Refusal> {
     installer
         .map(|(_, runs)| *runs)
         .ok_or(Refusal::NoInstaller(custom.installer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_known_of_the_build_that_runs_and_of_what_was_confirmed_and_is_still_there() {
+        use Installer::{AgentSlot, Apt, Rauc};
+        let version = |text: &str| text.parse::<Version>().expect("a version");
+        let holds = |installer, text: &str, byte| Holds {
+            installer,
+            version: version(text),
+            sha256: Digest([byte; 32]),
+        };
+        let kept = [
+            holds(AgentSlot, "1.0.0", 1),
+            holds(Apt, "2.0.0", 2),
+            holds(Rauc, "3.0.0", 3),
+        ];
+        let installed = [
+            (AgentSlot, version("1.0.0")),
+            (Apt, version("2.0.0")),
+            // Somebody wrote another image by hand.
+            (Rauc, version("3.1.0")),
+        ];
+        let runs = Digest([9; 32]);
+        assert_eq!(
+            bytes(Some(runs), &installed, &kept),
+            [(AgentSlot, runs), (Apt, Digest([2; 32]))],
+            "what runs goes before what was confirmed"
+        );
+        assert_eq!(bytes(None, &installed, &kept), [(Apt, Digest([2; 32]))]);
+        assert_eq!(bytes(None, &[], &kept), []);
+    }
 }

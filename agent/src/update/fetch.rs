@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_util::sync::CancellationToken;
 
 use super::base::Base;
 use super::rate::pace::Pace;
@@ -37,6 +38,8 @@ pub struct Http {
     tls: Option<Arc<ClientConfig>>,
     silence: Duration,
     pace: Option<Pace>,
+    /// Ends what comes, in good order.
+    until: CancellationToken,
     /// What it says of itself.
     name: Option<&'static str>,
 }
@@ -51,12 +54,13 @@ impl std::fmt::Debug for Http {
 
 impl Http {
     /// The folder at `base`; by `tls` where the address says https. It may carry the box's own certificate.
-    pub const fn new(base: Base, tls: Option<Arc<ClientConfig>>) -> Http {
+    pub fn new(base: Base, tls: Option<Arc<ClientConfig>>) -> Http {
         Http {
             base,
             tls,
             silence: SILENCE,
             pace: None,
+            until: CancellationToken::new(),
             name: Some(concat!("homeward-agent/", env!("CARGO_PKG_VERSION"))),
         }
     }
@@ -66,6 +70,12 @@ impl Http {
     pub fn paced(self, pace: Pace) -> Http {
         let pace = Some(pace);
         Http { pace, ..self }
+    }
+
+    /// The same until then: what is under way ends as if the server had gone away, and nothing comes any more.
+    #[must_use]
+    pub fn until(self, until: CancellationToken) -> Http {
+        Http { until, ..self }
     }
 
     /// The same without a word of who asks.
@@ -187,9 +197,11 @@ impl Fetch for Http {
         let whole = GRACE
             .saturating_add(Duration::from_secs(max / SLOWEST))
             .min(self.silence.saturating_mul(1000));
-        timeout(whole, self.converse(file, from, max, take))
-            .await
-            .map_err(|_| failed("it takes too long"))?
+        let comes = timeout(whole, self.converse(file, from, max, take));
+        let Some(came) = self.until.run_until_cancelled(comes).await else {
+            return Err(failed("it is not waited for any more"));
+        };
+        came.map_err(|_| failed("it takes too long"))?
     }
 }
 

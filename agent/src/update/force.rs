@@ -9,7 +9,6 @@
 
 use homeward_protocol::policy::sign::SignedDigest;
 use homeward_protocol::posture::ShortText;
-use homeward_protocol::quiet::QuietOrder;
 use homeward_protocol::release::force::{Accepted, ForceNumber, LONGEST, Refusal};
 use homeward_protocol::release::state::{ForceStanding, ForceTold, ForceWords, MAX_WHY};
 use homeward_protocol::time::{ClockTrust, Uptime};
@@ -18,17 +17,6 @@ use serde::{Deserialize, Serialize};
 
 use super::course::Moment;
 use super::saved::Job;
-
-/// What the server sends about updates.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heard {
-    /// The director's word, as it was signed.
-    Assigned(Vec<u8>),
-    /// An order to force, with all that makes it believable.
-    Force(Vec<u8>),
-    /// A person's wish, from the console, that the home is not disturbed.
-    Quiet(QuietOrder),
-}
 
 /// An order that came.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `update/course.cbor` | what is wanted, and how the newest ended ([`Saved`]) |
+//! | `update/course.cbor`, `update/course-copy.cbor` | what is wanted, and how the newest ended ([`super::saved::Saved`]) |
 //! | `update/incoming/` | what is being fetched |
 //! | `update-state.json` | what was last told, for the command line |
 #![expect(clippy::disallowed_methods, reason = "shell: files, the network, and waiting")]
@@ -32,16 +32,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::base::Base;
 use super::course::{Course, Effect, Input, Moment, Obstacle};
-use super::decide::{Decision, Own};
+use super::decide::{Decision, Own, bytes};
 use super::delta::{self, BringError};
 use super::fetch::Http;
-use super::force::{Came, Heard};
+use super::force::Came;
+use super::inbox::{Heard, Inbox, Newest};
 use super::keep::Folder;
 use super::look::FOLDER;
 use super::peers::Peers;
 use super::rate::pace::Pace;
 use super::room;
-use super::saved::{Job, Saved};
+use super::saved::Job;
+use super::saved::file::save;
 use super::tuf::{UpdateError, aside, refresh};
 use super::vitals::{Since, Vitals};
 use super::word::{Meaning, Repository, means};
@@ -56,7 +58,6 @@ use crate::trials::{Trials, Tried};
 
 /// Longest file that is read, bytes.
 const MAX_FILE: u64 = 64 * 1024;
-const FILE: &str = "course.cbor";
 const STATE: &str = "update-state.json";
 /// How far a build has come is told by tenths.
 const TENTHS: u64 = 10;
@@ -101,8 +102,8 @@ pub struct Going {
     pub outbox: Outbox,
     /// The clocks.
     pub clock: Arc<Clock>,
-    /// The director's words, and orders to force.
-    pub heard: mpsc::Receiver<Heard>,
+    /// The director's words, orders to force, and wishes for quiet.
+    pub heard: Inbox,
     /// The newest use that an act met.
     pub met: watch::Receiver<Option<Met>>,
     /// Whom orders to force are believed by.
@@ -152,27 +153,12 @@ impl People {
     }
 }
 
-/// What is kept in a data folder; none where nothing is.
-///
-/// # Errors
-/// When it is there and cannot be read: without the floors that it holds, something old could come back.
-pub fn load(data: &Path) -> io::Result<Option<Saved>> {
-    match read(&data.join(FOLDER).join(FILE), MAX_FILE) {
-        Ok(bytes) => serde_cbor::from_slice(&bytes).map(Some).map_err(io::Error::other),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
 /// What was last told.
 pub fn told(data: &Path) -> Option<UpdateState> {
-    serde_json::from_slice(&read(&data.join(STATE), MAX_FILE).ok()?).ok()
-}
-
-fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    fs::File::open(path)?.take(max).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    let file = fs::File::open(data.join(STATE)).ok()?;
+    file.take(MAX_FILE).read_to_end(&mut bytes).ok()?;
+    serde_json::from_slice(&bytes).ok()
 }
 
 /// What is remembered while it runs.
@@ -215,6 +201,7 @@ impl Going {
         self.act(&mut state, effects).await;
         let mut looks = interval(BESIDE);
         looks.reset();
+        let mut news = self.heard.news();
         loop {
             let deadline = state.course.deadline();
             let now = self.clock.uptime();
@@ -227,15 +214,14 @@ impl Going {
             // A newer word goes before an act by an older one.
             let input = tokio::select! {
                 biased;
-                word = self.heard.recv() => match word {
-                    Some(Heard::Assigned(word)) => Input::Assigned(word),
-                    Some(Heard::Force(offer)) => self.force_came(&state, offer),
-                    Some(Heard::Quiet(order)) => {
+                heard = next(&self.heard, &mut news) => match heard {
+                    Heard::Assigned(word) => Input::Assigned(word),
+                    Heard::Force(offer) => self.force_came(&state, offer),
+                    Heard::Quiet(order) => {
                         self.hush(&mut state, order).await;
                         self.tell(&mut state).await;
                         continue;
                     }
-                    None => return std::future::pending().await,
                 },
                 () = due => Input::Tick,
                 Ok(()) = self.met.changed() => {
@@ -403,7 +389,7 @@ impl Going {
 
     /// Finds out what a word of the director means.
     async fn decide(&self, word: &[u8], state: &mut State) -> Input {
-        match self.decided(word, state).await {
+        match Box::pin(self.decided(word, state)).await {
             Ok(input) => input,
             Err(error) => {
                 tracing::warn!("an assigned update cannot be looked into yet: {}", chain(&error));
@@ -423,7 +409,8 @@ impl Going {
         state.offers = self.probe().await;
         own.installers = state.offers.iter().filter_map(works).collect();
         let installers = self.installers.clone();
-        own.bytes = self.bytes(&own.installers, state.course.saved());
+        let build = self.build.map(|build| Digest(build.0));
+        own.bytes = bytes(build, &own.installers, &state.course.saved().holds);
         own.ran = aside(move || Ok(installers.ran())).await.unwrap_or_default();
         let repository = Repository {
             metadata: &http,
@@ -442,25 +429,37 @@ impl Going {
         Ok(Input::Decided(counter, Box::new(decision)))
     }
 
-    /// The bytes of what is installed, where they are known: of the build that runs, and of what was confirmed last and is there.
-    fn bytes(&self, installed: &[(Installer, Version)], saved: &Saved) -> Vec<(Installer, Digest)> {
-        let runs = self.build.map(|build| (Installer::AgentSlot, Digest(build.0)));
-        let others = saved.holds.iter().filter(|held| {
-            held.installer != Installer::AgentSlot && installed.contains(&(held.installer, held.version))
-        });
-        runs.into_iter()
-            .chain(others.map(|held| (held.installer, held.sha256)))
-            .collect()
-    }
-
-    /// Brings it to where its installer takes it from, and shows meanwhile how much of it has come.
+    /// Brings it to where its installer takes it from, and shows meanwhile how much of it has come. A newer word of the
+    /// director ends that: it is answered with. What has come stays, for when it is still wanted.
     async fn staged(&self, state: &mut State, job: &Job) -> Input {
         let place = self.incoming(job);
-        let mut work = std::pin::pin!(self.stage(job));
+        let (until, mut newer) = (CancellationToken::new(), None);
+        let mut work = Box::pin(self.stage(job, &until));
         let mut told = delta::have(&place).saturating_mul(TENTHS) / job.length.max(1);
+        let mut news = self.heard.news();
         loop {
             let ended = tokio::select! {
                 ended = &mut work => ended,
+                heard = next(&self.heard, &mut news) => {
+                    match heard {
+                        Heard::Assigned(came) if state.course.is_new(&came) => {
+                            newer = Some(came);
+                            until.cancel();
+                        }
+                        Heard::Assigned(_) => {}
+                        Heard::Force(offer) => {
+                            let came = self.force_came(state, offer);
+                            let effects = state.course.handle(came, self.moment());
+                            self.keep("an order to force", effects).await;
+                            self.tell(state).await;
+                        }
+                        Heard::Quiet(order) => {
+                            self.hush(state, order).await;
+                            self.tell(state).await;
+                        }
+                    }
+                    continue;
+                }
                 () = sleep(PROGRESS) => {
                     let have = delta::have(&place);
                     let _none = state.course.handle(Input::Came(have), self.moment());
@@ -474,6 +473,9 @@ impl Going {
                     continue;
                 }
             };
+            if let Some(word) = newer {
+                return Input::Assigned(word);
+            }
             return match ended {
                 Ok(()) => Input::Staged,
                 Err(BringError::Install(InstallError::Refused(why))) => Input::NotTaken(why),
@@ -488,31 +490,33 @@ impl Going {
         }
     }
 
-    /// Brings it to where its installer takes it from, unless it is there.
-    async fn stage(&self, job: &Job) -> Result<(), BringError> {
+    /// Brings it to where its installer takes it from, unless it is there; what comes over the network until then.
+    async fn stage(&self, job: &Job, until: &CancellationToken) -> Result<(), BringError> {
         let (kind, looked) = (job.custom.installer, job.clone());
         if self.with(kind, move |one| one.is_staged(&looked)).await? {
             return Ok(());
         }
         let place = self.incoming(job);
-        self.fetch(job, &place).await?;
+        self.fetch(job, &place, until).await?;
         let job = job.clone();
         Ok(self.with(kind, move |one| one.stage(&job, &place)).await?)
     }
 
     /// Brings it from a neighbour, else from the server: whole, or a delta of which it is made. It is what the repository
     /// promised then.
-    async fn fetch(&self, job: &Job, place: &Path) -> Result<(), BringError> {
+    async fn fetch(&self, job: &Job, place: &Path, until: &CancellationToken) -> Result<(), BringError> {
         let (wants, keep) = (job.clone(), place.to_owned());
         let most = self.most;
         let room = aside(move || room::make(&keep, &wants, most)).await;
         room.map_err(|error| BringError::Failed(error.to_string()))?;
-        if delta::is_here(job, place).await || self.peers.bring(job.sha256, job.length, place).await {
+        let wanted = (job.sha256, job.length);
+        if delta::is_here(job, place).await || self.peers.bring(wanted, place, until).await {
             return Ok(());
         }
         let time = (job.not_before, job.deadline);
         self.pace.begin(time).await.map_err(BringError::Held)?;
         let http = self.http("targets").paced(self.pace.clone());
+        let http = http.until(until.clone());
         delta::bring(job, &http, Path::new(OWN), place).await
     }
 
@@ -649,10 +653,16 @@ impl Going {
         let said: Vec<String> = window.overruled().iter().map(|reason| reason.said(now)).collect();
         tracing::warn!("an order to force is used; it overruled: {}", said.join("; "));
         let overruled = said.iter().map(|said| ShortText::cut(said)).collect();
-        for effect in state.course.handle(Input::Forced(overruled), self.moment()) {
+        let effects = state.course.handle(Input::Forced(overruled), self.moment());
+        self.keep("that an order to force is spent", effects).await;
+    }
+
+    /// Keeps what is to be kept of these effects, in the middle of another.
+    async fn keep(&self, what: &str, effects: Vec<Effect>) {
+        for effect in effects {
             if let Effect::Save(saved) = effect {
                 let data = self.data.clone();
-                insist("that an order to force is spent", move || save(&data, &saved)).await;
+                insist(what, move || save(&data, &saved)).await;
             }
         }
     }
@@ -712,6 +722,18 @@ impl Going {
     }
 }
 
+/// The next that the server said.
+async fn next(heard: &Inbox, news: &mut watch::Receiver<Newest>) -> Heard {
+    loop {
+        if let Some(heard) = heard.take() {
+            return heard;
+        }
+        if news.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
+}
+
 /// What else on this box restarts things, and asks nobody.
 async fn beside_us() -> Vec<ShortText> {
     let seen = aside(|| Ok(beside::look::look(Path::new("/")))).await;
@@ -734,13 +756,5 @@ async fn insist(what: &str, keep: impl Fn() -> io::Result<()> + Clone + Send + '
     }
 }
 
-/// Keeps what is wanted of updates, whole or not at all.
-///
-/// # Errors
-/// When the disk refuses.
-pub fn save(data: &Path, saved: &Saved) -> io::Result<()> {
-    let folder = data.join(FOLDER);
-    fs::create_dir_all(&folder)?;
-    let bytes = serde_cbor::to_vec(saved).map_err(io::Error::other)?;
-    replace(&folder.join(FILE), &bytes)
-}
+#[cfg(test)]
+mod tests;

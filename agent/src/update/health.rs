@@ -10,7 +10,7 @@ use std::time::Duration;
 use homeward_protocol::id::SensorId;
 use homeward_protocol::posture::SensorHeard;
 use homeward_protocol::posture::ShortText;
-use homeward_protocol::time::Timestamp;
+use homeward_protocol::time::{Timestamp, Uptime};
 
 use super::saved::Before;
 use crate::strain::{Excess, Usual};
@@ -19,6 +19,33 @@ use crate::strain::{Excess, Usual};
 const MOST_MEMORY: u64 = 48 << 20;
 /// Most of one core that an agent that is well takes, thousandths.
 const MOST_CPU: u64 = 500;
+/// How long records may wait at least without any of them being acknowledged.
+const LEAST_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Whether what waits for the server goes there, as one look after the other tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Drain(Option<Stuck>);
+
+/// That records wait, and nothing of them goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stuck {
+    since: Uptime,
+    last_ack: Option<Timestamp>,
+}
+
+impl Drain {
+    /// Takes a look: so many records wait `now`, and the server acknowledged something at `last_ack` the last time. Whether they
+    /// go. They do not when nothing was ever acknowledged, or nothing new for a quarter of `trial` in which some waited: a slow
+    /// link is none that stands still.
+    pub fn goes(&mut self, waits: u64, last_ack: Option<Timestamp>, trial: Duration, now: Uptime) -> bool {
+        let goes_on = self.0.filter(|stuck| waits > 0 && stuck.last_ack == last_ack);
+        let since = goes_on.map_or(now, |stuck| stuck.since);
+        self.0 = (waits > 0).then_some(Stuck { since, last_ack });
+        let patience = (trial / 4).max(LEAST_PATIENCE);
+        now.since(since) <= patience && (waits == 0 || last_ack.is_some())
+    }
+}
+
 /// What is seen of a build on trial.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen<'a> {
@@ -154,6 +181,39 @@ mod tests {
 
     const BEGAN: i64 = 1_000_000;
     const TEN_MINUTES: Duration = Duration::from_mins(10);
+
+    /// After which second of looks, one each ten, records do not go any more.
+    fn stops(trial: Duration, waits: impl Fn(u64) -> u64, acked: impl Fn(u64) -> Option<i64>) -> Option<u64> {
+        let mut drain = Drain::default();
+        (0..=600).step_by(10).find(|s| {
+            let ack = acked(*s).map(Timestamp::synced);
+            !drain.goes(waits(*s), ack, trial, Uptime(s * 1_000))
+        })
+    }
+
+    #[test]
+    fn records_that_wait_may_stand_still_for_a_quarter_of_the_trial_and_nothing_that_waits_is_never_late() {
+        let at = |s: u64| i64::try_from(s).ok();
+        assert_eq!(
+            stops(TEN_MINUTES, |_| 3, at),
+            None,
+            "each look finds some, and they go"
+        );
+        assert_eq!(stops(TEN_MINUTES, |_| 0, |_| None), None, "nothing waits");
+        assert_eq!(stops(TEN_MINUTES, |_| 1, |_| None), Some(0), "none ever went");
+        assert_eq!(stops(TEN_MINUTES, |_| 1, |_| Some(1)), Some(160), "they pile up");
+        let slow = |s: u64| at(s / 150 * 150);
+        assert_eq!(stops(TEN_MINUTES, |_| 1, slow), None, "a slow link");
+        let rare = |s: u64| u64::from(s.is_multiple_of(200));
+        assert_eq!(
+            stops(TEN_MINUTES, rare, |_| Some(1)),
+            None,
+            "one that waits is gone at the next look"
+        );
+        // A short trial has a patience of its own.
+        let short = Duration::from_secs(20);
+        assert_eq!(stops(short, |_| 1, |_| Some(1)), Some(40));
+    }
     /// For a day, twelve for each link.
     const THIRTY_AN_HOUR: Usual = Usual {
         uses: 720,

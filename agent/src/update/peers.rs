@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use homeward_protocol::tuf::hash::Hashes;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::base::Base;
 use super::fetch::Http;
@@ -59,14 +60,19 @@ impl Peers {
         }
     }
 
-    /// Brings the file with these bytes to `place` from the first that gives it. Whether one did.
-    pub async fn bring(&self, sha256: Digest, length: u64, place: &Path) -> bool {
+    /// Brings the file with these bytes to `place` from the first that gives it before `until`. Whether one did.
+    pub async fn bring(
+        &self,
+        (sha256, length): (Digest, u64),
+        place: &Path,
+        until: &CancellationToken,
+    ) -> bool {
         for (n, peer) in self.all.iter().enumerate() {
-            if self.liars(|liars| liars.contains(&n)) {
+            if until.is_cancelled() || self.liars(|liars| liars.contains(&n)) {
                 continue;
             }
             let patience = GRACE.saturating_add(Duration::from_secs(length / SLOWEST));
-            let came = timeout(patience, from(peer, sha256, length, place)).await;
+            let came = timeout(patience, from(peer, (sha256, length), place, until)).await;
             let why = match came.unwrap_or_else(|_| Err(Failed::Away("it takes too long".into()))) {
                 Ok(()) => {
                     tracing::info!("{length} bytes came from the neighbour {peer}");
@@ -90,7 +96,12 @@ impl Peers {
     }
 }
 
-async fn from(peer: &Base, sha256: Digest, length: u64, place: &Path) -> Result<(), Failed> {
+async fn from(
+    peer: &Base,
+    (sha256, length): (Digest, u64),
+    place: &Path,
+    until: &CancellationToken,
+) -> Result<(), Failed> {
     let came = beside(place, "+peer");
     if let Some(folder) = place.parent() {
         fs::create_dir_all(folder).map_err(Failed::Disk)?;
@@ -99,6 +110,7 @@ async fn from(peer: &Base, sha256: Digest, length: u64, place: &Path) -> Result<
     let hashes = Hashes::sha256(sha256.0);
     let (mut check, mut have) = (hashes.check(), 0);
     let http = Http::new(peer.clone(), None).silent_for(SILENCE).nameless();
+    let http = http.until(until.clone());
     let mut take = |_, piece: &[u8]| {
         check.update(piece);
         have += piece.len() as u64;

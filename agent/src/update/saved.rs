@@ -1,5 +1,7 @@
 //! What is kept of updates, over restarts and power cuts.
 
+pub mod file;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use homeward_protocol::id::SensorId;

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use homeward_protocol::attest::{Notice, Trust};
 use homeward_protocol::posture::SensorHeard;
-use homeward_protocol::time::{Timestamp, Uptime};
+use homeward_protocol::time::Timestamp;
 use tokio::sync::watch;
 
 use super::course::Moment;
-use super::health::{Health, Seen, examine, wears};
+use super::health::{Drain, Health, Seen, examine, wears};
 use super::saved::{Before, Watched};
 use crate::status::LinkStatus;
 use crate::strain::{Mark, Strain};
@@ -34,15 +34,8 @@ pub struct Vitals {
     pub strain: Strain,
     /// Records that wait to be acknowledged.
     pub waiting: Box<dyn Fn() -> u64 + Send + Sync>,
-    /// Since when something waits, and nothing was acknowledged.
-    pub stuck: Mutex<Option<Stuck>>,
-}
-
-/// That records wait, and nothing of them goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stuck {
-    since: Uptime,
-    last_ack: Option<Timestamp>,
+    /// Whether they go, from look to look.
+    pub drain: Mutex<Drain>,
 }
 
 /// What stood when something began that is to be judged by what came since.
@@ -98,7 +91,8 @@ impl Vitals {
     pub fn examine(&self, before: &Before, since: &Since, trial: Duration, now: Moment) -> Health {
         let link = self.link.borrow().clone();
         let waits = (self.waiting)();
-        let stuck = self.stuck(link.last_ack, waits, now.uptime);
+        let mut drain = self.drain.lock().unwrap_or_else(PoisonError::into_inner);
+        let draining = drain.goes(waits, link.last_ack, trial, now.uptime);
         let new = (self.judged)().filter(|notice| Some(notice.issued_at) != since.judged);
         let took = now.uptime.since(since.at.uptime);
         let used = used();
@@ -110,7 +104,7 @@ impl Vitals {
                 now: now.at,
                 trial,
                 online: link.connected_since.is_some(),
-                draining: stuck <= patience(trial) && (waits == 0 || link.last_ack.is_some()),
+                draining,
                 accepted: new.as_ref().and_then(accepts),
                 sensors: &sensors,
                 memory_bytes: used.memory_bytes,
@@ -121,26 +115,12 @@ impl Vitals {
         )
     }
 
-    /// For how long something has waited and nothing was acknowledged, as far as the looks tell.
-    fn stuck(&self, last_ack: Option<Timestamp>, waits: u64, now: Uptime) -> Duration {
-        let mut stuck = self.stuck.lock().unwrap_or_else(PoisonError::into_inner);
-        let goes_on = stuck.filter(|stuck| waits > 0 && stuck.last_ack == last_ack);
-        let since = goes_on.map_or(now, |stuck| stuck.since);
-        *stuck = (waits > 0).then_some(Stuck { since, last_ack });
-        now.since(since)
-    }
-
     /// Whose battery a confirmed build empties, since it was tried or the agent began.
     pub fn wears(&self, watched: &Watched, since: &Since, now: Moment) -> Option<String> {
         let (uses, time) = self.strain.since(&since.uses, now.uptime);
         // Whatever the clock on the wall says: what is known of before is of days.
         (time <= LONGEST).then(|| wears(&watched.usual, &uses, time))?
     }
-}
-
-/// How long records may wait without any of them being acknowledged: a slow link is none that stands still.
-fn patience(trial: Duration) -> Duration {
-    (trial / 4).max(Duration::from_secs(30))
 }
 
 /// Whether a judgement accepts the evidence; nothing when it says neither.
@@ -189,6 +169,7 @@ mod tests {
     use homeward_protocol::id::SensorId;
     use homeward_protocol::posture::ShortText;
     use homeward_protocol::release::Installer;
+    use homeward_protocol::time::Uptime;
 
     use super::*;
 
@@ -209,7 +190,7 @@ mod tests {
             judged: Box::new(|| None),
             strain: strain.clone(),
             waiting: Box::new(|| 0),
-            stuck: Mutex::new(None),
+            drain: Mutex::default(),
         }
     }
 

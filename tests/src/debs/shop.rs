@@ -176,7 +176,7 @@ pub fn window(disruption: Disruption) -> Window {
     let mut home = Interlock::new([], Duration::ZERO, now);
     let _effect = home.hold(&BTreeMap::new(), clock.now(), now);
     let _effect = home.windows(None, clock.now(), now);
-    let _effect = home.link(true, now);
+    let _effect = home.link(Some(now), now);
     home.begin(act(Installer::Apt, disruption), now)
         .expect("a quiet home")
 }

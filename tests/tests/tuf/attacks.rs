@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use homeward_agent::slot::Digest;
-use homeward_agent::update::decide::{Decision, Floor, Line, Own, Plan, decide};
+use homeward_agent::update::decide::{Decision, Floor, Line, Own, Plan, Refusal, decide};
 use homeward_agent::update::tuf::download;
 use homeward_agent::update::word::{Meaning, Repository, means};
 use homeward_protocol::id::GatewayId;
@@ -521,14 +521,24 @@ fn a_floor_and_a_counter_only_rise() {
     let assigned = Assignment::verify(&sealed, &director).expect("the director's");
     let found = fleet.found(AGENT).expect("refreshes");
     assert_eq!(found.as_ref().map(|found| &found.path), Some(&path));
-    let Ok(Decision::Install(plan)) = decide(&assigned, found.as_ref(), &fleet.own, &Floor::NEW) else {
+    let decision = decide(&assigned, found.as_ref(), &fleet.own, &Floor::NEW);
+    let Ok(Decision::Install(plan)) = &decision else {
         panic!("it installs");
     };
     let line = || Line::of(plan.custom.installer, plan.found.path.as_str());
     let after = Floor::NEW
-        .accepted(&plan)
+        .decided(12, &decision)
         .confirmed(line(), plan.custom.security_floor);
     assert_eq!(after, floor("1.2.0", 12));
+    assert_eq!(after.clone().decided(11, &decision), after);
+    assert_eq!(
+        after
+            .clone()
+            .decided(13, &Ok(Decision::Runs(Installer::AgentSlot))),
+        floor("1.2.0", 13)
+    );
+    let foreign = fleet.own.gateway.clone();
+    assert_eq!(after.clone().decided(13, &Err(Refusal::OtherBox(foreign))), after);
     let high = floor("9.0.0", 12);
     assert_eq!(high.clone().confirmed(line(), plan.custom.security_floor), high);
     assert_eq!(Timestamp::synced(plan.deadline.ms), START.plus_ms(DAY));

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use homeward_protocol::time::{Timestamp, Uptime};
+use homeward_protocol::time::Timestamp;
 use rustix::fs::OFlags;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe::Receiver;
@@ -19,11 +19,11 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use super::{EVENT, presses, wish};
+use super::{EVENT, Presses, placed, wish};
 use crate::clock::Clock;
 use crate::interlock::file::{self, HoldError};
 
-/// A button that is not there, or a disk that takes nothing, is tried again after so long; and a press counts once in this time.
+/// A button that is not there, or a disk that takes nothing, is tried again after so long.
 const AGAIN: Duration = Duration::from_secs(10);
 /// Most events that are read at once.
 const MOST: usize = 64;
@@ -72,18 +72,15 @@ impl Button {
             info!("the patient's button is heard again");
         }
         let mut bytes = [0; EVENT * MOST];
-        // A key that chatters is pressed once.
-        let mut last: Option<Uptime> = None;
+        let mut heard = Presses::default();
         loop {
             // The kernel gives whole events only.
             let length = device.read(&mut bytes).await?;
             if length == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            let now = self.clock.uptime();
-            let is_new = last.is_none_or(|last| now.since(last) >= AGAIN);
-            if presses(bytes.get(..length).unwrap_or_default()) > 0 && is_new {
-                last = Some(now);
+            let events = bytes.get(..length).unwrap_or_default();
+            if heard.hears(events, self.clock.uptime()) {
                 self.pressed().await;
             }
         }
@@ -97,12 +94,10 @@ impl Button {
             let (data, length) = (self.data.clone(), self.length);
             let place = move || -> Result<Timestamp, HoldError> {
                 let (id, hold) = wish(now, length);
-                let longer = file::all(&data, now)?
-                    .remove(&id)
-                    .filter(|held| held.until.ms >= hold.until.ms);
-                match longer {
-                    Some(longer) => Ok(longer.until),
-                    None => file::place(&data, &id, &hold, now).map(|()| hold.until),
+                let stands = file::all(&data, now)?.remove(&id);
+                match placed(hold, stands.as_ref()) {
+                    Some(hold) => file::place(&data, &id, &hold, now).map(|()| hold.until),
+                    None => Ok(stands.map_or(now, |stands| stands.until)),
                 }
             };
             match tokio::task::spawn_blocking(place).await {

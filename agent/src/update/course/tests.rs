@@ -1,5 +1,7 @@
 mod homes;
+mod replayed;
 mod returning;
+mod unread;
 mod watched;
 
 use homeward_protocol::release::Custom;

@@ -111,7 +111,11 @@ async fn a_neighbour_that_has_a_build_gives_it_and_it_is_what_was_asked_for() {
     let folder = tempfile::tempdir().expect("a folder");
     let place = folder.path().join("incoming/build");
     let peers = Peers::new(vec![base(here.at)]);
-    assert!(peers.bring(sum(&build), 300_000, &place).await);
+    assert!(
+        peers
+            .bring((sum(&build), 300_000), &place, &CancellationToken::new())
+            .await
+    );
     assert_eq!(fs::read(&place).expect("there"), build);
     assert_eq!(
         fs::read_dir(place.parent().expect("a folder"))
@@ -152,7 +156,11 @@ async fn one_that_is_away_one_that_lies_and_one_that_has_nothing_are_passed_by_f
     let folder = tempfile::tempdir().expect("a folder");
     for _ in 0..2 {
         let place = folder.path().join("build");
-        assert!(peers.bring(sum(&build), 200_000, &place).await);
+        assert!(
+            peers
+                .bring((sum(&build), 200_000), &place, &CancellationToken::new())
+                .await
+        );
         assert_eq!(fs::read(&place).expect("there"), build);
         fs::remove_file(&place).expect("there");
     }
@@ -160,7 +168,11 @@ async fn one_that_is_away_one_that_lies_and_one_that_has_nothing_are_passed_by_f
     let alone = Peers::new(all[..5].iter().copied().map(base).collect());
     assert!(
         !alone
-            .bring(sum(&build), 200_000, &folder.path().join("build"))
+            .bring(
+                (sum(&build), 200_000),
+                &folder.path().join("build"),
+                &CancellationToken::new()
+            )
             .await
     );
     assert_eq!(
@@ -186,7 +198,11 @@ async fn one_that_drips_costs_seconds() {
     let peers = Peers::new(vec![base(drips)]);
     assert!(
         !peers
-            .bring(Digest([1; 32]), 200_000, &folder.path().join("build"))
+            .bring(
+                (Digest([1; 32]), 200_000),
+                &folder.path().join("build"),
+                &CancellationToken::new()
+            )
             .await
     );
     let took = begin.elapsed();
@@ -269,7 +285,11 @@ async fn a_box_that_shares_keeps_its_pace_for_all_together() {
     let folder = tempfile::tempdir().expect("a folder");
     let bring = |name: &str| {
         let (at, place, sha256) = (here.at, folder.path().join(name), sum(&build));
-        async move { Peers::new(vec![base(at)]).bring(sha256, RATE, &place).await }
+        async move {
+            Peers::new(vec![base(at)])
+                .bring((sha256, RATE), &place, &CancellationToken::new())
+                .await
+        }
     };
     let begin = Instant::now();
     let (one, two) = tokio::join!(bring("one"), bring("two"));

@@ -24,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 use super::{Asked, MAX_HEAD, Refused, asked, head};
 use crate::slot::Digest;
 use crate::slot::file::Folder;
-use crate::update::go::load;
 use crate::update::rate::Pacer;
+use crate::update::saved::file::load;
 use crate::update::tuf::aside;
 
 /// Neighbours that are served at once; more are turned away, and ask the server.

@@ -26,7 +26,7 @@ use crate::sense::{Sensor, Sign};
 use carried::put;
 
 const PUMP: &str = "pump";
-const CUFF: &str = "cuff";
+const OXIMETER: &str = "oximeter";
 /// How often the pump is asked, and a life of five seconds passes.
 const ROUND: u64 = 5_000;
 /// How long an image is written.
@@ -80,7 +80,7 @@ impl ReferenceStateMachine for Chance {
     }
 
     fn transitions((): &()) -> BoxedStrategy<Step> {
-        let device = || prop_oneof![Just(PUMP), Just(CUFF)];
+        let device = || prop_oneof![Just(PUMP), Just(OXIMETER)];
         let installer = prop_oneof![
             2 => Just(Installer::AgentSlot),
             2 => Just(Installer::Rauc),
@@ -126,6 +126,8 @@ enum Planted {
     HoldNotLookedAtAgain,
     /// A turn in which nothing was answered counts as one without a session.
     UnknownIsIdle,
+    /// A link that is lost counts as one on which nothing comes.
+    LostIsQuiet,
     /// The box reboots for an image by the permission to write it.
     RebootsUnasked,
     /// What is bad goes back at once.
@@ -134,11 +136,12 @@ enum Planted {
     UnfinishedUnasked,
 }
 
-const MISTAKES: [Planted; 7] = [
+const MISTAKES: [Planted; 8] = [
     Planted::CheckThenAct,
     Planted::PermissionSurvivesCrash,
     Planted::HoldNotLookedAtAgain,
     Planted::UnknownIsIdle,
+    Planted::LostIsQuiet,
     Planted::RebootsUnasked,
     Planted::ReturnsUnasked,
     Planted::UnfinishedUnasked,
@@ -191,6 +194,8 @@ struct Home {
     // What is true.
     running: BTreeMap<&'static str, u64>,
     lost: Vec<&'static str>,
+    /// When the session of the oximeter that is under way last told a box, whichever process ran.
+    told: Option<u64>,
     hold: Option<u64>,
     alarm: Option<u64>,
     // What survives a start.
@@ -216,7 +221,7 @@ fn id(name: &str) -> SensorId {
 fn sensors() -> Vec<Sensor> {
     let text = "[[sensor]]\nid = \"pump\"\nprofile = \"tripp-lite-modbuscard\"\naddress = \"192.0.2.1:502\"\n\
                 interval_ms = 5000\n\
-                [[sensor]]\nid = \"cuff\"\nprofile = \"blood-pressure\"\naddress = \"C1:00:00:00:00:01\"\n";
+                [[sensor]]\nid = \"oximeter\"\nprofile = \"pulse-oximeter\"\naddress = \"C1:00:00:00:00:01\"\n";
     let config = crate::config::Config::parse(text).expect("a configuration");
     config.sensors(&[]).expect("sensors")
 }
@@ -242,6 +247,7 @@ impl Home {
             now: 0,
             running: BTreeMap::new(),
             lost: Vec::new(),
+            told: None,
             hold: None,
             alarm: None,
             saved: None,
@@ -278,22 +284,28 @@ impl Home {
             "{way:?}: {knows:?} after a start nobody knows what sounded before"
         );
         for (sensor, watching) in self.process.activities.watched() {
-            let name = if sensor.as_str() == PUMP { PUMP } else { CUFF };
+            let name = if sensor.as_str() == PUMP { PUMP } else { OXIMETER };
             let Some(since) = self.running.get(name) else {
                 continue;
             };
             let ran = Duration::from_millis(self.now - since);
-            if let Some(heard) = self.process.heard.get(name) {
+            let (tells, is_lost) = (
+                matches!(watching, Watching::Told { .. }),
+                self.lost.contains(&name),
+            );
+            // What a sick build does not hear at all it cannot wait for; what it hears it does.
+            let in_doubt = way == Way::ReturnedInDoubt && is_lost;
+            let before = self.told.filter(|_| tells && !in_doubt);
+            for heard in self.process.heard.get(name).copied().into_iter().chain(before) {
                 let ago = Duration::from_millis(self.now - heard);
                 assert!(ago > UNHEARD, "{way:?}: {name} said {ago:?} ago that it is used");
             }
-            // What a sick build does not hear at all it cannot wait for; what it hears it does.
-            if way == Way::ReturnedInDoubt && self.lost.contains(&name) {
+            // What one that tells by itself did not tell before its link was lost, or not for so long, nobody can know.
+            if in_doubt || tells && is_lost {
                 continue;
             }
-            let told = matches!(watching, Watching::Told { .. }) && !self.lost.contains(&name);
             assert!(
-                !told && ran <= watching.unseen(),
+                !tells && ran <= watching.unseen(),
                 "{way:?}: {name} was cut after {ran:?}"
             );
         }
@@ -313,9 +325,9 @@ impl Home {
             Step::Rounds(rounds) => (0..rounds).for_each(|_| self.round()),
             Step::Begin(name) => {
                 self.running.entry(name).or_insert(self.now);
-                // A cuff gives its first value as it begins; a pump is asked.
-                if name == CUFF {
-                    self.cuff();
+                // An oximeter gives its first value as it begins; a pump is asked.
+                if name == OXIMETER {
+                    self.oximeter();
                 }
             }
             Step::End(name) => {
@@ -341,7 +353,7 @@ impl Home {
         }
     }
 
-    /// Five seconds pass: the pump is asked and answers, whoever listens to the cuff does, and the agent looks.
+    /// Five seconds pass: the pump is asked and answers, whoever listens to the oximeter does, and the agent looks.
     fn round(&mut self) {
         let asked = self.now;
         let runs = self.running.contains_key(PUMP);
@@ -360,7 +372,7 @@ impl Home {
             self.process.heard.remove(PUMP);
         }
         self.sign(PUMP, turn);
-        self.cuff();
+        self.oximeter();
         self.now += ROUND - 200;
         if self.process.writing.is_some_and(|until| self.now >= until) {
             self.process.writing = None;
@@ -374,22 +386,23 @@ impl Home {
         self.hear(Input::Tick);
     }
 
-    fn cuff(&mut self) {
-        if self.lost.contains(&CUFF) || self.is_deaf() {
-            return;
-        }
-        let values = self.running.contains_key(CUFF);
+    fn oximeter(&mut self) {
+        let linked = !self.lost.contains(&OXIMETER) && !self.is_deaf();
+        let values = linked && self.running.contains_key(OXIMETER);
         if values {
-            self.process.heard.insert(CUFF, self.now);
-        } else {
-            self.process.heard.remove(CUFF);
+            self.process.heard.insert(OXIMETER, self.now);
+            self.told = Some(self.now);
+        } else if linked {
+            self.process.heard.remove(OXIMETER);
+            self.told = None;
         }
         let sign = Sign {
             values,
             listens: true,
+            linked: linked || self.planted == Planted::LostIsQuiet,
             ..Sign::default()
         };
-        self.sign(CUFF, sign);
+        self.sign(OXIMETER, sign);
     }
 
     fn sign(&mut self, name: &str, sign: Sign) {

@@ -41,7 +41,7 @@ impl Home {
             .collect();
         self.process.interlock.hold(&all, now.at, now.uptime);
         self.process.interlock.windows(None, now.at, now.uptime);
-        self.process.interlock.link(true, now.uptime);
+        self.process.interlock.link(Some(Uptime(0)), now.uptime);
     }
 
     pub(super) fn hear(&mut self, input: Input) {
@@ -192,7 +192,7 @@ impl Home {
         let (at, now) = (moment(self.now).at, Uptime(0).plus(QUIET_AFTER_ALARM));
         blind.hold(&BTreeMap::new(), at, now);
         blind.windows(None, at, now);
-        blind.link(true, now);
+        blind.link(Some(Uptime(0)), Uptime(0));
         blind.begin(wish, now).expect("nothing is in the way")
     }
 
