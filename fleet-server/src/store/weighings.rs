@@ -25,7 +25,8 @@ macro_rules! of_weighings {
         concat!(
             "SELECT w.id, w.advisory, w.state, w.person, w.choice, w.day, w.weighed_with, w.without_change, w.by_change, w.reason,
                w.since, w.opened_at, w.opened_by, w.revision,
-               i.id, i.placement, i.device, i.kind, i.maker, i.model, i.shows, i.told_at, i.told_by, i.ended_at, i.ended_why
+               i.id, i.placement, i.device, i.kind, i.maker, i.model, i.shows, i.told_at, i.told_by, i.ended_at, i.ended_why,
+               a.tracking
              FROM weighings w JOIN implants i ON i.id = w.implant JOIN placements p ON p.id = i.placement
              JOIN advisories a ON a.sha256 = w.advisory ",
             $rest
@@ -42,7 +43,7 @@ pub struct Opened {
     pub superseded: Vec<WeighId>,
 }
 
-/// A task in a list: with the id and the publisher of its advisory.
+/// A task in a list: with the id of its advisory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     /// The task.
@@ -232,20 +233,14 @@ pub fn list(tx: &mut dyn Tx, sight: &Sight) -> Result<Weighings, StoreError> {
         ),
         &[team.into(), MOST.into()],
     )?;
-    let mut list = Vec::new();
-    for row in &rows {
-        let weighing = weighing(row)?;
-        let tracking = tx.row(
-            "SELECT tracking FROM advisories WHERE sha256 = $1",
-            &[weighing.advisory.as_str().into()],
-        )?;
-        list.push(Listed {
-            tracking: tracking.map_or(Ok(String::new()), |row| row.text(0).map(str::to_owned))?,
-            weighing,
-        });
-    }
+    let listed = |row: &Row| {
+        Ok(Listed {
+            weighing: weighing(row)?,
+            tracking: row.text(25)?.to_owned(),
+        })
+    };
     Ok(Weighings {
-        list,
+        list: rows.iter().map(listed).collect::<Result<_, StoreError>>()?,
         more: usize::try_from(count).unwrap_or(0).saturating_sub(rows.len()),
     })
 }
