@@ -14,7 +14,8 @@ pub struct Campaign {
 }
 
 impl Campaign {
-    fn words<'a>(&'a self, command: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    /// The words of a command about it.
+    pub fn words<'a>(&'a self, command: &'a str, more: &[&'a str]) -> Vec<&'a str> {
         let mut words = vec!["campaign", command, self.name, "--target", self.target];
         words.extend(["--soak", "0", "--act-within", "10"]);
         words.extend(more);

@@ -4,13 +4,15 @@ mod words;
 
 use std::time::Duration;
 
+use homeward_protocol::evidence::Component;
 use homeward_protocol::id::GatewayId;
+use homeward_protocol::release::Installer;
 use homeward_protocol::time::Timestamp;
 use serde_json::{Value, json};
 
 use super::{AdminError, BY, Said, terms};
 use crate::campaign::board::Board;
-use crate::campaign::draft::{Draft, Wish};
+use crate::campaign::draft::{Draft, Release, Wish};
 use crate::campaign::kept::{Name, Order};
 use crate::campaign::step::Effect;
 use crate::cli::campaign::{CampaignCommand, CampaignOpen, CampaignOrder, CampaignPlan, CampaignStart};
@@ -22,6 +24,7 @@ use crate::place::Place;
 use crate::release::check;
 use crate::release::folder::Folder;
 use crate::store::Store;
+use crate::store::attest::releases;
 use crate::store::campaigns::{self, fleet};
 
 /// Most characters of a reason, and of a name.
@@ -113,10 +116,23 @@ async fn each(at: (&Config, &Store), asked: &CampaignPlan) -> Result<Option<Each
 async fn planned(store: &Store, draft: &Draft) -> Result<Said, AdminError> {
     let homes = draft.parts.keys().cloned().collect();
     let ends = store.read(move |tx| campaigns::with_homes(tx, &homes)).await?;
-    Ok(Said::new(
-        words::plan(draft, &ends),
-        &words::plan_json(draft, &ends),
-    ))
+    let unmeasured = unmeasured(store, draft).await?;
+    let mut json = words::plan_json(draft, &ends);
+    json["without_reference"] = json!(unmeasured);
+    let text = words::unmeasured(&unmeasured) + &words::plan(draft, &ends);
+    Ok(Said::new(text, &json))
+}
+
+/// Paths of its releases that evidence would not be believed with: values of agents are loaded, and none is of these bytes.
+async fn unmeasured(store: &Store, draft: &Draft) -> Result<Vec<String>, AdminError> {
+    let reference = store.read(releases::reference).await?;
+    let doubts = |release: &&Release| {
+        let custom = &release.custom;
+        custom.installer == Installer::AgentSlot
+            && reference.would_doubt(Component::Agent, &custom.version.to_string(), &release.sha256)
+    };
+    let paths = draft.releases.iter().filter(doubts);
+    Ok(paths.map(|release| release.path.clone()).collect())
 }
 
 fn minutes(count: u32) -> Duration {
@@ -151,6 +167,11 @@ async fn start(
             "{without} of its homes could not go back if the release is bad, as the plan says. Publish what runs there, \
              or give --without-return"
         )));
+    }
+    let unmeasured = unmeasured(store, &draft).await?;
+    if !unmeasured.is_empty() && !asked.without_reference {
+        let words = words::unmeasured(&unmeasured);
+        return Err(AdminError::Asked(words.trim_end().to_owned()));
     }
     let (name, kept) = (draft.wish.name.clone(), draft.start(BY, now));
     let detail = format!(

@@ -43,6 +43,15 @@ impl Reference {
         found
     }
 
+    /// Whether evidence of this component is held against values here, and none of them knows this version with this digest: a box
+    /// that runs it would not be believed.
+    pub fn would_doubt(&self, component: Component, version: &str, sha256: &[u8; 32]) -> bool {
+        match self.find(component, version, sha256) {
+            Found::Other | Found::UnknownVersion => true,
+            Found::Known | Found::Nothing => false,
+        }
+    }
+
     /// Whether a box with these registers started one of the releases: all registers that one names are as it says.
     pub fn boot(&self, registers: &BTreeMap<u8, [u8; 32]>) -> Found {
         let boots: Vec<&Release> = self.0.iter().filter(|r| names_registers(r)).collect();
@@ -128,6 +137,10 @@ mod tests {
         );
         assert_eq!(agent("1.2", 2), Found::UnknownVersion);
         assert_eq!(reference.find(Component::Kernel, "6.1", &[1; 32]), Found::Nothing);
+        // A release whose values are not here, or are others, is one that nobody would be believed with.
+        let doubts = |component, version, value| reference.would_doubt(component, version, &[value; 32]);
+        assert!(doubts(Component::Agent, "1.2", 3) && doubts(Component::Agent, "1.1", 3));
+        assert!(!doubts(Component::Agent, "1.1", 2) && !doubts(Component::Kernel, "6.1", 1));
         assert_eq!(reference.boot(&BTreeMap::from([(4, [1; 32])])), Found::Nothing);
     }
 

@@ -113,6 +113,9 @@ pub struct CampaignStart {
     /// Begin although some homes could not go back: the plan names them.
     #[arg(long)]
     pub without_return: bool,
+    /// Begin although the reference values of the release are not loaded: homes that take it are not believed before they are.
+    #[arg(long)]
+    pub without_reference: bool,
     /// Only say what would be done, as `campaign plan`.
     #[arg(long)]
     pub dry_run: bool,

@@ -15,6 +15,7 @@ use homeward_tests::proxy::Link;
 use homeward_tests::releases::Releases;
 use serde_json::Value;
 
+use super::proved::{load_values, maker};
 use super::stage::{PASSWORD, PLAIN, Stage};
 
 /// One wave: fetched, a quiet moment, a trial, and what bears it out; twice where a build is tried twice; on a busy machine.
@@ -170,6 +171,41 @@ fn another_build() -> Vec<u8> {
     let mut build = fs::read(binary("homeward-agent")).expect("the agent");
     build.extend(b"another build");
     build
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_whose_reference_values_are_not_loaded_is_not_begun() {
+    let mut street = Street::new(&another_build());
+    let Some((key, public)) = maker(street.stage.path()) else {
+        return;
+    };
+    street.settle("mill-road-12", "low", "comet-tx5xx").await;
+    street.is_known();
+    let (stage, fleet) = (&street.stage, &street.stage.fleet);
+    assert_eq!(
+        CAMPAIGN.plan(fleet).0["without_reference"],
+        Value::Array(vec![]),
+        "no values of agents are loaded"
+    );
+    // Evidence is held against what runs now, and of the new build nothing is known.
+    load_values(stage, (&key, &public), "0.1.0", &binary("homeward-agent"));
+    let plan = CAMPAIGN.plan(fleet);
+    assert_eq!(plan.0["without_reference"], serde_json::json!([CAMPAIGN.target]));
+    let refused = fleet
+        .run(&CAMPAIGN.words("start", &["--plan", plan.code()]))
+        .failed();
+    assert!(
+        refused.contains("NOT MEASURED") && refused.contains("--without-reference"),
+        "{refused}"
+    );
+    assert_eq!(stage.number("SELECT count(*) FROM campaigns"), 0);
+    let new = stage.path().join("new-agent");
+    fs::write(&new, another_build()).expect("writes");
+    load_values(stage, (&key, &public), "7.1.0", &new);
+    let plan = CAMPAIGN.plan(fleet);
+    assert_eq!(plan.0["without_reference"], Value::Array(vec![]));
+    assert!(CAMPAIGN.start(fleet, plan.code()));
+    street.ends();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -117,7 +117,7 @@ fn tampered(folder: &Path) -> PathBuf {
 }
 
 /// A key that signs releases, and its public half; `None` without openssl, said aloud.
-fn maker(folder: &Path) -> Option<(PathBuf, PathBuf)> {
+pub(super) fn maker(folder: &Path) -> Option<(PathBuf, PathBuf)> {
     let (key, public) = (folder.join("maker.key"), folder.join("maker.pem"));
     let openssl = |args: &[&str]| {
         let made = Command::new("openssl").args(args).output();
@@ -145,14 +145,29 @@ fn maker(folder: &Path) -> Option<(PathBuf, PathBuf)> {
 
 /// Signs and loads the values of the agent that this run built.
 fn load_release(stage: &Stage, key: &Path, public: &Path) -> PathBuf {
-    let file = stage.path().join("release.rim");
+    load_values(
+        stage,
+        (key, public),
+        env!("CARGO_PKG_VERSION"),
+        &binary("homeward-agent"),
+    )
+}
+
+/// Signs and loads the values of this agent, as a release of this name.
+pub(super) fn load_values(
+    stage: &Stage,
+    (key, public): (&Path, &Path),
+    release: &str,
+    agent: &Path,
+) -> PathBuf {
+    let file = stage.path().join(format!("{release}.rim"));
     let args: [OsString; 10] = [
         "reference".into(),
         "make".into(),
         "--release".into(),
-        env!("CARGO_PKG_VERSION").into(),
+        release.into(),
         "--agent".into(),
-        binary("homeward-agent").into(),
+        agent.into(),
         "--key".into(),
         key.into(),
         "--out".into(),

@@ -145,6 +145,18 @@ pub(super) fn plan(draft: &Draft, ends: &[Name]) -> String {
     text
 }
 
+/// What is said of releases whose reference values are not loaded; nothing where there are none.
+pub(super) fn unmeasured(paths: &[String]) -> String {
+    if paths.is_empty() {
+        return String::new();
+    }
+    format!(
+        "NOT MEASURED: evidence of agents is held against reference values here, and none is of {}: homes that take it would not be \
+         believed, and would go back. Load its values first (`reference import`); to start all the same: --without-reference\n",
+        paths.join(", ")
+    )
+}
+
 /// The same for programs.
 pub(super) fn plan_json(draft: &Draft, ends: &[Name]) -> Value {
     let waves: Vec<Value> = Wave::ALL
