@@ -5,8 +5,9 @@
 //!                 refused                            waits, and says why                           back, and says why
 //! ```
 //! # Design
-//! - What is kept is what is wanted ([`Saved`]); a box that cannot read it takes nothing ([`Course::unread`]); how far it has come is read from the slots at each start, so a power cut
-//!   at any place leaves nothing to repair: [`Course::resume`] sees where it is.
+//! - What is kept is what is wanted ([`Saved`]); how far it has come is read from the slots at each start, so a power cut
+//!   at any place leaves nothing to repair: [`Course::resume`] sees where it is. A box that cannot read what is kept takes
+//!   nothing ([`Course::unread`]).
 //! - An act is asked for at each look, and done in one step with its permission. Nothing keeps a permission.
 //! - On trial the build has to be well for a whole [`Limits::trial`] at a stretch. What is not shown in three times that
 //!   is taken back; harm at once.
