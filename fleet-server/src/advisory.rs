@@ -8,10 +8,11 @@
 //!   with them: a program, an operator or a name that somebody typed in decides nothing.
 //! - What is watched is asked for again on the day that the decision names ([`Stands::is_due`]).
 //! - A decision is about a revision of the advisory. A later one that says something else of the device ends the task and opens
-//!   another, in which the former decision stands; one that says the same changes nothing. One that does not name the device any
+//!   another, beside which the former decision stands; one that says the same changes nothing. One that does not name the device any
 //!   more ends nothing by itself: whether that is good news is for a person to say.
 //! - Which publisher a document comes from is what the document says. Its signature is not looked at here: who takes it in answers
-//!   for where it was got. It can ask people to weigh something, and nothing else.
+//!   for where it was got. It can ask people to weigh something, and take the place of an earlier revision; a person takes it out
+//!   again, and what it took the place of is asked again.
 
 pub mod csaf;
 pub mod implant;
@@ -19,6 +20,7 @@ pub mod matching;
 pub mod upkeep;
 pub mod words;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -166,10 +168,10 @@ pub enum Stands {
         /// Why.
         reason: Reason,
     },
-    /// A later revision of the advisory says something else, and has a task of its own.
+    /// Something else is said of the device now, by a later revision or for the version that it shows, and has a task of its own.
     Superseded {
-        /// Who had decided before, where anybody had.
-        before: Option<(UserName, Decision)>,
+        /// Who had found that it is another device, and why, where anybody had.
+        not_it: Option<(UserName, Reason)>,
     },
     /// The device is not in the register any more.
     Gone,
@@ -206,18 +208,6 @@ impl Stands {
         }
     }
 
-    /// What was decided last, and by whom.
-    pub const fn decision(&self) -> Option<(&UserName, &Decision)> {
-        match self {
-            Stands::Decided { by, decision }
-            | Stands::Done { by, decision }
-            | Stands::Superseded {
-                before: Some((by, decision)),
-            } => Some((by, decision)),
-            _ => None,
-        }
-    }
-
     /// Whether its day has come: to weigh it again, or to have it done.
     pub fn is_due(&self, now: Timestamp) -> bool {
         let Stands::Decided { decision, .. } = self else {
@@ -246,8 +236,12 @@ pub struct Weighing {
     pub advisory: String,
     /// The device.
     pub entry: Entry,
+    /// What the revision says of it ([`matter`]).
+    pub matter: String,
     /// Where it stands.
     pub stands: Stands,
+    /// What was decided last, and by whom, whatever became of it since.
+    pub decided: Option<(UserName, Decision)>,
     /// Since when.
     pub since: Timestamp,
     /// When it was opened.
@@ -355,23 +349,36 @@ pub fn handle(stands: &Stands, order: &Order, who: &Who, now: Timestamp) -> Resu
 }
 
 /// What a revision says of a device, as far as it has to be weighed: SHA-256 over it, hex. Two revisions that say the same of it
-/// have the same.
+/// have the same, in whatever order; one that names it more surely, or by other products, has another.
 pub fn matter(concern: &Concern<'_>) -> String {
-    let mut text = Vec::new();
-    let mut add = |part: &str| {
-        // Its length goes before each part, so that no two lists of parts read the same.
-        text.extend_from_slice(&(part.len() as u64).to_be_bytes());
-        text.extend_from_slice(part.as_bytes());
-    };
+    let mut parts = BTreeSet::new();
     for (flaw, status) in &concern.flaws {
-        add(&flaw.name);
-        add(&flaw.summary);
-        add(&format!("{status:?}"));
+        parts.insert(
+            ["flaw", &flaw.name, &flaw.summary, status.words()]
+                .map(str::to_owned)
+                .to_vec(),
+        );
     }
-    add(&concern.score.map_or_else(String::new, |score| score.to_string()));
     for remedy in &concern.remedies {
-        add(&remedy.category);
-        add(&remedy.details);
+        parts.insert(
+            ["remedy", &remedy.category, &remedy.details]
+                .map(str::to_owned)
+                .to_vec(),
+        );
+    }
+    for product in &concern.products {
+        parts.insert(["product", product].map(str::to_owned).to_vec());
+    }
+    let score = concern.score.map_or_else(String::new, |score| score.to_string());
+    parts.insert(vec!["how".to_owned(), concern.how.words().to_owned(), score]);
+    let mut text = Vec::new();
+    for part in parts {
+        text.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        for one in part {
+            // Its length goes before each, so that no two lists read the same.
+            text.extend_from_slice(&(one.len() as u64).to_be_bytes());
+            text.extend_from_slice(one.as_bytes());
+        }
     }
     let hash = digest::digest(&digest::SHA256, &text);
     homeward_protocol::tuf::read::to_hex(hash.as_ref())

@@ -159,6 +159,8 @@ pub enum Action {
     DossierRecalled,
     /// A person took an advisory in.
     AdvisoryTaken,
+    /// A person took one out again.
+    AdvisoryRemoved,
     /// A device that lies in a person, or acts on them, was written into the register.
     ImplantAdded,
     /// A person read the version off such a device.
@@ -215,7 +217,7 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Action; 97] = [
+    pub const ALL: [Action; 98] = [
         Action::GatewayClaimed,
         Action::ClaimUsed,
         Action::CsrRefused,
@@ -287,6 +289,7 @@ impl Action {
         Action::DossierSuperseded,
         Action::DossierRecalled,
         Action::AdvisoryTaken,
+        Action::AdvisoryRemoved,
         Action::ImplantAdded,
         Action::ImplantSeen,
         Action::ImplantEnded,
@@ -389,6 +392,7 @@ impl Action {
             Action::DossierSuperseded => "dossier-superseded",
             Action::DossierRecalled => "dossier-recalled",
             Action::AdvisoryTaken => "advisory-taken",
+            Action::AdvisoryRemoved => "advisory-removed",
             Action::ImplantAdded => "implant-added",
             Action::ImplantSeen => "implant-seen",
             Action::ImplantEnded => "implant-ended",

@@ -19,7 +19,15 @@ CREATE TABLE advisories (
   namespace TEXT NOT NULL,                        -- with the next: which document, over all its revisions
   tracking TEXT NOT NULL,
   bytes BLOB NOT NULL,                            -- as it was given
+  publisher TEXT NOT NULL,                        -- and what else a list shows of it
+  version TEXT NOT NULL,
+  released BIGINT NOT NULL,
+  title TEXT NOT NULL,
+  tlp TEXT,
+  makers TEXT NOT NULL,                           -- words of the makers that it names, each between spaces
   newest BIGINT NOT NULL,                         -- 1: no later revision of it is here
+  removed_at BIGINT,                              -- when a person took it out; missing while it counts
+  removed_why TEXT,
   taken_at BIGINT NOT NULL,
   taken_by TEXT NOT NULL
 );
@@ -31,8 +39,9 @@ CREATE TABLE weighings (
   matter TEXT NOT NULL,                           -- SHA-256 over what this revision says of this device
   state TEXT NOT NULL,                            -- open | decided | done | not-it | withdrawn | superseded | gone
   person TEXT,                                    -- who decided, looked or withdrew; missing while it is open
-  choice TEXT,                                    -- of decided and done: act | watch | leave
+  choice TEXT,                                    -- act | watch | leave
   day BIGINT,                                     -- of act and watch: its first moment
+  decided_by TEXT,                                -- with what follows: what was decided last, whatever became of it since
   weighed_with TEXT,
   without_change TEXT,
   by_change TEXT,

@@ -18,7 +18,8 @@ use crate::advisory::csaf::{self, Advisory, MAX_DOCUMENT};
 use crate::advisory::matching::concern;
 use crate::advisory::{Order, WeighId, Weighing, Who, words};
 use crate::cli::advisory::{AdvisoryCommand, AdvisoryTake, WeighEnd};
-use crate::store::advisories::{self, Kept, Taken};
+use crate::dossier::Reason;
+use crate::store::advisories::{self, Listed, Taken};
 use crate::store::weighings::{self, Opened};
 use crate::store::{Store, Tx, implants, users};
 
@@ -33,6 +34,7 @@ pub async fn run(store: &Store, command: &AdvisoryCommand, now: Timestamp) -> Re
         AdvisoryCommand::Take(asked) => take(store, asked, now).await,
         AdvisoryCommand::List => list(store).await,
         AdvisoryCommand::Show { id } => show(store, id).await,
+        AdvisoryCommand::Remove { sha256, reason } => remove(store, sha256, reason, now).await,
         AdvisoryCommand::Tasks { open } => tasks(store, *open, now).await,
         AdvisoryCommand::Task { task } => one(store, *task, now).await,
         AdvisoryCommand::Withdraw(asked) => order(store, asked, Order::Withdraw, now).await,
@@ -181,6 +183,13 @@ async fn take_one(
     let (taken, why) = match store.write(work).await? {
         Taken::Known => ("known", None),
         Taken::Older(here) => ("older", Some(format!("revision {here} of it is here"))),
+        Taken::OtherForm(here) => (
+            "refused",
+            Some(format!(
+                "revision {here} of it is here, which is numbered otherwise: nobody can say which is later. `advisory remove` takes \
+                 that out"
+            )),
+        ),
         Taken::Differs(here) => (
             "refused",
             Some(format!(
@@ -233,8 +242,7 @@ fn opened(text: &mut String, new: &Opened) -> Value {
 async fn list(store: &Store) -> Result<Said, AdminError> {
     let (all, more) = store.read(advisories::list).await?;
     let mut text = String::new();
-    for kept in &all {
-        let advisory = &kept.advisory;
+    for advisory in &all {
         text.push_str(&format!(
             "{:<20} {:<6} {}  {}\n",
             advisory.id, advisory.version, advisory.released, advisory.title
@@ -246,23 +254,22 @@ async fn list(store: &Store) -> Result<Said, AdminError> {
     if more > 0 {
         text.push_str(&format!("and {more} more\n"));
     }
-    let list: Vec<Value> = all.iter().map(advisory_json).collect();
+    let list: Vec<Value> = all.iter().map(listed_json).collect();
     Ok(Said::new(text, &json!({ "advisories": list, "more": more })))
 }
 
-fn advisory_json(kept: &Kept) -> Value {
-    let advisory = &kept.advisory;
+fn listed_json(one: &Listed) -> Value {
     json!({
-        "id": advisory.id,
-        "publisher": advisory.publisher,
-        "namespace": advisory.namespace,
-        "version": advisory.version.to_string(),
-        "released": advisory.released.to_string(),
-        "title": advisory.title,
-        "tlp": advisory.tlp,
-        "sha256": kept.sha256,
-        "taken_at": kept.taken_at.to_string(),
-        "taken_by": kept.taken_by,
+        "id": one.id,
+        "publisher": one.publisher,
+        "namespace": one.namespace,
+        "version": one.version,
+        "released": one.released.to_string(),
+        "title": one.title,
+        "tlp": one.tlp,
+        "sha256": one.sha256,
+        "taken_at": one.taken_at.to_string(),
+        "taken_by": one.taken_by,
     })
 }
 
@@ -295,9 +302,25 @@ async fn show(store: &Store, id: &str) -> Result<Said, AdminError> {
         if about.is_empty() {
             text.push_str("No device of the register is named by it.\n");
         }
-        list.push(json!({ "advisory": advisory_json(kept), "about": about }));
+        let advisory = json!({
+            "id": kept.advisory.id, "namespace": kept.advisory.namespace, "version": kept.advisory.version.to_string(),
+            "title": kept.advisory.title, "sha256": kept.sha256,
+        });
+        list.push(json!({ "advisory": advisory, "about": about }));
     }
     Ok(Said::new(text, &Value::Array(list)))
+}
+
+async fn remove(store: &Store, sha256: &str, reason: &Reason, now: Timestamp) -> Result<Said, AdminError> {
+    let (which, why) = (sha256.to_owned(), reason.clone());
+    let work = move |tx: &mut dyn Tx| advisories::remove(tx, &which, &why, BY, now);
+    let Some(new) = store.write(work).await? else {
+        let why = format!("there is no advisory with the SHA-256 {sha256}: `advisory show ID` prints it");
+        return Err(AdminError::Asked(why));
+    };
+    let mut text = "It is out; what it asked for has ended.\n".to_owned();
+    let tasks = opened(&mut text, &new);
+    Ok(Said::new(text, &json!({ "sha256": sha256, "tasks": tasks })))
 }
 
 async fn tasks(store: &Store, open: bool, now: Timestamp) -> Result<Said, AdminError> {
@@ -365,11 +388,13 @@ async fn one(store: &Store, id: WeighId, now: Timestamp) -> Result<Said, AdminEr
         None => text.push_str("By what the device shows now, this revision is not about it any more.\n"),
     }
     if let Some(newest) = &full.newest {
-        text.push_str(&words::later(&newest.advisory, &task.entry.implant));
-        text.push('\n');
+        if let Some(line) = words::later(task, &newest.advisory) {
+            text.push_str(&line);
+            text.push('\n');
+        }
     }
-    if let Some((_, decision)) = task.stands.decision() {
-        text.push_str(&words::decision(decision));
+    if let Some((by, decision)) = &task.decided {
+        text.push_str(&words::decision(by, decision));
     }
     for before in &full.before {
         text.push_str(&format!(
@@ -388,7 +413,7 @@ fn nobody(id: WeighId) -> AdminError {
 async fn order(
     store: &Store,
     asked: &WeighEnd,
-    order_of: fn(crate::dossier::Reason) -> Order,
+    order_of: fn(Reason) -> Order,
     now: Timestamp,
 ) -> Result<Said, AdminError> {
     let (id, name) = (asked.task, asked.person.clone());
@@ -405,7 +430,7 @@ async fn order(
         signed_in: None,
     };
     let what = order_of(asked.reason.clone());
-    let work = move |tx: &mut dyn Tx| weighings::order(tx, (id, &Sight::Fleet), &what, (&who, BY), now);
+    let work = move |tx: &mut dyn Tx| weighings::order(tx, (id, &Sight::Fleet, None), &what, (&who, BY), now);
     match store.write(work).await? {
         None => Err(nobody(id)),
         Some(Err(why)) => Err(AdminError::Found(why.to_string())),

@@ -59,8 +59,7 @@ fn broken(place: impl Into<String>, rule: &'static str) -> CsafError {
     }
 }
 
-/// A version of a document: `4`, or `1.2.0` (3.1.11). Versions of the two forms are not compared by their parts: a document
-/// keeps to one of them.
+/// A version of a document: `4`, or `1.2.0` (3.1.11). A document keeps to one of the two forms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revision([u64; 3], String);
 
@@ -77,6 +76,11 @@ impl Revision {
             *number = part.parse().ok().filter(|_| digits)?;
         }
         Some(Revision(numbers, text.to_owned()))
+    }
+
+    /// Whether both are of one form, so that it can be said which is later.
+    pub fn is_alike(&self, other: &Revision) -> bool {
+        self.1.contains('.') == other.1.contains('.')
     }
 
     /// Whether the text of this one is later than that of the other. What differs behind the numbers only (a pre-release, a build)
@@ -329,7 +333,9 @@ fn product(one: raw::Item, above: &[(String, String)], place: &str) -> Result<Pr
         found.map(|(_, name)| name.clone())
     };
     let full = name(place, &one.name)?;
-    let exact = of("product_version").filter(|version| !version.starts_with("vers:"));
+    // What has a patch or a service pack below its version is not that version as a whole.
+    let is_version = above.last().is_some_and(|(is, _)| is == "product_version");
+    let exact = of("product_version").filter(|version| is_version && !version.starts_with("vers:"));
     let helper = one.product_identification_helper.unwrap_or_default();
     let models = helper.model_numbers.iter().take(100);
     let models = models.map(|model| name("model_numbers", model));
@@ -375,8 +381,13 @@ fn related(relationships: Vec<raw::Relationship>, list: &mut Vec<Product>) -> Re
             // Each name that a part of it has, told apart from the part by the id.
             let both = parts.into_iter().flatten().map(|part| Product {
                 id: own.clone(),
+                vendor: part.vendor.clone(),
+                name: part.name.clone(),
+                version: part.version.clone(),
+                // What is said of both together is not said of the one alone.
+                is_exact: false,
                 full: full.clone(),
-                ..part.clone()
+                models: Vec::new(),
             });
             let both: Vec<Product> = both.take(8).collect();
             list.extend(both.iter().cloned());

@@ -51,7 +51,6 @@ pub fn concern<'a>(advisory: &'a Advisory, device: &Implant) -> Option<Concern<'
     let named: Vec<(&Product, How)> = named
         .filter_map(|product| Some((product, goes_with(product, device)?)))
         .collect();
-    let how = named.iter().map(|(_, how)| *how).max()?;
     let of_version = |product: &Product| {
         let shown = device.shows.as_ref().map(|shows| shows.as_str().to_lowercase());
         let written = product.version.as_ref().filter(|_| product.is_exact);
@@ -59,17 +58,15 @@ pub fn concern<'a>(advisory: &'a Advisory, device: &Implant) -> Option<Concern<'
     };
     let (mut products, mut flaws) = (BTreeSet::new(), Vec::new());
     for flaw in &advisory.flaws {
-        let said = |product: &Product| flaw.status.get(&product.id).copied();
-        let is_clear = named.iter().any(|(product, how)| {
-            *how == How::Same && of_version(product) && said(product) == Some(Status::Clear)
-        });
-        let concerned = named
+        let said = |(product, _): &&(&Product, How)| flaw.status.get(&product.id).copied();
+        let very = named
             .iter()
-            .filter(|(product, _)| said(product).is_some_and(|is| is > Status::Clear));
-        let ids: Vec<&str> = concerned.map(|(product, _)| product.id.as_str()).collect();
-        let worst = named.iter().filter_map(|(product, _)| said(product)).max();
+            .filter(|(product, how)| *how == How::Same && of_version(product));
+        let is_clear = very.filter_map(|one| said(&one)).max() == Some(Status::Clear);
+        let worst = named.iter().filter_map(|one| said(&one)).max();
         if let Some(worst) = worst.filter(|worst| *worst > Status::Clear && !is_clear) {
-            products.extend(ids);
+            let concerned = named.iter().filter(|one| said(one) > Some(Status::Clear));
+            products.extend(concerned.map(|(product, _)| product.id.as_str()));
             flaws.push((flaw, worst));
         }
     }
@@ -84,13 +81,12 @@ pub fn concern<'a>(advisory: &'a Advisory, device: &Implant) -> Option<Concern<'
             remedies.push(remedy);
         }
     }
-    let called: BTreeSet<&str> = named
+    let meant = named
         .iter()
-        .filter(|(product, _)| products.contains(product.id.as_str()))
-        .map(|(product, _)| product.full.as_str())
-        .collect();
+        .filter(|(product, _)| products.contains(product.id.as_str()));
+    let called: BTreeSet<&str> = meant.clone().map(|(product, _)| product.full.as_str()).collect();
     Some(Concern {
-        how,
+        how: meant.map(|(_, how)| *how).max()?,
         products: called.into_iter().collect(),
         score: flaws.iter().filter_map(|(flaw, _)| flaw.score(&ids)).max(),
         flaws,
@@ -110,15 +106,16 @@ fn goes_with(product: &Product, device: &Implant) -> Option<How> {
     if !maker.is_subset(&vendor) && !vendor.is_subset(&maker) {
         return None;
     }
-    let by_number = product.models.iter().any(|number| {
-        let number = words(number);
-        !number.is_empty() && number.is_subset(&model)
-    });
+    let by_number = product.models.iter();
+    let by_number = by_number
+        .filter_map(|number| numbers(number, device.model.as_str()))
+        .max();
     let name: BTreeSet<String> = match product.vendor {
         Some(_) => words(&product.name),
         None => words(&product.full).difference(&maker).cloned().collect(),
     };
-    if name == model || by_number {
+    let is_same = name == model || squeezed(&product.name) == squeezed(device.model.as_str());
+    if is_same || by_number == Some(How::Same) {
         return Some(How::Same);
     }
     let short = without(&model, KINDS);
@@ -126,11 +123,84 @@ fn goes_with(product: &Product, device: &Implant) -> Option<How> {
     let alternatives = product.name.split(['/', ',', ';', '|']).map(words);
     let is_part = alternatives.chain([name]).any(|one| {
         let one = without(&one, KINDS);
-        one.is_subset(&short) || short.is_subset(&one)
+        !one.is_empty() && (one.is_subset(&short) || short.is_subset(&one))
     });
     // What goes with a device may be what is wrong: "Remote Controller: MMT-508 MiniMed pump".
     let goes_along = || short.is_subset(&words(&product.full));
-    (is_part || goes_along()).then_some(How::Part)
+    (is_part || goes_along()).then_some(How::Part).or(by_number)
+}
+
+/// How a model number of the document (CSAF 2.0, 3.1.3.3.5: `?` stands for one sign and `*` for some, and what follows may be left
+/// out) goes with a model: it begins with one of the model's words.
+pub(super) fn numbers(number: &str, model: &str) -> Option<How> {
+    let squeeze = |text: &str| -> Vec<char> {
+        let lower = text.to_lowercase();
+        lower
+            .chars()
+            .filter(|c| c.is_alphanumeric() || matches!(c, '?' | '*'))
+            .collect()
+    };
+    let pattern = squeeze(number);
+    let signs = pattern.iter().filter(|c| c.is_alphanumeric()).count();
+    if signs < 2 {
+        return None;
+    }
+    let lower = model.to_lowercase();
+    let of_model: Vec<&str> = lower
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .collect();
+    let tails = (0..of_model.len()).map(|at| of_model.get(at..).unwrap_or_default().concat());
+    tails
+        .filter_map(|tail| {
+            let tail: Vec<char> = tail.chars().collect();
+            match begins(&tail, &pattern)? {
+                0 => Some(How::Same),
+                _ => Some(How::Part),
+            }
+        })
+        .max()
+}
+
+/// Whether a text begins as the pattern says; how many signs are left over then, as few as can be.
+fn begins(text: &[char], pattern: &[char]) -> Option<usize> {
+    let mut ends = BTreeSet::from([0]);
+    for sign in pattern {
+        ends = match sign {
+            '*' => (ends.first().copied()?..=text.len()).collect(),
+            '?' => ends
+                .iter()
+                .map(|at| at + 1)
+                .filter(|at| *at <= text.len())
+                .collect(),
+            sign => ends
+                .iter()
+                .filter(|at| text.get(**at) == Some(sign))
+                .map(|at| at + 1)
+                .collect(),
+        };
+    }
+    ends.last().map(|end| text.len() - end)
+}
+
+/// The words of its makers by which a document can be found: whoever is named there has one of them in common with it.
+pub fn makers(advisory: &Advisory) -> BTreeSet<String> {
+    let of = |product: &Product| match &product.vendor {
+        Some(vendor) => without(&words(vendor), FIRMS),
+        None => words(&product.full),
+    };
+    advisory.products.iter().flat_map(of).collect()
+}
+
+/// The words of a maker as they are looked for in those.
+pub fn maker(name: &str) -> BTreeSet<String> {
+    without(&words(name), FIRMS)
+}
+
+/// A name in lower case without what is no letter or digit.
+fn squeezed(text: &str) -> String {
+    let lower = text.to_lowercase();
+    lower.chars().filter(|c| c.is_alphanumeric()).collect()
 }
 
 /// What firms are called by which tells none from another.

@@ -124,6 +124,9 @@ fn a_device_is_found_by_what_makers_call_it() {
             "MiniMed 508",
             Some(How::Part),
         ),
+        // An empty piece of a name is nobody's.
+        ("Acme", "Stim/", "Acme", "Pacer 7", None),
+        ("Acme", "Model 670 G", "Acme", "Model 670G", Some(How::Same)),
         // A name that is nothing but a kind of device names that kind.
         ("Acme", "Insulin pump", "Acme", "Insulin pump", Some(How::Same)),
         ("Acme", "Insulin pump", "Acme", "Pacer 7", None),
@@ -157,9 +160,47 @@ fn only_what_is_said_of_the_very_version_under_the_very_name_takes_a_device_out(
         &[both[0], ("Acme", "Pacer 7 XT", "2.0", true, "fixed")],
         Some("2.0")
     ));
+    // Of one version two things are said, of its parts: the worse counts.
+    assert!(said(
+        &[both[1], ("Acme", "Pacer 7", "2.0", true, "affected")],
+        Some("2.0")
+    ));
     // VEX: not affected at all, or still looked at.
     assert!(!said(&[("Acme", "Pacer 7", "2.0", true, "not")], None));
     assert!(said(&[("Acme", "Pacer 7", "2.0", true, "asked")], None));
+}
+
+#[test]
+fn a_model_number_may_be_its_beginning_and_have_holes() {
+    for (number, model, how) in [
+        ("PM2124", "Accent PM2124", Some(How::Same)),
+        ("PM 2124", "PM2124", Some(How::Same)),
+        ("PM2", "Accent PM2124", Some(How::Part)),
+        ("PM2*", "Accent PM2124", Some(How::Same)),
+        ("PM2?24", "Accent PM2124", Some(How::Same)),
+        ("PM2?25", "Accent PM2124", None),
+        ("2124", "Accent PM2124", None),
+        ("*", "Accent PM2124", None),
+        ("A", "Accent PM2124", None),
+    ] {
+        assert_eq!(super::matching::numbers(number, model), how, "{number} {model}");
+    }
+}
+
+#[test]
+fn a_revision_that_names_a_device_more_surely_says_something_else() {
+    let matter_of = |products: &[(&str, &str, &str, bool, &str)]| {
+        let advisory = advisory(products);
+        matter(&concern(&advisory, &device("Acme", "Pacer 7", None)).expect("is about it"))
+    };
+    let part = ("Acme", "Pacer", "<1", false, "affected");
+    let same = ("Acme", "Pacer 7", "<1", false, "affected");
+    assert_eq!(matter_of(&[part]), matter_of(&[part]));
+    assert_ne!(matter_of(&[part]), matter_of(&[part, same]));
+    assert_ne!(
+        matter_of(&[same]),
+        matter_of(&[("Acme", "Pacer 7", "<3", false, "affected")])
+    );
 }
 
 #[test]
@@ -274,7 +315,7 @@ fn a_task_moves_only_where_it_can() {
         Err(Unfit::IsOpen)
     );
     // What a later revision took the place of, and what is not there any more, stays.
-    for ended in [Stands::Gone, Stands::Superseded { before: None }] {
+    for ended in [Stands::Gone, Stands::Superseded { not_it: None }] {
         for order in [Order::Reopen(reason()), Order::Withdraw(reason()), order.clone()] {
             assert!(matches!(
                 handle(&ended, &order, &nurse(), NOW),

@@ -5,7 +5,8 @@ use homeward_protocol::time::Timestamp;
 use super::csaf::Advisory;
 use super::implant::Implant;
 use super::matching::{self, Concern};
-use super::{Choice, Decision, Stands, Weighing};
+use super::{Choice, Decision, Stands, Weighing, matter};
+use crate::access::UserName;
 use crate::notify::Message;
 
 /// Where a task stands, in one plain sentence.
@@ -36,14 +37,14 @@ pub fn stands(stands: &Stands, now: Timestamp) -> String {
         Stands::Done { by, decision } => format!("done: {by} saw to it, as decided with {}", decision.with),
         Stands::NotIt { by, reason } => format!("{by} found that it is another device: {}", reason.as_str()),
         Stands::Withdrawn { by, reason } => format!("withdrawn by {by}: {}", reason.as_str()),
-        Stands::Superseded { before: None } => {
-            "a later revision of the advisory says something else, and is weighed in its place".to_owned()
+        Stands::Superseded { not_it: None } => {
+            "something else is said of the device now, or its advisory was taken out: what counts is weighed in its place".to_owned()
         }
         Stands::Superseded {
-            before: Some((by, decision)),
+            not_it: Some((by, reason)),
         } => format!(
-            "a later revision of the advisory says something else, and is weighed in its place; {by} had decided: {}",
-            choice(decision.choice)
+            "something else is said of the device now, and is weighed in its place; {by} had found that it is another device: {}",
+            reason.as_str()
         ),
         Stands::Gone => "the device is not in the register any more".to_owned(),
     }
@@ -59,9 +60,9 @@ pub fn choice(choice: Choice) -> String {
 }
 
 /// A decision, line by line.
-pub fn decision(decision: &Decision) -> String {
+pub fn decision(by: &UserName, decision: &Decision) -> String {
     format!(
-        "  decided         {}\n  weighed with    {}\n  without change  {}\n  by a change     {}\n",
+        "  decided         {}, by {by}\n  weighed with    {}\n  without change  {}\n  by a change     {}\n",
         choice(decision.choice),
         decision.with,
         decision.without,
@@ -132,15 +133,23 @@ pub fn concern(concern: &Concern<'_>) -> String {
     text
 }
 
-/// What a later revision means for a task that stays with an earlier one.
-pub fn later(advisory: &Advisory, implant: &Implant) -> String {
+/// What a later revision means for a task that stays with an earlier one; nothing for one that ended for another.
+pub fn later(task: &Weighing, advisory: &Advisory) -> Option<String> {
+    if matches!(task.stands, Stands::Superseded { .. } | Stands::Gone) {
+        return None;
+    }
     let version = &advisory.version;
-    match matching::concern(advisory, implant) {
-        Some(_) => format!("Revision {version} is here, and says the same of this device."),
+    Some(match matching::concern(advisory, &task.entry.implant) {
+        Some(concern) if matter(&concern) == task.matter => {
+            format!("Revision {version} is here, and says the same of this device.")
+        }
+        Some(_) => format!(
+            "Revision {version} is here, and says something else of this device: look at it before you decide."
+        ),
         None => format!(
             "Revision {version} is here, and does not name this device any more: look at it before you decide, or withdraw this."
         ),
-    }
+    })
 }
 
 /// Most tasks that a message names.

@@ -23,7 +23,7 @@ use crate::advisory::csaf;
 use crate::advisory::implant::{Entry, Implant, ImplantId};
 use crate::advisory::words;
 use crate::dossier::Reason;
-use crate::store::advisories::{self, Kept, Taken};
+use crate::store::advisories::{self, Listed as Revision, Taken};
 use crate::store::implants::{self, Added};
 use crate::store::weighings::{self, Listed};
 
@@ -49,18 +49,17 @@ pub struct AdvisoryShape {
     sha256: String,
 }
 
-impl From<&Kept> for AdvisoryShape {
-    fn from(kept: &Kept) -> AdvisoryShape {
-        let advisory = &kept.advisory;
+impl From<&Revision> for AdvisoryShape {
+    fn from(one: &Revision) -> AdvisoryShape {
         AdvisoryShape {
-            id: advisory.id.clone(),
-            publisher: advisory.publisher.clone(),
-            namespace: advisory.namespace.clone(),
-            version: advisory.version.to_string(),
-            released: moment(advisory.released),
-            title: advisory.title.clone(),
-            tlp: advisory.tlp.clone(),
-            sha256: kept.sha256.clone(),
+            id: one.id.clone(),
+            publisher: one.publisher.clone(),
+            namespace: one.namespace.clone(),
+            version: one.version.clone(),
+            released: moment(one.released),
+            title: one.title.clone(),
+            tlp: one.tlp.clone(),
+            sha256: one.sha256.clone(),
         }
     }
 }
@@ -251,6 +250,9 @@ pub async fn take(
         })),
         Taken::Older(here) => Err(Problem::conflict(format!(
             "a later revision of {id} is here: {here}"
+        ))),
+        Taken::OtherForm(here) => Err(Problem::conflict(format!(
+            "revision {here} of {id} is here, which is numbered otherwise: nobody can say which is later"
         ))),
         Taken::Differs(here) => Err(Problem::conflict(format!(
             "this revision of {id} is here with other bytes (sha256 {here}): one of the two is not what its publisher gave out"

@@ -29,6 +29,18 @@ pub enum AdvisoryCommand {
         /// Its own id.
         id: String,
     },
+    /// Take a revision out that should not have come in: what it asked for ends, and what an earlier one asked for is asked again.
+    #[command(
+        after_help = "Example:\n  homeward-fleet --data DIR advisory remove 02a06168…bce2f2a --reason \"it is not the \
+                      maker's\"\n\nTaking the same file in again brings it back."
+    )]
+    Remove {
+        /// Its SHA-256, hex, as `advisory show` prints it.
+        sha256: String,
+        /// Why.
+        #[arg(long, value_name = "TEXT")]
+        reason: Reason,
+    },
     /// List what is weighed: the tasks that advisories made.
     #[command(after_help = "Example:\n  homeward-fleet --data DIR advisory tasks --open")]
     Tasks {

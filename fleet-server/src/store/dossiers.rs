@@ -143,7 +143,7 @@ fn kept(row: &Row, from: usize) -> Result<Kept, StoreError> {
 }
 
 /// The devices in service that a dossier is for: by what their boxes tell, and those of the register that it names by maker, model
-/// and kind, where a box stands in the home.
+/// and kind, where a box stands in the home; of several boxes there the first, so that a device is asked for once.
 pub fn devices(tx: &mut dyn Tx, dossier: &Dossier) -> Result<Vec<Found>, StoreError> {
     let mut all = Vec::new();
     for profile in &dossier.profiles {
@@ -165,8 +165,10 @@ pub fn devices(tx: &mut dyn Tx, dossier: &Dossier) -> Result<Vec<Found>, StoreEr
         }
     }
     let rows = tx.rows(
-        "SELECT g.id, i.device, i.shows, i.maker, i.model, i.kind FROM implants i JOIN gateways g ON g.placement = i.placement
-         WHERE i.ended_at IS NULL AND g.state = 'enrolled' ORDER BY g.id, i.device",
+        "SELECT MIN(g.id), i.device, i.shows, i.maker, i.model, i.kind FROM implants i
+           JOIN gateways g ON g.placement = i.placement
+         WHERE i.ended_at IS NULL AND g.state = 'enrolled'
+         GROUP BY i.id, i.device, i.shows, i.maker, i.model, i.kind ORDER BY i.id",
         &[],
     )?;
     for row in &rows {

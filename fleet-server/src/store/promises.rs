@@ -126,6 +126,8 @@ promises![
     what_a_device_shows_and_that_it_is_gone_is_followed,
     what_is_to_be_weighed_is_told_once_a_week_and_when_its_day_comes,
     instructions_of_a_maker_find_the_devices_of_the_register,
+    an_advisory_that_should_not_have_come_in_is_taken_out_and_what_it_replaced_is_asked_again,
+    what_was_decided_stays_on_record_whatever_becomes_of_the_task,
     every_table_has_said_how_long_it_keeps_its_rows,
     old_rows_go_in_bounded_steps_and_the_newest_envelopes_stay,
     a_check_finds_what_was_changed_behind_the_streams_back,

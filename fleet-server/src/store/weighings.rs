@@ -26,7 +26,7 @@ macro_rules! of_weighings {
             "SELECT w.id, w.advisory, w.state, w.person, w.choice, w.day, w.weighed_with, w.without_change, w.by_change, w.reason,
                w.since, w.opened_at, w.opened_by, w.revision,
                i.id, i.placement, i.device, i.kind, i.maker, i.model, i.shows, i.told_at, i.told_by, i.ended_at, i.ended_why,
-               a.tracking
+               a.tracking, w.matter, w.decided_by
              FROM weighings w JOIN implants i ON i.id = w.implant JOIN placements p ON p.id = i.placement
              JOIN advisories a ON a.sha256 = w.advisory ",
             $rest
@@ -82,7 +82,7 @@ pub(super) fn follow_entry(
     now: Timestamp,
 ) -> Result<Opened, StoreError> {
     let mut opened = Opened::default();
-    for sha256 in advisories::all_newest(tx)? {
+    for sha256 in advisories::naming(tx, entry.implant.maker.as_str())? {
         if let Some(kept) = advisories::of(tx, &sha256)? {
             follow(tx, (&sha256, &kept.advisory), entry, &mut opened, by, now)?;
         }
@@ -104,8 +104,8 @@ pub(super) fn follow(
     };
     let matter = matter(&concern);
     let last = tx.row(
-        "SELECT w.id, w.matter FROM weighings w JOIN advisories a ON a.sha256 = w.advisory
-         WHERE a.namespace = $1 AND a.tracking = $2 AND w.implant = $3 ORDER BY w.id DESC LIMIT 1",
+        "SELECT w.id, w.matter, w.state FROM weighings w JOIN advisories a ON a.sha256 = w.advisory
+         WHERE a.namespace = $1 AND a.tracking = $2 AND w.implant = $3 AND a.removed_at IS NULL ORDER BY w.id DESC LIMIT 1",
         &[
             advisory.namespace.as_str().into(),
             advisory.id.as_str().into(),
@@ -113,7 +113,8 @@ pub(super) fn follow(
         ],
     )?;
     if let Some(row) = last {
-        if row.text(1)? == matter {
+        // What took its place was taken out again: it is asked anew.
+        if row.text(1)? == matter && row.text(2)? != "superseded" {
             return Ok(());
         }
         if let Some(before) = supersede(tx, WeighId(row.int(0)?), by, now)? {
@@ -165,14 +166,12 @@ fn supersede(tx: &mut dyn Tx, id: WeighId, by: &str, now: Timestamp) -> Result<O
     let Some(task) = row.as_ref().map(weighing).transpose()? else {
         return Ok(None);
     };
-    let before = match &task.stands {
+    let not_it = match &task.stands {
         Stands::Superseded { .. } | Stands::Gone => return Ok(None),
-        Stands::Decided { by, decision } | Stands::Done { by, decision } => {
-            Some((by.clone(), decision.clone()))
-        }
-        Stands::Open | Stands::NotIt { .. } | Stands::Withdrawn { .. } => None,
+        Stands::NotIt { by, reason } => Some((by.clone(), reason.clone())),
+        Stands::Open | Stands::Decided { .. } | Stands::Done { .. } | Stands::Withdrawn { .. } => None,
     };
-    if !write(tx, &task, &Stands::Superseded { before }, now)? {
+    if !write(tx, &task, &Stands::Superseded { not_it }, now)? {
         return Ok(None);
     }
     let detail = format!(
@@ -182,6 +181,22 @@ fn supersede(tx: &mut dyn Tx, id: WeighId, by: &str, now: Timestamp) -> Result<O
     );
     audit::record(tx, now, by, Action::WeighSuperseded, home(&task), &detail)?;
     Ok(Some(id))
+}
+
+/// Ends what a revision asked for that a person took out.
+pub(super) fn removed(tx: &mut dyn Tx, sha256: &str, by: &str, now: Timestamp) -> Result<(), StoreError> {
+    let rows = tx.rows(
+        of_weighings!("WHERE w.advisory = $1 AND w.state IN ('open', 'decided') ORDER BY w.id"),
+        &[sha256.into()],
+    )?;
+    for row in &rows {
+        let task = weighing(row)?;
+        if write(tx, &task, &Stands::Superseded { not_it: None }, now)? {
+            let detail = format!("task {}, {}: its advisory was taken out", task.id, device(&task));
+            audit::record(tx, now, by, Action::WeighWithdrawn, home(&task), &detail)?;
+        }
+    }
+    Ok(())
 }
 
 /// Ends all that is asked for a device that is not there any more.
@@ -287,11 +302,12 @@ pub fn full(tx: &mut dyn Tx, id: WeighId, sight: &Sight) -> Result<Option<Full>,
     }))
 }
 
-/// Carries out what a person orders, when it fits; gives the task as it stands then. Nothing for one that may not be seen. `by`:
-/// who is written down as having said so, which is a program's name where one speaks for the person.
+/// Carries out what a person orders, when it fits; gives the task as it stands then. Nothing for one that may not be seen.
+/// `seen`: the task's revision that the person had before them, where that is known. `by`: who is written down as having said so,
+/// which is a program's name where one speaks for the person.
 pub fn order(
     tx: &mut dyn Tx,
-    (id, sight): (WeighId, &Sight),
+    (id, sight, seen): (WeighId, &Sight, Option<i64>),
     order: &Order,
     (who, by): (&Who, &str),
     now: Timestamp,
@@ -300,6 +316,9 @@ pub fn order(
     let Some(before) = task(tx, id, sight)? else {
         return Ok(None);
     };
+    if seen.is_some_and(|seen| seen != before.revision) {
+        return Ok(Some(Err(Unfit::Moved)));
+    }
     if before.entry.ended.is_some() {
         return Ok(Some(Err(Unfit::Ended(Stands::Gone.name().1))));
     }
@@ -321,10 +340,13 @@ fn said(order: &Order, next: &Stands, who: &Who) -> (Action, String) {
     let person = &who.person;
     match order {
         Order::Decide(decision) => {
+            // All of it: the row keeps the last decision only.
             let what = format!(
-                "{person}, with {}: {}",
+                "{person}, with {}: {}; without a change: {}; by a change: {}",
                 decision.with,
-                words::choice(decision.choice)
+                words::choice(decision.choice),
+                decision.without,
+                decision.by_it
             );
             (Action::WeighDecided, what)
         }
@@ -338,39 +360,49 @@ fn said(order: &Order, next: &Stands, who: &Who) -> (Action, String) {
 fn write(tx: &mut dyn Tx, before: &Weighing, next: &Stands, now: Timestamp) -> Result<bool, StoreError> {
     let (mut person, mut decision, mut reason) = (None, None, None);
     match next {
-        Stands::Open | Stands::Gone | Stands::Superseded { before: None } => {}
-        Stands::Decided { by, decision: one }
-        | Stands::Done { by, decision: one }
-        | Stands::Superseded {
-            before: Some((by, one)),
-        } => {
+        Stands::Open | Stands::Gone | Stands::Superseded { not_it: None } => {}
+        Stands::Decided { by, decision: one } => {
             person = Some(by);
             decision = Some(one);
         }
-        Stands::NotIt { by, reason: why } | Stands::Withdrawn { by, reason: why } => {
+        Stands::Done { by, .. } => person = Some(by),
+        Stands::NotIt { by, reason: why }
+        | Stands::Withdrawn { by, reason: why }
+        | Stands::Superseded {
+            not_it: Some((by, why)),
+        } => {
             person = Some(by);
             reason = Some(why.as_str());
         }
     }
-    let day = decision.and_then(|one| one.choice.day());
     let touched = tx.execute(
-        "UPDATE weighings SET state = $1, person = $2, choice = $3, day = $4, weighed_with = $5, without_change = $6,
-           by_change = $7, reason = $8, since = $9, told_at = NULL, revision = revision + 1
-         WHERE id = $10 AND revision = $11",
+        "UPDATE weighings SET state = $1, person = $2, reason = $3, since = $4, told_at = NULL, revision = revision + 1
+         WHERE id = $5 AND revision = $6",
         &[
             next.name().0.into(),
             person.map(UserName::as_str).into(),
-            decision.map(|one| one.choice.name()).into(),
-            day.map(|day| day.begins().ms).into(),
-            decision.map(|one| one.with.as_str()).into(),
-            decision.map(|one| one.without.as_str()).into(),
-            decision.map(|one| one.by_it.as_str()).into(),
             reason.into(),
             now.ms.into(),
             before.id.0.into(),
             before.revision.into(),
         ],
     )?;
+    // What was decided stays on record, whatever becomes of the task, until somebody decides anew.
+    if let Some(one) = decision.filter(|_| touched == 1) {
+        tx.execute(
+            "UPDATE weighings SET decided_by = $1, choice = $2, day = $3, weighed_with = $4, without_change = $5, by_change = $6
+             WHERE id = $7",
+            &[
+                person.map(UserName::as_str).into(),
+                one.choice.name().into(),
+                one.choice.day().map(|day| day.begins().ms).into(),
+                one.with.as_str().into(),
+                one.without.as_str().into(),
+                one.by_it.as_str().into(),
+                before.id.0.into(),
+            ],
+        )?;
+    }
     Ok(touched == 1)
 }
 
@@ -411,18 +443,24 @@ fn weighing(row: &Row) -> Result<Weighing, StoreError> {
             reason: row.parse(9)?,
         },
         "superseded" => Stands::Superseded {
-            before: match row.opt_text(4)? {
+            not_it: match row.opt_text(9)? {
                 None => None,
-                Some(_) => Some((row.parse(3)?, decision()?)),
+                Some(_) => Some((row.parse(3)?, row.parse(9)?)),
             },
         },
         "gone" => Stands::Gone,
         _ => return Err(row.corrupt(2, "no state of a task")),
     };
+    let decided = match row.opt_text(27)? {
+        None => None,
+        Some(_) => Some((row.parse(27)?, decision()?)),
+    };
     Ok(Weighing {
         id: WeighId(row.int(0)?),
         advisory: row.text(1)?.to_owned(),
+        matter: row.text(26)?.to_owned(),
         stands,
+        decided,
         since: Timestamp::synced(row.int(10)?),
         opened_at: Timestamp::synced(row.int(11)?),
         opened_by: row.text(12)?.to_owned(),
@@ -439,8 +477,8 @@ const AGAIN_MS: i64 = 7 * 86_400_000;
 pub fn untold(tx: &mut dyn Tx, now: Timestamp) -> Result<Vec<Weighing>, StoreError> {
     let rows = tx.rows(
         of_weighings!(
-            "WHERE (w.state = 'open' OR (w.state = 'decided' AND w.day <= $1)) AND (w.told_at IS NULL OR w.told_at <= $2
-               OR w.told_at > $1 OR (w.day IS NOT NULL AND w.told_at < w.day)) ORDER BY w.id LIMIT $3"
+            "WHERE (w.state = 'open' OR (w.state = 'decided' AND w.choice <> 'leave' AND w.day <= $1)) AND (w.told_at IS NULL OR w.told_at <= $2
+               OR w.told_at > $1 OR (w.state = 'decided' AND w.told_at < w.day)) ORDER BY w.id LIMIT $3"
         ),
         &[
             now.ms.into(),

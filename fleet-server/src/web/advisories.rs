@@ -19,7 +19,7 @@ use crate::advisory::matching::{Concern, concern};
 use crate::advisory::{Choice, Decision, Order, Stands, WeighId, Weighing, Who, Words, words};
 use crate::care::State as Care;
 use crate::dossier::{Day, Reason};
-use crate::store::advisories::{self, Kept};
+use crate::store::advisories::{self, Listed as Revision};
 use crate::store::weighings::{self, Full, Listed};
 
 /// Where a task stands: a shape and its word.
@@ -48,7 +48,7 @@ struct Page {
     over: Vec<Listed>,
     /// Tasks that are not listed.
     more: usize,
-    taken: Vec<Kept>,
+    taken: Vec<Revision>,
     /// Advisories that are not listed.
     more_taken: usize,
 }
@@ -138,8 +138,7 @@ impl One {
 
     /// What a later revision means for it.
     fn later(&self) -> Option<String> {
-        let newest = self.full.newest.as_ref()?;
-        Some(words::later(&newest.advisory, self.implant()))
+        words::later(self.task(), &self.full.newest.as_ref()?.advisory)
     }
 
     fn chosen(decision: &Decision) -> String {
@@ -165,12 +164,8 @@ impl One {
     }
 
     fn may_end(&self) -> bool {
-        let acts = self
-            .task()
-            .stands
-            .decision()
-            .is_some_and(|(_, decision)| matches!(decision.choice, Choice::Act(_)));
-        self.may_decide() && acts
+        let acts = |decision: &Decision| matches!(decision.choice, Choice::Act(_));
+        self.may_decide() && matches!(&self.task().stands, Stands::Decided { decision, .. } if acts(decision))
     }
 
     fn may_withdraw(&self) -> bool {
@@ -219,6 +214,8 @@ pub struct Wish {
     by_it: String,
     #[serde(default)]
     reason: String,
+    /// The task's revision that the person had before them.
+    seen: i64,
 }
 
 impl Wish {
@@ -255,13 +252,15 @@ pub async fn order(
     Path(task): Path<String>,
     Form(given): Form<Wish>,
 ) -> Result<Response, Failure> {
-    carry_out(&desk, &visitor, &task, given.order()?).await
+    carry_out(&desk, &visitor, (&task, given.seen), given.order()?).await
 }
 
 /// Why nobody is asked any more, or somebody again.
 #[derive(Deserialize)]
 pub struct Why {
     reason: String,
+    /// As [`Wish::seen`].
+    seen: i64,
 }
 
 impl Why {
@@ -278,7 +277,13 @@ pub async fn withdraw(
     Path(task): Path<String>,
     Form(given): Form<Why>,
 ) -> Result<Response, Failure> {
-    carry_out(&desk, &visitor, &task, Order::Withdraw(given.read()?)).await
+    carry_out(
+        &desk,
+        &visitor,
+        (&task, given.seen),
+        Order::Withdraw(given.read()?),
+    )
+    .await
 }
 
 /// Asks for it to be weighed again.
@@ -288,19 +293,30 @@ pub async fn reopen(
     Path(task): Path<String>,
     Form(given): Form<Why>,
 ) -> Result<Response, Failure> {
-    carry_out(&desk, &visitor, &task, Order::Reopen(given.read()?)).await
+    carry_out(&desk, &visitor, (&task, given.seen), Order::Reopen(given.read()?)).await
 }
 
-async fn carry_out(desk: &Desk, visitor: &Visitor, task: &str, order: Order) -> Result<Response, Failure> {
+async fn carry_out(
+    desk: &Desk,
+    visitor: &Visitor,
+    (task, seen): (&str, i64),
+    order: Order,
+) -> Result<Response, Failure> {
     let id: WeighId = task.parse().map_err(|_| Failure::NothingHere)?;
     let (now, sight) = (desk.clock.now(), visitor.sight.clone());
     let who = Who {
         person: visitor.user.clone(),
         signed_in: Some(visitor.role),
     };
-    let done = desk
-        .store
-        .write(move |tx| weighings::order(tx, (id, &sight), &order, (&who, who.person.as_str()), now));
+    let done = desk.store.write(move |tx| {
+        weighings::order(
+            tx,
+            (id, &sight, Some(seen)),
+            &order,
+            (&who, who.person.as_str()),
+            now,
+        )
+    });
     match done.await? {
         None => Err(Failure::NothingHere),
         Some(Err(why)) => Err(Failure::Refused(why.to_string())),

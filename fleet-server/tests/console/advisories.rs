@@ -28,7 +28,12 @@ fn cookie(user: &str) -> String {
 }
 
 async fn say(world: &World, user: &str, path: &str, fields: &str) -> StatusCode {
-    let form = format!("csrf={}&{fields}", csrf(user));
+    // As the page has it that is before this person.
+    let shown = path.trim_end_matches("/withdraw").trim_end_matches("/reopen");
+    let text = get(world, shown, &cookie(user)).await.text;
+    let seen = text.split("name=\"seen\" value=\"").nth(1);
+    let seen = seen.and_then(|rest| rest.split('"').next()).unwrap_or("1");
+    let form = format!("csrf={}&seen={seen}&{fields}", csrf(user));
     ask(world, Method::POST, path, &cookie(user), &form).await.status
 }
 

@@ -144,6 +144,7 @@ fn decide(person: &Person, task: &str) -> Page {
     let csrf = csrf(&shown.text).to_owned();
     let fields = [
         ("csrf", csrf.as_str()),
+        ("seen", "1"),
         ("order", "decide"),
         ("choice", "act"),
         ("on", "2027-01-11"),

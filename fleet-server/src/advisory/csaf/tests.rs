@@ -52,7 +52,7 @@ fn what_decides_or_is_shown_is_read() {
         [
             ("P1", "Pacer 7", true),
             ("P0", "Pacer 7", false),
-            ("P2", "Pacer 7", true),
+            ("P2", "Pacer 7", false),
             ("P2", "Pacer 7", false)
         ]
     );

@@ -115,7 +115,13 @@ fn give(
     sight: &Sight,
     order: &Order,
 ) -> Result<Option<Result<Stands, Unfit>>, StoreError> {
-    let done = weighings::order(tx, (id, sight), order, (&who(Some(Role::Nurse)), "nora"), NOW)?;
+    let done = weighings::order(
+        tx,
+        (id, sight, None),
+        order,
+        (&who(Some(Role::Nurse)), "nora"),
+        NOW,
+    )?;
     Ok(done.map(|done| done.map(|task| task.stands)))
 }
 
@@ -190,8 +196,13 @@ pub(super) fn what_is_weighed_is_seen_by_its_own_team_and_decided_by_a_clinician
         let leave = Order::Decide(decision(Choice::Leave));
         let foreign = give(tx, WeighId(2), &north(), &leave)?;
         let operator = who(Some(Role::Operator));
-        let by_operator =
-            weighings::order(tx, (WeighId(1), &Sight::Fleet), &leave, (&operator, "olga"), NOW)?;
+        let by_operator = weighings::order(
+            tx,
+            (WeighId(1), &Sight::Fleet, None),
+            &leave,
+            (&operator, "olga"),
+            NOW,
+        )?;
         let listed = weighings::list(tx, &north())?.list.len();
         let nobody = weighings::list(tx, &Sight::Nobody)?.list.len();
         let entries = implants::list(tx, &north())?.list.len();
@@ -232,10 +243,7 @@ pub(super) fn a_later_revision_asks_again_only_where_it_says_something_else(home
     assert_eq!(other.new.len(), 2);
     assert_eq!(other.superseded, [WeighId(1), WeighId(2)]);
     // What was decided by the earlier revision stands in the task that ended, and is shown with the new one.
-    let Stands::Superseded {
-        before: Some((by, before)),
-    } = &full.before[0].stands
-    else {
+    let Some((by, before)) = &full.before[0].decided else {
         panic!("{:?}", full.before);
     };
     assert_eq!((by.as_str(), before.choice), ("nora", Choice::Leave));
@@ -348,4 +356,80 @@ pub(super) fn instructions_of_a_maker_find_the_devices_of_the_register(home: &Ho
     assert_eq!(names(&found.0), ["gw-north pacemaker", "gw-south pacemaker"]);
     assert_eq!(names(&found.1), ["gw-south pacemaker"]);
     assert!(found.2.is_empty(), "of another class");
+}
+
+pub(super) fn an_advisory_that_should_not_have_come_in_is_taken_out_and_what_it_replaced_is_asked_again(
+    home: &Home,
+) {
+    let work = |tx: &mut dyn Tx| {
+        register(tx)?;
+        opened(take(tx, "1", "It listens to all.")?);
+        give(tx, WeighId(1), &north(), &Order::Decide(decision(Choice::Leave)))?;
+        opened(take(tx, "999999", "It is nothing.")?);
+        let older = take(tx, "2", "It listens to all.")?;
+        let other = take(tx, "1.0.0", "It listens to all.")?;
+        let bad = tx.row("SELECT sha256 FROM advisories WHERE newest = 1", &[])?;
+        let bad = bad.expect("is there").text(0)?.to_owned();
+        let reason = "it is not the maker's".parse().expect("a reason");
+        let removed = advisories::remove(tx, &bad, &reason, "olga", NOW)?;
+        let again = advisories::remove(tx, &bad, &reason, "olga", NOW)?;
+        let second = take(tx, "2", "It listens to all.")?;
+        let full = weighings::full(tx, WeighId(5), &Sight::Fleet)?.expect("is there");
+        Ok((older, other, removed, again, second, full, states(tx)?))
+    };
+    let (older, other, removed, again, second, full, states) =
+        block(home.open().write(work)).expect("writes");
+    assert_eq!(older, Taken::Older("999999".to_owned()));
+    assert_eq!(other, Taken::OtherForm("999999".to_owned()));
+    assert_eq!(removed.map(|opened| opened.new.len()), Some(2));
+    assert_eq!(again, None);
+    assert_eq!(opened(second), Opened::default(), "it says the same");
+    let decided = full.before.iter().filter(|one| one.decided.is_some());
+    assert_eq!(
+        decided.count(),
+        1,
+        "what was decided before the bad one is still there"
+    );
+    let all = [
+        "superseded",
+        "superseded",
+        "superseded",
+        "superseded",
+        "open",
+        "open",
+    ];
+    assert_eq!(states, (1..).zip(all).collect::<Vec<_>>());
+}
+
+pub(super) fn what_was_decided_stays_on_record_whatever_becomes_of_the_task(home: &Home) {
+    let work = |tx: &mut dyn Tx| {
+        register(tx)?;
+        opened(take(tx, "1", "It listens to all.")?);
+        let day = "2026-12-24".parse().expect("a day");
+        give(
+            tx,
+            WeighId(1),
+            &north(),
+            &Order::Decide(decision(Choice::Act(day))),
+        )?;
+        // Two had the same page before them; the second one has to look again.
+        let stale = weighings::order(
+            tx,
+            (WeighId(1), &north(), Some(1)),
+            &Order::Decide(decision(Choice::Leave)),
+            (&who(Some(Role::Nurse)), "nora"),
+            NOW,
+        )?;
+        let reason = "it is weighed anew".parse().expect("a reason");
+        give(tx, WeighId(1), &north(), &Order::Reopen(reason))?;
+        let due = weighings::untold(tx, day.begins())?.len();
+        let full = weighings::full(tx, WeighId(1), &north())?.expect("is there");
+        Ok((stale, due, full))
+    };
+    let (stale, due, full) = block(home.open().write(work)).expect("writes");
+    assert_eq!(stale, Some(Err(Unfit::Moved)));
+    assert_eq!(due, 2);
+    assert_eq!(full.weighing.stands, Stands::Open);
+    let (by, decision) = full.weighing.decided.expect("stays");
+    assert_eq!((by.as_str(), decision.choice.name()), ("nora", "act"));
 }
