@@ -218,7 +218,8 @@ pub fn is_for_a_person(wave: Wave, step: Step) -> bool {
 }
 
 /// Which homes come first in a list; none for those of which there is nothing to say.
-const fn rank(step: Step, note: &Note) -> Option<u8> {
+fn rank(step: Step, note: &Note) -> Option<u8> {
+    let is_kept = note.wants == Some(Way::Keep);
     Some(match step {
         Step::Unwell | Step::Failed | Step::Silent | Step::Stuck => 0,
         Step::TakenBack => 1,
@@ -226,6 +227,7 @@ const fn rank(step: Step, note: &Note) -> Option<u8> {
         Step::Waiting(_) => 3,
         Step::Assigned => 4,
         Step::Returned => 5,
+        Step::NotYet | Step::LeftOut if is_kept => 3,
         Step::LeftOut if note.why.is_some() => 7,
         Step::NotYet | Step::Confirmed { .. } | Step::LeftOut => return None,
     })
@@ -243,6 +245,9 @@ pub fn says(step: Step, note: &Note, seen: Seen<'_>, act_within_ms: u64) -> Stri
         Some(direct::words(assigned, said.map(|said| &said.state), connected))
     };
     let why = || note.why.clone();
+    if let Some(words) = keeps(step, note, connected) {
+        return words;
+    }
     match step {
         Step::NotYet => "its wave has not opened".into(),
         Step::Assigned | Step::Waiting(Waits::Offline | Waits::Quiet | Waits::Fetching)
@@ -298,6 +303,20 @@ pub fn says(step: Step, note: &Note, seen: Seen<'_>, act_within_ms: u64) -> Stri
         },
         Step::LeftOut => why().unwrap_or_else(|| format!("keeps {}", note.before)),
     }
+}
+
+/// How far a home that is to keep what it runs has come, until its box has named the word for that.
+fn keeps(step: Step, note: &Note, connected: Option<bool>) -> Option<String> {
+    let waits = step.is_told() || matches!(step, Step::NotYet | Step::LeftOut);
+    note.wants.filter(|way| *way == Way::Keep && waits)?;
+    let before = note.before;
+    let is_said = note.word.is_some_and(|(_, way)| way != Way::On);
+    Some(match (&note.why, connected) {
+        (Some(why), _) if is_said => format!("is to keep {before}: {why}; somebody should look"),
+        (_, Some(true)) if is_said => format!("is to keep {before}; the box has not named that word yet"),
+        (_, Some(true)) => format!("is to keep {before}; it is told in its turn"),
+        _ => format!("is to keep {before}, and may not have heard that: the box is not connected"),
+    })
 }
 
 /// How far a home that is told to go back has come.

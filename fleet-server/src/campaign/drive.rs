@@ -218,10 +218,10 @@ fn say(
     means: &Means,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let made = match word(tx, kept, (gateway, way), means, now)? {
+    let (made, said) = match word(tx, kept, (gateway, way), means, now)? {
         Ok(made) => made,
         // It may be published in a while; who cannot go back needs a person now.
-        Err(why) if way == Way::On => {
+        Err(why) if way != Way::Back => {
             kept.head.trouble = Some(why);
             return Ok(());
         }
@@ -234,14 +234,15 @@ fn say(
         if let Some(each) = kept.head.each.as_ref().filter(|_| way == Way::On) {
             deadlines::put(tx, &made, &each.terms)?;
         }
-        kept.told(gateway, (made.counter, way), signs, now);
+        kept.told(gateway, (made.counter, said), signs, now);
     } else {
         kept.cannot(gateway, "its box is out of service".into(), now);
     }
     Ok(())
 }
 
-type Made = Result<updates::Assigned, String>;
+/// A word, and where it leads.
+type Made = Result<(updates::Assigned, Way), String>;
 
 fn word(
     tx: &mut dyn Tx,
@@ -253,24 +254,34 @@ fn word(
     let (Some(note), Some(home)) = (kept.notes().get(gateway), kept.core().home(gateway)) else {
         return Ok(Err("it is no part of the campaign".into()));
     };
-    let released = match target(kept, note, way, means) {
-        Ok(released) => released,
+    let (released, said) = match target(kept, note, way, means) {
+        Ok(found) => found,
         Err(why) => return Ok(Err(why)),
     };
     let counter = updates::next(tx, gateway)?;
     let by = format!("campaign {}", kept.head.name);
-    let times = (now, kept.by(gateway, way, now), home.wave.number());
+    let by_when = kept.by(gateway, said, now);
+    let begins = if said == Way::Keep { by_when } else { now };
+    let times = (begins, by_when, home.wave.number());
     let made = direct::assign(gateway, &released, times, counter, (&*means.director, &by, now));
-    Ok(made.map_err(|why: Unassignable| why.to_string()))
+    Ok(made
+        .map(|made| (made, said))
+        .map_err(|why: Unassignable| why.to_string()))
 }
 
-/// What a word is to name.
-fn target(kept: &Kept, note: &Note, way: Way, means: &Means) -> Result<Pushable, String> {
+/// What a word is to name, and where it leads then: to keep what runs, it names that where the way back is open, and else the
+/// release itself, which is not to begin.
+fn target(kept: &Kept, note: &Note, way: Way, means: &Means) -> Result<(Pushable, Way), String> {
     let (path, find) = (&note.target, |path: &str| {
         direct::released(&means.client, path).map_err(|why| why.to_string())
     });
-    match way {
-        Way::On => {
+    let known = || {
+        let back = note.back.as_ref().and_then(|back| find(back).ok());
+        back.filter(|back| back.custom().version == note.before)
+    };
+    match (way, known()) {
+        (Way::Back | Way::Keep, Some(back)) => Ok((back, Way::Back)),
+        (Way::On | Way::Keep, _) => {
             let to = find(path)?;
             let fixed = kept.head.targets.iter().find(|target| target.path == *path);
             if fixed.is_none_or(|fixed| fixed.sha256 != to.sha256()) {
@@ -278,18 +289,14 @@ fn target(kept: &Kept, note: &Note, way: Way, means: &Means) -> Result<Pushable,
                     "the repository names another file as `{path}` than when this began"
                 ));
             }
-            Ok(to)
+            Ok((to, way))
         }
-        Way::Back => {
-            let known = note.back.as_ref().and_then(|back| find(back).ok());
-            if let Some(back) = known.filter(|back| back.custom().version == note.before) {
-                return Ok(back);
-            }
+        (Way::Back, None) => {
             let published = direct::published(&means.client);
             let from = published.iter().find(|release| release.path == *path);
             let from = from.ok_or_else(|| format!("`{path}` is published no more"))?;
             let back = way_back(&published, from, (None, None), note.before).map_err(|why| why.words())?;
-            find(&back)
+            Ok((find(&back)?, Way::Back))
         }
     }
 }

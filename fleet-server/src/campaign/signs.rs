@@ -29,8 +29,11 @@ const LEAST_MS: u64 = 90_000;
 pub enum Way {
     /// To the release.
     On,
-    /// To what ran before, or to keep that.
+    /// To what ran before.
     Back,
+    /// To keep what runs: the home has not begun. It is said as a word for what runs where that is published, else as one for the
+    /// release that is not to begin before a time far ahead.
+    Keep,
 }
 
 impl Way {
@@ -39,12 +42,15 @@ impl Way {
         match self {
             Way::On => "on",
             Way::Back => "back",
+            Way::Keep => "keep",
         }
     }
 
     /// The one of that name.
     pub fn from_name(name: &str) -> Option<Way> {
-        [Way::On, Way::Back].into_iter().find(|way| way.name() == name)
+        [Way::On, Way::Back, Way::Keep]
+            .into_iter()
+            .find(|way| way.name() == name)
     }
 }
 
@@ -53,7 +59,7 @@ impl Way {
 pub struct Note {
     /// The path of the release that is for its hardware.
     pub target: String,
-    /// The word that is still to be said.
+    /// The word that is still to be said; one to keep what runs also until the box has named it.
     pub wants: Option<Way>,
     /// The last one that was: its number, and where it leads.
     pub word: Option<(u64, Way)>,
@@ -152,6 +158,37 @@ pub const fn is_side_effect(suspicion: Suspicion) -> bool {
     }
 }
 
+/// Whether the box has named the word that it is to keep what it runs: then it begins no more by an older one. One that it refused
+/// leaves the older one standing.
+pub fn keeps(note: &Note, signs: &Signs) -> Result<bool, String> {
+    let Some((number, Way::Back | Way::Keep)) = note.word else {
+        return Ok(false);
+    };
+    let state = signs.said.as_ref().map(|said| &said.state);
+    let mark = state.and_then(|state| state.now.as_ref()).map(|(mark, _)| mark);
+    if mark.is_some_and(|mark| mark.counter >= number) {
+        return Ok(true);
+    }
+    let ended = state.and_then(|state| state.ended.as_ref());
+    let ended = ended.filter(|ended| ended.counter >= Some(number));
+    match ended.map(|ended| &ended.outcome) {
+        Some(Outcome::Refused(why)) => Err(why.as_str().to_owned()),
+        other => Ok(other.is_some()),
+    }
+}
+
+/// What a box that was told to keep what it runs puts in place all the same: it began by an older word, before it heard that.
+pub fn begun(note: &Note, signs: &Signs) -> Option<Version> {
+    let (number, way) = note.word?;
+    let by_hand = signs.word.is_some_and(|newest| newest > number);
+    if way == Way::On || note.wants == Some(Way::On) || !signs.in_service || by_hand {
+        return None;
+    }
+    let (mark, progress) = signs.said.as_ref()?.state.now.as_ref()?;
+    let began = matches!(progress, Progress::Acting | Progress::OnTrial { .. });
+    (began && mark.counter < number).then_some(mark.version)
+}
+
 /// What is heard of a home, and why in plain words where there is more to say. `act_within_ms`: how long a box may act.
 pub fn event(
     step: Step,
@@ -211,6 +248,17 @@ pub fn event(
             }
             Outcome::Confirmed => None,
         };
+    }
+    if way == Way::Keep {
+        let begins = |progress: &Progress| matches!(progress, Progress::Acting | Progress::OnTrial { .. });
+        if let Some((mark, progress)) = under_way {
+            // It has what it is not to begin with: what it runs is what ran before.
+            return (mark.counter == number && !begins(progress)).then_some((Event::IsBack, None));
+        }
+        let ended = ended.filter(|ended| ended.counter == Some(number))?;
+        if matches!(ended.outcome, Outcome::Refused(_)) {
+            return None;
+        }
     }
     if let Some((mark, progress)) = under_way
         && mark.counter == number

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use homeward_protocol::envelope::Lane;
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::release::assignment::Assignment;
-use homeward_protocol::release::state::{Ended, Outcome, UpdateState};
+use homeward_protocol::release::state::{Ended, Outcome, Progress, UpdateMark, UpdateState};
 use homeward_protocol::release::{Custom, Disruption, Installer, Version};
 use homeward_protocol::tuf::sign::{Holders, SigningKey, Unsigned};
 
@@ -137,6 +137,40 @@ impl Place {
                 .write(move |tx| say(tx, n, runs, ended.map(|outcome| (counter, outcome)), now)),
         )
         .expect("said");
+    }
+
+    /// A box has a word, and what it names, and waits.
+    fn waits(&self, n: usize, counter: u64) {
+        let now = *self.now.lock().expect("held");
+        let waits = move |tx: &mut dyn Tx| {
+            let mark = UpdateMark {
+                counter,
+                installer: Installer::AgentSlot,
+                version: version("1.4.0"),
+            };
+            let why = vec![ShortText::cut("it is not to begin before then")];
+            let gateway = gw(n);
+            let mut state = updates::said(tx, &gateway)?.expect("it spoke").state;
+            state.now = Some((mark, Progress::Waiting(why)));
+            let at = Origin {
+                gateway: gateway.as_str(),
+                epoch: "01",
+                lane: Lane::Urgent,
+                spare: false,
+                now,
+            };
+            updates::put(tx, &at, &state)
+        };
+        block(self.store.write(waits)).expect("said");
+    }
+
+    fn order(&self, order: Order) {
+        let ordered = move |tx: &mut dyn Tx| {
+            let name = "spring".parse().expect("a name");
+            campaigns::order(tx, &name, (&order, "a holiday"), "olga", NOW)
+        };
+        let done = block(self.store.write(ordered)).expect("answers");
+        assert_eq!(done, Some(Ok(())));
     }
 
     /// What goes with a word.
@@ -343,24 +377,81 @@ fn without_a_repository_nobody_is_told_people_hear_why_and_it_goes_on_when_there
 }
 
 #[test]
+fn who_has_no_way_back_keeps_what_runs_by_a_word_that_never_begins_and_is_waited_for_until_it_is_named() {
+    let home = Home::embedded();
+    let mut place = Place::new(&home);
+    // What runs there is not published.
+    *place.published.lock().expect("held") = Some(repository(&["1.4.0"]));
+    begin(&place);
+    place.look();
+    let first = place.word(0).expect("a word").counter;
+    let told = |place: &Place| block(place.store.read(updates::told)).expect("read").len();
+    assert_eq!(told(&place), 1);
+    let far = NOW.plus_ms(99 * 365 * 86_400_000);
+    for is_over in [false, true] {
+        let before = place.word(0).expect("a word").counter;
+        place.order(if is_over { Order::Abort } else { Order::Halt });
+        place.look();
+        let held = place.word(0).expect("a word");
+        assert!(held.counter > before, "{held:?}");
+        assert_eq!(
+            held.path().map(|path| path.to_string()),
+            Some("agent/1.4.0".into())
+        );
+        assert!(
+            held.not_before.ms > far.ms && held.deadline.ms >= held.not_before.ms,
+            "{held:?}"
+        );
+        assert_eq!(
+            place.deadline(0, held.counter),
+            None,
+            "nothing is due by it, and nothing makes up for it"
+        );
+        assert_eq!(
+            place.deadline(0, before).expect("it is kept").stands,
+            Stands::Superseded
+        );
+        assert_eq!(told(&place), 0, "no update is to come there");
+        // Nothing is said twice, and it is watched until the box has named the word, whatever it named before.
+        place.waits(0, before);
+        place.look();
+        assert_eq!(place.word(0), Some(held.clone()));
+        let read = place.read();
+        assert_eq!(read.kept.notes()[&gw(0)].wants, Some(Way::Keep));
+        assert!(read.kept.is_live());
+        let name = "spring".parse().expect("a name");
+        let signs = block(place.store.read(move |tx| campaigns::signs::of(tx, &name, NOW)));
+        assert!(signs.expect("read").contains_key(&gw(0)));
+        place.waits(0, held.counter);
+        place.look();
+        assert_eq!(place.read().kept.notes()[&gw(0)].wants, None);
+        if !is_over {
+            place.order(Order::Resume);
+            place.look();
+            let again = place.word(0).expect("a word");
+            assert!(
+                again.counter > held.counter && again.not_before.ms <= NOW.ms,
+                "{again:?}"
+            );
+            let due = place.deadline(0, again.counter).expect("it is kept").deadline;
+            assert_eq!(due, NOW.plus_ms(24 * 3_600_000));
+            assert!(again.counter > first + 1);
+        }
+    }
+    assert!(!place.read().kept.is_live());
+}
+
+#[test]
 fn a_stop_gives_nobody_longer() {
     let home = Home::embedded();
     let mut place = Place::new(&home);
     begin(&place);
     place.look();
     let first = place.word(0).expect("a word").counter;
-    let order = |place: &Place, order: Order| {
-        let ordered = move |tx: &mut dyn Tx| {
-            let name = "spring".parse().expect("a name");
-            campaigns::order(tx, &name, (&order, "a holiday"), "olga", NOW)
-        };
-        let done = block(place.store.write(ordered)).expect("answers");
-        assert_eq!(done, Some(Ok(())));
-    };
-    order(&place, Order::Halt);
+    place.order(Order::Halt);
     place.look();
     place.pass(3_600);
-    order(&place, Order::Resume);
+    place.order(Order::Resume);
     place.look();
     let again = place.word(0).expect("a word");
     assert!(

@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! home gw-1 low [lab|own]     a home, connected, that runs 1.3.0 and has a sensor that is heard
-//! published 1.3.0 [floor F]   a release that lies in the repository
+//! published 1.3.0 [floor F | packages]   a release that lies in the repository
+//! withdrawn 1.4.0             it does not lie there any more
 //! plan NAME 1.4.0 [key=N …]   what would be done; start the same, and begins it
 //! gw-1 fetches|waits WHY|acts|confirms|bad WHY|not-proven WHY|refuses WHY|goes|comes|silences|judged STATUS|depends HOW
+//! gw-1 holds|acts-by WORD     it names its newest word, which is not to begin; it acts by an older one
 //! pass MINUTES · halt WHY · resume WHY · abort WHY · open GATEWAY BY · board · restart
 //! ```
 
@@ -27,6 +29,7 @@ use crate::campaign::signs::{Heard, Note, Said, Signs, Way};
 use crate::campaign::step::Effect;
 use crate::campaign::{Saved, SavedHome};
 use crate::care::Dependency;
+use crate::direct::never;
 use crate::store::updates::Assigned;
 
 const NOW: Timestamp = Timestamp::synced(1_795_000_000_000);
@@ -107,6 +110,9 @@ impl Show {
         match words[0] {
             "home" => self.home(words[1], &words[2..]),
             "published" => self.publish(words[1], &words[2..]),
+            "withdrawn" => self
+                .published
+                .retain(|release| release.custom.version != version(words[1])),
             "plan" => {
                 let draft = self.draft(&words[1..]);
                 self.show_plan(&draft);
@@ -193,7 +199,10 @@ impl Show {
             path: format!("agent/{text}"),
             sha256: [7; 32],
             custom: Custom {
-                installer: Installer::AgentSlot,
+                installer: match words {
+                    ["packages"] => Installer::Apt,
+                    _ => Installer::AgentSlot,
+                },
                 hw: vec!["x86_64".into()],
                 version: version(text),
                 min_version: None,
@@ -366,7 +375,22 @@ impl Show {
                 });
             }
             "waits" => said.state.now = under_way(Progress::Waiting(vec![text])),
+            "holds" => said.state.now = under_way(Progress::Waiting(vec![ShortText::cut("not before then")])),
             "acts" => said.state.now = under_way(Progress::Acting),
+            "acts-by" => {
+                let older = under_way(Progress::Acting).map(|(mark, progress)| {
+                    let counter = why.parse().expect("a number");
+                    (
+                        UpdateMark {
+                            counter,
+                            version: version("1.4.0"),
+                            ..mark
+                        },
+                        progress,
+                    )
+                });
+                said.state.now = older;
+            }
             outcome => {
                 if outcome == "confirms"
                     && let Some(word) = &assigned
@@ -427,7 +451,16 @@ impl Show {
             let due = kept.due(&signs, self.now);
             let (due, none): (Vec<_>, Vec<_>) = due
                 .into_iter()
-                .partition(|(id, way)| *way == Way::On || kept.notes()[id].back.is_some());
+                .map(|(id, way)| {
+                    let has_way = kept.notes()[&id].back.is_some();
+                    let said = if way == Way::Keep && has_way {
+                        Way::Back
+                    } else {
+                        way
+                    };
+                    (id, said)
+                })
+                .partition(|(id, way)| *way != Way::Back || kept.notes()[id].back.is_some());
             for (id, _) in none {
                 kept.cannot(
                     &id,
@@ -488,18 +521,24 @@ impl Show {
         let note = kept.notes().get(id).expect("a home");
         let (number, _) = note.word.expect("a word");
         let to = match way {
-            Way::On => kept.head.targets[0].version,
+            Way::On | Way::Keep => kept.head.targets[0].version,
             Way::Back => note.before,
         };
-        let _ = writeln!(self.seen, "       word {number} to {id}: {to}");
+        let begins = if way == Way::Keep {
+            never(self.now)
+        } else {
+            self.now
+        };
+        let never = if way == Way::Keep { ", never to begin" } else { "" };
+        let _ = writeln!(self.seen, "       word {number} to {id}: {to}{never}");
         let one = self.boxes.get_mut(id).expect("a home");
         one.assigned = Some(Assigned {
             gateway: id.clone(),
             counter: number,
             path: format!("agent/{to}"),
             version: to,
-            not_before: self.now,
-            deadline: self.now,
+            not_before: begins,
+            deadline: begins,
             at: self.now,
             by: "olivia".into(),
             word: Vec::new(),

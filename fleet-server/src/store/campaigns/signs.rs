@@ -13,7 +13,7 @@ use crate::store::care::named;
 use crate::store::updates::MAX_STATE;
 use crate::store::{Row, StoreError, Tx};
 
-/// Of all homes that were told, wait, act, go back, are away, or confirmed after `watched`, or speak for the wave that
+/// Of all homes that were told, wait, are to keep what they run and have not named that yet, act, go back, are away, or confirmed after `watched`, or speak for the wave that
 /// is open; and of those that have not begun, and
 /// that somebody depends on highly by now.
 pub fn of(
@@ -52,7 +52,7 @@ pub fn of(
         "SELECT s.gateway, s.sensor, s.interval_s, s.last_stored
          FROM campaign_homes h JOIN sensors s ON s.gateway = h.gateway
          WHERE h.campaign = $1 AND (h.wants = 'on'
-           OR h.sensors <> '' AND (h.step IN ('assigned', 'offline', 'waiting', 'fetching', 'acting', 'silent')
+           OR h.sensors <> '' AND (h.step IN ('assigned', 'offline', 'waiting', 'fetching', 'stopped', 'acting', 'silent')
              OR (h.step = 'confirmed' AND h.step_at >= $2)))",
         &with,
     )?;

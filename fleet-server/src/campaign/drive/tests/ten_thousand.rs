@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use homeward_protocol::release::state::{Progress, UpdateMark};
-
 use super::*;
 use crate::campaign::plan::Ring;
 use crate::care::Dependency;
