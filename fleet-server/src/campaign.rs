@@ -7,7 +7,8 @@
 //! # Design
 //! - [`Campaign`] is pure: events in, [`Effect`]s out, time is an argument. It knows nothing of how a box is told.
 //! - Every step ends. One that acts and is silent has failed until it speaks; one that waits ends with the campaign.
-//! - A home that was well and is not heard any more speaks for nobody: a wave does not open on boxes that may be dead.
+//! - A home that was well and is not heard any more speaks for nobody: a wave does not open on boxes that may be dead. When
+//!   more of them go dark than elsewhere, it stops for a person ([`around`]).
 //! - Who comes when is decided as the campaign begins; a home on which somebody begins to depend highly later comes with those
 //!   who do, unless it began already.
 //! - A failure counts where it is proved. A box that came back to the old release without proof (its power was cut, it
@@ -15,6 +16,7 @@
 //! - A campaign that halted takes the release back, and is over. One that a person stopped keeps what is installed, and a
 //!   person lets it go on. Only a person opens the homes of those who depend most.
 
+pub mod around;
 pub mod board;
 pub mod draft;
 pub mod drive;
@@ -30,6 +32,7 @@ use std::time::Duration;
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::time::Timestamp;
 
+use around::Around;
 use plan::{Plan, Wave};
 pub use step::{Effect, Event, Step, Waits};
 
@@ -55,7 +58,7 @@ pub struct Rules {
 pub enum State {
     /// Waves open as they are due.
     Running,
-    /// A person stopped it: nobody begins any more, and nothing is taken back.
+    /// A person stopped it, or homes that were well go dark: nobody begins any more, and nothing is taken back.
     Paused(String),
     /// Too much went wrong: what is installed is taken back.
     Halted(String),
@@ -177,6 +180,7 @@ pub struct Campaign {
     /// The waves with their homes, and where to find a home.
     waves: BTreeMap<Wave, BTreeMap<GatewayId, Home>>,
     wave_of: BTreeMap<GatewayId, Wave>,
+    around: Around,
 }
 
 impl Campaign {
@@ -208,6 +212,7 @@ impl Campaign {
             opened: saved.opened,
             waves: BTreeMap::new(),
             wave_of: BTreeMap::new(),
+            around: Around::default(),
         };
         for one in homes {
             let home = Home {
@@ -281,12 +286,13 @@ impl Campaign {
         }
         let (takes_back, runs) = (self.state.takes_back(), self.state == State::Running);
         let stopped = matches!(self.state, State::Paused(_));
+        let rules = self.rules;
         let wave = self.wave_of.get(gateway).copied();
         let Some(home) = wave.and_then(|wave| self.waves.get_mut(&wave)?.get_mut(gateway)) else {
             return Vec::new();
         };
         let (step, effect) = match (home.step, event) {
-            (step, Event::Gone) if step.has_ended() && !matches!(step, Step::Away { .. }) => (step, None),
+            (step, Event::Gone) if step.has_ended() && !step.was_well() => (step, None),
             (_, Event::Gone) => (Step::LeftOut, None),
             (Step::TakenBack | Step::Silent | Step::Stuck, Event::IsBack) => (Step::Returned, None),
             (Step::TakenBack | Step::Unwell, Event::Stuck) => (Step::Stuck, None),
@@ -301,8 +307,8 @@ impl Campaign {
             (_, Event::Acts | Event::Confirms) if takes_back => {
                 (Step::TakenBack, Some(Effect::TakeBack(gateway.clone())))
             }
-            (Step::Confirmed { at }, Event::Away) => (Step::Away { at }, None),
-            (Step::Away { at }, Event::There) => {
+            (Step::Confirmed { at }, Event::Away) => (rules.dark(at, now), None),
+            (Step::Away { at } | Step::Dark { at }, Event::There) => {
                 // It is watched for a while before it speaks for others again: one that starts over and over comes and goes.
                 let watched = self.rules.soak.saturating_sub(self.rules.act_within * 2);
                 let since = now.plus_ms(-i64::try_from(watched.as_millis()).unwrap_or(i64::MAX));
@@ -311,9 +317,10 @@ impl Campaign {
             }
             (Step::Returned | Step::LeftOut, _)
             | (Step::NotYet, Event::Waits(_) | Event::IsBack | Event::NotProven)
-            | (Step::Away { .. } | Step::Confirmed { .. }, Event::Acts | Event::Confirms | Event::Waits(_)) => {
-                (home.step, None)
-            }
+            | (
+                Step::Away { .. } | Step::Dark { .. } | Step::Confirmed { .. },
+                Event::Acts | Event::Confirms | Event::Waits(_),
+            ) => (home.step, None),
             (Step::Assigned | Step::Waiting(_), Event::Waits(_) | Event::IsBack) if stopped => {
                 (Step::Waiting(Waits::Stopped), None)
             }
@@ -349,6 +356,9 @@ impl Campaign {
             if let Some(why) = self.too_bad() {
                 effects.extend(self.take_back(State::Halted(why.clone())));
                 effects.insert(0, Effect::Halted(why));
+            } else if let Some(why) = self.too_dark() {
+                effects.extend(self.pause(&why));
+                effects.insert(0, Effect::Stopped(why));
             } else if now.ms >= self.rules.deadline.ms || self.is_over(now) {
                 self.state = State::Done;
                 effects.extend(self.leave_out());
@@ -387,9 +397,14 @@ impl Campaign {
         self.state = State::Running;
         let mut effects = Vec::new();
         for (id, home) in self.waves.values_mut().flatten() {
-            if home.step == Step::Waiting(Waits::Stopped) {
-                home.step = Step::Assigned;
-                effects.push(Effect::Assign(id.clone()));
+            match home.step {
+                Step::Waiting(Waits::Stopped) => {
+                    home.step = Step::Assigned;
+                    effects.push(Effect::Assign(id.clone()));
+                }
+                // A person has looked at those that are dark now.
+                Step::Dark { at } => home.step = Step::Away { at },
+                _ => {}
             }
         }
         effects.extend(self.tick(now));
@@ -433,20 +448,19 @@ impl Campaign {
     }
 
     fn too_bad(&self) -> Option<String> {
-        let open = Wave::ALL.into_iter().filter(|wave| self.open >= Some(*wave));
-        let named = Some(Wave::Named).filter(|_| self.open == Some(Wave::Rest));
-        for wave in open.chain(named) {
+        self.counted().find_map(|wave| {
             let size = self.waves.get(&wave).map_or(0, BTreeMap::len);
             let bad = self.of(wave).filter(|home| home.step.is_bad()).count();
-            let allowed = size * usize::from(self.rules.failed_percent) / 100;
-            if bad > allowed {
-                return Some(format!(
-                    "{bad} of {size} homes of the wave `{}` failed",
-                    wave.name()
-                ));
-            }
-        }
-        None
+            let words = || format!("{bad} of {size} homes of the wave `{}` failed", wave.name());
+            (bad > self.allowed(wave)).then(words)
+        })
+    }
+
+    /// The waves in which failures count.
+    fn counted(&self) -> impl Iterator<Item = Wave> {
+        let open = Wave::ALL.into_iter().filter(|wave| self.open >= Some(*wave));
+        let named = Some(Wave::Named).filter(|_| self.open == Some(Wave::Rest));
+        open.chain(named)
     }
 
     /// What the newest wave that opened has shown, while another one is to open by itself, or homes wait for a person.
@@ -483,7 +497,7 @@ impl Campaign {
                     }
                 }
                 Step::Acting { .. } => shows.acting += 1,
-                Step::Away { .. } => {
+                Step::Away { .. } | Step::Dark { .. } => {
                     shows.acted += 1;
                     shows.away += 1;
                 }
@@ -542,7 +556,9 @@ impl Campaign {
         let mut homes = self.waves.values().flat_map(BTreeMap::values);
         self.open == Some(Wave::Rest)
             && homes.all(|home| match home.step {
-                Step::Confirmed { at } | Step::Away { at } => at.age(now) >= self.rules.soak,
+                Step::Confirmed { at } | Step::Away { at } | Step::Dark { at } => {
+                    at.age(now) >= self.rules.soak
+                }
                 step => step.has_ended(),
             })
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use homeward_protocol::id::{GatewayId, PlacementId};
 use homeward_protocol::time::Timestamp;
 
-use super::kept::{Head, Kept};
+use super::kept::{Head, ITSELF, Kept};
 use super::plan::Wave;
 use super::signs::{Note, Signs, Way, lacks};
 use super::step::{Step, Waits};
@@ -50,7 +50,7 @@ impl Counts {
             Step::Waiting(_) => &mut self.waiting,
             Step::Acting { .. } => &mut self.acting,
             Step::Confirmed { .. } => &mut self.confirmed,
-            Step::Away { .. } => &mut self.away,
+            Step::Away { .. } | Step::Dark { .. } => &mut self.away,
             Step::Unwell | Step::Failed | Step::Silent | Step::Stuck => &mut self.failed,
             Step::TakenBack => &mut self.going_back,
             Step::Returned => &mut self.returned,
@@ -223,7 +223,7 @@ fn rank(step: Step, note: &Note) -> Option<u8> {
     Some(match step {
         Step::Unwell | Step::Failed | Step::Silent | Step::Stuck => 0,
         Step::TakenBack => 1,
-        Step::Acting { .. } | Step::Away { .. } => 2,
+        Step::Acting { .. } | Step::Away { .. } | Step::Dark { .. } => 2,
         Step::Waiting(_) => 3,
         Step::Assigned => 4,
         Step::Returned => 5,
@@ -279,6 +279,9 @@ pub fn says(step: Step, note: &Note, seen: Seen<'_>, act_within_ms: u64) -> Stri
         Step::Confirmed { at } => format!("runs it and is well, since {at}"),
         Step::Away { at } => format!(
             "was well since {at}, and nothing was heard of it for a while; it speaks for nobody until it is back"
+        ),
+        Step::Dark { at } => format!(
+            "was well since {at}, and nothing was heard of it for a while: that may be the release's doing"
         ),
         Step::Failed => why().unwrap_or_else(|| "went back".into()),
         Step::Silent => {
@@ -378,6 +381,9 @@ pub fn stands(head: &Head, saved: &Saved) -> String {
             Some(wave) => format!("runs; the wave `{}` is open since {}", wave.name(), saved.opened),
             None => "runs; no wave has opened".into(),
         },
+        State::Paused(why) if by == ITSELF => format!(
+            "stopped by itself: {why}. Nobody begins any more and what is installed stays, until a person lets it go on or ends it"
+        ),
         State::Paused(why) => {
             format!("stopped by {by}: {why}. Nobody begins any more; what is installed stays")
         }

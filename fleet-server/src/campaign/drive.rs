@@ -139,12 +139,21 @@ impl Drive {
         rests: bool,
         now: Timestamp,
     ) -> Result<(Read, Vec<GatewayId>), StoreError> {
-        let (name, soak) = (read.kept.head.name.clone(), read.kept.core().rules().soak);
-        let watched = now.plus_ms(-i64::try_from(soak.as_millis()).unwrap_or(i64::MAX));
+        let (name, rules) = (read.kept.head.name.clone(), *read.kept.core().rules());
+        let before = |span: Duration| now.plus_ms(-i64::try_from(span.as_millis()).unwrap_or(i64::MAX));
+        // One that falls silent at the end of its soak is found to be after the time that an act may take.
+        let (watched, silent) = (before(rules.soak + rules.act_within), before(rules.act_within));
+        let which = name.clone();
         let signs = self
             .store
-            .read(move |tx| campaigns::signs::of(tx, &name, watched))
+            .read(move |tx| campaigns::signs::of(tx, &which, watched))
             .await?;
+        if read.kept.has_silent(&signs) {
+            let around = self
+                .store
+                .read(move |tx| campaigns::signs::around(tx, &name, (watched, silent)));
+            read.kept.sees(around.await?);
+        }
         read.kept.look(&signs, now);
         let due = read.kept.due(&signs, now);
         let means = if due.is_empty() || rests {
@@ -327,6 +336,7 @@ fn tell(kept: &Kept, effect: &Effect) {
         Effect::Opened(wave) => {
             info!(campaign.name = %name, "campaign {name}: the wave `{}` opens", wave.name());
         }
+        Effect::Stopped(why) => warn!(campaign.name = %name, "campaign {name} stops: {why}"),
         Effect::Halted(why) => warn!(campaign.name = %name, "campaign {name} halts: {why}"),
         Effect::Done => info!(campaign.name = %name, "campaign {name} is over"),
         Effect::Assign(_) | Effect::TakeBack(_) | Effect::Keep(_) => {}

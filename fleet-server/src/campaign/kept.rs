@@ -17,6 +17,7 @@ use homeward_protocol::release::Version;
 use homeward_protocol::release::state::Progress;
 use homeward_protocol::time::Timestamp;
 
+use super::around::Around;
 use super::plan::{Seed, Wave};
 use super::signs::{self, Note, Signs, Way};
 use super::step::{Effect, Event, Step};
@@ -193,6 +194,18 @@ impl Kept {
         &self.notes
     }
 
+    /// Whether a home that was well lately is not connected: then it counts how many others are dark.
+    pub fn has_silent(&self, signs: &BTreeMap<GatewayId, Signs>) -> bool {
+        let silent = |id| signs.get(id).is_some_and(|signs: &Signs| !signs.connected);
+        let mut steps = self.core.steps();
+        steps.any(|(id, _, step)| matches!(step, Step::Confirmed { .. } | Step::Dark { .. }) && silent(id))
+    }
+
+    /// What is so of the homes without the release.
+    pub fn sees(&mut self, around: Around) {
+        self.core.sees(around);
+    }
+
     /// Looks at what is so: hears each home, then lets time pass.
     pub fn look(&mut self, signs: &BTreeMap<GatewayId, Signs>, now: Timestamp) {
         let act_within = u64::try_from(self.core.rules().act_within.as_millis()).unwrap_or(u64::MAX);
@@ -224,7 +237,7 @@ impl Kept {
                     Some("its time for that, two weeks, is over".to_owned()),
                 )
             });
-            let heard_or_not = |event| matches!(event, Event::Away | Event::There);
+            let heard_or_not = |event| matches!(event, Event::Away | Event::There | Event::Gone);
             let waits = step.is_told() || matches!(step, Step::NotYet | Step::LeftOut);
             let began = signs::begun(note, signs).filter(|_| waits);
             // Told to go back to what runs, it does so after its trial: a home that only stands still is left to that.
@@ -355,7 +368,11 @@ impl Kept {
             if let Some(way @ (Way::Back | Way::Keep)) = waits {
                 owed.insert(id.clone(), way);
             }
-            self.core.note(id, Event::Gone, now);
+            // What it has shown stays on record.
+            let step = self.core.home(id).map(|home| home.step);
+            if !matches!(step, Some(Step::Confirmed { .. })) {
+                self.core.note(id, Event::Gone, now);
+            }
         }
         self.touch(now);
         owed
@@ -383,7 +400,7 @@ impl Kept {
                     let keeps = note.is_some_and(|note| note.word.is_some() || note.wants == Some(Way::Keep));
                     self.want(id, keeps.then_some(Way::Keep));
                 }
-                Effect::Halted(_) | Effect::Done => {
+                Effect::Stopped(_) | Effect::Halted(_) | Effect::Done => {
                     ITSELF.clone_into(&mut self.head.changed_by);
                     self.head.changed_at = now;
                 }

@@ -203,20 +203,15 @@ pub fn event(
     }
     let because = |event, why: &str| Some((event, Some(why.to_owned())));
     if !signs.in_service {
-        if matches!(step, Step::Confirmed { .. }) {
-            return Some((Event::Away, None));
-        }
-        if matches!(step, Step::Away { .. }) {
-            return because(Event::Gone, "its box is out of service");
-        }
-        return (!step.has_ended()).then(|| (Event::Gone, Some("its box is out of service".into())));
+        return (!step.has_ended() || step.was_well())
+            .then(|| (Event::Gone, Some("its box is out of service".into())));
     }
     let Some((number, way)) = note.word else {
         let waits = step.is_told() && !signs.connected;
         return waits.then_some((Event::Waits(Waits::Offline), None));
     };
     if signs.word.is_some_and(|newest| newest > number) {
-        return (!step.has_ended() || matches!(step, Step::Away { .. }))
+        return (!step.has_ended() || matches!(step, Step::Away { .. } | Step::Dark { .. }))
             .then(|| (Event::Gone, Some("somebody directed it by hand".into())));
     }
     let state = signs.said.as_ref().map(|said| &said.state);
@@ -309,7 +304,7 @@ fn proved(
         Step::Confirmed { .. } if !signs.connected && now.ms.saturating_sub(last) > limit => {
             return Some((Event::Away, None));
         }
-        Step::Away { .. } if signs.connected => return Some((Event::There, None)),
+        Step::Away { .. } | Step::Dark { .. } if signs.connected => return Some((Event::There, None)),
         _ => {}
     }
     for sensor in awaited(note, signs, act_within_ms) {
@@ -323,7 +318,7 @@ fn proved(
         }
     }
     match step {
-        Step::Confirmed { .. } | Step::Away { .. } | Step::Failed => None,
+        Step::Confirmed { .. } | Step::Away { .. } | Step::Dark { .. } | Step::Failed => None,
         // What is missing has to come within the time of the act.
         _ => match lacks(note, signs, act_within_ms) {
             None => Some((Event::Confirms, None)),

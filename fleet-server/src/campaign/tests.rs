@@ -163,6 +163,135 @@ fn a_bad_release_reaches_one_home_in_a_hundred_none_that_depends_on_it_and_is_ta
     }
 }
 
+/// Of the homes that are well with the release, so many per cent die after it; of all others, and of those as well, one in a
+/// hundred is dark for some hours now and then.
+fn deadly(homes: &[Candidate], of: u64, dies_percent: u64, days: i64) -> (Campaign, usize) {
+    let mut dice = Dice(of);
+    let rules = Rules {
+        deadline: NOW.plus_ms(days * 24 * HOUR),
+        ..rules()
+    };
+    let (mut campaign, mut inbox) = Campaign::start(&Plan::new(&seed(of), homes), rules, NOW);
+    campaign.sees(Around {
+        homes: homes.len() / 2,
+        dark: homes.len() / 200,
+    });
+    let (mut now, mut touched) = (NOW, 0);
+    // Who dies, and who is only dark: when that is found, and until when.
+    let mut silent: Vec<(GatewayId, Timestamp, Option<Timestamp>)> = Vec::new();
+    while campaign.state == State::Running {
+        now = now.plus_ms(HOUR);
+        let mut next = Vec::new();
+        for effect in std::mem::take(&mut inbox) {
+            let Effect::Assign(id) = &effect else { continue };
+            touched += 1;
+            next.extend(campaign.hear(id, Event::Acts, now));
+            next.extend(campaign.hear(id, Event::Confirms, now));
+            let after = |hours: u64| now.plus_ms(i64::try_from(hours).expect("few") * HOUR);
+            let found = after(1 + dice.roll(20));
+            if dice.roll(100) < dies_percent {
+                silent.push((id.clone(), found, None));
+            } else if dice.roll(100) == 0 {
+                silent.push((id.clone(), found, Some(found.plus_ms(3 * HOUR))));
+            }
+        }
+        for (id, found, until) in &silent {
+            if found.ms == now.ms {
+                campaign.note(id, Event::Away, now);
+            } else if until.is_some_and(|until| until.ms == now.ms) {
+                campaign.note(id, Event::There, now);
+            }
+        }
+        next.extend(campaign.tick(now));
+        inbox = next;
+    }
+    (campaign, touched)
+}
+
+#[test]
+fn a_release_that_kills_boxes_after_they_were_well_stops_at_one_home_in_a_hundred_for_a_person() {
+    let homes = fleet(10_000, &mut Dice(7));
+    for of in 0..1_000 {
+        let (campaign, touched) = deadly(&homes, of, 10 + of % 91, 8);
+        let (few, open) = (
+            campaign.open() <= Some(Wave::Own),
+            campaign.open() <= Some(Wave::Canary),
+        );
+        let stopped = matches!(campaign.state(), State::Paused(_));
+        // One of the laboratory's three, or of our own seven, may be chance; and no further wave opens.
+        let dark = campaign
+            .steps()
+            .filter(|(_, wave, step)| Some(*wave) == campaign.open() && matches!(step, Step::Dark { .. }));
+        assert!(
+            stopped || few && dark.count() == 1,
+            "seed {of}: {:?}",
+            campaign.state()
+        );
+        assert!(open && touched <= 100, "seed {of}: {touched} homes");
+        let taken_back = campaign.steps().filter(|(_, _, step)| *step == Step::TakenBack);
+        assert_eq!(
+            taken_back.count(),
+            0,
+            "seed {of}: those who are well are left alone"
+        );
+    }
+}
+
+#[test]
+fn homes_that_are_dark_as_many_are_elsewhere_stop_nothing() {
+    let homes = fleet(1_000, &mut Dice(7));
+    for of in 0..20 {
+        let (campaign, touched) = deadly(&homes, of, 0, 15);
+        assert_eq!(*campaign.state(), State::Done, "seed {of}");
+        let plan = Plan::new(&seed(of), &homes);
+        assert_eq!(touched, 1_000 - plan.count(Wave::Named), "seed {of}");
+    }
+}
+
+#[test]
+fn who_lets_it_go_on_has_looked_at_the_homes_that_are_dark_and_each_further_one_stops_it_again() {
+    let mut homes = fleet(400, &mut Dice(1));
+    for home in &mut homes {
+        (home.ring, home.dependency) = (Ring::Patient, Some(Dependency::Low));
+    }
+    let (mut campaign, first) = Campaign::start(&Plan::new(&seed(1), &homes), rules(), NOW);
+    campaign.sees(Around { homes: 300, dark: 3 });
+    let told: Vec<GatewayId> = first
+        .into_iter()
+        .filter_map(|effect| match effect {
+            Effect::Assign(id) => Some(id),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told.len(), 4);
+    for id in &told {
+        campaign.hear(id, Event::Acts, NOW);
+        campaign.hear(id, Event::Confirms, NOW);
+    }
+    // One of four is as many as are dark elsewhere, rounded up.
+    let later = NOW.plus_ms(2 * HOUR);
+    assert_eq!(campaign.hear(&told[0], Event::Away, later), []);
+    let stops = campaign.hear(&told[1], Event::Away, later);
+    let Some(Effect::Stopped(why)) = stops.first() else {
+        panic!("{stops:?}");
+    };
+    assert!(
+        why.contains("2 of 4") && why.contains("of 300 homes without it 3"),
+        "{why}"
+    );
+    assert_eq!(campaign.resume(later), Ok(Vec::new()));
+    assert_eq!(campaign.hear(&told[2], Event::Away, later), []);
+    let again = campaign.hear(&told[3], Event::Away, later);
+    assert!(matches!(again.first(), Some(Effect::Stopped(_))), "{again:?}");
+    // One that went dark after its soak is no sign of the release.
+    campaign.resume(later).expect("it was stopped");
+    campaign.hear(&told[3], Event::There, later);
+    let much_later = later.plus_ms(40 * HOUR);
+    campaign.hear(&told[3], Event::Away, much_later);
+    let step = campaign.home(&told[3]).expect("it is there").step;
+    assert!(matches!(step, Step::Away { .. }), "{step:?}");
+}
+
 #[test]
 fn a_good_release_reaches_everybody_but_those_who_need_a_person() {
     let homes = fleet(1_000, &mut Dice(7));

@@ -368,6 +368,7 @@ pub fn save(tx: &mut dyn Tx, read: &mut Read, now: Timestamp) -> Result<(), Stor
     for effect in kept.settled() {
         let (action, detail) = match effect {
             Effect::Opened(wave) => (Action::CampaignWaveOpened, wave.name().to_owned()),
+            Effect::Stopped(why) => (Action::CampaignStopped, why),
             Effect::Halted(why) => (Action::CampaignHalted, why),
             Effect::Done => (Action::CampaignDone, String::new()),
             Effect::Assign(_) | Effect::TakeBack(_) | Effect::Keep(_) => continue,

@@ -7,6 +7,7 @@
 //! plan NAME 1.4.0 [key=N …]   what would be done; start the same, and begins it
 //! gw-1 fetches|waits WHY|acts|confirms|bad WHY|not-proven WHY|refuses WHY|goes|comes|silences|judged STATUS|depends HOW
 //! gw-1 holds|acts-by WORD     it names its newest word, which is not to begin; it acts by an older one
+//! around HOMES DARK           homes without the release, and how many of them are not heard any more
 //! pass MINUTES · halt WHY · resume WHY · abort WHY · open GATEWAY BY · board · restart
 //! ```
 
@@ -21,6 +22,7 @@ use homeward_protocol::release::{Custom, Disruption, Installer, Version};
 use homeward_protocol::time::Timestamp;
 
 use crate::attest::Status;
+use crate::campaign::around::Around;
 use crate::campaign::board::{self, Board, Seen};
 use crate::campaign::draft::{Draft, Home, Release, Wish};
 use crate::campaign::kept::{Head, Kept, Order};
@@ -65,6 +67,7 @@ pub(super) struct Show {
     /// What a crash leaves.
     rows: Option<Rows>,
     counter: u64,
+    around: Around,
     /// Each look is thrown away once before it is kept, and everything is read from rows each time.
     crashes: bool,
     seen: String,
@@ -85,6 +88,7 @@ impl Show {
             kept: None,
             rows: None,
             counter: 0,
+            around: Around::default(),
             crashes,
             seen: String::new(),
         }
@@ -120,6 +124,13 @@ impl Show {
             "start" => {
                 let draft = self.draft(&words[1..]);
                 self.start(&draft);
+            }
+            "around" => {
+                let number = |n: usize| words[n].parse().expect("a number");
+                self.around = Around {
+                    homes: number(1),
+                    dark: number(2),
+                };
             }
             "pass" => self.pass(words[1].parse().expect("minutes")),
             "halt" => self.order(&Order::Halt, &rest(1), "olivia"),
@@ -440,6 +451,7 @@ impl Show {
             let signs = self.signs();
             if self.crashes {
                 // Everything is done, and nothing of it is kept.
+                kept.sees(self.around);
                 kept.look(&signs, self.now);
                 for (n, (id, way)) in kept.due(&signs, self.now).into_iter().enumerate() {
                     kept.told(&id, (self.counter + 1 + n as u64, way), &signs[&id], self.now);
@@ -447,6 +459,7 @@ impl Show {
                 kept = self.restored();
             }
             let before = steps(&kept);
+            kept.sees(self.around);
             kept.look(&signs, self.now);
             let due = kept.due(&signs, self.now);
             let (due, none): (Vec<_>, Vec<_>) = due
@@ -496,6 +509,7 @@ impl Show {
         for effect in kept.settled() {
             let line = match effect {
                 Effect::Opened(wave) => format!("the wave `{}` opens", wave.name()),
+                Effect::Stopped(why) => format!("IT STOPS: {why}"),
                 Effect::Halted(why) => format!("IT HALTS: {why}"),
                 Effect::Done => "the campaign is over".to_owned(),
                 Effect::Assign(_) | Effect::TakeBack(_) | Effect::Keep(_) => continue,

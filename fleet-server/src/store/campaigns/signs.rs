@@ -6,6 +6,7 @@ use homeward_protocol::id::GatewayId;
 use homeward_protocol::time::Timestamp;
 use homeward_protocol::wire;
 
+use crate::campaign::around::Around;
 use crate::campaign::kept::Name;
 use crate::campaign::signs::{Heard, Said, Signs, is_side_effect};
 use crate::device::State;
@@ -38,7 +39,7 @@ pub fn of(
            LEFT JOIN attestation t ON t.gateway = h.gateway
          WHERE h.campaign = $1 AND (h.wants IS NOT NULL
            OR h.step IN ('assigned', 'offline', 'waiting', 'fetching', 'stopped', 'acting', 'unwell', 'silent',
-             'taken-back', 'stuck', 'away')
+             'taken-back', 'stuck', 'away', 'dark')
            OR (h.step = 'confirmed' AND (h.step_at >= $2 OR (h.wave = c.open_wave AND (h.wave <> 'rest' OR CAST($3 AS BIGINT) = 1))))
            OR (h.step = 'not-yet' AND (h.word IS NOT NULL
              OR (h.wave NOT IN ('lab', 'named') AND p.dependency = 'high'))))",
@@ -102,6 +103,30 @@ pub fn of(
         }
     }
     Ok(all)
+}
+
+/// Homes in service that do not have the campaign's release and were heard after `heard`, and how many of them were not after
+/// `silent`.
+pub fn around(
+    tx: &mut dyn Tx,
+    name: &Name,
+    (heard, silent): (Timestamp, Timestamp),
+) -> Result<Around, StoreError> {
+    let row = tx.row(
+        "SELECT COUNT(*), COALESCE(SUM(CASE WHEN g.connected_at IS NULL AND g.last_heard < $1 THEN 1 ELSE 0 END), 0)
+         FROM gateways g WHERE g.state = 'enrolled' AND (g.connected_at IS NOT NULL OR g.last_heard >= $2)
+           AND NOT EXISTS (SELECT 1 FROM campaign_homes h WHERE h.campaign = $3 AND h.gateway = g.id
+             AND h.step NOT IN ('not-yet', 'assigned', 'offline', 'waiting', 'fetching', 'stopped', 'left-out'))",
+        &[silent.ms.into(), heard.ms.into(), name.as_str().into()],
+    )?;
+    let Some(row) = row else {
+        return Ok(Around::default());
+    };
+    let count = |column| usize::try_from(row.int(column)?).map_err(|e| row.corrupt(column, e));
+    Ok(Around {
+        homes: count(0)?,
+        dark: count(1)?,
+    })
 }
 
 fn read(row: &Row) -> Result<Signs, StoreError> {
