@@ -25,6 +25,7 @@ mod named;
 pub mod plan;
 pub mod signs;
 pub mod step;
+pub mod tell;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -22,12 +22,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::draft::way_back;
-use super::kept::{Kept, Name};
+use super::kept::{Head, Kept, Name};
 use super::signs::{Note, Signs, Way, needs_evidence};
 use super::step::{Effect, Step};
+use super::tell::LASTS;
 use crate::bus::{Bus, Event};
 use crate::clock::Clock;
 use crate::direct::{self, Unassignable};
+use crate::notify::Reach;
 use crate::store::campaigns::{self, Read};
 use crate::store::{Store, StoreError, Tx, attest, deadlines, updates};
 
@@ -56,6 +58,8 @@ pub struct Drive {
     pub clock: Clock,
     /// Where the means for words come from.
     pub find: Find,
+    /// Which ways lead to people.
+    pub reach: Reach,
 }
 
 /// After a word could not be made, the repository is looked at again after so long, milliseconds.
@@ -66,6 +70,14 @@ const AGAIN_MS: i64 = 30_000;
 struct Memory {
     read: HashMap<Name, Read>,
     failed: HashMap<Name, Timestamp>,
+    trouble: HashMap<Name, Trouble>,
+}
+
+/// What keeps words from being said: what, since when, and whether people were told.
+struct Trouble {
+    why: String,
+    since: Timestamp,
+    told: bool,
 }
 
 impl Drive {
@@ -123,6 +135,7 @@ impl Drive {
         let failed = memory.failed.get(name);
         let rests = failed.is_some_and(|at| at.ms <= now.ms && now.ms - at.ms < AGAIN_MS);
         let (read, homes) = self.bring_on(read, rests, now).await?;
+        self.last(memory, &read.kept.head, now).await?;
         if read.kept.head.trouble.is_none() {
             memory.failed.remove(name);
         } else if !rests {
@@ -130,6 +143,37 @@ impl Drive {
         }
         memory.read.insert(name.clone(), read);
         Ok(homes)
+    }
+
+    /// Trouble that lasts is told to people, once.
+    async fn last(&self, memory: &mut Memory, head: &Head, now: Timestamp) -> Result<(), StoreError> {
+        let before = memory.trouble.remove(&head.name);
+        let same = |before: &Trouble| head.trouble.as_ref() == Some(&before.why);
+        if let Some(over) = before.as_ref().filter(|before| before.told && !same(before)) {
+            let (head, why) = (head.clone(), over.why.clone());
+            let settle = self
+                .store
+                .write(move |tx| campaigns::out_of_trouble(tx, (&head, &why), now));
+            settle.await?;
+        }
+        let Some(why) = head.trouble.clone() else {
+            return Ok(());
+        };
+        let (since, mut told) = before
+            .filter(same)
+            .map_or((now, false), |before| (before.since, before.told));
+        if !told && since.age(now) >= LASTS {
+            let (head, reach, why) = (head.clone(), self.reach.clone(), why.clone());
+            let tell = self
+                .store
+                .write(move |tx| campaigns::in_trouble(tx, (&head, &why), &reach, now));
+            tell.await?;
+            told = true;
+        }
+        memory
+            .trouble
+            .insert(head.name.clone(), Trouble { why, since, told });
+        Ok(())
     }
 
     /// `rests`: words could not be made a moment ago, and it is not tried again yet.
@@ -162,11 +206,12 @@ impl Drive {
             self.means(&mut read.kept, now).await
         };
         let words = means.map(|means| (means, due));
+        let reach = self.reach.clone();
         if !read.kept.has_changed() && words.is_none() {
             return Ok((read, Vec::new()));
         }
         self.store
-            .write(move |tx| keep(tx, read, words, &signs, now))
+            .write(move |tx| keep(tx, read, words, (&signs, &reach), now))
             .await
     }
 
@@ -199,7 +244,7 @@ fn keep(
     tx: &mut dyn Tx,
     mut read: Read,
     words: Option<Words>,
-    signs: &BTreeMap<GatewayId, Signs>,
+    (signs, reach): (&BTreeMap<GatewayId, Signs>, &Reach),
     now: Timestamp,
 ) -> Result<(Read, Vec<GatewayId>), StoreError> {
     if let Some((means, due)) = words {
@@ -215,6 +260,7 @@ fn keep(
     for effect in read.kept.news() {
         tell(&read.kept, effect);
     }
+    campaigns::notify(tx, &read, reach, now)?;
     campaigns::save(tx, &mut read, now)?;
     Ok((read, changed))
 }

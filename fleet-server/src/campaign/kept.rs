@@ -530,6 +530,14 @@ impl Kept {
         self.core.state().is_open() || waits || goes_on
     }
 
+    /// Homes whose step moved so since the rows were last kept: from where, if it was kept before, and to where.
+    pub fn moved(&self, is: impl Fn(Option<Step>, Step) -> bool) -> Vec<GatewayId> {
+        let steps = self.core.steps();
+        let before = |id: &GatewayId| self.was.get(id).map(|(home, _)| home.step);
+        let moved = steps.filter(|(id, _, step)| is(before(id), *step));
+        moved.map(|(id, ..)| id.clone()).collect()
+    }
+
     /// Homes whose rows are other than before.
     pub fn changes(&self) -> Vec<(SavedHome, &Note)> {
         let now = self

@@ -1,6 +1,6 @@
 //! The driver over a store and a repository: what it says is signed, named once, and taken back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use homeward_protocol::envelope::Lane;
@@ -18,9 +18,10 @@ use crate::campaign::plan::Wave;
 use crate::direct::deadline::{Case, Each, Stands, Terms};
 use crate::policy::tests::Key;
 use crate::release::{self, Files};
+use crate::store::incidents::{self, Kind};
 use crate::store::promises::{Home, block};
 use crate::store::records::Origin;
-use crate::store::{campaigns::fleet, gateways};
+use crate::store::{campaigns::fleet, gateways, notices};
 
 mod ten_thousand;
 
@@ -102,6 +103,10 @@ impl Place {
             bus: Bus::start().expect("a bus"),
             clock: Clock::from_fn(move || *clock.lock().expect("held")),
             find: Arc::new(find),
+            reach: Reach {
+                mail: BTreeSet::from(["nora".to_owned()]),
+                webhook: false,
+            },
         };
         Place {
             store,
@@ -176,6 +181,24 @@ impl Place {
     /// What goes with a word.
     fn deadline(&self, n: usize, word: u64) -> Option<Case> {
         block(self.store.read(move |tx| deadlines::get(tx, &gw(n), word))).expect("read")
+    }
+
+    /// What people are told: kinds of what is open in the console, and what is sent to whom.
+    fn told(&self) -> (Vec<Kind>, Vec<(String, String)>) {
+        let now = *self.now.lock().expect("held");
+        let read = move |tx: &mut dyn Tx| {
+            let kinds = incidents::open(tx, 100)?
+                .into_iter()
+                .map(|one| one.kind)
+                .collect();
+            let mut sent = Vec::new();
+            for one in notices::take(tx, 100, now)? {
+                notices::sent(tx, &one.id, now)?;
+                sent.push((one.message.person, one.message.subject));
+            }
+            Ok((kinds, sent))
+        };
+        block(self.store.write(read)).expect("read")
     }
 
     fn read(&self) -> Read {
@@ -439,6 +462,79 @@ fn who_has_no_way_back_keeps_what_runs_by_a_word_that_never_begins_and_is_waited
         }
     }
     assert!(!place.read().kept.is_live());
+}
+
+#[test]
+fn people_are_told_that_it_halted_that_somebody_has_to_go_there_and_that_nobody_could_be_told() {
+    let home = Home::embedded();
+    let mut place = Place::new(&home);
+    // What runs there is not published: nobody can go back.
+    *place.published.lock().expect("held") = Some(repository(&["1.4.0"]));
+    begin(&place);
+    let nora = |subject: &str| ("nora".to_owned(), format!("Campaign spring {subject}"));
+    let files = place.published.lock().expect("held").take();
+    for minutes in [0, 1, 13, 2, 1, 1] {
+        place.pass(minutes * 60);
+        place.look();
+    }
+    assert_eq!(
+        place.told(),
+        (vec![Kind::CampaignTrouble], vec![nora("can tell nobody")]),
+        "once"
+    );
+    *place.published.lock().expect("held") = files;
+    place.pass(31);
+    place.look();
+    assert_eq!(place.told(), (Vec::new(), Vec::new()), "it is mended");
+    place.say(0, "1.4.0", Some(Outcome::Confirmed));
+    (0..2).for_each(|_| drop(place.look()));
+    let canary = (1..3).find(|n| place.word(*n).is_some()).expect("one is told");
+    place.say(canary, "1.4.0", Some(Outcome::Bad(ShortText::cut("it crashed"))));
+    (0..3).for_each(|_| drop(place.look()));
+    let (mut kinds, sent) = place.told();
+    kinds.sort_by_key(|kind| kind.name());
+    assert_eq!(kinds, [Kind::CampaignHalted, Kind::CampaignStuck]);
+    let stuck = nora("has a home that does not go back: somebody has to go there");
+    assert_eq!(sent, [nora("halted by itself"), stuck]);
+    let open = block(place.store.read(|tx| incidents::open_of(tx, &gw(0)))).expect("read");
+    assert!(
+        open[0].said.contains("no published release is 1.3.0"),
+        "{}",
+        open[0].said
+    );
+    // It is back after all: nobody has to go there.
+    place.say(0, "1.3.0", Some(Outcome::Confirmed));
+    (0..3).for_each(|_| drop(place.look()));
+    assert_eq!(place.told().1, []);
+}
+
+#[test]
+fn people_are_told_which_homes_a_campaign_left_out_and_who_started_it_hears_where_nobody_is_named() {
+    let home = Home::embedded();
+    let mut place = Place::new(&home);
+    begin(&place);
+    place.drive.reach.webhook = true;
+    block(place.store.write(|tx| {
+        tx.execute(
+            "UPDATE campaigns SET why = NULL, person = NULL, each_ms = NULL",
+            &[],
+        )
+    }))
+    .expect("nobody is named");
+    place.look();
+    place.pass(49 * 3_600);
+    place.look();
+    let (kinds, sent) = place.told();
+    assert_eq!(kinds, [Kind::CampaignLeftOut]);
+    assert_eq!(
+        sent,
+        [(
+            "olga".to_owned(),
+            "Campaign spring is over, and left homes out".to_owned()
+        )]
+    );
+    place.look();
+    assert_eq!(place.told().1, [], "once");
 }
 
 #[test]
