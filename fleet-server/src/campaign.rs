@@ -432,9 +432,10 @@ impl Campaign {
 
     fn time_out(&mut self, now: Timestamp) {
         let within = self.rules.act_within;
+        // Also of a home that was left to a person after it was told: it may have begun before it heard that.
         let open = self.open;
-        let told = |wave: &Wave| open >= Some(*wave) || *wave == Wave::Named && open == Some(Wave::Rest);
-        let waves = self.waves.iter_mut().filter(|(wave, _)| told(wave));
+        let begun = |wave: &Wave| open >= Some(*wave) || *wave == Wave::Named;
+        let waves = self.waves.iter_mut().filter(|(wave, _)| begun(wave));
         for home in waves.flat_map(|(_, homes)| homes.values_mut()) {
             if let Step::Acting { since } = home.step
                 && since.age(now) >= within
@@ -460,7 +461,8 @@ impl Campaign {
     /// The waves in which failures count.
     fn counted(&self) -> impl Iterator<Item = Wave> {
         let open = Wave::ALL.into_iter().filter(|wave| self.open >= Some(*wave));
-        let named = Some(Wave::Named).filter(|_| self.open == Some(Wave::Rest));
+        let acted = |home: &Home| !matches!(home.step, Step::NotYet | Step::LeftOut) && !home.step.is_told();
+        let named = Some(Wave::Named).filter(|wave| self.of(*wave).any(acted));
         open.chain(named)
     }
 

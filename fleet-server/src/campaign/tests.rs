@@ -166,6 +166,7 @@ fn a_bad_release_reaches_one_home_in_a_hundred_none_that_depends_on_it_and_is_ta
 /// Of the homes that are well with the release, so many per cent die after it; of all others, and of those as well, one in a
 /// hundred is dark for some hours now and then.
 fn deadly(homes: &[Candidate], of: u64, dies_percent: u64, days: i64) -> (Campaign, usize) {
+    const STEP: i64 = 4 * HOUR;
     let mut dice = Dice(of);
     let rules = Rules {
         deadline: NOW.plus_ms(days * 24 * HOUR),
@@ -180,19 +181,19 @@ fn deadly(homes: &[Candidate], of: u64, dies_percent: u64, days: i64) -> (Campai
     // Who dies, and who is only dark: when that is found, and until when.
     let mut silent: Vec<(GatewayId, Timestamp, Option<Timestamp>)> = Vec::new();
     while campaign.state == State::Running {
-        now = now.plus_ms(HOUR);
+        now = now.plus_ms(STEP);
         let mut next = Vec::new();
         for effect in std::mem::take(&mut inbox) {
             let Effect::Assign(id) = &effect else { continue };
             touched += 1;
             next.extend(campaign.hear(id, Event::Acts, now));
             next.extend(campaign.hear(id, Event::Confirms, now));
-            let after = |hours: u64| now.plus_ms(i64::try_from(hours).expect("few") * HOUR);
-            let found = after(1 + dice.roll(20));
+            let after = |hours: u64| now.plus_ms(i64::try_from(hours).expect("few") * STEP);
+            let found = after(1 + dice.roll(5));
             if dice.roll(100) < dies_percent {
                 silent.push((id.clone(), found, None));
             } else if dice.roll(100) == 0 {
-                silent.push((id.clone(), found, Some(found.plus_ms(3 * HOUR))));
+                silent.push((id.clone(), found, Some(found.plus_ms(STEP))));
             }
         }
         for (id, found, until) in &silent {
@@ -339,6 +340,32 @@ fn a_few_who_are_quick_do_not_speak_for_a_wave_that_waits() {
     let opened = campaign.hear(&canaries[1], Event::Gone, later);
     assert_eq!(opened.first(), Some(&Effect::Opened(Wave::Tenth)));
     assert_eq!(shown(&campaign), Some((Wave::Tenth, 0, 14)));
+}
+
+#[test]
+fn a_home_that_was_left_to_a_person_and_had_begun_has_its_time_and_counts_before_the_others_have_come() {
+    let mut homes = fleet(30, &mut Dice(1));
+    for home in &mut homes {
+        (home.ring, home.dependency) = (Ring::Patient, Some(Dependency::Low));
+    }
+    let plan = Plan::new(&seed(1), &homes);
+    for event in [None, Some(Event::Bad), Some(Event::Unwell)] {
+        let (mut campaign, first) = Campaign::start(&plan, rules(), NOW);
+        let Some(Effect::Assign(told)) = first.get(1) else {
+            panic!("{first:?}");
+        };
+        let left = campaign.note(told, Event::DependedOn, NOW);
+        assert_eq!(left, [Effect::Keep(told.clone())]);
+        campaign.hear(told, Event::Acts, NOW);
+        assert_eq!(campaign.home(told).expect("it is there").wave, Wave::Named);
+        assert!(campaign.open() < Some(Wave::Rest));
+        let effects = match event {
+            Some(event) => campaign.hear(told, event, NOW),
+            None => campaign.tick(NOW.plus_ms(HOUR)),
+        };
+        let halted = effects.iter().any(|effect| matches!(effect, Effect::Halted(_)));
+        assert!(halted, "{event:?}: {effects:?}");
+    }
 }
 
 #[test]
