@@ -50,8 +50,21 @@ pub struct Rules {
     pub failed_percent: u8,
     /// How long a box may take from its act to its word.
     pub act_within: Duration,
-    /// When it ends. Boxes that still wait then are left to the next campaign.
+    /// When nobody begins any more. Boxes that still wait then are left to the next campaign; it is over when those that began
+    /// were watched.
     pub deadline: Timestamp,
+}
+
+impl Rules {
+    /// Whether its time is over: nobody is told any more.
+    const fn is_late(&self, now: Timestamp) -> bool {
+        now.ms >= self.deadline.ms
+    }
+
+    /// Whether a home that begins now can be watched before its time is over.
+    pub fn fits(&self, now: Timestamp) -> bool {
+        now.age(self.deadline) >= self.act_within + self.soak
+    }
 }
 
 /// How the whole stands.
@@ -285,7 +298,8 @@ impl Campaign {
         if event == Event::DependedOn {
             return self.leave_to_a_person(gateway);
         }
-        let (takes_back, runs) = (self.state.takes_back(), self.state == State::Running);
+        let (takes_back, is_running) = (self.state.takes_back(), self.state == State::Running);
+        let runs = is_running && !self.rules.is_late(now);
         let stopped = matches!(self.state, State::Paused(_));
         let rules = self.rules;
         let wave = self.wave_of.get(gateway).copied();
@@ -316,6 +330,8 @@ impl Campaign {
                 let at = if at.ms > since.ms { at } else { since };
                 (Step::Confirmed { at }, None)
             }
+            // Its time was over before it heard that it should not begin: it is watched like the others.
+            (Step::LeftOut, Event::Acts) if is_running => (Step::Acting { since: now }, None),
             (Step::Returned | Step::LeftOut, _)
             | (Step::NotYet, Event::Waits(_) | Event::IsBack | Event::NotProven)
             | (
@@ -360,12 +376,17 @@ impl Campaign {
             } else if let Some(why) = self.too_dark() {
                 effects.extend(self.pause(&why));
                 effects.insert(0, Effect::Stopped(why));
-            } else if now.ms >= self.rules.deadline.ms || self.is_over(now) {
-                self.state = State::Done;
-                effects.extend(self.leave_out());
-                effects.push(Effect::Done);
             } else {
-                effects.extend(self.open_due(now));
+                let late = self.rules.is_late(now);
+                if late {
+                    effects.extend(self.leave_out());
+                }
+                if self.is_over(now) {
+                    self.state = State::Done;
+                    effects.push(Effect::Done);
+                } else if !late {
+                    effects.extend(self.open_due(now));
+                }
             }
         }
         effects
@@ -528,6 +549,8 @@ impl Campaign {
             let next = match self.open {
                 None => Wave::ALL[0],
                 Some(wave) if !self.has_shown(wave, now) => return effects,
+                // It would end before anybody knows how they are.
+                Some(_) if !self.rules.fits(now) => return effects,
                 // All of its homes were left to a person after it opened: nobody has shown anything.
                 Some(wave) if !just_opened && self.of(wave).next().is_none() => return effects,
                 Some(wave) => match wave.next() {
@@ -557,11 +580,14 @@ impl Campaign {
     /// Nothing more can happen, and the last one that confirmed was watched long enough.
     fn is_over(&self, now: Timestamp) -> bool {
         let mut homes = self.waves.values().flat_map(BTreeMap::values);
-        self.open == Some(Wave::Rest)
+        let late = self.rules.is_late(now);
+        (late || self.open == Some(Wave::Rest))
             && homes.all(|home| match home.step {
                 Step::Confirmed { at } | Step::Away { at } | Step::Dark { at } => {
                     at.age(now) >= self.rules.soak
                 }
+                // It counted, and goes back in its own time.
+                Step::Unwell => late,
                 step => step.has_ended(),
             })
     }

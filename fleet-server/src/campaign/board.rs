@@ -122,6 +122,8 @@ pub struct Board {
     pub shown: Option<Shown>,
     /// Whether homes of high dependency may be opened now.
     pub may_open: bool,
+    /// Whether homes that begin now can be watched before its time is over.
+    pub fits: bool,
 }
 
 /// What is known of a home for its sentence.
@@ -204,6 +206,7 @@ impl Board {
             more,
             shown: kept.core().shown(),
             may_open,
+            fits: saved.rules.fits(now),
             saved,
         }
     }
@@ -361,6 +364,9 @@ pub fn next(board: &Board) -> Option<String> {
         away => format!(" {away} were well and are not heard any more."),
     };
     let words = match needed {
+        _ if !board.fits => {
+            "No further wave opens, for its time is too short to watch it: plan another campaign for the others.".to_owned()
+        }
         0 => format!(
             "No home of the wave `{name}` is left that could show anything: plan another campaign for the others."
         ),

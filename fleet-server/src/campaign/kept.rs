@@ -291,7 +291,8 @@ impl Kept {
         let step = self.core.home(id).map(|home| home.step);
         if let Some(note) = self.notes.get_mut(id) {
             // It began before it heard that it should not: it is not disturbed a second time for that.
-            let waited = before.is_some_and(|step| step == Step::NotYet || step.is_told());
+            let waited =
+                before.is_some_and(|step| step.is_told() || matches!(step, Step::NotYet | Step::LeftOut));
             let began = matches!(step, Some(Step::Acting { .. } | Step::Confirmed { .. }));
             if before == Some(Step::NotYet) && step != before
                 || waited && began && note.wants == Some(Way::Keep)

@@ -369,6 +369,82 @@ fn a_home_that_was_left_to_a_person_and_had_begun_has_its_time_and_counts_before
 }
 
 #[test]
+fn at_its_deadline_nobody_begins_any_more_and_those_who_began_are_watched_to_the_end() {
+    let mut homes = fleet(300, &mut Dice(1));
+    for home in &mut homes {
+        (home.ring, home.dependency) = (Ring::Patient, Some(Dependency::Low));
+    }
+    let plan = Plan::new(&seed(1), &homes);
+    let deadline = rules().deadline;
+    let begin = |campaign: &mut Campaign, first: Vec<Effect>, at: Timestamp| {
+        let told: Vec<GatewayId> = first
+            .into_iter()
+            .filter_map(|effect| match effect {
+                Effect::Assign(id) => Some(id),
+                _ => None,
+            })
+            .collect();
+        for id in &told {
+            campaign.hear(id, Event::Acts, at);
+            campaign.hear(id, Event::Confirms, at);
+        }
+        told
+    };
+    // The canaries confirm an hour before the deadline.
+    let (mut campaign, first) = Campaign::start(&plan, rules(), NOW);
+    let told = begin(&mut campaign, first, deadline.plus_ms(-HOUR));
+    let left = campaign.tick(deadline);
+    assert_eq!((campaign.state(), left.as_slice()), (&State::Running, &[][..]));
+    let open = campaign.open();
+    assert!(
+        campaign
+            .steps()
+            .all(|(_, wave, step)| wave == Wave::Canary || step == Step::LeftOut)
+    );
+    assert_eq!(campaign.tick(deadline.plus_ms(22 * HOUR)), []);
+    // One of them fails after the deadline: that halts, and takes back.
+    let halted = campaign.hear(&told[0], Event::Unwell, deadline.plus_ms(22 * HOUR));
+    assert!(
+        halted.iter().any(|effect| matches!(effect, Effect::Halted(_))),
+        "{halted:?}"
+    );
+    // None of them fails: it is over when they were watched, and no further wave opened.
+    let (mut campaign, first) = Campaign::start(&plan, rules(), NOW);
+    let told = begin(&mut campaign, first, deadline.plus_ms(-HOUR));
+    campaign.tick(deadline);
+    assert_eq!(campaign.tick(deadline.plus_ms(23 * HOUR)), [Effect::Done]);
+    assert_eq!(campaign.open(), open);
+    assert_eq!(
+        campaign.home(&told[0]).expect("it is there").step.name().0,
+        "confirmed"
+    );
+    // What is left of its time is too short for a wave, or for one more try.
+    let (mut campaign, first) = Campaign::start(&plan, rules(), NOW);
+    begin(&mut campaign, first, deadline.plus_ms(-49 * HOUR));
+    assert_eq!(campaign.tick(deadline.plus_ms(-24 * HOUR)), []);
+    assert_eq!(campaign.open(), open);
+    let (mut campaign, first) = Campaign::start(&plan, rules(), NOW);
+    let Some(Effect::Assign(one)) = first.get(1) else {
+        panic!("{first:?}");
+    };
+    campaign.hear(one, Event::Acts, deadline.plus_ms(-1));
+    campaign.tick(deadline);
+    assert_eq!(campaign.note(one, Event::NotProven, deadline), []);
+    assert_eq!(campaign.home(one).expect("it is there").step, Step::Returned);
+    // One that had not heard that it should not begin is watched, too.
+    let Some(Effect::Assign(late)) = first.get(2) else {
+        panic!("{first:?}");
+    };
+    let (mut campaign, _) = Campaign::start(&plan, rules(), NOW);
+    campaign.hear(one, Event::Acts, deadline.plus_ms(-1));
+    campaign.tick(deadline);
+    campaign.hear(late, Event::Acts, deadline);
+    let silent = campaign.tick(deadline.plus_ms(HOUR));
+    assert!(matches!(silent.first(), Some(Effect::Halted(_))), "{silent:?}");
+    assert_eq!(campaign.home(late).expect("it is there").step, Step::TakenBack);
+}
+
+#[test]
 fn one_that_does_not_go_back_ends_as_that_and_may_come_back_after_all() {
     let homes = fleet(3, &mut Dice(1));
     let (mut campaign, _) = Campaign::start(&Plan::new(&seed(1), &homes), rules(), NOW);
