@@ -195,6 +195,8 @@ pub struct Campaign {
     waves: BTreeMap<Wave, BTreeMap<GatewayId, Home>>,
     wave_of: BTreeMap<GatewayId, Wave>,
     around: Around,
+    /// Since when somebody has looked without a gap; nothing is timed from before that.
+    awake: Timestamp,
 }
 
 impl Campaign {
@@ -227,6 +229,7 @@ impl Campaign {
             waves: BTreeMap::new(),
             wave_of: BTreeMap::new(),
             around: Around::default(),
+            awake: Timestamp::synced(i64::MIN),
         };
         for one in homes {
             let home = Home {
@@ -451,8 +454,13 @@ impl Campaign {
         }
     }
 
+    /// Nobody looked before this: a home that acted then has its time from here on.
+    pub fn awake(&mut self, since: Timestamp) {
+        self.awake = since;
+    }
+
     fn time_out(&mut self, now: Timestamp) {
-        let within = self.rules.act_within;
+        let (within, awake) = (self.rules.act_within, self.awake);
         // Also of a home that was left to a person after it was told: it may have begun before it heard that.
         let open = self.open;
         let begun = |wave: &Wave| open >= Some(*wave) || *wave == Wave::Named;
@@ -460,6 +468,7 @@ impl Campaign {
         for home in waves.flat_map(|(_, homes)| homes.values_mut()) {
             if let Step::Acting { since } = home.step
                 && since.age(now) >= within
+                && awake.age(now) >= within
             {
                 home.step = Step::Silent;
             }

@@ -62,15 +62,47 @@ pub struct Drive {
     pub reach: Reach,
 }
 
+/// Between two looks, beyond the rest that was meant: from here on nobody looked, for the server stood still, or its clock jumped.
+const GAP_MS: i64 = 60_000;
+
 /// After a word could not be made, the repository is looked at again after so long, milliseconds.
 const AGAIN_MS: i64 = 30_000;
 
 /// What is remembered between looks: copies of rows, and when words could not be made.
-#[derive(Default)]
 struct Memory {
+    /// How long it rests between looks.
+    rest: Duration,
+    /// When it last looked, and since when without a gap.
+    looked: Option<Timestamp>,
+    awake: Timestamp,
     read: HashMap<Name, Read>,
     failed: HashMap<Name, Timestamp>,
     trouble: HashMap<Name, Trouble>,
+}
+
+impl Default for Memory {
+    fn default() -> Memory {
+        Memory {
+            rest: LOOK,
+            looked: None,
+            awake: Timestamp::synced(i64::MIN),
+            read: HashMap::new(),
+            failed: HashMap::new(),
+            trouble: HashMap::new(),
+        }
+    }
+}
+
+impl Memory {
+    /// Looks again at `now`: what passed without a look, after a start, a stand-still or a jump of the clock, is nobody's silence.
+    fn wake(&mut self, now: Timestamp) {
+        let rest = i64::try_from(self.rest.as_millis()).unwrap_or(i64::MAX);
+        let most = rest.saturating_add(GAP_MS);
+        let gap = |looked: Timestamp| now.ms.saturating_sub(looked.ms) > most || looked.ms > now.ms;
+        if self.looked.is_none_or(gap) {
+            self.awake = now;
+        }
+    }
 }
 
 /// What keeps words from being said: what, since when, and whether people were told.
@@ -84,11 +116,10 @@ impl Drive {
     /// Runs until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let mut memory = Memory::default();
-        let mut rest = LOOK;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(rest) => {}
+                () = tokio::time::sleep(memory.rest) => {}
             }
             let begun = tokio::time::Instant::now();
             match self.look(&mut memory).await {
@@ -99,12 +130,13 @@ impl Drive {
                 Err(failed) => warn!("campaigns could not be brought on: {failed}"),
             }
             // A large fleet is looked at less often: it costs a tenth of one core at most.
-            rest = LOOK.max(begun.elapsed() * 9);
+            memory.rest = LOOK.max(begun.elapsed() * 9);
         }
     }
 
     /// Looks once; gives the homes whose rows changed.
     async fn look(&self, memory: &mut Memory) -> Result<Vec<GatewayId>, StoreError> {
+        memory.wake(self.clock.now());
         let live = self.store.read(campaigns::live).await?;
         let is_same =
             |name: &Name, revision: i64| live.iter().any(|(one, at)| one == name && *at == revision);
@@ -119,6 +151,7 @@ impl Drive {
                 }
             }
         }
+        memory.looked = Some(self.clock.now());
         Ok(changed)
     }
 
@@ -134,7 +167,7 @@ impl Drive {
         let now = self.clock.now();
         let failed = memory.failed.get(name);
         let rests = failed.is_some_and(|at| at.ms <= now.ms && now.ms - at.ms < AGAIN_MS);
-        let (read, homes) = self.bring_on(read, rests, now).await?;
+        let (read, homes) = self.bring_on(read, (rests, memory.awake), now).await?;
         self.last(memory, &read.kept.head, now).await?;
         if read.kept.head.trouble.is_none() {
             memory.failed.remove(name);
@@ -176,11 +209,11 @@ impl Drive {
         Ok(())
     }
 
-    /// `rests`: words could not be made a moment ago, and it is not tried again yet.
+    /// `rests`: words could not be made a moment ago, and it is not tried again yet. `awake`: nobody looked before.
     async fn bring_on(
         &self,
         mut read: Read,
-        rests: bool,
+        (rests, awake): (bool, Timestamp),
         now: Timestamp,
     ) -> Result<(Read, Vec<GatewayId>), StoreError> {
         let (name, rules) = (read.kept.head.name.clone(), *read.kept.core().rules());
@@ -188,10 +221,12 @@ impl Drive {
         // One that falls silent at the end of its soak is found to be after the time that an act may take.
         let (watched, silent) = (before(rules.soak + rules.act_within), before(rules.act_within));
         let which = name.clone();
-        let signs = self
+        let mut signs = self
             .store
             .read(move |tx| campaigns::signs::of(tx, &which, watched))
             .await?;
+        signs.values_mut().for_each(|signs| signs.awake = Some(awake));
+        read.kept.awake(awake);
         if read.kept.has_silent(&signs) {
             let around = self
                 .store

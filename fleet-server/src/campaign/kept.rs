@@ -206,6 +206,11 @@ impl Kept {
         self.core.sees(around);
     }
 
+    /// Nobody looked before this.
+    pub fn awake(&mut self, since: Timestamp) {
+        self.core.awake(since);
+    }
+
     /// Looks at what is so: hears each home, then lets time pass.
     pub fn look(&mut self, signs: &BTreeMap<GatewayId, Signs>, now: Timestamp) {
         let act_within = u64::try_from(self.core.rules().act_within.as_millis()).unwrap_or(u64::MAX);

@@ -133,6 +133,8 @@ pub struct Signs {
     pub judged: Option<(Status, Timestamp)>,
     /// Its sensors; only of homes that act, or are watched after that.
     pub sensors: Vec<Heard>,
+    /// Since when this place has looked without a gap: what it could not hear before that was not silent.
+    pub awake: Option<Timestamp>,
     /// Side effects on sensors and radio that the box noticed and that last: since when, and in its words.
     pub suffers: Vec<(Timestamp, String)>,
 }
@@ -299,7 +301,11 @@ fn proved(
         return bad(format!("since the update: {what}"));
     }
     let limit = i64::try_from(act_within_ms).unwrap_or(i64::MAX);
-    let last = signs.heard.map_or(said.at.ms, |heard| heard.ms.max(said.at.ms));
+    let awake = signs.awake.map_or(i64::MIN, |awake| awake.ms);
+    let last = signs
+        .heard
+        .map_or(said.at.ms, |heard| heard.ms.max(said.at.ms))
+        .max(awake);
     match step {
         Step::Confirmed { .. } if !signs.connected && now.ms.saturating_sub(last) > limit => {
             return Some((Event::Away, None));
@@ -309,7 +315,10 @@ fn proved(
     }
     for sensor in awaited(note, signs, act_within_ms) {
         let patience = i64::try_from(sensor.patience_ms()).unwrap_or(i64::MAX).min(limit);
-        let from = sensor.last.map_or(said.at.ms, |last| last.ms.max(said.at.ms));
+        let from = sensor
+            .last
+            .map_or(said.at.ms, |last| last.ms.max(said.at.ms))
+            .max(awake);
         if signs.connected && now.ms.saturating_sub(from) > patience {
             return bad(format!(
                 "its sensor {} was heard before the update, and is silent since",

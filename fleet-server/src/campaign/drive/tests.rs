@@ -114,7 +114,11 @@ impl Place {
             now,
             director,
             published,
-            memory: Memory::default(),
+            // A test looks when it wants to, and not each second.
+            memory: Memory {
+                rest: Duration::from_hours(24 * 365),
+                ..Memory::default()
+            },
         }
     }
 
@@ -144,8 +148,19 @@ impl Place {
         .expect("said");
     }
 
+    /// It says how far it has come with its newest word.
+    fn says_now(&self, n: usize, progress: Progress) {
+        let counter = self.word(n).expect("a word").counter;
+        self.has(n, (counter, progress));
+    }
+
     /// A box has a word, and what it names, and waits.
     fn waits(&self, n: usize, counter: u64) {
+        let why = vec![ShortText::cut("it is not to begin before then")];
+        self.has(n, (counter, Progress::Waiting(why)));
+    }
+
+    fn has(&self, n: usize, (counter, progress): (u64, Progress)) {
         let now = *self.now.lock().expect("held");
         let waits = move |tx: &mut dyn Tx| {
             let mark = UpdateMark {
@@ -153,10 +168,9 @@ impl Place {
                 installer: Installer::AgentSlot,
                 version: version("1.4.0"),
             };
-            let why = vec![ShortText::cut("it is not to begin before then")];
             let gateway = gw(n);
             let mut state = updates::said(tx, &gateway)?.expect("it spoke").state;
-            state.now = Some((mark, Progress::Waiting(why)));
+            state.now = Some((mark, progress));
             let at = Origin {
                 gateway: gateway.as_str(),
                 epoch: "01",
@@ -535,6 +549,55 @@ fn people_are_told_which_homes_a_campaign_left_out_and_who_started_it_hears_wher
     );
     place.look();
     assert_eq!(place.told().1, [], "once");
+}
+
+#[test]
+fn a_server_that_was_out_or_whose_clock_jumps_holds_that_time_against_nobody() {
+    let home = Home::embedded();
+    let mut place = Place::new(&home);
+    begin(&place);
+    place.look();
+    let acts = |place: &Place, n: usize| place.says_now(n, Progress::Acting);
+    acts(&place, 0);
+    place.look();
+    let step = |place: &Place| {
+        place
+            .read()
+            .kept
+            .core()
+            .home(&gw(0))
+            .expect("a home")
+            .step
+            .name()
+            .0
+    };
+    assert_eq!(step(&place), "acting");
+    for restarts in [true, false] {
+        // The server is out for two hours, or its clock jumps by two; an act may take one.
+        place.pass(2 * 3_600);
+        place.memory = if restarts {
+            Memory::default()
+        } else {
+            Memory {
+                rest: LOOK,
+                ..std::mem::take(&mut place.memory)
+            }
+        };
+        place.look();
+        assert_eq!(
+            (step(&place), place.read().kept.core().state()),
+            ("acting", &State::Running)
+        );
+    }
+    // From then on its time counts, look by look.
+    for _ in 0..59 {
+        place.pass(60);
+        place.look();
+    }
+    assert_eq!(step(&place), "acting");
+    place.pass(60);
+    place.look();
+    assert!(matches!(place.read().kept.core().state(), State::Halted(_)));
 }
 
 #[test]

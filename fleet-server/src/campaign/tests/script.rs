@@ -190,6 +190,7 @@ impl Show {
                 interval_s: 60,
                 last: Some(self.now),
             }],
+            awake: None,
             suffers: Vec::new(),
         };
         let one = Box {

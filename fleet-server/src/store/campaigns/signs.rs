@@ -152,6 +152,7 @@ fn read(row: &Row) -> Result<Signs, StoreError> {
         said,
         judged,
         sensors: Vec::new(),
+        awake: None,
         suffers: Vec::new(),
     })
 }
