@@ -62,6 +62,9 @@ pub struct Drive {
     pub reach: Reach,
 }
 
+/// For so long a box may find that what it confirmed wears a sensor: a day, and some time to say so.
+const FINDS: Duration = Duration::from_hours(30);
+
 /// Between two looks, beyond the rest that was meant: from here on nobody looked, for the server stood still, or its clock jumped.
 const GAP_MS: i64 = 60_000;
 
@@ -219,7 +222,8 @@ impl Drive {
         let (name, rules) = (read.kept.head.name.clone(), *read.kept.core().rules());
         let before = |span: Duration| now.plus_ms(-i64::try_from(span.as_millis()).unwrap_or(i64::MAX));
         // One that falls silent at the end of its soak is found to be after the time that an act may take.
-        let (watched, silent) = (before(rules.soak + rules.act_within), before(rules.act_within));
+        let watched = (rules.soak + rules.act_within).max(FINDS);
+        let (watched, silent) = (before(watched), before(rules.act_within));
         let which = name.clone();
         let mut signs = self
             .store

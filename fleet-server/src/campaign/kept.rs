@@ -222,7 +222,7 @@ impl Kept {
             .map(|(id, _, step)| (id.clone(), step))
             .collect();
         for (id, step) in standing {
-            // After the soak it is watched like any other home, not for the campaign.
+            // After the soak it is watched like any other home, not for the campaign; what its box itself finds is heard.
             let over = matches!(step, Step::Confirmed { at } if at.age(now) > soak);
             let Some(signs) = signs.get(&id) else { continue };
             if signs.depended_on {
@@ -252,7 +252,10 @@ impl Kept {
             } else {
                 signs::event(step, note, signs, act_within, now)
             };
-            let event = event.filter(|(event, _)| !over || heard_or_not(*event));
+            let finds = self.core.state().is_open() && signs::finds_harm(signs);
+            let event = event.filter(|(event, _)| {
+                !over || heard_or_not(*event) || finds && matches!(event, Event::Unwell | Event::Bad)
+            });
             let Some((event, why)) = event.or(late) else {
                 continue;
             };

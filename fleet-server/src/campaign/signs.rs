@@ -160,6 +160,12 @@ pub const fn is_side_effect(suspicion: Suspicion) -> bool {
     }
 }
 
+/// Whether the box itself says that what it took is not well: also a day later, when it wears a sensor.
+pub fn finds_harm(signs: &Signs) -> bool {
+    let ended = signs.said.as_ref().and_then(|said| said.state.ended.as_ref());
+    ended.is_some_and(|ended| matches!(ended.outcome, Outcome::Stays(_) | Outcome::Bad(_)))
+}
+
 /// Whether the box has named the word that it is to keep what it runs: then it begins no more by an older one. One that it refused
 /// leaves the older one standing.
 pub fn keeps(note: &Note, signs: &Signs) -> Result<bool, String> {

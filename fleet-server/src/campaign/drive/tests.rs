@@ -601,6 +601,26 @@ fn a_server_that_was_out_or_whose_clock_jumps_holds_that_time_against_nobody() {
 }
 
 #[test]
+fn what_a_box_finds_a_day_later_counts_also_when_the_soak_was_short() {
+    let home = Home::embedded();
+    let mut place = Place::new(&home);
+    begin(&place);
+    place.look();
+    place.say(0, "1.4.0", Some(Outcome::Confirmed));
+    (0..2).for_each(|_| drop(place.look()));
+    place.pass(23 * 3_600);
+    place.look();
+    assert_eq!(*place.read().kept.core().state(), State::Running);
+    place.say(
+        0,
+        "1.4.0",
+        Some(Outcome::Stays(ShortText::cut("it empties the battery of cuff"))),
+    );
+    place.look();
+    assert!(matches!(place.read().kept.core().state(), State::Halted(_)));
+}
+
+#[test]
 fn a_stop_gives_nobody_longer() {
     let home = Home::embedded();
     let mut place = Place::new(&home);

@@ -5,7 +5,7 @@
 //! published 1.3.0 [floor F | packages]   a release that lies in the repository
 //! withdrawn 1.4.0             it does not lie there any more
 //! plan NAME 1.4.0 [key=N …]   what would be done; start the same, and begins it
-//! gw-1 fetches|waits WHY|acts|confirms|bad WHY|not-proven WHY|refuses WHY|goes|comes|silences|judged STATUS|depends HOW
+//! gw-1 fetches|waits WHY|acts|confirms|bad WHY|not-proven WHY|refuses WHY|stays WHY|goes|comes|silences|judged STATUS|depends HOW
 //! gw-1 holds|acts-by WORD     it names its newest word, which is not to begin; it acts by an older one
 //! around HOMES DARK           homes without the release, and how many of them are not heard any more
 //! pass MINUTES · halt WHY · resume WHY · abort WHY · open GATEWAY BY · board · restart
@@ -418,6 +418,7 @@ impl Show {
                     "bad" => Outcome::Bad(text),
                     "not-proven" => Outcome::NotProven(text),
                     "refuses" => Outcome::Refused(text),
+                    "stays" => Outcome::Stays(text),
                     other => panic!("no such word: {other}"),
                 });
                 said.at = self.now;
