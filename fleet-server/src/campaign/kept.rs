@@ -5,7 +5,7 @@
 //! - What is here is a function of its rows, of what is so and of the time. A server that restarts, or whose transaction
 //!   failed, reads the rows and goes on; nothing is told twice, because the word's number stands in the row that asked for it.
 //! - A home is told when it is connected and its turn has come: after an outage, when all come at once, so many at a time
-//!   fetch. Those that are to go back come first.
+//!   fetch. Those that are to keep what they run are told at once, and those that are to go back come next.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -480,8 +480,13 @@ impl Kept {
             })
             .collect();
         due.sort_by(|a, b| (a.0 == Way::On, a.1, &a.2).cmp(&(b.0 == Way::On, b.1, &b.2)));
-        due.truncate(room);
-        due.into_iter().map(|(way, _, id)| (id, way)).collect()
+        // Who is to keep what it runs fetches nothing, and may begin any moment.
+        let (keep, mut fetch): (Vec<_>, Vec<_>) = due.into_iter().partition(|one| one.0 == Way::Keep);
+        fetch.truncate(room);
+        keep.into_iter()
+            .chain(fetch)
+            .map(|(way, _, id)| (id, way))
+            .collect()
     }
 
     /// By when a word that is said now is to be followed.
