@@ -219,7 +219,8 @@ pub fn event(
         return waits.then_some((Event::Waits(Waits::Offline), None));
     };
     if signs.word.is_some_and(|newest| newest > number) {
-        return (!step.has_ended() || matches!(step, Step::Away { .. } | Step::Dark { .. }))
+        // What a person directed there is that person's: a halt takes nothing back from it.
+        return (!step.has_ended() || step.was_well())
             .then(|| (Event::Gone, Some("somebody directed it by hand".into())));
     }
     let state = signs.said.as_ref().map(|said| &said.state);

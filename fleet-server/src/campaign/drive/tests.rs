@@ -621,6 +621,42 @@ fn what_a_box_finds_a_day_later_counts_also_when_the_soak_was_short() {
 }
 
 #[test]
+fn a_halt_takes_nothing_back_where_a_person_directed_something_since() {
+    let home = Home::embedded();
+    let mut place = Place::new(&home);
+    begin(&place);
+    place.look();
+    place.say(0, "1.4.0", Some(Outcome::Confirmed));
+    (0..2).for_each(|_| drop(place.look()));
+    // Long after its soak.
+    place.pass(40 * 3_600);
+    let now = *place.now.lock().expect("held");
+    let by_hand = move |tx: &mut dyn Tx| {
+        let word = updates::get(tx, &gw(0))?.expect("a word");
+        let counter = updates::next(tx, &gw(0))?;
+        let by = "ann".to_owned();
+        updates::assign(
+            tx,
+            &updates::Assigned {
+                counter,
+                by,
+                at: now,
+                ..word
+            },
+        )
+    };
+    assert!(block(place.store.write(by_hand)).expect("assigned"));
+    let word = place.word(0);
+    let canary = (1..3).find(|n| place.word(*n).is_some()).expect("one is told");
+    place.say(canary, "1.3.0", Some(Outcome::Bad(ShortText::cut("it crashed"))));
+    (0..2).for_each(|_| drop(place.look()));
+    let read = place.read();
+    assert!(matches!(read.kept.core().state(), State::Halted(_)));
+    assert_eq!(read.kept.core().home(&gw(0)).expect("a home").step, Step::LeftOut);
+    assert_eq!(place.word(0), word, "what the person directed stands");
+}
+
+#[test]
 fn a_stop_gives_nobody_longer() {
     let home = Home::embedded();
     let mut place = Place::new(&home);

@@ -6,6 +6,7 @@
 //! withdrawn 1.4.0             it does not lie there any more
 //! plan NAME 1.4.0 [key=N …]   what would be done; start the same, and begins it
 //! gw-1 fetches|waits WHY|acts|confirms|bad WHY|not-proven WHY|refuses WHY|stays WHY|goes|comes|silences|judged STATUS|depends HOW
+//! gw-1 directed VERSION       by hand, with a word of its own
 //! gw-1 holds|acts-by WORD     it names its newest word, which is not to begin; it acts by an older one
 //! around HOMES DARK           homes without the release, and how many of them are not heard any more
 //! pass MINUTES · halt WHY · resume WHY · abort WHY · open GATEWAY BY · board · restart
@@ -142,6 +143,7 @@ impl Show {
             }
             "board" => self.show_board(),
             "restart" => self.restart(),
+            gateway if words[1] == "directed" => self.direct(gateway, words[2]),
             gateway => self.says(gateway, words[1], &rest(2)),
         }
         self.settle();
@@ -425,6 +427,24 @@ impl Show {
             }
         }
         one.hear(self.now);
+    }
+
+    /// A person directs one home.
+    fn direct(&mut self, id: &str, to: &str) {
+        self.counter += 1;
+        let gateway: GatewayId = id.parse().expect("an id");
+        let one = self.boxes.get_mut(&gateway).expect("a home");
+        one.assigned = Some(Assigned {
+            gateway,
+            counter: self.counter,
+            path: format!("agent/{to}"),
+            version: version(to),
+            not_before: self.now,
+            deadline: self.now,
+            at: self.now,
+            by: "ann".into(),
+            word: Vec::new(),
+        });
     }
 
     /// Time passes, a minute at a time, or a sixtieth of it.

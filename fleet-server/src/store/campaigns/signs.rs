@@ -15,7 +15,7 @@ use crate::store::updates::MAX_STATE;
 use crate::store::{Row, StoreError, Tx};
 
 /// Of all homes that were told, wait, are to keep what they run and have not named that yet, act, go back, are away, or confirmed after `watched`, or speak for the wave that
-/// is open; and of those that have not begun, and
+/// is open, or were directed by hand since; and of those that have not begun, and
 /// that somebody depends on highly by now.
 pub fn of(
     tx: &mut dyn Tx,
@@ -41,6 +41,7 @@ pub fn of(
            OR h.step IN ('assigned', 'offline', 'waiting', 'fetching', 'stopped', 'acting', 'unwell', 'silent',
              'taken-back', 'stuck', 'away', 'dark')
            OR (h.step = 'confirmed' AND (h.step_at >= $2 OR (h.wave = c.open_wave AND (h.wave <> 'rest' OR CAST($3 AS BIGINT) = 1))))
+           OR (h.step = 'confirmed' AND a.counter > h.word)
            OR (h.step = 'not-yet' AND (h.word IS NOT NULL
              OR (h.wave NOT IN ('lab', 'named') AND p.dependency = 'high'))))",
         &[name.as_str().into(), watched.ms.into(), waits.into()],
