@@ -222,19 +222,21 @@ impl Drive {
         let (name, rules) = (read.kept.head.name.clone(), *read.kept.core().rules());
         let before = |span: Duration| now.plus_ms(-i64::try_from(span.as_millis()).unwrap_or(i64::MAX));
         // One that falls silent at the end of its soak is found to be after the time that an act may take.
-        let watched = (rules.soak + rules.act_within).max(FINDS);
-        let (watched, silent) = (before(watched), before(rules.act_within));
+        let soak = rules.soak + rules.act_within;
+        let (watched, lately, silent) = (before(soak.max(FINDS)), before(soak), before(rules.act_within));
         let which = name.clone();
         let mut signs = self
             .store
             .read(move |tx| campaigns::signs::of(tx, &which, watched))
             .await?;
-        signs.values_mut().for_each(|signs| signs.awake = Some(awake));
+        for signs in signs.values_mut() {
+            signs.awake = Some(awake);
+        }
         read.kept.awake(awake);
         if read.kept.has_silent(&signs) {
             let around = self
                 .store
-                .read(move |tx| campaigns::signs::around(tx, &name, (watched, silent)));
+                .read(move |tx| campaigns::signs::around(tx, &name, (lately, silent)));
             read.kept.sees(around.await?);
         }
         read.kept.look(&signs, now);

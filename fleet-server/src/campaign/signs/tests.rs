@@ -243,10 +243,8 @@ fn a_box_that_is_well_by_its_own_word_counts_when_its_evidence_and_its_sensors_b
     };
     let well_then = Step::Confirmed { at: at(60) };
     let later = at(60 + 1_801);
-    let hears = |signs| event(well_then, &note(), &signs, WITHIN, later).map(|(event, _)| event);
-    assert_eq!((hears(gone(60)), hears(gone(62))), (Some(Event::Away), None));
-    let hears =
-        |step, note: &Note, signs: &Signs| event(step, note, signs, WITHIN, at(100)).map(|(event, _)| event);
+    let then = |signs| event(well_then, &note(), &signs, WITHIN, later).map(|(event, _)| event);
+    assert_eq!((then(gone(60)), then(gone(62))), (Some(Event::Away), None));
     // One that speaks once a day is not waited for within half an hour.
     let mut rare = heard(30);
     rare.sensors[0].interval_s = 86_400;
