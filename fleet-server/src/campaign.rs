@@ -7,7 +7,8 @@
 //! # Design
 //! - [`Campaign`] is pure: events in, [`Effect`]s out, time is an argument. It knows nothing of how a box is told.
 //! - Every step ends. One that acts and is silent has failed until it speaks; one that waits ends with the campaign.
-//! - A home that was well and is not heard any more speaks for nobody: a wave does not open on boxes that may be dead.
+//! - A home that was well and is not heard any more speaks for nobody: a wave does not open on boxes that may be dead. When
+//!   more of them go dark than elsewhere, it stops for a person ([`around`]).
 //! - Who comes when is decided as the campaign begins; a home on which somebody begins to depend highly later comes with those
 //!   who do, unless it began already.
 //! - A failure counts where it is proved. A box that came back to the old release without proof (its power was cut, it
@@ -15,6 +16,7 @@
 //! - A campaign that halted takes the release back, and is over. One that a person stopped keeps what is installed, and a
 //!   person lets it go on. Only a person opens the homes of those who depend most.
 
+pub mod around;
 pub mod board;
 pub mod draft;
 pub mod drive;
@@ -23,6 +25,7 @@ mod named;
 pub mod plan;
 pub mod signs;
 pub mod step;
+pub mod tell;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,6 +33,7 @@ use std::time::Duration;
 use homeward_protocol::id::GatewayId;
 use homeward_protocol::time::Timestamp;
 
+use around::Around;
 use plan::{Plan, Wave};
 pub use step::{Effect, Event, Step, Waits};
 
@@ -46,8 +50,21 @@ pub struct Rules {
     pub failed_percent: u8,
     /// How long a box may take from its act to its word.
     pub act_within: Duration,
-    /// When it ends. Boxes that still wait then are left to the next campaign.
+    /// When nobody begins any more. Boxes that still wait then are left to the next campaign; it is over when those that began
+    /// were watched.
     pub deadline: Timestamp,
+}
+
+impl Rules {
+    /// Whether its time is over: nobody is told any more.
+    const fn is_late(&self, now: Timestamp) -> bool {
+        now.ms >= self.deadline.ms
+    }
+
+    /// Whether a home that begins now can be watched before its time is over.
+    pub fn fits(&self, now: Timestamp) -> bool {
+        now.age(self.deadline) >= self.act_within + self.soak
+    }
 }
 
 /// How the whole stands.
@@ -55,7 +72,7 @@ pub struct Rules {
 pub enum State {
     /// Waves open as they are due.
     Running,
-    /// A person stopped it: nobody begins any more, and nothing is taken back.
+    /// A person stopped it, or homes that were well go dark: nobody begins any more, and nothing is taken back.
     Paused(String),
     /// Too much went wrong: what is installed is taken back.
     Halted(String),
@@ -177,6 +194,9 @@ pub struct Campaign {
     /// The waves with their homes, and where to find a home.
     waves: BTreeMap<Wave, BTreeMap<GatewayId, Home>>,
     wave_of: BTreeMap<GatewayId, Wave>,
+    around: Around,
+    /// Since when somebody has looked without a gap; nothing is timed from before that.
+    awake: Timestamp,
 }
 
 impl Campaign {
@@ -208,6 +228,8 @@ impl Campaign {
             opened: saved.opened,
             waves: BTreeMap::new(),
             wave_of: BTreeMap::new(),
+            around: Around::default(),
+            awake: Timestamp::synced(i64::MIN),
         };
         for one in homes {
             let home = Home {
@@ -279,14 +301,16 @@ impl Campaign {
         if event == Event::DependedOn {
             return self.leave_to_a_person(gateway);
         }
-        let (takes_back, runs) = (self.state.takes_back(), self.state == State::Running);
+        let (takes_back, is_running) = (self.state.takes_back(), self.state == State::Running);
+        let runs = is_running && !self.rules.is_late(now);
         let stopped = matches!(self.state, State::Paused(_));
+        let rules = self.rules;
         let wave = self.wave_of.get(gateway).copied();
         let Some(home) = wave.and_then(|wave| self.waves.get_mut(&wave)?.get_mut(gateway)) else {
             return Vec::new();
         };
         let (step, effect) = match (home.step, event) {
-            (step, Event::Gone) if step.has_ended() && !matches!(step, Step::Away { .. }) => (step, None),
+            (step, Event::Gone) if step.has_ended() && !step.was_well() => (step, None),
             (_, Event::Gone) => (Step::LeftOut, None),
             (Step::TakenBack | Step::Silent | Step::Stuck, Event::IsBack) => (Step::Returned, None),
             (Step::TakenBack | Step::Unwell, Event::Stuck) => (Step::Stuck, None),
@@ -301,19 +325,22 @@ impl Campaign {
             (_, Event::Acts | Event::Confirms) if takes_back => {
                 (Step::TakenBack, Some(Effect::TakeBack(gateway.clone())))
             }
-            (Step::Confirmed { at }, Event::Away) => (Step::Away { at }, None),
-            (Step::Away { at }, Event::There) => {
+            (Step::Confirmed { at }, Event::Away) => (rules.dark(at, now), None),
+            (Step::Away { at } | Step::Dark { at }, Event::There) => {
                 // It is watched for a while before it speaks for others again: one that starts over and over comes and goes.
                 let watched = self.rules.soak.saturating_sub(self.rules.act_within * 2);
                 let since = now.plus_ms(-i64::try_from(watched.as_millis()).unwrap_or(i64::MAX));
                 let at = if at.ms > since.ms { at } else { since };
                 (Step::Confirmed { at }, None)
             }
+            // Its time was over before it heard that it should not begin: it is watched like the others.
+            (Step::LeftOut, Event::Acts) if is_running => (Step::Acting { since: now }, None),
             (Step::Returned | Step::LeftOut, _)
             | (Step::NotYet, Event::Waits(_) | Event::IsBack | Event::NotProven)
-            | (Step::Away { .. } | Step::Confirmed { .. }, Event::Acts | Event::Confirms | Event::Waits(_)) => {
-                (home.step, None)
-            }
+            | (
+                Step::Away { .. } | Step::Dark { .. } | Step::Confirmed { .. },
+                Event::Acts | Event::Confirms | Event::Waits(_),
+            ) => (home.step, None),
             (Step::Assigned | Step::Waiting(_), Event::Waits(_) | Event::IsBack) if stopped => {
                 (Step::Waiting(Waits::Stopped), None)
             }
@@ -349,12 +376,20 @@ impl Campaign {
             if let Some(why) = self.too_bad() {
                 effects.extend(self.take_back(State::Halted(why.clone())));
                 effects.insert(0, Effect::Halted(why));
-            } else if now.ms >= self.rules.deadline.ms || self.is_over(now) {
-                self.state = State::Done;
-                effects.extend(self.leave_out());
-                effects.push(Effect::Done);
+            } else if let Some(why) = self.too_dark() {
+                effects.extend(self.pause(&why));
+                effects.insert(0, Effect::Stopped(why));
             } else {
-                effects.extend(self.open_due(now));
+                let late = self.rules.is_late(now);
+                if late {
+                    effects.extend(self.leave_out());
+                }
+                if self.is_over(now) {
+                    self.state = State::Done;
+                    effects.push(Effect::Done);
+                } else if !late {
+                    effects.extend(self.open_due(now));
+                }
             }
         }
         effects
@@ -387,9 +422,14 @@ impl Campaign {
         self.state = State::Running;
         let mut effects = Vec::new();
         for (id, home) in self.waves.values_mut().flatten() {
-            if home.step == Step::Waiting(Waits::Stopped) {
-                home.step = Step::Assigned;
-                effects.push(Effect::Assign(id.clone()));
+            match home.step {
+                Step::Waiting(Waits::Stopped) => {
+                    home.step = Step::Assigned;
+                    effects.push(Effect::Assign(id.clone()));
+                }
+                // A person has looked at those that are dark now.
+                Step::Dark { at } => home.step = Step::Away { at },
+                _ => {}
             }
         }
         effects.extend(self.tick(now));
@@ -414,14 +454,21 @@ impl Campaign {
         }
     }
 
+    /// Nobody looked before this: a home that acted then has its time from here on.
+    pub fn awake(&mut self, since: Timestamp) {
+        self.awake = since;
+    }
+
     fn time_out(&mut self, now: Timestamp) {
-        let within = self.rules.act_within;
+        let (within, awake) = (self.rules.act_within, self.awake);
+        // Also of a home that was left to a person after it was told: it may have begun before it heard that.
         let open = self.open;
-        let told = |wave: &Wave| open >= Some(*wave) || *wave == Wave::Named && open == Some(Wave::Rest);
-        let waves = self.waves.iter_mut().filter(|(wave, _)| told(wave));
+        let begun = |wave: &Wave| open >= Some(*wave) || *wave == Wave::Named;
+        let waves = self.waves.iter_mut().filter(|(wave, _)| begun(wave));
         for home in waves.flat_map(|(_, homes)| homes.values_mut()) {
             if let Step::Acting { since } = home.step
                 && since.age(now) >= within
+                && awake.age(now) >= within
             {
                 home.step = Step::Silent;
             }
@@ -433,20 +480,20 @@ impl Campaign {
     }
 
     fn too_bad(&self) -> Option<String> {
-        let open = Wave::ALL.into_iter().filter(|wave| self.open >= Some(*wave));
-        let named = Some(Wave::Named).filter(|_| self.open == Some(Wave::Rest));
-        for wave in open.chain(named) {
+        self.counted().find_map(|wave| {
             let size = self.waves.get(&wave).map_or(0, BTreeMap::len);
             let bad = self.of(wave).filter(|home| home.step.is_bad()).count();
-            let allowed = size * usize::from(self.rules.failed_percent) / 100;
-            if bad > allowed {
-                return Some(format!(
-                    "{bad} of {size} homes of the wave `{}` failed",
-                    wave.name()
-                ));
-            }
-        }
-        None
+            let words = || format!("{bad} of {size} homes of the wave `{}` failed", wave.name());
+            (bad > self.allowed(wave)).then(words)
+        })
+    }
+
+    /// The waves in which failures count.
+    fn counted(&self) -> impl Iterator<Item = Wave> {
+        let open = Wave::ALL.into_iter().filter(|wave| self.open >= Some(*wave));
+        let acted = |home: &Home| !matches!(home.step, Step::NotYet | Step::LeftOut) && !home.step.is_told();
+        let named = Some(Wave::Named).filter(|wave| self.of(*wave).any(acted));
+        open.chain(named)
     }
 
     /// What the newest wave that opened has shown, while another one is to open by itself, or homes wait for a person.
@@ -483,7 +530,7 @@ impl Campaign {
                     }
                 }
                 Step::Acting { .. } => shows.acting += 1,
-                Step::Away { .. } => {
+                Step::Away { .. } | Step::Dark { .. } => {
                     shows.acted += 1;
                     shows.away += 1;
                 }
@@ -511,6 +558,8 @@ impl Campaign {
             let next = match self.open {
                 None => Wave::ALL[0],
                 Some(wave) if !self.has_shown(wave, now) => return effects,
+                // It would end before anybody knows how they are.
+                Some(_) if !self.rules.fits(now) => return effects,
                 // All of its homes were left to a person after it opened: nobody has shown anything.
                 Some(wave) if !just_opened && self.of(wave).next().is_none() => return effects,
                 Some(wave) => match wave.next() {
@@ -540,9 +589,14 @@ impl Campaign {
     /// Nothing more can happen, and the last one that confirmed was watched long enough.
     fn is_over(&self, now: Timestamp) -> bool {
         let mut homes = self.waves.values().flat_map(BTreeMap::values);
-        self.open == Some(Wave::Rest)
+        let late = self.rules.is_late(now);
+        (late || self.open == Some(Wave::Rest))
             && homes.all(|home| match home.step {
-                Step::Confirmed { at } | Step::Away { at } => at.age(now) >= self.rules.soak,
+                Step::Confirmed { at } | Step::Away { at } | Step::Dark { at } => {
+                    at.age(now) >= self.rules.soak
+                }
+                // It counted, and goes back in its own time.
+                Step::Unwell => late,
                 step => step.has_ended(),
             })
     }

@@ -84,6 +84,19 @@ pub fn published(client: &Client) -> Vec<Release> {
 /// and by what it surely knows to have passed since then (a thousandth less than its crystal counts).
 const BEHIND_MS: i64 = 30 * 60 * 1000;
 
+/// How far ahead a word lies that is never to begin: a hundred years.
+pub const NEVER_MS: i64 = 100 * 365 * 86_400_000;
+
+/// From when a word of `now` may begin that is not to begin at all: it takes the place of one that stands, and brings nothing.
+pub fn never(now: Timestamp) -> Timestamp {
+    now.plus_ms(NEVER_MS)
+}
+
+/// Whether a word only holds back what it names.
+const fn holds_back(assigned: &Assigned) -> bool {
+    assigned.not_before.ms.saturating_sub(assigned.at.ms) >= NEVER_MS
+}
+
 /// Makes the word for one gateway; `wave` is 0 for one outside of campaigns.
 pub fn assign(
     gateway: &GatewayId,
@@ -151,6 +164,18 @@ pub fn words(assigned: &Assigned, said: Option<&UpdateState>, connected: Option<
         .now
         .as_ref()
         .filter(|(mark, _)| mark.counter == assigned.counter);
+    if holds_back(assigned) {
+        return match at {
+            Some(_) => format!(
+                "is to keep {}, and has heard that: {version} does not begin",
+                said.runs
+            ),
+            None => format!(
+                "is to keep {}; the box has not heard yet that {version} is not to begin",
+                said.runs
+            ),
+        };
+    }
     match at.map(|(_, progress)| progress) {
         None if connected == Some(false) => format!("{version} is to come; the box is not connected"),
         None => match &said.undecided {

@@ -343,6 +343,7 @@ impl Server {
             bus: self.bus.clone(),
             clock: self.clock.clone(),
             find: means::find(self.director.clone(), self.release.clone()),
+            reach: self.ways.reach(),
         };
         parts.start_sure("the campaigns", drive.run(self.stop.clone()));
         let upkeep = Upkeep::new(

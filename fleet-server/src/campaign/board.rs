@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use homeward_protocol::id::{GatewayId, PlacementId};
 use homeward_protocol::time::Timestamp;
 
-use super::kept::{Head, Kept};
+use super::kept::{Head, ITSELF, Kept};
 use super::plan::Wave;
 use super::signs::{Note, Signs, Way, lacks};
 use super::step::{Step, Waits};
@@ -50,7 +50,7 @@ impl Counts {
             Step::Waiting(_) => &mut self.waiting,
             Step::Acting { .. } => &mut self.acting,
             Step::Confirmed { .. } => &mut self.confirmed,
-            Step::Away { .. } => &mut self.away,
+            Step::Away { .. } | Step::Dark { .. } => &mut self.away,
             Step::Unwell | Step::Failed | Step::Silent | Step::Stuck => &mut self.failed,
             Step::TakenBack => &mut self.going_back,
             Step::Returned => &mut self.returned,
@@ -122,6 +122,8 @@ pub struct Board {
     pub shown: Option<Shown>,
     /// Whether homes of high dependency may be opened now.
     pub may_open: bool,
+    /// Whether homes that begin now can be watched before its time is over.
+    pub fits: bool,
 }
 
 /// What is known of a home for its sentence.
@@ -204,6 +206,7 @@ impl Board {
             more,
             shown: kept.core().shown(),
             may_open,
+            fits: saved.rules.fits(now),
             saved,
         }
     }
@@ -218,14 +221,16 @@ pub fn is_for_a_person(wave: Wave, step: Step) -> bool {
 }
 
 /// Which homes come first in a list; none for those of which there is nothing to say.
-const fn rank(step: Step, note: &Note) -> Option<u8> {
+fn rank(step: Step, note: &Note) -> Option<u8> {
+    let is_kept = note.wants == Some(Way::Keep);
     Some(match step {
         Step::Unwell | Step::Failed | Step::Silent | Step::Stuck => 0,
         Step::TakenBack => 1,
-        Step::Acting { .. } | Step::Away { .. } => 2,
+        Step::Acting { .. } | Step::Away { .. } | Step::Dark { .. } => 2,
         Step::Waiting(_) => 3,
         Step::Assigned => 4,
         Step::Returned => 5,
+        Step::NotYet | Step::LeftOut if is_kept => 3,
         Step::LeftOut if note.why.is_some() => 7,
         Step::NotYet | Step::Confirmed { .. } | Step::LeftOut => return None,
     })
@@ -243,6 +248,9 @@ pub fn says(step: Step, note: &Note, seen: Seen<'_>, act_within_ms: u64) -> Stri
         Some(direct::words(assigned, said.map(|said| &said.state), connected))
     };
     let why = || note.why.clone();
+    if let Some(words) = keeps(step, note, connected) {
+        return words;
+    }
     match step {
         Step::NotYet => "its wave has not opened".into(),
         Step::Assigned | Step::Waiting(Waits::Offline | Waits::Quiet | Waits::Fetching)
@@ -275,6 +283,9 @@ pub fn says(step: Step, note: &Note, seen: Seen<'_>, act_within_ms: u64) -> Stri
         Step::Away { at } => format!(
             "was well since {at}, and nothing was heard of it for a while; it speaks for nobody until it is back"
         ),
+        Step::Dark { at } => format!(
+            "was well since {at}, and nothing was heard of it for a while: that may be the release's doing"
+        ),
         Step::Failed => why().unwrap_or_else(|| "went back".into()),
         Step::Silent => {
             let began = note.acted.unwrap_or(note.since);
@@ -298,6 +309,20 @@ pub fn says(step: Step, note: &Note, seen: Seen<'_>, act_within_ms: u64) -> Stri
         },
         Step::LeftOut => why().unwrap_or_else(|| format!("keeps {}", note.before)),
     }
+}
+
+/// How far a home that is to keep what it runs has come, until its box has named the word for that.
+fn keeps(step: Step, note: &Note, connected: Option<bool>) -> Option<String> {
+    let waits = step.is_told() || matches!(step, Step::NotYet | Step::LeftOut);
+    note.wants.filter(|way| *way == Way::Keep && waits)?;
+    let before = note.before;
+    let is_said = note.word.is_some_and(|(_, way)| way != Way::On);
+    Some(match (&note.why, connected) {
+        (Some(why), _) if is_said => format!("is to keep {before}: {why}; somebody should look"),
+        (_, Some(true)) if is_said => format!("is to keep {before}; the box has not named that word yet"),
+        (_, Some(true)) => format!("is to keep {before}; it is told in its turn"),
+        _ => format!("is to keep {before}, and may not have heard that: the box is not connected"),
+    })
 }
 
 /// How far a home that is told to go back has come.
@@ -339,6 +364,9 @@ pub fn next(board: &Board) -> Option<String> {
         away => format!(" {away} were well and are not heard any more."),
     };
     let words = match needed {
+        _ if !board.fits => {
+            "No further wave opens, for its time is too short to watch it: plan another campaign for the others.".to_owned()
+        }
         0 => format!(
             "No home of the wave `{name}` is left that could show anything: plan another campaign for the others."
         ),
@@ -359,6 +387,9 @@ pub fn stands(head: &Head, saved: &Saved) -> String {
             Some(wave) => format!("runs; the wave `{}` is open since {}", wave.name(), saved.opened),
             None => "runs; no wave has opened".into(),
         },
+        State::Paused(why) if by == ITSELF => format!(
+            "stopped by itself: {why}. Nobody begins any more and what is installed stays, until a person lets it go on or ends it"
+        ),
         State::Paused(why) => {
             format!("stopped by {by}: {why}. Nobody begins any more; what is installed stays")
         }

@@ -22,12 +22,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::draft::way_back;
-use super::kept::{Kept, Name};
+use super::kept::{Head, Kept, Name};
 use super::signs::{Note, Signs, Way, needs_evidence};
 use super::step::{Effect, Step};
+use super::tell::LASTS;
 use crate::bus::{Bus, Event};
 use crate::clock::Clock;
 use crate::direct::{self, Unassignable};
+use crate::notify::Reach;
 use crate::store::campaigns::{self, Read};
 use crate::store::{Store, StoreError, Tx, attest, deadlines, updates};
 
@@ -56,27 +58,71 @@ pub struct Drive {
     pub clock: Clock,
     /// Where the means for words come from.
     pub find: Find,
+    /// Which ways lead to people.
+    pub reach: Reach,
 }
+
+/// For so long a box may find that what it confirmed wears a sensor: a day, and some time to say so.
+const FINDS: Duration = Duration::from_hours(30);
+
+/// Between two looks, beyond the rest that was meant: from here on nobody looked, for the server stood still, or its clock jumped.
+const GAP_MS: i64 = 60_000;
 
 /// After a word could not be made, the repository is looked at again after so long, milliseconds.
 const AGAIN_MS: i64 = 30_000;
 
 /// What is remembered between looks: copies of rows, and when words could not be made.
-#[derive(Default)]
 struct Memory {
+    /// How long it rests between looks.
+    rest: Duration,
+    /// When it last looked, and since when without a gap.
+    looked: Option<Timestamp>,
+    awake: Timestamp,
     read: HashMap<Name, Read>,
     failed: HashMap<Name, Timestamp>,
+    trouble: HashMap<Name, Trouble>,
+}
+
+impl Default for Memory {
+    fn default() -> Memory {
+        Memory {
+            rest: LOOK,
+            looked: None,
+            awake: Timestamp::synced(i64::MIN),
+            read: HashMap::new(),
+            failed: HashMap::new(),
+            trouble: HashMap::new(),
+        }
+    }
+}
+
+impl Memory {
+    /// Looks again at `now`: what passed without a look, after a start, a stand-still or a jump of the clock, is nobody's silence.
+    fn wake(&mut self, now: Timestamp) {
+        let rest = i64::try_from(self.rest.as_millis()).unwrap_or(i64::MAX);
+        let most = rest.saturating_add(GAP_MS);
+        let gap = |looked: Timestamp| now.ms.saturating_sub(looked.ms) > most || looked.ms > now.ms;
+        if self.looked.is_none_or(gap) {
+            self.awake = now;
+        }
+    }
+}
+
+/// What keeps words from being said: what, since when, and whether people were told.
+struct Trouble {
+    why: String,
+    since: Timestamp,
+    told: bool,
 }
 
 impl Drive {
     /// Runs until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let mut memory = Memory::default();
-        let mut rest = LOOK;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(rest) => {}
+                () = tokio::time::sleep(memory.rest) => {}
             }
             let begun = tokio::time::Instant::now();
             match self.look(&mut memory).await {
@@ -87,12 +133,13 @@ impl Drive {
                 Err(failed) => warn!("campaigns could not be brought on: {failed}"),
             }
             // A large fleet is looked at less often: it costs a tenth of one core at most.
-            rest = LOOK.max(begun.elapsed() * 9);
+            memory.rest = LOOK.max(begun.elapsed() * 9);
         }
     }
 
     /// Looks once; gives the homes whose rows changed.
     async fn look(&self, memory: &mut Memory) -> Result<Vec<GatewayId>, StoreError> {
+        memory.wake(self.clock.now());
         let live = self.store.read(campaigns::live).await?;
         let is_same =
             |name: &Name, revision: i64| live.iter().any(|(one, at)| one == name && *at == revision);
@@ -107,6 +154,7 @@ impl Drive {
                 }
             }
         }
+        memory.looked = Some(self.clock.now());
         Ok(changed)
     }
 
@@ -122,7 +170,8 @@ impl Drive {
         let now = self.clock.now();
         let failed = memory.failed.get(name);
         let rests = failed.is_some_and(|at| at.ms <= now.ms && now.ms - at.ms < AGAIN_MS);
-        let (read, homes) = self.bring_on(read, rests, now).await?;
+        let (read, homes) = self.bring_on(read, (rests, memory.awake), now).await?;
+        self.last(memory, &read.kept.head, now).await?;
         if read.kept.head.trouble.is_none() {
             memory.failed.remove(name);
         } else if !rests {
@@ -132,19 +181,64 @@ impl Drive {
         Ok(homes)
     }
 
-    /// `rests`: words could not be made a moment ago, and it is not tried again yet.
+    /// Trouble that lasts is told to people, once.
+    async fn last(&self, memory: &mut Memory, head: &Head, now: Timestamp) -> Result<(), StoreError> {
+        let before = memory.trouble.remove(&head.name);
+        let same = |before: &Trouble| head.trouble.as_ref() == Some(&before.why);
+        if let Some(over) = before.as_ref().filter(|before| before.told && !same(before)) {
+            let (head, why) = (head.clone(), over.why.clone());
+            let settle = self
+                .store
+                .write(move |tx| campaigns::out_of_trouble(tx, (&head, &why), now));
+            settle.await?;
+        }
+        let Some(why) = head.trouble.clone() else {
+            return Ok(());
+        };
+        let (since, mut told) = before
+            .filter(same)
+            .map_or((now, false), |before| (before.since, before.told));
+        if !told && since.age(now) >= LASTS {
+            let (head, reach, why) = (head.clone(), self.reach.clone(), why.clone());
+            let tell = self
+                .store
+                .write(move |tx| campaigns::in_trouble(tx, (&head, &why), &reach, now));
+            tell.await?;
+            told = true;
+        }
+        memory
+            .trouble
+            .insert(head.name.clone(), Trouble { why, since, told });
+        Ok(())
+    }
+
+    /// `rests`: words could not be made a moment ago, and it is not tried again yet. `awake`: nobody looked before.
     async fn bring_on(
         &self,
         mut read: Read,
-        rests: bool,
+        (rests, awake): (bool, Timestamp),
         now: Timestamp,
     ) -> Result<(Read, Vec<GatewayId>), StoreError> {
-        let (name, soak) = (read.kept.head.name.clone(), read.kept.core().rules().soak);
-        let watched = now.plus_ms(-i64::try_from(soak.as_millis()).unwrap_or(i64::MAX));
-        let signs = self
+        let (name, rules) = (read.kept.head.name.clone(), *read.kept.core().rules());
+        let before = |span: Duration| now.plus_ms(-i64::try_from(span.as_millis()).unwrap_or(i64::MAX));
+        // One that falls silent at the end of its soak is found to be after the time that an act may take.
+        let soak = rules.soak + rules.act_within;
+        let (watched, lately, silent) = (before(soak.max(FINDS)), before(soak), before(rules.act_within));
+        let which = name.clone();
+        let mut signs = self
             .store
-            .read(move |tx| campaigns::signs::of(tx, &name, watched))
+            .read(move |tx| campaigns::signs::of(tx, &which, watched))
             .await?;
+        for signs in signs.values_mut() {
+            signs.awake = Some(awake);
+        }
+        read.kept.awake(awake);
+        if read.kept.has_silent(&signs) {
+            let around = self
+                .store
+                .read(move |tx| campaigns::signs::around(tx, &name, (lately, silent)));
+            read.kept.sees(around.await?);
+        }
         read.kept.look(&signs, now);
         let due = read.kept.due(&signs, now);
         let means = if due.is_empty() || rests {
@@ -153,11 +247,12 @@ impl Drive {
             self.means(&mut read.kept, now).await
         };
         let words = means.map(|means| (means, due));
+        let reach = self.reach.clone();
         if !read.kept.has_changed() && words.is_none() {
             return Ok((read, Vec::new()));
         }
         self.store
-            .write(move |tx| keep(tx, read, words, &signs, now))
+            .write(move |tx| keep(tx, read, words, (&signs, &reach), now))
             .await
     }
 
@@ -190,7 +285,7 @@ fn keep(
     tx: &mut dyn Tx,
     mut read: Read,
     words: Option<Words>,
-    signs: &BTreeMap<GatewayId, Signs>,
+    (signs, reach): (&BTreeMap<GatewayId, Signs>, &Reach),
     now: Timestamp,
 ) -> Result<(Read, Vec<GatewayId>), StoreError> {
     if let Some((means, due)) = words {
@@ -206,6 +301,7 @@ fn keep(
     for effect in read.kept.news() {
         tell(&read.kept, effect);
     }
+    campaigns::notify(tx, &read, reach, now)?;
     campaigns::save(tx, &mut read, now)?;
     Ok((read, changed))
 }
@@ -218,10 +314,10 @@ fn say(
     means: &Means,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let made = match word(tx, kept, (gateway, way), means, now)? {
+    let (made, said) = match word(tx, kept, (gateway, way), means, now)? {
         Ok(made) => made,
         // It may be published in a while; who cannot go back needs a person now.
-        Err(why) if way == Way::On => {
+        Err(why) if way != Way::Back => {
             kept.head.trouble = Some(why);
             return Ok(());
         }
@@ -234,14 +330,15 @@ fn say(
         if let Some(each) = kept.head.each.as_ref().filter(|_| way == Way::On) {
             deadlines::put(tx, &made, &each.terms)?;
         }
-        kept.told(gateway, (made.counter, way), signs, now);
+        kept.told(gateway, (made.counter, said), signs, now);
     } else {
         kept.cannot(gateway, "its box is out of service".into(), now);
     }
     Ok(())
 }
 
-type Made = Result<updates::Assigned, String>;
+/// A word, and where it leads.
+type Made = Result<(updates::Assigned, Way), String>;
 
 fn word(
     tx: &mut dyn Tx,
@@ -253,24 +350,34 @@ fn word(
     let (Some(note), Some(home)) = (kept.notes().get(gateway), kept.core().home(gateway)) else {
         return Ok(Err("it is no part of the campaign".into()));
     };
-    let released = match target(kept, note, way, means) {
-        Ok(released) => released,
+    let (released, said) = match target(kept, note, way, means) {
+        Ok(found) => found,
         Err(why) => return Ok(Err(why)),
     };
     let counter = updates::next(tx, gateway)?;
     let by = format!("campaign {}", kept.head.name);
-    let times = (now, kept.by(gateway, way, now), home.wave.number());
+    let by_when = kept.by(gateway, said, now);
+    let begins = if said == Way::Keep { by_when } else { now };
+    let times = (begins, by_when, home.wave.number());
     let made = direct::assign(gateway, &released, times, counter, (&*means.director, &by, now));
-    Ok(made.map_err(|why: Unassignable| why.to_string()))
+    Ok(made
+        .map(|made| (made, said))
+        .map_err(|why: Unassignable| why.to_string()))
 }
 
-/// What a word is to name.
-fn target(kept: &Kept, note: &Note, way: Way, means: &Means) -> Result<Pushable, String> {
+/// What a word is to name, and where it leads then: to keep what runs, it names that where the way back is open, and else the
+/// release itself, which is not to begin.
+fn target(kept: &Kept, note: &Note, way: Way, means: &Means) -> Result<(Pushable, Way), String> {
     let (path, find) = (&note.target, |path: &str| {
         direct::released(&means.client, path).map_err(|why| why.to_string())
     });
-    match way {
-        Way::On => {
+    let known = || {
+        let back = note.back.as_ref().and_then(|back| find(back).ok());
+        back.filter(|back| back.custom().version == note.before)
+    };
+    match (way, known()) {
+        (Way::Back | Way::Keep, Some(back)) => Ok((back, Way::Back)),
+        (Way::On | Way::Keep, _) => {
             let to = find(path)?;
             let fixed = kept.head.targets.iter().find(|target| target.path == *path);
             if fixed.is_none_or(|fixed| fixed.sha256 != to.sha256()) {
@@ -278,18 +385,14 @@ fn target(kept: &Kept, note: &Note, way: Way, means: &Means) -> Result<Pushable,
                     "the repository names another file as `{path}` than when this began"
                 ));
             }
-            Ok(to)
+            Ok((to, way))
         }
-        Way::Back => {
-            let known = note.back.as_ref().and_then(|back| find(back).ok());
-            if let Some(back) = known.filter(|back| back.custom().version == note.before) {
-                return Ok(back);
-            }
+        (Way::Back, None) => {
             let published = direct::published(&means.client);
             let from = published.iter().find(|release| release.path == *path);
             let from = from.ok_or_else(|| format!("`{path}` is published no more"))?;
             let back = way_back(&published, from, (None, None), note.before).map_err(|why| why.words())?;
-            find(&back)
+            Ok((find(&back)?, Way::Back))
         }
     }
 }
@@ -320,6 +423,7 @@ fn tell(kept: &Kept, effect: &Effect) {
         Effect::Opened(wave) => {
             info!(campaign.name = %name, "campaign {name}: the wave `{}` opens", wave.name());
         }
+        Effect::Stopped(why) => warn!(campaign.name = %name, "campaign {name} stops: {why}"),
         Effect::Halted(why) => warn!(campaign.name = %name, "campaign {name} halts: {why}"),
         Effect::Done => info!(campaign.name = %name, "campaign {name} is over"),
         Effect::Assign(_) | Effect::TakeBack(_) | Effect::Keep(_) => {}

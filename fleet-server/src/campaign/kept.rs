@@ -5,7 +5,7 @@
 //! - What is here is a function of its rows, of what is so and of the time. A server that restarts, or whose transaction
 //!   failed, reads the rows and goes on; nothing is told twice, because the word's number stands in the row that asked for it.
 //! - A home is told when it is connected and its turn has come: after an outage, when all come at once, so many at a time
-//!   fetch. Those that are to go back come first.
+//!   fetch. Those that are to keep what they run are told at once, and those that are to go back come next.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,11 +17,13 @@ use homeward_protocol::release::Version;
 use homeward_protocol::release::state::Progress;
 use homeward_protocol::time::Timestamp;
 
+use super::around::Around;
 use super::plan::{Seed, Wave};
 use super::signs::{self, Note, Signs, Way};
 use super::step::{Effect, Event, Step};
 use super::{Campaign, Saved, SavedHome, State};
 use crate::direct::deadline::Each;
+use crate::direct::never;
 
 /// A campaign's name: 1 to 40 of `a-z 0-9 . - _`, and a letter or digit first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,6 +103,8 @@ const SLOW: Duration = Duration::from_hours(1);
 
 /// A word for going back may be followed for at least so long.
 const BACK: Duration = Duration::from_hours(14 * 24);
+/// Of a box that refused the word by which it is to keep what it runs.
+const NOT_TAKEN: &str = "it did not take the word to keep what it runs";
 
 /// Who changes its state.
 pub const ITSELF: &str = "system";
@@ -190,6 +194,23 @@ impl Kept {
         &self.notes
     }
 
+    /// Whether a home that was well lately is not connected: then it counts how many others are dark.
+    pub fn has_silent(&self, signs: &BTreeMap<GatewayId, Signs>) -> bool {
+        let silent = |id| signs.get(id).is_some_and(|signs: &Signs| !signs.connected);
+        let mut steps = self.core.steps();
+        steps.any(|(id, _, step)| matches!(step, Step::Confirmed { .. } | Step::Dark { .. }) && silent(id))
+    }
+
+    /// What is so of the homes without the release.
+    pub fn sees(&mut self, around: Around) {
+        self.core.sees(around);
+    }
+
+    /// Nobody looked before this.
+    pub fn awake(&mut self, since: Timestamp) {
+        self.core.awake(since);
+    }
+
     /// Looks at what is so: hears each home, then lets time pass.
     pub fn look(&mut self, signs: &BTreeMap<GatewayId, Signs>, now: Timestamp) {
         let act_within = u64::try_from(self.core.rules().act_within.as_millis()).unwrap_or(u64::MAX);
@@ -201,12 +222,13 @@ impl Kept {
             .map(|(id, _, step)| (id.clone(), step))
             .collect();
         for (id, step) in standing {
-            // After the soak it is watched like any other home, not for the campaign.
+            // After the soak it is watched like any other home, not for the campaign; what its box itself finds is heard.
             let over = matches!(step, Step::Confirmed { at } if at.age(now) > soak);
             let Some(signs) = signs.get(&id) else { continue };
             if signs.depended_on {
                 self.hear(&id, Event::DependedOn, None, now);
             }
+            self.keeps(&id, signs);
             let (Some(note), Some(step)) = (self.notes.get(&id), self.core.home(&id).map(|home| home.step))
             else {
                 continue;
@@ -220,9 +242,20 @@ impl Kept {
                     Some("its time for that, two weeks, is over".to_owned()),
                 )
             });
-            let heard_or_not = |event| matches!(event, Event::Away | Event::There);
-            let event = signs::event(step, note, signs, act_within, now);
-            let event = event.filter(|(event, _)| !over || heard_or_not(*event));
+            let heard_or_not = |event| matches!(event, Event::Away | Event::There | Event::Gone);
+            let waits = step.is_told() || matches!(step, Step::NotYet | Step::LeftOut);
+            let began = signs::begun(note, signs).filter(|_| waits);
+            // Told to go back to what runs, it does so after its trial: a home that only stands still is left to that.
+            let counts = step == Step::LeftOut || note.word.is_some_and(|(_, way)| way == Way::Keep);
+            let event = if began.is_some_and(|version| counts && self.brings(note) == Some(version)) {
+                Some((Event::Acts, None))
+            } else {
+                signs::event(step, note, signs, act_within, now)
+            };
+            let finds = self.core.state().is_open() && signs::finds_harm(signs);
+            let event = event.filter(|(event, _)| {
+                !over || heard_or_not(*event) || finds && matches!(event, Event::Unwell | Event::Bad)
+            });
             let Some((event, why)) = event.or(late) else {
                 continue;
             };
@@ -233,13 +266,45 @@ impl Kept {
         self.touch(now);
     }
 
+    /// The version that is for a home.
+    fn brings(&self, note: &Note) -> Option<Version> {
+        let target = self.head.targets.iter().find(|target| target.path == note.target);
+        target.map(|target| target.version)
+    }
+
+    /// A home that is to keep what it runs is waited for until its box has named the word for that, or needs it no more.
+    fn keeps(&mut self, id: &GatewayId, signs: &Signs) {
+        let Some(note) = self
+            .notes
+            .get_mut(id)
+            .filter(|note| note.wants == Some(Way::Keep))
+        else {
+            return;
+        };
+        let by_hand = note.word.is_some_and(|(number, _)| signs.word > Some(number));
+        match signs::keeps(note, signs) {
+            _ if !signs.in_service || by_hand => note.wants = None,
+            Ok(true) => {
+                note.wants = None;
+                note.why = note.why.take().filter(|why| !why.starts_with(NOT_TAKEN));
+            }
+            Ok(false) => {}
+            Err(why) => note.why = Some(format!("{NOT_TAKEN}: {why}")),
+        }
+    }
+
     fn hear(&mut self, id: &GatewayId, event: Event, why: Option<String>, now: Timestamp) {
         let before = self.core.home(id).map(|home| home.step);
         let effects = self.core.note(id, event, now);
         let step = self.core.home(id).map(|home| home.step);
         if let Some(note) = self.notes.get_mut(id) {
             // It began before it heard that it should not: it is not disturbed a second time for that.
-            if before == Some(Step::NotYet) && step != before {
+            let waited =
+                before.is_some_and(|step| step.is_told() || matches!(step, Step::NotYet | Step::LeftOut));
+            let began = matches!(step, Some(Step::Acting { .. } | Step::Confirmed { .. }));
+            if before == Some(Step::NotYet) && step != before
+                || waited && began && note.wants == Some(Way::Keep)
+            {
                 note.wants = None;
             }
             match event {
@@ -297,12 +362,6 @@ impl Kept {
         homes: &BTreeSet<GatewayId>,
         now: Timestamp,
     ) -> BTreeMap<GatewayId, Way> {
-        let told: Vec<GatewayId> = self
-            .core
-            .steps()
-            .filter(|(_, _, step)| step.is_told())
-            .map(|(id, ..)| id.clone())
-            .collect();
         let effects = self.core.supersede(by.as_str());
         self.head.changed_at = now;
         self.follow(effects, now);
@@ -311,12 +370,18 @@ impl Kept {
             let Some(note) = self.notes.get_mut(id) else {
                 continue;
             };
-            let word_stands = told.contains(id) && note.word.is_some_and(|(_, way)| way == Way::On);
-            if word_stands || note.wants == Some(Way::Back) && note.word.is_some() {
-                owed.insert(id.clone(), Way::Back);
+            let waits = note
+                .wants
+                .take()
+                .filter(|way| *way == Way::Keep || note.word.is_some());
+            if let Some(way @ (Way::Back | Way::Keep)) = waits {
+                owed.insert(id.clone(), way);
             }
-            note.wants = None;
-            self.core.note(id, Event::Gone, now);
+            // What it has shown stays on record.
+            let step = self.core.home(id).map(|home| home.step);
+            if !matches!(step, Some(Step::Confirmed { .. })) {
+                self.core.note(id, Event::Gone, now);
+            }
         }
         self.touch(now);
         owed
@@ -340,10 +405,11 @@ impl Kept {
                 Effect::TakeBack(id) => self.want(id, Some(Way::Back)),
                 // Who was never told has nothing to forget.
                 Effect::Keep(id) => {
-                    let told = self.notes.get(id).is_some_and(|note| note.word.is_some());
-                    self.want(id, told.then_some(Way::Back));
+                    let note = self.notes.get(id);
+                    let keeps = note.is_some_and(|note| note.word.is_some() || note.wants == Some(Way::Keep));
+                    self.want(id, keeps.then_some(Way::Keep));
                 }
-                Effect::Halted(_) | Effect::Done => {
+                Effect::Stopped(_) | Effect::Halted(_) | Effect::Done => {
                     ITSELF.clone_into(&mut self.head.changed_by);
                     self.head.changed_at = now;
                 }
@@ -406,13 +472,21 @@ impl Kept {
             .core
             .steps()
             .filter_map(|(id, wave, _)| {
-                let way = self.notes.get(id)?.wants?;
-                here(id).then(|| (way, wave, id.clone()))
+                let note = self.notes.get(id)?;
+                let way = note.wants?;
+                // It was said, and its box has not named it yet.
+                let said = way == Way::Keep && note.word.is_some_and(|(_, way)| way != Way::On);
+                (here(id) && !said).then(|| (way, wave, id.clone()))
             })
             .collect();
         due.sort_by(|a, b| (a.0 == Way::On, a.1, &a.2).cmp(&(b.0 == Way::On, b.1, &b.2)));
-        due.truncate(room);
-        due.into_iter().map(|(way, _, id)| (id, way)).collect()
+        // Who is to keep what it runs fetches nothing, and may begin any moment.
+        let (keep, mut fetch): (Vec<_>, Vec<_>) = due.into_iter().partition(|one| one.0 == Way::Keep);
+        fetch.truncate(room);
+        keep.into_iter()
+            .chain(fetch)
+            .map(|(way, _, id)| (id, way))
+            .collect()
     }
 
     /// By when a word that is said now is to be followed.
@@ -424,6 +498,7 @@ impl Kept {
                     .unwrap_or(self.core.rules().deadline)
             }
             Way::Back => after(now, BACK),
+            Way::Keep => never(now),
         };
         Timestamp::synced(by.ms.max(now.ms))
     }
@@ -433,11 +508,11 @@ impl Kept {
         self.head.each.as_ref().map(|each| after(now, each.within))
     }
 
-    /// A home was told.
+    /// A home was told. One that is to keep what it runs is waited for until its box has named that word.
     pub fn told(&mut self, id: &GatewayId, (number, way): (u64, Way), signs: &Signs, now: Timestamp) {
         let due = self.ends(now);
         if let Some(note) = self.notes.get_mut(id) {
-            note.wants = None;
+            note.wants = note.wants.filter(|wish| *wish == Way::Keep);
             note.word = Some((number, way));
             note.since = now;
             if way == Way::On {
@@ -467,6 +542,14 @@ impl Kept {
         let waits = self.notes.values().any(|note| note.wants.is_some());
         let goes_on = self.core.steps().any(|(_, _, step)| !step.has_ended());
         self.core.state().is_open() || waits || goes_on
+    }
+
+    /// Homes whose step moved so since the rows were last kept: from where, if it was kept before, and to where.
+    pub fn moved(&self, is: impl Fn(Option<Step>, Step) -> bool) -> Vec<GatewayId> {
+        let steps = self.core.steps();
+        let before = |id: &GatewayId| self.was.get(id).map(|(home, _)| home.step);
+        let moved = steps.filter(|(id, _, step)| is(before(id), *step));
+        moved.map(|(id, ..)| id.clone()).collect()
     }
 
     /// Homes whose rows are other than before.

@@ -35,7 +35,8 @@ impl Campaign {
 
     /// Whether homes of high dependency may be opened now: it runs, and the others have come before them, and were well.
     pub fn may_open_named(&self, now: Timestamp) -> bool {
-        if self.state != State::Running || self.open != Some(Wave::Rest) {
+        let fits = self.rules.fits(now);
+        if self.state != State::Running || self.open != Some(Wave::Rest) || !fits {
             return false;
         }
         let shows = self.shows(Wave::Rest);
@@ -56,6 +57,9 @@ impl Campaign {
     pub fn open_named(&mut self, gateway: &GatewayId, now: Timestamp) -> Result<Effect, &'static str> {
         if self.state != State::Running {
             return Err("the campaign does not run");
+        }
+        if !self.rules.fits(now) {
+            return Err("the campaign's time is too short for it: plan another one");
         }
         if !self.may_open_named(now) {
             return Err("the other homes come first, and have to have been well for long enough");

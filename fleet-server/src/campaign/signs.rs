@@ -29,8 +29,11 @@ const LEAST_MS: u64 = 90_000;
 pub enum Way {
     /// To the release.
     On,
-    /// To what ran before, or to keep that.
+    /// To what ran before.
     Back,
+    /// To keep what runs: the home has not begun. It is said as a word for what runs where that is published, else as one for the
+    /// release that is not to begin before a time far ahead.
+    Keep,
 }
 
 impl Way {
@@ -39,12 +42,15 @@ impl Way {
         match self {
             Way::On => "on",
             Way::Back => "back",
+            Way::Keep => "keep",
         }
     }
 
     /// The one of that name.
     pub fn from_name(name: &str) -> Option<Way> {
-        [Way::On, Way::Back].into_iter().find(|way| way.name() == name)
+        [Way::On, Way::Back, Way::Keep]
+            .into_iter()
+            .find(|way| way.name() == name)
     }
 }
 
@@ -53,7 +59,7 @@ impl Way {
 pub struct Note {
     /// The path of the release that is for its hardware.
     pub target: String,
-    /// The word that is still to be said.
+    /// The word that is still to be said; one to keep what runs also until the box has named it.
     pub wants: Option<Way>,
     /// The last one that was: its number, and where it leads.
     pub word: Option<(u64, Way)>,
@@ -127,6 +133,8 @@ pub struct Signs {
     pub judged: Option<(Status, Timestamp)>,
     /// Its sensors; only of homes that act, or are watched after that.
     pub sensors: Vec<Heard>,
+    /// Since when this place has looked without a gap: what it could not hear before that was not silent.
+    pub awake: Option<Timestamp>,
     /// Side effects on sensors and radio that the box noticed and that last: since when, and in its words.
     pub suffers: Vec<(Timestamp, String)>,
 }
@@ -152,6 +160,43 @@ pub const fn is_side_effect(suspicion: Suspicion) -> bool {
     }
 }
 
+/// Whether the box itself says that what it took is not well: also a day later, when it wears a sensor.
+pub fn finds_harm(signs: &Signs) -> bool {
+    let ended = signs.said.as_ref().and_then(|said| said.state.ended.as_ref());
+    ended.is_some_and(|ended| matches!(ended.outcome, Outcome::Stays(_) | Outcome::Bad(_)))
+}
+
+/// Whether the box has named the word that it is to keep what it runs: then it begins no more by an older one. One that it refused
+/// leaves the older one standing.
+pub fn keeps(note: &Note, signs: &Signs) -> Result<bool, String> {
+    let Some((number, Way::Back | Way::Keep)) = note.word else {
+        return Ok(false);
+    };
+    let state = signs.said.as_ref().map(|said| &said.state);
+    let mark = state.and_then(|state| state.now.as_ref()).map(|(mark, _)| mark);
+    if mark.is_some_and(|mark| mark.counter >= number) {
+        return Ok(true);
+    }
+    let ended = state.and_then(|state| state.ended.as_ref());
+    let ended = ended.filter(|ended| ended.counter >= Some(number));
+    match ended.map(|ended| &ended.outcome) {
+        Some(Outcome::Refused(why)) => Err(why.as_str().to_owned()),
+        other => Ok(other.is_some()),
+    }
+}
+
+/// What a box that was told to keep what it runs puts in place all the same: it began by an older word, before it heard that.
+pub fn begun(note: &Note, signs: &Signs) -> Option<Version> {
+    let (number, way) = note.word?;
+    let by_hand = signs.word.is_some_and(|newest| newest > number);
+    if way == Way::On || note.wants == Some(Way::On) || !signs.in_service || by_hand {
+        return None;
+    }
+    let (mark, progress) = signs.said.as_ref()?.state.now.as_ref()?;
+    let began = matches!(progress, Progress::Acting | Progress::OnTrial { .. });
+    (began && mark.counter < number).then_some(mark.version)
+}
+
 /// What is heard of a home, and why in plain words where there is more to say. `act_within_ms`: how long a box may act.
 pub fn event(
     step: Step,
@@ -166,20 +211,16 @@ pub fn event(
     }
     let because = |event, why: &str| Some((event, Some(why.to_owned())));
     if !signs.in_service {
-        if matches!(step, Step::Confirmed { .. }) {
-            return Some((Event::Away, None));
-        }
-        if matches!(step, Step::Away { .. }) {
-            return because(Event::Gone, "its box is out of service");
-        }
-        return (!step.has_ended()).then(|| (Event::Gone, Some("its box is out of service".into())));
+        return (!step.has_ended() || step.was_well())
+            .then(|| (Event::Gone, Some("its box is out of service".into())));
     }
     let Some((number, way)) = note.word else {
         let waits = step.is_told() && !signs.connected;
         return waits.then_some((Event::Waits(Waits::Offline), None));
     };
     if signs.word.is_some_and(|newest| newest > number) {
-        return (!step.has_ended() || matches!(step, Step::Away { .. }))
+        // What a person directed there is that person's: a halt takes nothing back from it.
+        return (!step.has_ended() || step.was_well())
             .then(|| (Event::Gone, Some("somebody directed it by hand".into())));
     }
     let state = signs.said.as_ref().map(|said| &said.state);
@@ -211,6 +252,17 @@ pub fn event(
             }
             Outcome::Confirmed => None,
         };
+    }
+    if way == Way::Keep {
+        let begins = |progress: &Progress| matches!(progress, Progress::Acting | Progress::OnTrial { .. });
+        if let Some((mark, progress)) = under_way {
+            // It has what it is not to begin with: what it runs is what ran before.
+            return (mark.counter == number && !begins(progress)).then_some((Event::IsBack, None));
+        }
+        let ended = ended.filter(|ended| ended.counter == Some(number))?;
+        if matches!(ended.outcome, Outcome::Refused(_)) {
+            return None;
+        }
     }
     if let Some((mark, progress)) = under_way
         && mark.counter == number
@@ -256,17 +308,24 @@ fn proved(
         return bad(format!("since the update: {what}"));
     }
     let limit = i64::try_from(act_within_ms).unwrap_or(i64::MAX);
-    let last = signs.heard.map_or(said.at.ms, |heard| heard.ms.max(said.at.ms));
+    let awake = signs.awake.map_or(i64::MIN, |awake| awake.ms);
+    let last = signs
+        .heard
+        .map_or(said.at.ms, |heard| heard.ms.max(said.at.ms))
+        .max(awake);
     match step {
         Step::Confirmed { .. } if !signs.connected && now.ms.saturating_sub(last) > limit => {
             return Some((Event::Away, None));
         }
-        Step::Away { .. } if signs.connected => return Some((Event::There, None)),
+        Step::Away { .. } | Step::Dark { .. } if signs.connected => return Some((Event::There, None)),
         _ => {}
     }
     for sensor in awaited(note, signs, act_within_ms) {
         let patience = i64::try_from(sensor.patience_ms()).unwrap_or(i64::MAX).min(limit);
-        let from = sensor.last.map_or(said.at.ms, |last| last.ms.max(said.at.ms));
+        let from = sensor
+            .last
+            .map_or(said.at.ms, |last| last.ms.max(said.at.ms))
+            .max(awake);
         if signs.connected && now.ms.saturating_sub(from) > patience {
             return bad(format!(
                 "its sensor {} was heard before the update, and is silent since",
@@ -275,7 +334,7 @@ fn proved(
         }
     }
     match step {
-        Step::Confirmed { .. } | Step::Away { .. } | Step::Failed => None,
+        Step::Confirmed { .. } | Step::Away { .. } | Step::Dark { .. } | Step::Failed => None,
         // What is missing has to come within the time of the act.
         _ => match lacks(note, signs, act_within_ms) {
             None => Some((Event::Confirms, None)),

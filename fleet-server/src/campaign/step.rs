@@ -42,6 +42,11 @@ pub enum Step {
         /// Since when it was well.
         at: Timestamp,
     },
+    /// The same, and that began while it was watched: it counts against the release until a person has looked.
+    Dark {
+        /// Since when it was well.
+        at: Timestamp,
+    },
     /// It runs the release by its own word and is not well by other signs: it is told to go back.
     Unwell,
     /// It went back, and the release was the cause.
@@ -71,6 +76,7 @@ impl Step {
             Step::Acting { since } => ("acting", Some(since)),
             Step::Confirmed { at } => ("confirmed", Some(at)),
             Step::Away { at } => ("away", Some(at)),
+            Step::Dark { at } => ("dark", Some(at)),
             Step::Unwell => ("unwell", None),
             Step::Failed => ("failed", None),
             Step::Silent => ("silent", None),
@@ -93,6 +99,7 @@ impl Step {
             "acting" => Step::Acting { since },
             "confirmed" => Step::Confirmed { at: since },
             "away" => Step::Away { at: since },
+            "dark" => Step::Dark { at: since },
             "unwell" => Step::Unwell,
             "failed" => Step::Failed,
             "silent" => Step::Silent,
@@ -110,6 +117,7 @@ impl Step {
             self,
             Step::Confirmed { .. }
                 | Step::Away { .. }
+                | Step::Dark { .. }
                 | Step::Failed
                 | Step::Silent
                 | Step::Stuck
@@ -125,6 +133,7 @@ impl Step {
             Step::Acting { .. }
                 | Step::Confirmed { .. }
                 | Step::Away { .. }
+                | Step::Dark { .. }
                 | Step::Unwell
                 | Step::Silent
                 | Step::TakenBack
@@ -135,6 +144,14 @@ impl Step {
     /// Whether it may take the release any moment, and has not begun.
     pub const fn is_told(self) -> bool {
         matches!(self, Step::Assigned | Step::Waiting(_))
+    }
+
+    /// Whether it ran the release and was well.
+    pub const fn was_well(self) -> bool {
+        matches!(
+            self,
+            Step::Confirmed { .. } | Step::Away { .. } | Step::Dark { .. }
+        )
     }
 
     /// Whether it counts against the release.
@@ -184,6 +201,8 @@ pub enum Effect {
     Keep(GatewayId),
     /// A wave opened.
     Opened(Wave),
+    /// It stopped by itself, for this reason: a person lets it go on, or ends it.
+    Stopped(String),
     /// It halted, for this reason: people are told.
     Halted(String),
     /// It is over.

@@ -9,14 +9,18 @@ use std::time::Duration;
 use homeward_protocol::id::{GatewayId, SensorId};
 use homeward_protocol::time::Timestamp;
 
-use super::{Row, StoreError, Tx, Value, audit, deadlines, gateways, updates};
+use super::{Row, StoreError, Tx, Value, audit, deadlines, gateways, incidents, notices, updates};
 use crate::audit::Action;
 use crate::campaign::board::{Board, Seen};
+use crate::campaign::kept::ITSELF;
 use crate::campaign::kept::{Head, Kept, Name, Order, Refused, Target};
 use crate::campaign::plan::{Seed, Wave};
 use crate::campaign::signs::{Note, Way};
+use crate::campaign::tell::{self, Telling};
 use crate::campaign::{Effect, Rules, Saved, SavedHome, State, Step};
 use crate::direct::deadline::{Each, Rule, Terms};
+use crate::notify::Reach;
+use crate::store::incidents::Kind;
 
 pub mod fleet;
 pub mod signs;
@@ -362,27 +366,79 @@ pub fn save(tx: &mut dyn Tx, read: &mut Read, now: Timestamp) -> Result<(), Stor
         let why = format!("the campaign {name} was changed by somebody else");
         return Err(StoreError::Conflict(why));
     }
+    raise(tx, kept, read.revision, now)?;
     for (home, note) in kept.changes() {
         put(tx, &name, &home, note)?;
     }
     for effect in kept.settled() {
         let (action, detail) = match effect {
             Effect::Opened(wave) => (Action::CampaignWaveOpened, wave.name().to_owned()),
+            Effect::Stopped(why) => (Action::CampaignStopped, why),
             Effect::Halted(why) => (Action::CampaignHalted, why),
             Effect::Done => (Action::CampaignDone, String::new()),
             Effect::Assign(_) | Effect::TakeBack(_) | Effect::Keep(_) => continue,
         };
-        audit::record(
-            tx,
-            now,
-            crate::campaign::kept::ITSELF,
-            action,
-            name.as_str(),
-            &detail,
-        )?;
+        audit::record(tx, now, ITSELF, action, name.as_str(), &detail)?;
     }
     read.revision += 1;
     Ok(())
+}
+
+/// What is news to people becomes an incident.
+fn raise(tx: &mut dyn Tx, kept: &Kept, revision: i64, now: Timestamp) -> Result<(), StoreError> {
+    for telling in tell::news(kept) {
+        let id = about(&kept.head, &telling, revision);
+        if telling.homes.is_empty() {
+            incidents::raise_same_once(tx, &id, telling.kind, &telling.body, now)?;
+        }
+        for gateway in &telling.homes {
+            let (id, said) = (format!("{id}-{gateway}"), tell::of_home(kept, gateway));
+            incidents::raise(tx, &id, gateway, telling.kind, &said, now)?;
+        }
+    }
+    for gateway in tell::settled(kept) {
+        incidents::settle(tx, &gateway, Kind::CampaignStuck, ITSELF, now)?;
+    }
+    Ok(())
+}
+
+/// No other thing has this name: what is told is told once for each revision of the rows.
+fn about(head: &Head, telling: &Telling, revision: i64) -> String {
+    format!("{}-{}-{revision}", telling.kind.name(), head.name)
+}
+
+/// Tells its person what is news in what is about to be kept, on the ways that lead there.
+pub fn notify(tx: &mut dyn Tx, read: &Read, reach: &Reach, now: Timestamp) -> Result<(), StoreError> {
+    let head = &read.kept.head;
+    for telling in tell::news(&read.kept) {
+        let message = telling.message(head);
+        let ways = reach.ways(&message.person);
+        notices::put(tx, &about(head, &telling, read.revision), &message, &ways, now)?;
+    }
+    Ok(())
+}
+
+/// A campaign could tell nobody for a while: says so once; false when that is known.
+pub fn in_trouble(
+    tx: &mut dyn Tx,
+    (head, why): (&Head, &str),
+    reach: &Reach,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let telling = tell::trouble(head, why);
+    let id = about(head, &telling, now.ms);
+    let new = incidents::raise_same_once(tx, &id, telling.kind, &telling.body, now)?;
+    if new {
+        let message = telling.message(head);
+        notices::put(tx, &id, &message, &reach.ways(&message.person), now)?;
+    }
+    Ok(new)
+}
+
+/// It can tell homes again.
+pub fn out_of_trouble(tx: &mut dyn Tx, (head, why): (&Head, &str), now: Timestamp) -> Result<(), StoreError> {
+    let telling = tell::trouble(head, why);
+    incidents::settle_said(tx, (telling.kind, &telling.body), ITSELF, now)
 }
 
 fn put(tx: &mut dyn Tx, name: &Name, home: &SavedHome, note: &Note) -> Result<(), StoreError> {

@@ -27,10 +27,20 @@ pub enum Kind {
     UpdateOverdue,
     /// Something had to be told to a person, and no way led out.
     NoticesFailed,
+    /// A campaign halted by itself, and takes back what it brought.
+    CampaignHalted,
+    /// A campaign stopped by itself, and waits for a person.
+    CampaignStopped,
+    /// A home does not go back from what a campaign brought.
+    CampaignStuck,
+    /// A campaign is over, and left homes out.
+    CampaignLeftOut,
+    /// A campaign could tell nobody for a while.
+    CampaignTrouble,
 }
 
 impl Kind {
-    const ALL: [Kind; 9] = [
+    const ALL: [Kind; 14] = [
         Kind::CodeReused,
         Kind::ClaimLocked,
         Kind::Quarantined,
@@ -40,6 +50,11 @@ impl Kind {
         Kind::UpdateWaits,
         Kind::UpdateOverdue,
         Kind::NoticesFailed,
+        Kind::CampaignHalted,
+        Kind::CampaignStopped,
+        Kind::CampaignStuck,
+        Kind::CampaignLeftOut,
+        Kind::CampaignTrouble,
     ];
 
     /// The name in the table.
@@ -54,6 +69,11 @@ impl Kind {
             Kind::UpdateWaits => "update-waits",
             Kind::UpdateOverdue => "update-overdue",
             Kind::NoticesFailed => "notices-failed",
+            Kind::CampaignHalted => "campaign-halted",
+            Kind::CampaignStopped => "campaign-stopped",
+            Kind::CampaignStuck => "campaign-stuck",
+            Kind::CampaignLeftOut => "campaign-left-out",
+            Kind::CampaignTrouble => "campaign-trouble",
         }
     }
 }
@@ -130,6 +150,43 @@ pub fn raise_own(
         &[id.into(), kind.name().into(), said.into(), now.ms.into()],
     )?;
     Ok(true)
+}
+
+/// Raises one about no gateway, unless the very same is open already; true when it is new.
+pub fn raise_same_once(
+    tx: &mut dyn Tx,
+    id: &str,
+    kind: Kind,
+    said: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let open = tx.row(
+        "SELECT id FROM incidents WHERE gateway IS NULL AND kind = $1 AND said = $2 AND closed_at IS NULL LIMIT 1",
+        &[kind.name().into(), said.into()],
+    )?;
+    if open.is_some() {
+        return Ok(false);
+    }
+    tx.execute(
+        "INSERT INTO incidents (id, kind, said, at) VALUES ($1, $2, $3, $4)",
+        &[id.into(), kind.name().into(), said.into(), now.ms.into()],
+    )?;
+    Ok(true)
+}
+
+/// Closes one about no gateway that says this: what it asked for was done.
+pub fn settle_said(
+    tx: &mut dyn Tx,
+    (kind, said): (Kind, &str),
+    by: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE incidents SET closed_at = $1, closed_by = $2
+         WHERE gateway IS NULL AND kind = $3 AND said = $4 AND closed_at IS NULL",
+        &[now.ms.into(), by.into(), kind.name().into(), said.into()],
+    )?;
+    Ok(())
 }
 
 /// Closes those of a kind about one gateway: what they asked for was done.

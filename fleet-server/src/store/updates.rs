@@ -8,7 +8,7 @@ use homeward_protocol::wire;
 
 use crate::access::Sight;
 use crate::audit::Action;
-use crate::direct::shelf::Told;
+use crate::direct::{self, shelf::Told};
 use crate::store::records::Origin;
 use crate::store::{Row, StoreError, Tx, audit, gateways};
 
@@ -126,12 +126,13 @@ pub fn get(tx: &mut dyn Tx, gateway: &GatewayId) -> Result<Option<Assigned>, Sto
     row.as_ref().map(read).transpose()
 }
 
-/// The words for gateways in service, each with what its gateway last said.
+/// The words for gateways in service that are to begin some time, each with what its gateway last said.
 pub fn told(tx: &mut dyn Tx) -> Result<Vec<Told>, StoreError> {
     let rows = tx.rows(
         "SELECT a.gateway, a.path, a.counter, u.state FROM assignments a JOIN gateways g ON g.id = a.gateway
-         LEFT JOIN update_states u ON u.gateway = a.gateway WHERE g.state = 'enrolled' ORDER BY a.gateway",
-        &[],
+         LEFT JOIN update_states u ON u.gateway = a.gateway
+         WHERE g.state = 'enrolled' AND a.not_before - a.assigned_at < $1 ORDER BY a.gateway",
+        &[direct::NEVER_MS.into()],
     )?;
     rows.iter().map(one_told).collect()
 }
@@ -146,8 +147,9 @@ pub fn coming(tx: &mut dyn Tx, sight: &Sight) -> Result<Vec<(PlacementId, Told)>
     let rows = tx.rows(
         "SELECT a.gateway, a.path, a.counter, u.state, p.id FROM assignments a JOIN gateways g ON g.id = a.gateway
          JOIN placements p ON p.id = g.placement LEFT JOIN update_states u ON u.gateway = a.gateway
-         WHERE g.state = 'enrolled' AND ($1 = '' OR p.team = $1) ORDER BY p.id, a.gateway",
-        &[team.into()],
+         WHERE g.state = 'enrolled' AND ($1 = '' OR p.team = $1) AND a.not_before - a.assigned_at < $2
+         ORDER BY p.id, a.gateway",
+        &[team.into(), direct::NEVER_MS.into()],
     )?;
     let mut coming = Vec::new();
     for row in &rows {

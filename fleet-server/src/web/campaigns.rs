@@ -189,7 +189,7 @@ impl Waves {
             Step::Assigned => (Care::CheckToday, "told"),
             Step::Returned => (Care::NotHeard, "back"),
             Step::Confirmed { .. } => (Care::AllWorking, "well"),
-            Step::Away { .. } => (Care::NotHeard, "not heard"),
+            Step::Away { .. } | Step::Dark { .. } => (Care::NotHeard, "not heard"),
             Step::NotYet => (Care::CheckToday, "for a person"),
             Step::LeftOut => (Care::NotHeard, "left out"),
         };

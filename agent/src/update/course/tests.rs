@@ -564,6 +564,47 @@ fn a_word_for_what_runs_ends_what_was_to_come_also_where_its_bytes_are_others() 
 }
 
 #[test]
+fn a_word_that_is_never_to_begin_holds_what_was_staged_also_over_a_restart_until_a_newer_one() {
+    let mut home = other(Installer::Apt);
+    let assign = |home: &mut Home, counter: u8, not_before: i64| {
+        home.hear(Input::Assigned(vec![counter]));
+        home.act(usize::MAX);
+        assert!(matches!(home.tick().as_slice(), [Effect::Decide(_)]));
+        let mut same = plan(1);
+        same.custom.installer = Installer::Apt;
+        (same.counter, same.not_before) = (counter.into(), Timestamp::synced(not_before));
+        home.hear(Input::Decided(
+            counter.into(),
+            Box::new(Ok(Decision::Install(same))),
+        ));
+        home.act(usize::MAX);
+    };
+    let staged = |home: &mut Home| {
+        assert!(matches!(home.tick().as_slice(), [Effect::Stage(_)]));
+        home.hear(Input::Staged);
+        home.act(usize::MAX);
+    };
+    let hundred_years = 100 * 365 * 86_400_000;
+    assign(&mut home, 2, hundred_years);
+    staged(&mut home);
+    for restarts in 0..2 {
+        for _ in 0..100 {
+            assert_eq!(home.tick(), [], "it is not even asked for a quiet moment");
+        }
+        let (mark, progress) = home.course.state(home.moment()).now.expect("it is named");
+        assert_eq!(mark.counter, 2);
+        assert!(matches!(progress, Progress::Waiting(_)), "{progress:?}");
+        if restarts == 0 {
+            home.found(Standing::Nothing);
+            staged(&mut home);
+        }
+    }
+    assign(&mut home, 3, 0);
+    staged(&mut home);
+    assert!(matches!(home.tick().as_slice(), [Effect::Ask(_)]));
+}
+
+#[test]
 fn packages_that_were_begun_and_not_finished_are_gone_on_with_and_that_is_said_all_the_while() {
     let mut home = other(Installer::Apt);
     home.begins();

@@ -1,12 +1,12 @@
 //! The driver over a store and a repository: what it says is signed, named once, and taken back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use homeward_protocol::envelope::Lane;
 use homeward_protocol::posture::ShortText;
 use homeward_protocol::release::assignment::Assignment;
-use homeward_protocol::release::state::{Ended, Outcome, UpdateState};
+use homeward_protocol::release::state::{Ended, Outcome, Progress, UpdateMark, UpdateState};
 use homeward_protocol::release::{Custom, Disruption, Installer, Version};
 use homeward_protocol::tuf::sign::{Holders, SigningKey, Unsigned};
 
@@ -18,9 +18,10 @@ use crate::campaign::plan::Wave;
 use crate::direct::deadline::{Case, Each, Stands, Terms};
 use crate::policy::tests::Key;
 use crate::release::{self, Files};
+use crate::store::incidents::{self, Kind};
 use crate::store::promises::{Home, block};
 use crate::store::records::Origin;
-use crate::store::{campaigns::fleet, gateways};
+use crate::store::{campaigns::fleet, gateways, notices};
 
 mod ten_thousand;
 
@@ -102,6 +103,10 @@ impl Place {
             bus: Bus::start().expect("a bus"),
             clock: Clock::from_fn(move || *clock.lock().expect("held")),
             find: Arc::new(find),
+            reach: Reach {
+                mail: BTreeSet::from(["nora".to_owned()]),
+                webhook: false,
+            },
         };
         Place {
             store,
@@ -109,7 +114,11 @@ impl Place {
             now,
             director,
             published,
-            memory: Memory::default(),
+            // A test looks when it wants to, and not each second.
+            memory: Memory {
+                rest: Duration::from_hours(24 * 365),
+                ..Memory::default()
+            },
         }
     }
 
@@ -139,9 +148,71 @@ impl Place {
         .expect("said");
     }
 
+    /// It says how far it has come with its newest word.
+    fn says_now(&self, n: usize, progress: Progress) {
+        let counter = self.word(n).expect("a word").counter;
+        self.has(n, (counter, progress));
+    }
+
+    /// A box has a word, and what it names, and waits.
+    fn waits(&self, n: usize, counter: u64) {
+        let why = vec![ShortText::cut("it is not to begin before then")];
+        self.has(n, (counter, Progress::Waiting(why)));
+    }
+
+    fn has(&self, n: usize, (counter, progress): (u64, Progress)) {
+        let now = *self.now.lock().expect("held");
+        let waits = move |tx: &mut dyn Tx| {
+            let mark = UpdateMark {
+                counter,
+                installer: Installer::AgentSlot,
+                version: version("1.4.0"),
+            };
+            let gateway = gw(n);
+            let mut state = updates::said(tx, &gateway)?.expect("it spoke").state;
+            state.now = Some((mark, progress));
+            let at = Origin {
+                gateway: gateway.as_str(),
+                epoch: "01",
+                lane: Lane::Urgent,
+                spare: false,
+                now,
+            };
+            updates::put(tx, &at, &state)
+        };
+        block(self.store.write(waits)).expect("said");
+    }
+
+    fn order(&self, order: Order) {
+        let ordered = move |tx: &mut dyn Tx| {
+            let name = "spring".parse().expect("a name");
+            campaigns::order(tx, &name, (&order, "a holiday"), "olga", NOW)
+        };
+        let done = block(self.store.write(ordered)).expect("answers");
+        assert_eq!(done, Some(Ok(())));
+    }
+
     /// What goes with a word.
     fn deadline(&self, n: usize, word: u64) -> Option<Case> {
         block(self.store.read(move |tx| deadlines::get(tx, &gw(n), word))).expect("read")
+    }
+
+    /// What people are told: kinds of what is open in the console, and what is sent to whom.
+    fn told(&self) -> (Vec<Kind>, Vec<(String, String)>) {
+        let now = *self.now.lock().expect("held");
+        let read = move |tx: &mut dyn Tx| {
+            let kinds = incidents::open(tx, 100)?
+                .into_iter()
+                .map(|one| one.kind)
+                .collect();
+            let mut sent = Vec::new();
+            for one in notices::take(tx, 100, now)? {
+                notices::sent(tx, &one.id, now)?;
+                sent.push((one.message.person, one.message.subject));
+            }
+            Ok((kinds, sent))
+        };
+        block(self.store.write(read)).expect("read")
     }
 
     fn read(&self) -> Read {
@@ -343,24 +414,259 @@ fn without_a_repository_nobody_is_told_people_hear_why_and_it_goes_on_when_there
 }
 
 #[test]
+fn who_has_no_way_back_keeps_what_runs_by_a_word_that_never_begins_and_is_waited_for_until_it_is_named() {
+    let home = Home::embedded();
+    let mut place = Place::new(&home);
+    // What runs there is not published.
+    *place.published.lock().expect("held") = Some(repository(&["1.4.0"]));
+    begin(&place);
+    place.look();
+    let first = place.word(0).expect("a word").counter;
+    let told = |place: &Place| block(place.store.read(updates::told)).expect("read").len();
+    assert_eq!(told(&place), 1);
+    let far = NOW.plus_ms(99 * 365 * 86_400_000);
+    for is_over in [false, true] {
+        let before = place.word(0).expect("a word").counter;
+        place.order(if is_over { Order::Abort } else { Order::Halt });
+        place.look();
+        let held = place.word(0).expect("a word");
+        assert!(held.counter > before, "{held:?}");
+        assert_eq!(
+            held.path().map(|path| path.to_string()),
+            Some("agent/1.4.0".into())
+        );
+        assert!(
+            held.not_before.ms > far.ms && held.deadline.ms >= held.not_before.ms,
+            "{held:?}"
+        );
+        assert_eq!(
+            place.deadline(0, held.counter),
+            None,
+            "nothing is due by it, and nothing makes up for it"
+        );
+        assert_eq!(
+            place.deadline(0, before).expect("it is kept").stands,
+            Stands::Superseded
+        );
+        assert_eq!(told(&place), 0, "no update is to come there");
+        // Nothing is said twice, and it is watched until the box has named the word, whatever it named before.
+        place.waits(0, before);
+        place.look();
+        assert_eq!(place.word(0), Some(held.clone()));
+        let read = place.read();
+        assert_eq!(read.kept.notes()[&gw(0)].wants, Some(Way::Keep));
+        assert!(read.kept.is_live());
+        let name = "spring".parse().expect("a name");
+        let signs = block(place.store.read(move |tx| campaigns::signs::of(tx, &name, NOW)));
+        assert!(signs.expect("read").contains_key(&gw(0)));
+        place.waits(0, held.counter);
+        place.look();
+        assert_eq!(place.read().kept.notes()[&gw(0)].wants, None);
+        if !is_over {
+            place.order(Order::Resume);
+            place.look();
+            let again = place.word(0).expect("a word");
+            assert!(
+                again.counter > held.counter && again.not_before.ms <= NOW.ms,
+                "{again:?}"
+            );
+            let due = place.deadline(0, again.counter).expect("it is kept").deadline;
+            assert_eq!(due, NOW.plus_ms(24 * 3_600_000));
+            assert!(again.counter > first + 1);
+        }
+    }
+    assert!(!place.read().kept.is_live());
+}
+
+#[test]
+fn people_are_told_that_it_halted_that_somebody_has_to_go_there_and_that_nobody_could_be_told() {
+    let home = Home::embedded();
+    let mut place = Place::new(&home);
+    // What runs there is not published: nobody can go back.
+    *place.published.lock().expect("held") = Some(repository(&["1.4.0"]));
+    begin(&place);
+    let nora = |subject: &str| ("nora".to_owned(), format!("Campaign spring {subject}"));
+    let files = place.published.lock().expect("held").take();
+    for minutes in [0, 1, 13, 2, 1, 1] {
+        place.pass(minutes * 60);
+        place.look();
+    }
+    assert_eq!(
+        place.told(),
+        (vec![Kind::CampaignTrouble], vec![nora("can tell nobody")]),
+        "once"
+    );
+    *place.published.lock().expect("held") = files;
+    place.pass(31);
+    place.look();
+    assert_eq!(place.told(), (Vec::new(), Vec::new()), "it is mended");
+    place.say(0, "1.4.0", Some(Outcome::Confirmed));
+    (0..2).for_each(|_| drop(place.look()));
+    let canary = (1..3).find(|n| place.word(*n).is_some()).expect("one is told");
+    place.say(canary, "1.4.0", Some(Outcome::Bad(ShortText::cut("it crashed"))));
+    (0..3).for_each(|_| drop(place.look()));
+    let (mut kinds, sent) = place.told();
+    kinds.sort_by_key(|kind| kind.name());
+    assert_eq!(kinds, [Kind::CampaignHalted, Kind::CampaignStuck]);
+    let stuck = nora("has a home that does not go back: somebody has to go there");
+    assert_eq!(sent, [nora("halted by itself"), stuck]);
+    let open = block(place.store.read(|tx| incidents::open_of(tx, &gw(0)))).expect("read");
+    assert!(
+        open[0].said.contains("no published release is 1.3.0"),
+        "{}",
+        open[0].said
+    );
+    // It is back after all: nobody has to go there.
+    place.say(0, "1.3.0", Some(Outcome::Confirmed));
+    (0..3).for_each(|_| drop(place.look()));
+    assert_eq!(place.told().1, []);
+}
+
+#[test]
+fn people_are_told_which_homes_a_campaign_left_out_and_who_started_it_hears_where_nobody_is_named() {
+    let home = Home::embedded();
+    let mut place = Place::new(&home);
+    begin(&place);
+    place.drive.reach.webhook = true;
+    block(place.store.write(|tx| {
+        tx.execute(
+            "UPDATE campaigns SET why = NULL, person = NULL, each_ms = NULL",
+            &[],
+        )
+    }))
+    .expect("nobody is named");
+    place.look();
+    place.pass(49 * 3_600);
+    place.look();
+    let (kinds, sent) = place.told();
+    assert_eq!(kinds, [Kind::CampaignLeftOut]);
+    assert_eq!(
+        sent,
+        [(
+            "olga".to_owned(),
+            "Campaign spring is over, and left homes out".to_owned()
+        )]
+    );
+    place.look();
+    assert_eq!(place.told().1, [], "once");
+}
+
+#[test]
+fn a_server_that_was_out_or_whose_clock_jumps_holds_that_time_against_nobody() {
+    let home = Home::embedded();
+    let mut place = Place::new(&home);
+    begin(&place);
+    place.look();
+    let acts = |place: &Place, n: usize| place.says_now(n, Progress::Acting);
+    acts(&place, 0);
+    place.look();
+    let step = |place: &Place| {
+        place
+            .read()
+            .kept
+            .core()
+            .home(&gw(0))
+            .expect("a home")
+            .step
+            .name()
+            .0
+    };
+    assert_eq!(step(&place), "acting");
+    for restarts in [true, false] {
+        // The server is out for two hours, or its clock jumps by two; an act may take one.
+        place.pass(2 * 3_600);
+        place.memory = if restarts {
+            Memory::default()
+        } else {
+            Memory {
+                rest: LOOK,
+                ..std::mem::take(&mut place.memory)
+            }
+        };
+        place.look();
+        assert_eq!(
+            (step(&place), place.read().kept.core().state()),
+            ("acting", &State::Running)
+        );
+    }
+    // From then on its time counts, look by look.
+    for _ in 0..59 {
+        place.pass(60);
+        place.look();
+    }
+    assert_eq!(step(&place), "acting");
+    place.pass(60);
+    place.look();
+    assert!(matches!(place.read().kept.core().state(), State::Halted(_)));
+}
+
+#[test]
+fn what_a_box_finds_a_day_later_counts_also_when_the_soak_was_short() {
+    let home = Home::embedded();
+    let mut place = Place::new(&home);
+    begin(&place);
+    place.look();
+    place.say(0, "1.4.0", Some(Outcome::Confirmed));
+    (0..2).for_each(|_| drop(place.look()));
+    place.pass(23 * 3_600);
+    place.look();
+    assert_eq!(*place.read().kept.core().state(), State::Running);
+    place.say(
+        0,
+        "1.4.0",
+        Some(Outcome::Stays(ShortText::cut("it empties the battery of cuff"))),
+    );
+    place.look();
+    assert!(matches!(place.read().kept.core().state(), State::Halted(_)));
+}
+
+#[test]
+fn a_halt_takes_nothing_back_where_a_person_directed_something_since() {
+    let home = Home::embedded();
+    let mut place = Place::new(&home);
+    begin(&place);
+    place.look();
+    place.say(0, "1.4.0", Some(Outcome::Confirmed));
+    (0..2).for_each(|_| drop(place.look()));
+    // Long after its soak.
+    place.pass(40 * 3_600);
+    let now = *place.now.lock().expect("held");
+    let by_hand = move |tx: &mut dyn Tx| {
+        let word = updates::get(tx, &gw(0))?.expect("a word");
+        let counter = updates::next(tx, &gw(0))?;
+        let by = "ann".to_owned();
+        updates::assign(
+            tx,
+            &updates::Assigned {
+                counter,
+                by,
+                at: now,
+                ..word
+            },
+        )
+    };
+    assert!(block(place.store.write(by_hand)).expect("assigned"));
+    let word = place.word(0);
+    let canary = (1..3).find(|n| place.word(*n).is_some()).expect("one is told");
+    place.say(canary, "1.3.0", Some(Outcome::Bad(ShortText::cut("it crashed"))));
+    (0..2).for_each(|_| drop(place.look()));
+    let read = place.read();
+    assert!(matches!(read.kept.core().state(), State::Halted(_)));
+    assert_eq!(read.kept.core().home(&gw(0)).expect("a home").step, Step::LeftOut);
+    assert_eq!(place.word(0), word, "what the person directed stands");
+}
+
+#[test]
 fn a_stop_gives_nobody_longer() {
     let home = Home::embedded();
     let mut place = Place::new(&home);
     begin(&place);
     place.look();
     let first = place.word(0).expect("a word").counter;
-    let order = |place: &Place, order: Order| {
-        let ordered = move |tx: &mut dyn Tx| {
-            let name = "spring".parse().expect("a name");
-            campaigns::order(tx, &name, (&order, "a holiday"), "olga", NOW)
-        };
-        let done = block(place.store.write(ordered)).expect("answers");
-        assert_eq!(done, Some(Ok(())));
-    };
-    order(&place, Order::Halt);
+    place.order(Order::Halt);
     place.look();
     place.pass(3_600);
-    order(&place, Order::Resume);
+    place.order(Order::Resume);
     place.look();
     let again = place.word(0).expect("a word");
     assert!(

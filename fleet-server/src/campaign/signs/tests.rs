@@ -68,6 +68,7 @@ fn signs(runs: &str, now: Option<Progress>, ended: Option<(Option<u64>, Outcome)
             interval_s: 60,
             last: Some(at(61)),
         }],
+        awake: None,
         suffers: Vec::new(),
     }
 }
@@ -226,6 +227,24 @@ fn a_box_that_is_well_by_its_own_word_counts_when_its_evidence_and_its_sensors_b
     let late = event(ACTING, &note(), &heard(30), WITHIN, at(60 + 181));
     let why = "its sensor cuff was heard before the update, and is silent since";
     assert_eq!(late, Some((Event::Unwell, Some(why.into()))));
+    // But not while nobody could hear it: the server was out.
+    let awake = |s| Signs {
+        awake: Some(at(s)),
+        ..heard(30)
+    };
+    let waits = |awake| event(ACTING, &note(), &awake, WITHIN, at(60 + 181)).map(|(event, _)| event);
+    assert_eq!(waits(awake(200)), Some(Event::Acts));
+    assert_eq!(waits(awake(60)), Some(Event::Unwell));
+    let gone = |s| Signs {
+        connected: false,
+        heard: Some(at(60)),
+        awake: Some(at(s)),
+        ..well()
+    };
+    let well_then = Step::Confirmed { at: at(60) };
+    let later = at(60 + 1_801);
+    let then = |signs| event(well_then, &note(), &signs, WITHIN, later).map(|(event, _)| event);
+    assert_eq!((then(gone(60)), then(gone(62))), (Some(Event::Away), None));
     // One that speaks once a day is not waited for within half an hour.
     let mut rare = heard(30);
     rare.sensors[0].interval_s = 86_400;

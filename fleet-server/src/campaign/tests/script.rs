@@ -2,9 +2,13 @@
 //!
 //! ```text
 //! home gw-1 low [lab|own]     a home, connected, that runs 1.3.0 and has a sensor that is heard
-//! published 1.3.0 [floor F]   a release that lies in the repository
+//! published 1.3.0 [floor F | packages]   a release that lies in the repository
+//! withdrawn 1.4.0             it does not lie there any more
 //! plan NAME 1.4.0 [key=N …]   what would be done; start the same, and begins it
-//! gw-1 fetches|waits WHY|acts|confirms|bad WHY|not-proven WHY|refuses WHY|goes|comes|silences|judged STATUS|depends HOW
+//! gw-1 fetches|waits WHY|acts|confirms|bad WHY|not-proven WHY|refuses WHY|stays WHY|goes|comes|silences|judged STATUS|depends HOW
+//! gw-1 directed VERSION       by hand, with a word of its own
+//! gw-1 holds|acts-by WORD     it names its newest word, which is not to begin; it acts by an older one
+//! around HOMES DARK           homes without the release, and how many of them are not heard any more
 //! pass MINUTES · halt WHY · resume WHY · abort WHY · open GATEWAY BY · board · restart
 //! ```
 
@@ -19,6 +23,7 @@ use homeward_protocol::release::{Custom, Disruption, Installer, Version};
 use homeward_protocol::time::Timestamp;
 
 use crate::attest::Status;
+use crate::campaign::around::Around;
 use crate::campaign::board::{self, Board, Seen};
 use crate::campaign::draft::{Draft, Home, Release, Wish};
 use crate::campaign::kept::{Head, Kept, Order};
@@ -27,6 +32,7 @@ use crate::campaign::signs::{Heard, Note, Said, Signs, Way};
 use crate::campaign::step::Effect;
 use crate::campaign::{Saved, SavedHome};
 use crate::care::Dependency;
+use crate::direct::never;
 use crate::store::updates::Assigned;
 
 const NOW: Timestamp = Timestamp::synced(1_795_000_000_000);
@@ -62,6 +68,7 @@ pub(super) struct Show {
     /// What a crash leaves.
     rows: Option<Rows>,
     counter: u64,
+    around: Around,
     /// Each look is thrown away once before it is kept, and everything is read from rows each time.
     crashes: bool,
     seen: String,
@@ -82,6 +89,7 @@ impl Show {
             kept: None,
             rows: None,
             counter: 0,
+            around: Around::default(),
             crashes,
             seen: String::new(),
         }
@@ -107,6 +115,9 @@ impl Show {
         match words[0] {
             "home" => self.home(words[1], &words[2..]),
             "published" => self.publish(words[1], &words[2..]),
+            "withdrawn" => self
+                .published
+                .retain(|release| release.custom.version != version(words[1])),
             "plan" => {
                 let draft = self.draft(&words[1..]);
                 self.show_plan(&draft);
@@ -114,6 +125,13 @@ impl Show {
             "start" => {
                 let draft = self.draft(&words[1..]);
                 self.start(&draft);
+            }
+            "around" => {
+                let number = |n: usize| words[n].parse().expect("a number");
+                self.around = Around {
+                    homes: number(1),
+                    dark: number(2),
+                };
             }
             "pass" => self.pass(words[1].parse().expect("minutes")),
             "halt" => self.order(&Order::Halt, &rest(1), "olivia"),
@@ -125,6 +143,7 @@ impl Show {
             }
             "board" => self.show_board(),
             "restart" => self.restart(),
+            gateway if words[1] == "directed" => self.direct(gateway, words[2]),
             gateway => self.says(gateway, words[1], &rest(2)),
         }
         self.settle();
@@ -173,6 +192,7 @@ impl Show {
                 interval_s: 60,
                 last: Some(self.now),
             }],
+            awake: None,
             suffers: Vec::new(),
         };
         let one = Box {
@@ -193,7 +213,10 @@ impl Show {
             path: format!("agent/{text}"),
             sha256: [7; 32],
             custom: Custom {
-                installer: Installer::AgentSlot,
+                installer: match words {
+                    ["packages"] => Installer::Apt,
+                    _ => Installer::AgentSlot,
+                },
                 hw: vec!["x86_64".into()],
                 version: version(text),
                 min_version: None,
@@ -366,7 +389,22 @@ impl Show {
                 });
             }
             "waits" => said.state.now = under_way(Progress::Waiting(vec![text])),
+            "holds" => said.state.now = under_way(Progress::Waiting(vec![ShortText::cut("not before then")])),
             "acts" => said.state.now = under_way(Progress::Acting),
+            "acts-by" => {
+                let older = under_way(Progress::Acting).map(|(mark, progress)| {
+                    let counter = why.parse().expect("a number");
+                    (
+                        UpdateMark {
+                            counter,
+                            version: version("1.4.0"),
+                            ..mark
+                        },
+                        progress,
+                    )
+                });
+                said.state.now = older;
+            }
             outcome => {
                 if outcome == "confirms"
                     && let Some(word) = &assigned
@@ -382,12 +420,31 @@ impl Show {
                     "bad" => Outcome::Bad(text),
                     "not-proven" => Outcome::NotProven(text),
                     "refuses" => Outcome::Refused(text),
+                    "stays" => Outcome::Stays(text),
                     other => panic!("no such word: {other}"),
                 });
                 said.at = self.now;
             }
         }
         one.hear(self.now);
+    }
+
+    /// A person directs one home.
+    fn direct(&mut self, id: &str, to: &str) {
+        self.counter += 1;
+        let gateway: GatewayId = id.parse().expect("an id");
+        let one = self.boxes.get_mut(&gateway).expect("a home");
+        one.assigned = Some(Assigned {
+            gateway,
+            counter: self.counter,
+            path: format!("agent/{to}"),
+            version: version(to),
+            not_before: self.now,
+            deadline: self.now,
+            at: self.now,
+            by: "ann".into(),
+            word: Vec::new(),
+        });
     }
 
     /// Time passes, a minute at a time, or a sixtieth of it.
@@ -416,6 +473,7 @@ impl Show {
             let signs = self.signs();
             if self.crashes {
                 // Everything is done, and nothing of it is kept.
+                kept.sees(self.around);
                 kept.look(&signs, self.now);
                 for (n, (id, way)) in kept.due(&signs, self.now).into_iter().enumerate() {
                     kept.told(&id, (self.counter + 1 + n as u64, way), &signs[&id], self.now);
@@ -423,11 +481,21 @@ impl Show {
                 kept = self.restored();
             }
             let before = steps(&kept);
+            kept.sees(self.around);
             kept.look(&signs, self.now);
             let due = kept.due(&signs, self.now);
             let (due, none): (Vec<_>, Vec<_>) = due
                 .into_iter()
-                .partition(|(id, way)| *way == Way::On || kept.notes()[id].back.is_some());
+                .map(|(id, way)| {
+                    let has_way = kept.notes()[&id].back.is_some();
+                    let said = if way == Way::Keep && has_way {
+                        Way::Back
+                    } else {
+                        way
+                    };
+                    (id, said)
+                })
+                .partition(|(id, way)| *way != Way::Back || kept.notes()[id].back.is_some());
             for (id, _) in none {
                 kept.cannot(
                     &id,
@@ -463,6 +531,7 @@ impl Show {
         for effect in kept.settled() {
             let line = match effect {
                 Effect::Opened(wave) => format!("the wave `{}` opens", wave.name()),
+                Effect::Stopped(why) => format!("IT STOPS: {why}"),
                 Effect::Halted(why) => format!("IT HALTS: {why}"),
                 Effect::Done => "the campaign is over".to_owned(),
                 Effect::Assign(_) | Effect::TakeBack(_) | Effect::Keep(_) => continue,
@@ -488,18 +557,24 @@ impl Show {
         let note = kept.notes().get(id).expect("a home");
         let (number, _) = note.word.expect("a word");
         let to = match way {
-            Way::On => kept.head.targets[0].version,
+            Way::On | Way::Keep => kept.head.targets[0].version,
             Way::Back => note.before,
         };
-        let _ = writeln!(self.seen, "       word {number} to {id}: {to}");
+        let begins = if way == Way::Keep {
+            never(self.now)
+        } else {
+            self.now
+        };
+        let never = if way == Way::Keep { ", never to begin" } else { "" };
+        let _ = writeln!(self.seen, "       word {number} to {id}: {to}{never}");
         let one = self.boxes.get_mut(id).expect("a home");
         one.assigned = Some(Assigned {
             gateway: id.clone(),
             counter: number,
             path: format!("agent/{to}"),
             version: to,
-            not_before: self.now,
-            deadline: self.now,
+            not_before: begins,
+            deadline: begins,
             at: self.now,
             by: "olivia".into(),
             word: Vec::new(),

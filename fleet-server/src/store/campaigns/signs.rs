@@ -6,6 +6,7 @@ use homeward_protocol::id::GatewayId;
 use homeward_protocol::time::Timestamp;
 use homeward_protocol::wire;
 
+use crate::campaign::around::Around;
 use crate::campaign::kept::Name;
 use crate::campaign::signs::{Heard, Said, Signs, is_side_effect};
 use crate::device::State;
@@ -13,8 +14,8 @@ use crate::store::care::named;
 use crate::store::updates::MAX_STATE;
 use crate::store::{Row, StoreError, Tx};
 
-/// Of all homes that were told, wait, act, go back, are away, or confirmed after `watched`, or speak for the wave that
-/// is open; and of those that have not begun, and
+/// Of all homes that were told, wait, are to keep what they run and have not named that yet, act, go back, are away, or confirmed after `watched`, or speak for the wave that
+/// is open, or were directed by hand since; and of those that have not begun, and
 /// that somebody depends on highly by now.
 pub fn of(
     tx: &mut dyn Tx,
@@ -38,8 +39,9 @@ pub fn of(
            LEFT JOIN attestation t ON t.gateway = h.gateway
          WHERE h.campaign = $1 AND (h.wants IS NOT NULL
            OR h.step IN ('assigned', 'offline', 'waiting', 'fetching', 'stopped', 'acting', 'unwell', 'silent',
-             'taken-back', 'stuck', 'away')
+             'taken-back', 'stuck', 'away', 'dark')
            OR (h.step = 'confirmed' AND (h.step_at >= $2 OR (h.wave = c.open_wave AND (h.wave <> 'rest' OR CAST($3 AS BIGINT) = 1))))
+           OR (h.step = 'confirmed' AND a.counter > h.word)
            OR (h.step = 'not-yet' AND (h.word IS NOT NULL
              OR (h.wave NOT IN ('lab', 'named') AND p.dependency = 'high'))))",
         &[name.as_str().into(), watched.ms.into(), waits.into()],
@@ -52,7 +54,7 @@ pub fn of(
         "SELECT s.gateway, s.sensor, s.interval_s, s.last_stored
          FROM campaign_homes h JOIN sensors s ON s.gateway = h.gateway
          WHERE h.campaign = $1 AND (h.wants = 'on'
-           OR h.sensors <> '' AND (h.step IN ('assigned', 'offline', 'waiting', 'fetching', 'acting', 'silent')
+           OR h.sensors <> '' AND (h.step IN ('assigned', 'offline', 'waiting', 'fetching', 'stopped', 'acting', 'silent')
              OR (h.step = 'confirmed' AND h.step_at >= $2)))",
         &with,
     )?;
@@ -104,6 +106,30 @@ pub fn of(
     Ok(all)
 }
 
+/// Homes in service that do not have the campaign's release and were heard after `heard`, and how many of them were not after
+/// `silent`.
+pub fn around(
+    tx: &mut dyn Tx,
+    name: &Name,
+    (heard, silent): (Timestamp, Timestamp),
+) -> Result<Around, StoreError> {
+    let row = tx.row(
+        "SELECT COUNT(*), COALESCE(SUM(CASE WHEN g.connected_at IS NULL AND g.last_heard < $1 THEN 1 ELSE 0 END), 0)
+         FROM gateways g WHERE g.state = 'enrolled' AND (g.connected_at IS NOT NULL OR g.last_heard >= $2)
+           AND NOT EXISTS (SELECT 1 FROM campaign_homes h WHERE h.campaign = $3 AND h.gateway = g.id
+             AND h.step NOT IN ('not-yet', 'assigned', 'offline', 'waiting', 'fetching', 'stopped', 'left-out'))",
+        &[silent.ms.into(), heard.ms.into(), name.as_str().into()],
+    )?;
+    let Some(row) = row else {
+        return Ok(Around::default());
+    };
+    let count = |column| usize::try_from(row.int(column)?).map_err(|e| row.corrupt(column, e));
+    Ok(Around {
+        homes: count(0)?,
+        dark: count(1)?,
+    })
+}
+
 fn read(row: &Row) -> Result<Signs, StoreError> {
     let state: State = row.parse(1)?;
     let said = match (row.opt_blob(5)?, row.opt_int(6)?) {
@@ -127,6 +153,7 @@ fn read(row: &Row) -> Result<Signs, StoreError> {
         said,
         judged,
         sensors: Vec::new(),
+        awake: None,
         suffers: Vec::new(),
     })
 }

@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use homeward_protocol::release::state::{Progress, UpdateMark};
-
 use super::*;
 use crate::campaign::plan::Ring;
 use crate::care::Dependency;
@@ -185,6 +183,67 @@ fn bad_release(bad_percent: u64, seed: u64) {
     for id in touched {
         let said = block(place.store.read(move |tx| updates::said(tx, &id))).expect("read");
         assert_eq!(said.expect("it spoke").state.runs, version("1.3.0"));
+    }
+}
+
+/// The homes that take it are well, and so many per cent of them die after that; gives how many took it.
+fn deadly_release(dies_percent: u64, seed: u64) -> usize {
+    let home = Home::embedded();
+    let mut place = Place::new(&home);
+    settle(&place);
+    let mut dice = Dice(seed);
+    let (mut heard, mut touched) = (BTreeMap::new(), BTreeSet::new());
+    let mut hours = 0;
+    while *place.read().kept.core().state() == State::Running {
+        hours += 1;
+        assert!(hours < 400, "something is stuck");
+        place.look();
+        place.pass(HOUR_S / 2);
+        let now = *place.now.lock().expect("held");
+        let mut said = Vec::new();
+        for word in unheard(&place, &heard) {
+            heard.insert(word.gateway.clone(), word.counter);
+            touched.insert(word.gateway.clone());
+            let dies = dice.roll(100) < dies_percent;
+            said.push((word.gateway.clone(), answer(&word, Some(Fate::Well), now), dies));
+        }
+        let work = move |tx: &mut dyn Tx| {
+            for (gateway, state, dies) in &said {
+                let at = Origin {
+                    gateway: gateway.as_str(),
+                    epoch: "01",
+                    lane: Lane::Urgent,
+                    spare: false,
+                    now,
+                };
+                updates::put(tx, &at, state)?;
+                if *dies {
+                    let dead = "UPDATE gateways SET connected_at = NULL, last_heard = $1 WHERE id = $2";
+                    tx.execute(dead, &[now.ms.into(), gateway.as_str().into()])?;
+                }
+            }
+            Ok(())
+        };
+        block(place.store.write(work)).expect("said");
+        place.look();
+        place.pass(HOUR_S / 2);
+    }
+    let read = place.read();
+    let saved = read.kept.core().saved();
+    assert!(matches!(saved.state, State::Paused(_)), "{:?}", saved.state);
+    let words = crate::campaign::board::stands(&read.kept.head, &saved);
+    assert!(
+        words.starts_with("stopped by itself: ") && words.contains("are not heard any more"),
+        "{words}"
+    );
+    touched.len()
+}
+
+#[test]
+fn one_that_kills_every_tenth_box_after_it_was_well_stops_at_one_home_in_a_hundred() {
+    for seed in 0..SEEDS {
+        let touched = deadly_release(10, seed);
+        assert!((1..=HOMES / 100).contains(&touched), "{touched}");
     }
 }
 
