@@ -72,8 +72,10 @@ impl Rules {
 pub enum State {
     /// Waves open as they are due.
     Running,
-    /// A person stopped it, or homes that were well go dark: nobody begins any more, and nothing is taken back.
+    /// A person stopped it: nobody begins any more, and nothing is taken back.
     Paused(String),
+    /// It stopped by itself, as homes that were well go dark: likewise, until a person has looked; but it halts when more fails.
+    Dark(String),
     /// Too much went wrong: what is installed is taken back.
     Halted(String),
     /// A person ended it: what is installed is taken back.
@@ -89,7 +91,7 @@ impl State {
     pub fn name(&self) -> (&'static str, &str) {
         match self {
             State::Running => ("running", ""),
-            State::Paused(why) => ("stopped", why),
+            State::Paused(why) | State::Dark(why) => ("stopped", why),
             State::Halted(why) => ("halted", why),
             State::Aborted(why) => ("aborted", why),
             State::Superseded(by) => ("superseded", by),
@@ -97,10 +99,11 @@ impl State {
         }
     }
 
-    /// The state of that name.
-    pub fn from_name(name: &str, why: &str) -> Option<State> {
+    /// The state of that name; `by_itself`: whether no person brought it there.
+    pub fn from_name(name: &str, why: &str, by_itself: bool) -> Option<State> {
         Some(match name {
             "running" => State::Running,
+            "stopped" if by_itself => State::Dark(why.to_owned()),
             "stopped" => State::Paused(why.to_owned()),
             "halted" => State::Halted(why.to_owned()),
             "aborted" => State::Aborted(why.to_owned()),
@@ -111,8 +114,13 @@ impl State {
     }
 
     /// Whether it goes on, or may.
-    pub const fn is_open(&self) -> bool {
-        matches!(self, State::Running | State::Paused(_))
+    pub fn is_open(&self) -> bool {
+        *self == State::Running || self.is_stopped()
+    }
+
+    /// Whether nobody begins until a person lets it go on.
+    pub const fn is_stopped(&self) -> bool {
+        matches!(self, State::Paused(_) | State::Dark(_))
     }
 
     /// Whether what is installed is taken back.
@@ -303,7 +311,7 @@ impl Campaign {
         }
         let (takes_back, is_running) = (self.state.takes_back(), self.state == State::Running);
         let runs = is_running && !self.rules.is_late(now);
-        let stopped = matches!(self.state, State::Paused(_));
+        let stopped = self.state.is_stopped();
         let rules = self.rules;
         let wave = self.wave_of.get(gateway).copied();
         let Some(home) = wave.and_then(|wave| self.waves.get_mut(&wave)?.get_mut(gateway)) else {
@@ -372,12 +380,14 @@ impl Campaign {
     pub fn tick(&mut self, now: Timestamp) -> Vec<Effect> {
         self.time_out(now);
         let mut effects = Vec::new();
-        if self.state == State::Running {
+        if matches!(self.state, State::Running | State::Dark(_)) {
             if let Some(why) = self.too_bad() {
                 effects.extend(self.take_back(State::Halted(why.clone())));
                 effects.insert(0, Effect::Halted(why));
+            } else if self.state.is_stopped() {
+                // A person looks first.
             } else if let Some(why) = self.too_dark() {
-                effects.extend(self.pause(&why));
+                effects.extend(self.stop(State::Dark(why.clone())));
                 effects.insert(0, Effect::Stopped(why));
             } else {
                 let late = self.rules.is_late(now);
@@ -397,10 +407,18 @@ impl Campaign {
 
     /// Stops: who has not begun is told to keep what it runs, and nothing is taken back.
     pub fn pause(&mut self, reason: &str) -> Vec<Effect> {
+        if let State::Dark(_) = self.state {
+            // It stands still already; from here on by a person's word.
+            self.state = State::Paused(reason.to_owned());
+        }
         if self.state != State::Running {
             return Vec::new();
         }
-        self.state = State::Paused(reason.to_owned());
+        self.stop(State::Paused(reason.to_owned()))
+    }
+
+    fn stop(&mut self, state: State) -> Vec<Effect> {
+        self.state = state;
         let mut effects = Vec::new();
         for (id, home) in self.waves.values_mut().flatten() {
             if home.step.is_told() {
@@ -416,7 +434,7 @@ impl Campaign {
     /// # Errors
     /// When it is not paused: how it stands.
     pub fn resume(&mut self, now: Timestamp) -> Result<Vec<Effect>, State> {
-        if !matches!(self.state, State::Paused(_)) {
+        if !self.state.is_stopped() {
             return Err(self.state.clone());
         }
         self.state = State::Running;

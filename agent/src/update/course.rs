@@ -611,7 +611,8 @@ impl Course {
         };
     }
 
-    /// A newer word goes before what is under way, unless that acts or is on trial: then it waits its turn.
+    /// A newer word goes before what is under way, unless that acts, is on trial, or was cut off half-way and has to be ended first:
+    /// then it waits its turn.
     fn assigned(&mut self, word: Vec<u8>, now: Moment) -> Vec<Effect> {
         if !self.is_new(&word) {
             return Vec::new();
@@ -620,7 +621,7 @@ impl Course {
         if let Step::Leaving { installer, .. } = self.step {
             return self.withdrawn(installer, now);
         }
-        if !self.is_on_trial() {
+        if !self.is_on_trial() && self.work() == Work::Forward {
             self.keep_on(now);
         }
         vec![self.save()]

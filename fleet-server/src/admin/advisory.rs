@@ -387,11 +387,10 @@ async fn one(store: &Store, id: WeighId, now: Timestamp) -> Result<Said, AdminEr
         Some(concern) => text.push_str(&words::concern(&concern)),
         None => text.push_str("By what the device shows now, this revision is not about it any more.\n"),
     }
-    if let Some(newest) = &full.newest {
-        if let Some(line) = words::later(task, &newest.advisory) {
-            text.push_str(&line);
-            text.push('\n');
-        }
+    let newest = full.newest.as_ref();
+    if let Some(line) = newest.and_then(|newest| words::later(task, &newest.advisory)) {
+        text.push_str(&line);
+        text.push('\n');
     }
     if let Some((by, decision)) = &task.decided {
         text.push_str(&words::decision(by, decision));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use homeward_protocol::id::{GatewayId, PlacementId};
 use homeward_protocol::time::Timestamp;
 
-use super::kept::{Head, ITSELF, Kept};
+use super::kept::{Head, Kept};
 use super::plan::Wave;
 use super::signs::{Note, Signs, Way, lacks};
 use super::step::{Step, Waits};
@@ -387,7 +387,7 @@ pub fn stands(head: &Head, saved: &Saved) -> String {
             Some(wave) => format!("runs; the wave `{}` is open since {}", wave.name(), saved.opened),
             None => "runs; no wave has opened".into(),
         },
-        State::Paused(why) if by == ITSELF => format!(
+        State::Dark(why) => format!(
             "stopped by itself: {why}. Nobody begins any more and what is installed stays, until a person lets it go on or ends it"
         ),
         State::Paused(why) => {

@@ -23,6 +23,10 @@ use crate::attest::Status;
 const INTERVALS: u64 = 3;
 /// … but never sooner given up than this, milliseconds.
 const LEAST_MS: u64 = 90_000;
+/// Why a home takes no part any more: a person gave its box another word.
+pub const BY_HAND: &str = "somebody directed it by hand";
+/// Likewise.
+pub const OUT_OF_SERVICE: &str = "its box is out of service";
 
 /// Where a word of the director leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -211,8 +215,7 @@ pub fn event(
     }
     let because = |event, why: &str| Some((event, Some(why.to_owned())));
     if !signs.in_service {
-        return (!step.has_ended() || step.was_well())
-            .then(|| (Event::Gone, Some("its box is out of service".into())));
+        return (!step.has_ended() || step.was_well()).then(|| (Event::Gone, Some(OUT_OF_SERVICE.into())));
     }
     let Some((number, way)) = note.word else {
         let waits = step.is_told() && !signs.connected;
@@ -220,8 +223,7 @@ pub fn event(
     };
     if signs.word.is_some_and(|newest| newest > number) {
         // What a person directed there is that person's: a halt takes nothing back from it.
-        return (!step.has_ended() || step.was_well())
-            .then(|| (Event::Gone, Some("somebody directed it by hand".into())));
+        return (!step.has_ended() || step.was_well()).then(|| (Event::Gone, Some(BY_HAND.into())));
     }
     let state = signs.said.as_ref().map(|said| &said.state);
     let (under_way, ended) = (

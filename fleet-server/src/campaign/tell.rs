@@ -10,6 +10,7 @@ use std::time::Duration;
 use homeward_protocol::id::GatewayId;
 
 use super::kept::{Head, Kept};
+use super::signs::{BY_HAND, OUT_OF_SERVICE};
 use super::step::{Effect, Step};
 use crate::notify::Message;
 use crate::store::incidents::Kind;
@@ -90,7 +91,7 @@ pub fn news(kept: &Kept) -> Vec<Telling> {
             ))
         }
         Effect::Done => {
-            let out = count(|step| step == Step::LeftOut);
+            let out = left_out(kept);
             let more = format!(
                 "Homes that keep what they run, of {}: {out}. Plan another campaign for them.",
                 kept.notes().len()
@@ -107,6 +108,17 @@ pub fn news(kept: &Kept) -> Vec<Telling> {
         Effect::Assign(_) | Effect::TakeBack(_) | Effect::Keep(_) | Effect::Opened(_) => None,
     };
     kept.news().iter().filter_map(of).chain(stuck(kept)).collect()
+}
+
+/// Homes that another campaign is for: without those that a person directed since, and those out of service.
+fn left_out(kept: &Kept) -> usize {
+    let ended = |id: &GatewayId| {
+        let why = kept.notes().get(id).and_then(|note| note.why.as_deref());
+        why.is_some_and(|why| why == BY_HAND || why == OUT_OF_SERVICE)
+    };
+    let all = kept.core().steps();
+    all.filter(|(id, _, step)| *step == Step::LeftOut && !ended(id))
+        .count()
 }
 
 /// Homes that somebody has to go to since the rows were last kept.

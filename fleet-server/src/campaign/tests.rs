@@ -221,7 +221,7 @@ fn a_release_that_kills_boxes_after_they_were_well_stops_at_one_home_in_a_hundre
             campaign.open() <= Some(Wave::Own),
             campaign.open() <= Some(Wave::Canary),
         );
-        let stopped = matches!(campaign.state(), State::Paused(_));
+        let stopped = matches!(campaign.state(), State::Dark(_));
         // One of the laboratory's three, or of our own seven, may be chance; and no further wave opens.
         let dark = campaign
             .steps()
@@ -294,6 +294,50 @@ fn who_lets_it_go_on_has_looked_at_the_homes_that_are_dark_and_each_further_one_
     campaign.hear(&told[3], Event::Away, much_later);
     let step = campaign.home(&told[3]).expect("it is there").step;
     assert!(matches!(step, Step::Away { .. }), "{step:?}");
+}
+
+/// A release that kills boxes is silent first; what fails then is proof, and nobody is awake to hear that it stopped.
+#[test]
+fn one_that_stopped_by_itself_still_halts_when_it_is_proved_to_be_bad_and_one_that_a_person_stopped_does_not()
+{
+    let mut homes = fleet(400, &mut Dice(1));
+    for home in &mut homes {
+        (home.ring, home.dependency) = (Ring::Patient, Some(Dependency::Low));
+    }
+    for person in [false, true] {
+        let (mut campaign, first) = Campaign::start(&Plan::new(&seed(1), &homes), rules(), NOW);
+        campaign.sees(Around { homes: 300, dark: 0 });
+        let told: Vec<GatewayId> = first
+            .into_iter()
+            .filter_map(|effect| match effect {
+                Effect::Assign(id) => Some(id),
+                _ => None,
+            })
+            .collect();
+        for id in &told {
+            campaign.hear(id, Event::Acts, NOW);
+        }
+        campaign.hear(&told[0], Event::Confirms, NOW);
+        campaign.hear(&told[1], Event::Confirms, NOW);
+        campaign.hear(&told[0], Event::Away, NOW.plus_ms(1));
+        assert!(
+            matches!(campaign.state(), State::Dark(_)),
+            "{:?}",
+            campaign.state()
+        );
+        if person {
+            campaign.pause("we look at it in the morning");
+        }
+        let effects = campaign.hear(&told[2], Event::Bad, NOW.plus_ms(2));
+        let halts = matches!(campaign.state(), State::Halted(_));
+        let takes_back = effects.contains(&Effect::TakeBack(told[1].clone()));
+        assert_eq!(
+            (halts, takes_back),
+            (!person, !person),
+            "{:?}: {effects:?}",
+            campaign.state()
+        );
+    }
 }
 
 #[test]

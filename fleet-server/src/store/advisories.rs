@@ -118,10 +118,8 @@ fn keep(
     by: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let makers: String = matching::makers(advisory)
-        .iter()
-        .map(|word| format!(" {word} "))
-        .collect();
+    let makers: Vec<String> = matching::makers(advisory).into_iter().collect();
+    let makers = format!(" {} ", makers.join(" "));
     tx.execute(
         "INSERT INTO advisories (sha256, namespace, tracking, bytes, publisher, version, released, title, tlp, makers, newest,
            taken_at, taken_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1, $11, $12)

@@ -148,7 +148,7 @@ fn each(row: &Row) -> Result<Option<Each>, StoreError> {
 }
 
 fn saved(row: &Row) -> Result<Saved, StoreError> {
-    let state = State::from_name(row.text(1)?, row.text(2)?);
+    let state = State::from_name(row.text(1)?, row.text(2)?, row.text(4)? == ITSELF);
     let open = row.opt_text(14)?.map(|name| wave(row, 14, name)).transpose()?;
     Ok(Saved {
         rules: Rules {

@@ -68,7 +68,7 @@ impl Row {
 fn mark(state: &Stands) -> Mark {
     let (care, word) = match state {
         Stands::Running => (Care::AllWorking, "runs"),
-        Stands::Paused(_) => (Care::CheckToday, "stopped"),
+        Stands::Paused(_) | Stands::Dark(_) => (Care::CheckToday, "stopped"),
         Stands::Halted(_) => (Care::NeedsAction, "halted"),
         Stands::Aborted(_) => (Care::CheckToday, "taken back"),
         Stands::Superseded(_) => (Care::NotHeard, "superseded"),

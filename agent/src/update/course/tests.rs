@@ -617,6 +617,11 @@ fn packages_that_were_begun_and_not_finished_are_gone_on_with_and_that_is_said_a
         Work::Back,
         "it waits for no window and for no server"
     );
+    // A newer word, as the one to keep what runs, waits until the set is whole.
+    home.hear(Input::Assigned(vec![2]));
+    home.act(usize::MAX);
+    assert!(matches!(home.tick().as_slice(), [Effect::Ask(_)]));
+    assert_eq!(home.course.work(), Work::Back);
     home.hear(Input::Busy(
         vec![ShortText::cut("pump is being used")],
         Obstacle::Known,
@@ -632,6 +637,10 @@ fn packages_that_were_begun_and_not_finished_are_gone_on_with_and_that_is_said_a
     home.act(usize::MAX);
     let stays = Outcome::Stays(ShortText::cut("hw-base is half configured"));
     assert_eq!(home.ended(), Some((Some(1), stays)));
+    assert!(
+        matches!(home.tick().as_slice(), [Effect::Decide(_)]),
+        "then it is its turn"
+    );
     // What an installer refuses before anything was changed is refused.
     let mut home = other(Installer::Apt);
     home.begins();

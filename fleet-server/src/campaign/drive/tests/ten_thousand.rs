@@ -230,7 +230,7 @@ fn deadly_release(dies_percent: u64, seed: u64) -> usize {
     }
     let read = place.read();
     let saved = read.kept.core().saved();
-    assert!(matches!(saved.state, State::Paused(_)), "{:?}", saved.state);
+    assert!(matches!(saved.state, State::Dark(_)), "{:?}", saved.state);
     let words = crate::campaign::board::stands(&read.kept.head, &saved);
     assert!(
         words.starts_with("stopped by itself: ") && words.contains("are not heard any more"),
