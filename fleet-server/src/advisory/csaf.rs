@@ -7,12 +7,14 @@
 //!   said whom it is about. Other rules of the standard are those of a validator, not of a reader.
 //! - Long texts are cut, and end in an ellipsis; names are not: what is compared is whole, or the document is refused.
 
+mod raw;
+mod tree;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use homeward_protocol::release::dossier::hides;
 use homeward_protocol::time::Timestamp;
-use serde::Deserialize;
 
 /// Longest document, bytes.
 pub const MAX_DOCUMENT: usize = 4 * 1024 * 1024;
@@ -24,8 +26,6 @@ pub const MAX_FLAWS: usize = 1_000;
 const MAX_NAME: usize = 2_000;
 /// Longest text that is kept, characters.
 const MAX_TEXT: usize = 4_000;
-/// Relationships may name what relationships made; no deeper than this.
-const MAX_ROUNDS: usize = 4;
 
 /// Why a document is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -250,7 +250,7 @@ pub fn read(bytes: &[u8]) -> Result<Advisory, CsafError> {
         return Err(CsafError::Draft);
     }
     let tracking = document.tracking;
-    let products = products(file.product_tree.unwrap_or_default())?;
+    let products = tree::read(file.product_tree.unwrap_or_default())?;
     let known: BTreeSet<&str> = products.list.iter().map(|one| one.id.as_str()).collect();
     if file.vulnerabilities.len() > MAX_FLAWS {
         return Err(broken("vulnerabilities", "at most 1000"));
@@ -275,136 +275,6 @@ pub fn read(bytes: &[u8]) -> Result<Advisory, CsafError> {
         flaws,
         products: products.list,
     })
-}
-
-/// The products of a document, and its groups of them.
-struct Tree {
-    list: Vec<Product>,
-    groups: BTreeMap<String, Vec<String>>,
-}
-
-fn products(tree: raw::Tree) -> Result<Tree, CsafError> {
-    let mut list = Vec::new();
-    for one in tree.full_product_names {
-        list.push(product(one, &[], "full_product_names")?);
-    }
-    for branch in tree.branches {
-        walk(branch, &mut Vec::new(), &mut list)?;
-    }
-    let mut seen = BTreeSet::new();
-    if let Some(twice) = list.iter().find(|one| !seen.insert(one.id.clone())) {
-        return Err(broken(&twice.id, "a product is described once (6.1.2)"));
-    }
-    related(tree.relationships, &mut list)?;
-    if list.len() > MAX_PRODUCTS {
-        return Err(broken("product_tree", "at most 5000 products"));
-    }
-    let groups = tree.product_groups.into_iter();
-    let groups = groups.map(|group| (group.group_id, group.product_ids)).collect();
-    Ok(Tree { list, groups })
-}
-
-/// One step down from the root: serde bounds how deep a document goes.
-fn walk(
-    branch: raw::Branch,
-    above: &mut Vec<(String, String)>,
-    list: &mut Vec<Product>,
-) -> Result<(), CsafError> {
-    above.push((
-        name("branches.category", &branch.category)?,
-        name("branches.name", &branch.name)?,
-    ));
-    if let Some(one) = branch.product {
-        list.push(product(one, above, "branches.product")?);
-    }
-    for below in branch.branches {
-        if list.len() > MAX_PRODUCTS {
-            return Err(broken("product_tree", "at most 5000 products"));
-        }
-        walk(below, above, list)?;
-    }
-    above.pop();
-    Ok(())
-}
-
-fn product(one: raw::Item, above: &[(String, String)], place: &str) -> Result<Product, CsafError> {
-    let of = |category: &str| {
-        let found = above.iter().rev().find(|(is, _)| is == category);
-        found.map(|(_, name)| name.clone())
-    };
-    let full = name(place, &one.name)?;
-    // What has a patch or a service pack below its version is not that version as a whole.
-    let is_version = above.last().is_some_and(|(is, _)| is == "product_version");
-    let exact = of("product_version").filter(|version| is_version && !version.starts_with("vers:"));
-    let helper = one.product_identification_helper.unwrap_or_default();
-    let models = helper.model_numbers.iter().take(100);
-    let models = models.map(|model| name("model_numbers", model));
-    Ok(Product {
-        id: id(place, &one.product_id)?,
-        vendor: of("vendor"),
-        name: of("product_name").unwrap_or_else(|| full.clone()),
-        is_exact: exact.is_some(),
-        version: exact
-            .or_else(|| of("product_version"))
-            .or_else(|| of("product_version_range")),
-        full,
-        models: models.collect::<Result<_, _>>()?,
-    })
-}
-
-/// What is one thing with another (3.2.2.3) is known by the names of both.
-fn related(relationships: Vec<raw::Relationship>, list: &mut Vec<Product>) -> Result<(), CsafError> {
-    if relationships.len() > MAX_PRODUCTS {
-        return Err(broken("product_tree.relationships", "at most 5000"));
-    }
-    let mut by_id: BTreeMap<String, Vec<Product>> = BTreeMap::new();
-    for one in list.iter() {
-        by_id.entry(one.id.clone()).or_default().push(one.clone());
-    }
-    let mut waiting = relationships;
-    for _ in 0..MAX_ROUNDS {
-        let mut later = Vec::new();
-        for one in waiting {
-            let parts = [&one.product_reference, &one.relates_to_product_reference];
-            let parts: Option<Vec<_>> = parts.into_iter().map(|part| by_id.get(part)).collect();
-            let Some(parts) = parts else {
-                later.push(one);
-                continue;
-            };
-            let (own, full) = (
-                id("relationships", &one.full_product_name.product_id)?,
-                name("relationships", &one.full_product_name.name)?,
-            );
-            if by_id.contains_key(&own) {
-                return Err(broken(own, "a product is described once (6.1.2)"));
-            }
-            // Each name that a part of it has, told apart from the part by the id.
-            let both = parts.into_iter().flatten().map(|part| Product {
-                id: own.clone(),
-                vendor: part.vendor.clone(),
-                name: part.name.clone(),
-                version: part.version.clone(),
-                // What is said of both together is not said of the one alone.
-                is_exact: false,
-                full: full.clone(),
-                models: Vec::new(),
-            });
-            let both: Vec<Product> = both.take(8).collect();
-            list.extend(both.iter().cloned());
-            by_id.insert(own, both);
-            if list.len() > MAX_PRODUCTS {
-                return Err(broken("product_tree", "at most 5000 products"));
-            }
-        }
-        waiting = later;
-    }
-    match waiting.first() {
-        None => Ok(()),
-        Some(_) => Err(broken(
-            "product_tree.relationships",
-            "a product is described before it is named (6.1.1)",
-        )),
-    }
 }
 
 fn flaw(
@@ -518,163 +388,6 @@ fn moment(text: &str) -> Option<Timestamp> {
     }
     let read = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok()?;
     read.unix_timestamp().checked_mul(1000).map(Timestamp::synced)
-}
-
-/// As it stands in the file. What is not named here is not looked at.
-mod raw {
-    use super::Deserialize;
-
-    #[derive(Deserialize)]
-    pub(super) struct File {
-        pub document: Document,
-        pub product_tree: Option<Tree>,
-        #[serde(default)]
-        pub vulnerabilities: Vec<Flaw>,
-    }
-
-    #[derive(Deserialize)]
-    pub(super) struct Document {
-        pub csaf_version: String,
-        pub title: String,
-        pub publisher: Publisher,
-        pub tracking: Tracking,
-        pub distribution: Option<Distribution>,
-    }
-
-    #[derive(Deserialize)]
-    pub(super) struct Publisher {
-        pub name: String,
-        pub namespace: String,
-    }
-
-    #[derive(Deserialize)]
-    pub(super) struct Tracking {
-        pub id: String,
-        pub version: String,
-        pub status: String,
-        pub current_release_date: String,
-    }
-
-    #[derive(Deserialize)]
-    pub(super) struct Distribution {
-        pub tlp: Option<Tlp>,
-    }
-
-    #[derive(Deserialize)]
-    pub(super) struct Tlp {
-        pub label: String,
-    }
-
-    #[derive(Deserialize, Default)]
-    pub(super) struct Tree {
-        #[serde(default)]
-        pub branches: Vec<Branch>,
-        #[serde(default)]
-        pub full_product_names: Vec<Item>,
-        #[serde(default)]
-        pub relationships: Vec<Relationship>,
-        #[serde(default)]
-        pub product_groups: Vec<Group>,
-    }
-
-    #[derive(Deserialize)]
-    pub(super) struct Branch {
-        pub category: String,
-        pub name: String,
-        pub product: Option<Item>,
-        #[serde(default)]
-        pub branches: Vec<Branch>,
-    }
-
-    #[derive(Deserialize)]
-    pub(super) struct Item {
-        pub name: String,
-        pub product_id: String,
-        pub product_identification_helper: Option<Helper>,
-    }
-
-    #[derive(Deserialize, Default)]
-    pub(super) struct Helper {
-        #[serde(default)]
-        pub model_numbers: Vec<String>,
-    }
-
-    #[derive(Deserialize)]
-    pub(super) struct Relationship {
-        pub product_reference: String,
-        pub relates_to_product_reference: String,
-        pub full_product_name: Item,
-    }
-
-    #[derive(Deserialize)]
-    pub(super) struct Group {
-        pub group_id: String,
-        #[serde(default)]
-        pub product_ids: Vec<String>,
-    }
-
-    #[derive(Deserialize)]
-    pub(super) struct Flaw {
-        pub cve: Option<String>,
-        pub title: Option<String>,
-        #[serde(default)]
-        pub ids: Vec<Id>,
-        #[serde(default)]
-        pub notes: Vec<Note>,
-        pub product_status: Option<Status>,
-        #[serde(default)]
-        pub scores: Vec<Score>,
-        #[serde(default)]
-        pub remediations: Vec<Remedy>,
-    }
-
-    #[derive(Deserialize)]
-    pub(super) struct Id {
-        pub text: String,
-    }
-
-    #[derive(Deserialize)]
-    pub(super) struct Note {
-        pub category: String,
-        pub text: String,
-    }
-
-    #[derive(Deserialize, Default)]
-    #[serde(default)]
-    pub(super) struct Status {
-        pub known_affected: Vec<String>,
-        pub first_affected: Vec<String>,
-        pub last_affected: Vec<String>,
-        pub under_investigation: Vec<String>,
-        pub fixed: Vec<String>,
-        pub first_fixed: Vec<String>,
-        pub known_not_affected: Vec<String>,
-    }
-
-    #[derive(Deserialize)]
-    pub(super) struct Score {
-        #[serde(default)]
-        pub products: Vec<String>,
-        pub cvss_v3: Option<Cvss>,
-        pub cvss_v2: Option<Cvss>,
-    }
-
-    #[derive(Deserialize)]
-    pub(super) struct Cvss {
-        #[serde(rename = "baseScore")]
-        pub base_score: Option<f64>,
-    }
-
-    #[derive(Deserialize)]
-    pub(super) struct Remedy {
-        pub category: String,
-        #[serde(default)]
-        pub details: String,
-        #[serde(default)]
-        pub product_ids: Vec<String>,
-        #[serde(default)]
-        pub group_ids: Vec<String>,
-    }
 }
 
 #[cfg(test)]
