@@ -1,5 +1,5 @@
--- Advisories on devices that lie in people or act on them, the register of those, and what is weighed for each. But for the type
--- of a document's bytes both files are the same text.
+-- Advisories on devices that lie in people or act on them, the register of those, and what is weighed for each. The PostgreSQL file
+-- of the same name is the same text.
 CREATE TABLE implants (
   id BIGINT PRIMARY KEY,
   placement TEXT NOT NULL REFERENCES placements (id),
@@ -18,7 +18,7 @@ CREATE TABLE advisories (
   sha256 TEXT PRIMARY KEY,
   namespace TEXT NOT NULL,                        -- with the next: which document, over all its revisions
   tracking TEXT NOT NULL,
-  bytes BLOB NOT NULL,                            -- as it was given
+  bytes BYTEA NOT NULL,                           -- as it was given
   publisher TEXT NOT NULL,                        -- and what else a list shows of it
   version TEXT NOT NULL,
   released BIGINT NOT NULL,
