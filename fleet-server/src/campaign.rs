@@ -309,8 +309,8 @@ impl Campaign {
         if event == Event::DependedOn {
             return self.leave_to_a_person(gateway);
         }
-        let (takes_back, is_running) = (self.state.takes_back(), self.state == State::Running);
-        let runs = is_running && !self.rules.is_late(now);
+        let (takes_back, is_open) = (self.state.takes_back(), self.state.is_open());
+        let runs = self.state == State::Running && !self.rules.is_late(now);
         let stopped = self.state.is_stopped();
         let rules = self.rules;
         let wave = self.wave_of.get(gateway).copied();
@@ -342,7 +342,7 @@ impl Campaign {
                 (Step::Confirmed { at }, None)
             }
             // Its time was over before it heard that it should not begin: it is watched like the others.
-            (Step::LeftOut, Event::Acts) if is_running => (Step::Acting { since: now }, None),
+            (Step::LeftOut, Event::Acts) if is_open => (Step::Acting { since: now }, None),
             (Step::Returned | Step::LeftOut, _)
             | (Step::NotYet, Event::Waits(_) | Event::IsBack | Event::NotProven)
             | (
@@ -358,6 +358,8 @@ impl Campaign {
                 (Step::Acting { since: now }, None)
             }
             (_, Event::Confirms) => (Step::Confirmed { at: now }, None),
+            // Said again, at each look: it is asked once more when a person lets it go on, and counts then.
+            (Step::Waiting(Waits::Stopped), Event::NotProven) => (home.step, None),
             (step, Event::NotProven) if !home.retried && !step.is_bad() => {
                 home.retried = true;
                 if runs {

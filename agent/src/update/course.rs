@@ -202,8 +202,8 @@ enum Step {
         why: Vec<ShortText>,
         unfinished: Option<ShortText>,
     },
-    /// It is put in place, or the agent or the box is about to begin anew.
-    Acting,
+    /// It is put in place, or the agent or the box is about to begin anew; `unfinished` as above.
+    Acting { unfinished: Option<ShortText> },
     /// It is in place, and the box has to reboot for it.
     Leaving {
         at: Uptime,
@@ -350,18 +350,26 @@ impl Course {
                 self.step = Step::Waiting { at, why, unfinished };
                 Vec::new()
             }
-            (Step::Waiting { .. }, Input::Quiet(before)) => self.act(before),
-            (Step::Acting, Input::Activated) => self.activated(now),
-            (Step::Acting, Input::NotActed(why)) => {
+            (Step::Waiting { unfinished, .. }, Input::Quiet(before)) => self.act(before, unfinished),
+            (Step::Acting { .. }, Input::Activated) => self.activated(now),
+            // A newer word waited for this to end; what is half-way is ended first.
+            (Step::Acting { unfinished: None }, Input::NotActed(_)) if self.saved.assigned.is_some() => {
+                self.keep_on(now);
+                Vec::new()
+            }
+            (Step::Acting { unfinished }, Input::NotActed(why)) => {
+                let why = unfinished.iter().cloned().chain([ShortText::cut(&why)]).collect();
                 self.step = Step::Waiting {
                     at: now.uptime.plus(LOOK),
-                    why: vec![ShortText::cut(&why)],
-                    unfinished: None,
+                    why,
+                    unfinished,
                 };
                 Vec::new()
             }
-            (Step::Acting, Input::NotTaken(why)) => self.end(Outcome::Refused(ShortText::cut(&why)), now),
-            (Step::Acting, Input::Stuck(why)) => self.end(Outcome::Stays(ShortText::cut(&why)), now),
+            (Step::Acting { .. }, Input::NotTaken(why)) => {
+                self.end(Outcome::Refused(ShortText::cut(&why)), now)
+            }
+            (Step::Acting { .. }, Input::Stuck(why)) => self.end(Outcome::Stays(ShortText::cut(&why)), now),
             (Step::Trial { .. }, Input::Health(health)) => self.examined(health, now),
             (Step::Leaving { at, installer, .. }, Input::Busy(why, _)) => {
                 let why = some(why);
@@ -415,7 +423,7 @@ impl Course {
             | Step::Leaving { at, .. }
             | Step::Trial { at, .. }
             | Step::Returning { at, .. } => Some(at),
-            Step::Idle | Step::Acting | Step::Deciding { .. } | Step::Fetching { .. } => None,
+            Step::Idle | Step::Acting { .. } | Step::Deciding { .. } | Step::Fetching { .. } => None,
         }
     }
 
@@ -447,7 +455,7 @@ impl Course {
     pub const fn is_on_trial(&self) -> bool {
         matches!(
             self.step,
-            Step::Acting | Step::Trial { .. } | Step::Returning { .. }
+            Step::Acting { .. } | Step::Trial { .. } | Step::Returning { .. }
         )
     }
 
@@ -470,7 +478,7 @@ impl Course {
                 })
             }
             Step::Waiting { why, .. } | Step::Leaving { why, .. } => Some(Progress::Waiting(why.clone())),
-            Step::Acting => Some(Progress::Acting),
+            Step::Acting { .. } => Some(Progress::Acting),
             Step::Trial {
                 until_at, missing, ..
             } => Some(Progress::OnTrial {
@@ -735,16 +743,16 @@ impl Course {
                 *at = next;
                 vec![Effect::AskLeave(*installer, Work::Back)]
             }
-            Step::Idle | Step::Acting => Vec::new(),
+            Step::Idle | Step::Acting { .. } => Vec::new(),
         }
     }
 
-    fn act(&mut self, before: Before) -> Vec<Effect> {
+    fn act(&mut self, before: Before, unfinished: Option<ShortText>) -> Vec<Effect> {
         let Some(job) = self.saved.job.clone() else {
             return Vec::new();
         };
         self.saved.before = before;
-        self.step = Step::Acting;
+        self.step = Step::Acting { unfinished };
         vec![self.save(), Effect::Activate(Box::new(job))]
     }
 
@@ -770,7 +778,7 @@ impl Course {
     fn leave(&mut self, installer: Installer) -> Vec<Effect> {
         match after(installer) {
             After::Restart => {
-                self.step = Step::Acting;
+                self.step = Step::Acting { unfinished: None };
                 vec![Effect::Restart]
             }
             After::Reboot => vec![Effect::Reboot(installer)],

@@ -12,6 +12,7 @@ mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use homeward_protocol::release::dossier::hides;
 use homeward_protocol::time::Timestamp;
@@ -142,7 +143,7 @@ pub struct Product {
     /// Its name and version, for people.
     pub full: String,
     /// Model numbers that the document gives to know it by.
-    pub models: Vec<String>,
+    pub models: Arc<[String]>,
 }
 
 /// What a document says of a product and a vulnerability.

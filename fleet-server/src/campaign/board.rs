@@ -388,7 +388,7 @@ pub fn stands(head: &Head, saved: &Saved) -> String {
             None => "runs; no wave has opened".into(),
         },
         State::Dark(why) => format!(
-            "stopped by itself: {why}. Nobody begins any more and what is installed stays, until a person lets it go on or ends it"
+            "stopped by itself: {why}. Nobody begins any more, until a person lets it go on or ends it; when more fails, it halts and what is installed is taken back"
         ),
         State::Paused(why) => {
             format!("stopped by {by}: {why}. Nobody begins any more; what is installed stays")

@@ -331,14 +331,14 @@ impl Kept {
         let (name, _) = self.core.state().name();
         let stands = |hint| Err(Refused::Stands(name, hint));
         let effects = match order {
-            Order::Halt if *self.core.state() == State::Running => self.core.pause(reason),
-            Order::Halt => return stands("only one that runs can be stopped"),
+            Order::Halt if matches!(self.core.state(), State::Running | State::Dark(_)) => {
+                self.core.pause(reason)
+            }
+            Order::Halt => return stands("only one that runs, or stopped by itself, can be stopped"),
             Order::Resume => match self.core.resume(now) {
                 Ok(effects) => effects,
                 Err(_) => {
-                    return stands(
-                        "only one that a person stopped goes on; after one that halted, plan a new one",
-                    );
+                    return stands("only one that stopped goes on; after one that halted, plan a new one");
                 }
             },
             Order::Abort if self.core.state().is_open() => self.core.abort(reason),

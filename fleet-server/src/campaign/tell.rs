@@ -81,8 +81,8 @@ pub fn news(kept: &Kept) -> Vec<Telling> {
         }
         Effect::Stopped(why) => {
             let more = format!(
-                "{why}. Nobody begins any more, and what is installed stays. Find out whether these boxes live; then let it go \
-                 on, or end it: that takes the release back."
+                "{why}. Nobody begins any more; what is installed stays, unless more fails: then it halts, and is taken back. Find \
+                 out whether these boxes live; then let it go on, or end it: that takes the release back."
             );
             Some(Telling::new(
                 head,

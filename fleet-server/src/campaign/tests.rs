@@ -328,6 +328,11 @@ fn one_that_stopped_by_itself_still_halts_when_it_is_proved_to_be_bad_and_one_th
         if person {
             campaign.pause("we look at it in the morning");
         }
+        // One that came back without proof says so at each look; it is asked once more before it counts.
+        for look in 0..3 {
+            let effects = campaign.hear(&told[3], Event::NotProven, NOW.plus_ms(2 + look));
+            assert_eq!(effects, [], "{:?}", campaign.state());
+        }
         let effects = campaign.hear(&told[2], Event::Bad, NOW.plus_ms(2));
         let halts = matches!(campaign.state(), State::Halted(_));
         let takes_back = effects.contains(&Effect::TakeBack(told[1].clone()));

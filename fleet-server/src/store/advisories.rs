@@ -153,11 +153,11 @@ pub fn remove(
     now: Timestamp,
 ) -> Result<Option<Opened>, StoreError> {
     super::alone(tx)?;
-    let row = tx.row(
-        "SELECT newest FROM advisories WHERE sha256 = $1 AND removed_at IS NULL",
+    let counts = tx.row(
+        "SELECT sha256 FROM advisories WHERE sha256 = $1 AND removed_at IS NULL",
         &[sha256.into()],
     )?;
-    let (Some(row), Some(kept)) = (row, of(tx, sha256)?) else {
+    let (Some(_), Some(kept)) = (counts, of(tx, sha256)?) else {
         return Ok(None);
     };
     tx.execute(
@@ -174,9 +174,8 @@ pub fn remove(
     audit::record(tx, now, by, Action::AdvisoryRemoved, &advisory.id, &detail)?;
     weighings::removed(tx, sha256, by, now)?;
     let mut opened = Opened::default();
-    if row.int(0)? == 1
-        && let Some(before) = latest(tx, &advisory.namespace, &advisory.id)?
-    {
+    // Also where a later one was here: a task may have stood with this one, as both say the same.
+    if let Some(before) = latest(tx, &advisory.namespace, &advisory.id)? {
         tx.execute(
             "UPDATE advisories SET newest = 1 WHERE sha256 = $1",
             &[before.sha256.as_str().into()],

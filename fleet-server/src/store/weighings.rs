@@ -186,12 +186,16 @@ fn supersede(tx: &mut dyn Tx, id: WeighId, by: &str, now: Timestamp) -> Result<O
 /// Ends what a revision asked for that a person took out.
 pub(super) fn removed(tx: &mut dyn Tx, sha256: &str, by: &str, now: Timestamp) -> Result<(), StoreError> {
     let rows = tx.rows(
-        of_weighings!("WHERE w.advisory = $1 AND w.state IN ('open', 'decided') ORDER BY w.id"),
+        of_weighings!("WHERE w.advisory = $1 AND w.state NOT IN ('superseded', 'gone') ORDER BY w.id"),
         &[sha256.into()],
     )?;
     for row in &rows {
         let task = weighing(row)?;
-        if write(tx, &task, &Stands::Superseded { not_it: None }, now)? {
+        let not_it = match &task.stands {
+            Stands::NotIt { by, reason } => Some((by.clone(), reason.clone())),
+            _ => None,
+        };
+        if write(tx, &task, &Stands::Superseded { not_it }, now)? {
             let detail = format!("task {}, {}: its advisory was taken out", task.id, device(&task));
             audit::record(tx, now, by, Action::WeighWithdrawn, home(&task), &detail)?;
         }

@@ -617,11 +617,15 @@ fn packages_that_were_begun_and_not_finished_are_gone_on_with_and_that_is_said_a
         Work::Back,
         "it waits for no window and for no server"
     );
-    // A newer word, as the one to keep what runs, waits until the set is whole.
+    // A newer word, as the one to keep what runs, waits until the set is whole; also when a try to end it fails.
     home.hear(Input::Assigned(vec![2]));
     home.act(usize::MAX);
-    assert!(matches!(home.tick().as_slice(), [Effect::Ask(_)]));
+    home.begins();
+    home.hear(Input::NotActed("another program holds the packages".to_owned()));
+    home.act(usize::MAX);
     assert_eq!(home.course.work(), Work::Back);
+    let asks = (0..100).any(|_| matches!(home.tick().as_slice(), [Effect::Ask(_)]));
+    assert!(asks, "it is gone on with");
     home.hear(Input::Busy(
         vec![ShortText::cut("pump is being used")],
         Obstacle::Known,

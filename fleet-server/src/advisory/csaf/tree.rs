@@ -1,6 +1,7 @@
 //! The products of a document: its tree, read down to each product, and what is one thing with another (CSAF 2.0, 3.2.2).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::{CsafError, MAX_PRODUCTS, Product, broken, id, name, raw};
 
@@ -79,7 +80,7 @@ fn product(one: raw::Item, above: &[(String, String)], place: &str) -> Result<Pr
             .or_else(|| of("product_version"))
             .or_else(|| of("product_version_range")),
         full,
-        models: models.collect::<Result<_, _>>()?,
+        models: models.collect::<Result<Vec<_>, _>>()?.into(),
     })
 }
 
@@ -118,7 +119,7 @@ fn related(relationships: Vec<raw::Relationship>, list: &mut Vec<Product>) -> Re
                 // What is said of both together is not said of the one alone.
                 is_exact: false,
                 full: full.clone(),
-                models: Vec::new(),
+                models: Arc::clone(&part.models),
             });
             let both: Vec<Product> = both.take(8).collect();
             list.extend(both.iter().cloned());
