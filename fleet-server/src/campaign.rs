@@ -328,7 +328,10 @@ impl Campaign {
             {
                 (Step::Unwell, Some(Effect::TakeBack(gateway.clone())))
             }
-            (Step::TakenBack | Step::Stuck, _) => (home.step, None),
+            // The second says so at each look: it is asked once more when a person lets it go on, and counts then.
+            (Step::TakenBack | Step::Stuck, _) | (Step::Waiting(Waits::Stopped), Event::NotProven) => {
+                (home.step, None)
+            }
             // It took the release before it heard that it should not, or speaks after all.
             (_, Event::Acts | Event::Confirms) if takes_back => {
                 (Step::TakenBack, Some(Effect::TakeBack(gateway.clone())))
@@ -358,8 +361,6 @@ impl Campaign {
                 (Step::Acting { since: now }, None)
             }
             (_, Event::Confirms) => (Step::Confirmed { at: now }, None),
-            // Said again, at each look: it is asked once more when a person lets it go on, and counts then.
-            (Step::Waiting(Waits::Stopped), Event::NotProven) => (home.step, None),
             (step, Event::NotProven) if !home.retried && !step.is_bad() => {
                 home.retried = true;
                 if runs {

@@ -314,7 +314,7 @@ impl Course {
                 self.wait(now, None);
                 vec![self.save()]
             }
-            (Step::Fetching { .. }, Input::NotTaken(why)) => {
+            (Step::Fetching { .. } | Step::Acting { .. }, Input::NotTaken(why)) => {
                 self.end(Outcome::Refused(ShortText::cut(&why)), now)
             }
             (Step::Fetching { wait, .. }, Input::NotStaged(have, why)) => {
@@ -352,22 +352,9 @@ impl Course {
             }
             (Step::Waiting { unfinished, .. }, Input::Quiet(before)) => self.act(before, unfinished),
             (Step::Acting { .. }, Input::Activated) => self.activated(now),
-            // A newer word waited for this to end; what is half-way is ended first.
-            (Step::Acting { unfinished: None }, Input::NotActed(_)) if self.saved.assigned.is_some() => {
-                self.keep_on(now);
-                Vec::new()
-            }
             (Step::Acting { unfinished }, Input::NotActed(why)) => {
-                let why = unfinished.iter().cloned().chain([ShortText::cut(&why)]).collect();
-                self.step = Step::Waiting {
-                    at: now.uptime.plus(LOOK),
-                    why,
-                    unfinished,
-                };
+                self.not_acted(&why, unfinished, now);
                 Vec::new()
-            }
-            (Step::Acting { .. }, Input::NotTaken(why)) => {
-                self.end(Outcome::Refused(ShortText::cut(&why)), now)
             }
             (Step::Acting { .. }, Input::Stuck(why)) => self.end(Outcome::Stays(ShortText::cut(&why)), now),
             (Step::Trial { .. }, Input::Health(health)) => self.examined(health, now),
@@ -754,6 +741,19 @@ impl Course {
         self.saved.before = before;
         self.step = Step::Acting { unfinished };
         vec![self.save(), Effect::Activate(Box::new(job))]
+    }
+
+    /// It could not be tried now. What is half-way is ended first; else a newer word that waited for this has its turn.
+    fn not_acted(&mut self, why: &str, unfinished: Option<ShortText>, now: Moment) {
+        if unfinished.is_none() && self.saved.assigned.is_some() {
+            return self.keep_on(now);
+        }
+        let why = unfinished.iter().cloned().chain([ShortText::cut(why)]).collect();
+        self.step = Step::Waiting {
+            at: now.uptime.plus(LOOK),
+            why,
+            unfinished,
+        };
     }
 
     fn activated(&mut self, now: Moment) -> Vec<Effect> {
