@@ -208,6 +208,17 @@ impl Stands {
         }
     }
 
+    /// How it ends when something else is said of the device; nothing for one that has ended for good. Who had found that it is
+    /// another device stays named.
+    pub fn superseded(&self) -> Option<Stands> {
+        let not_it = match self {
+            Stands::Superseded { .. } | Stands::Gone => return None,
+            Stands::NotIt { by, reason } => Some((by.clone(), reason.clone())),
+            Stands::Open | Stands::Decided { .. } | Stands::Done { .. } | Stands::Withdrawn { .. } => None,
+        };
+        Some(Stands::Superseded { not_it })
+    }
+
     /// Whether its day has come: to weigh it again, or to have it done.
     pub fn is_due(&self, now: Timestamp) -> bool {
         let Stands::Decided { decision, .. } = self else {

@@ -220,7 +220,7 @@ pub async fn list(State(desk): State<Desk>) -> Result<Json<AdvisoriesShape>, Pro
 }
 
 /// Takes one in: a CSAF 2.0 document of at most 4 MiB. A task is opened for each device of the register that it is about.
-#[utoipa::path(post, path = "/api/v1/advisories", request_body(content = Vec<u8>, content_type = "application/json"),
+#[utoipa::path(post, path = "/api/v1/advisories", request_body(content = serde_json::Value, description = "A document of CSAF 2.0.", content_type = "application/json"),
     security(("token" = ["fleet:write"])),
     responses((status = 200, body = TakenShape), (status = 401, body = Problem), (status = 409, body = Problem),
         (status = 422, body = Problem)))]

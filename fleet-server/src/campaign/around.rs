@@ -5,8 +5,8 @@
 //!   the bound for failures when it went dark within its soak, beyond the share of homes without the release that went dark in
 //!   the same time: a region whose line is cut stops nothing.
 //! - Silence proves nothing, and who is dead hears no word to go back: the campaign stops for a person, who lets it go on or
-//!   ends it, and takes nothing back from those who are well. One that goes on has looked: those that were dark by then are
-//!   held against it no more.
+//!   ends it, and takes nothing back from those who are well. What is proved to be bad meanwhile halts it. Who lets it go on
+//!   has looked: those that were dark by then are held against it no more.
 
 use std::collections::BTreeMap;
 

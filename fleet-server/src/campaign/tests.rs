@@ -209,6 +209,15 @@ fn deadly((homes, plan): (usize, &Plan), of: u64, dies_percent: u64, days: i64) 
     (campaign, touched)
 }
 
+/// The homes that are told to take it.
+fn told(effects: &[Effect]) -> Vec<GatewayId> {
+    let told = effects.iter().filter_map(|effect| match effect {
+        Effect::Assign(id) => Some(id.clone()),
+        _ => None,
+    });
+    told.collect()
+}
+
 #[test]
 fn a_release_that_kills_boxes_after_they_were_well_stops_at_one_home_in_a_hundred_for_a_person() {
     let homes = fleet(10_000, &mut Dice(7));
@@ -260,13 +269,7 @@ fn who_lets_it_go_on_has_looked_at_the_homes_that_are_dark_and_each_further_one_
     }
     let (mut campaign, first) = Campaign::start(&Plan::new(&seed(1), &homes), rules(), NOW);
     campaign.sees(Around { homes: 300, dark: 3 });
-    let told: Vec<GatewayId> = first
-        .into_iter()
-        .filter_map(|effect| match effect {
-            Effect::Assign(id) => Some(id),
-            _ => None,
-        })
-        .collect();
+    let told = told(&first);
     assert_eq!(told.len(), 4);
     for id in &told {
         campaign.hear(id, Event::Acts, NOW);
@@ -307,13 +310,7 @@ fn one_that_stopped_by_itself_still_halts_when_it_is_proved_to_be_bad_and_one_th
     for person in [false, true] {
         let (mut campaign, first) = Campaign::start(&Plan::new(&seed(1), &homes), rules(), NOW);
         campaign.sees(Around { homes: 300, dark: 0 });
-        let told: Vec<GatewayId> = first
-            .into_iter()
-            .filter_map(|effect| match effect {
-                Effect::Assign(id) => Some(id),
-                _ => None,
-            })
-            .collect();
+        let told = told(&first);
         for id in &told {
             campaign.hear(id, Event::Acts, NOW);
         }
@@ -362,14 +359,6 @@ fn a_few_who_are_quick_do_not_speak_for_a_wave_that_waits() {
         (home.ring, home.dependency) = (Ring::Patient, Some(Dependency::Low));
     }
     let (mut campaign, first) = Campaign::start(&Plan::new(&seed(1), &homes), rules(), NOW);
-    let told = |effects: &[Effect]| -> Vec<GatewayId> {
-        let all = effects.iter();
-        all.filter_map(|effect| match effect {
-            Effect::Assign(id) => Some(id.clone()),
-            _ => None,
-        })
-        .collect()
-    };
     let canaries = told(&first);
     assert_eq!(canaries.len(), 3);
     let well = |campaign: &mut Campaign, id: &GatewayId, now| {
@@ -429,13 +418,7 @@ fn at_its_deadline_nobody_begins_any_more_and_those_who_began_are_watched_to_the
     let plan = Plan::new(&seed(1), &homes);
     let deadline = rules().deadline;
     let begin = |campaign: &mut Campaign, first: Vec<Effect>, at: Timestamp| {
-        let told: Vec<GatewayId> = first
-            .into_iter()
-            .filter_map(|effect| match effect {
-                Effect::Assign(id) => Some(id),
-                _ => None,
-            })
-            .collect();
+        let told = told(&first);
         for id in &told {
             campaign.hear(id, Event::Acts, at);
             campaign.hear(id, Event::Confirms, at);

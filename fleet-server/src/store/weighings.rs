@@ -166,12 +166,10 @@ fn supersede(tx: &mut dyn Tx, id: WeighId, by: &str, now: Timestamp) -> Result<O
     let Some(task) = row.as_ref().map(weighing).transpose()? else {
         return Ok(None);
     };
-    let not_it = match &task.stands {
-        Stands::Superseded { .. } | Stands::Gone => return Ok(None),
-        Stands::NotIt { by, reason } => Some((by.clone(), reason.clone())),
-        Stands::Open | Stands::Decided { .. } | Stands::Done { .. } | Stands::Withdrawn { .. } => None,
+    let Some(next) = task.stands.superseded() else {
+        return Ok(None);
     };
-    if !write(tx, &task, &Stands::Superseded { not_it }, now)? {
+    if !write(tx, &task, &next, now)? {
         return Ok(None);
     }
     let detail = format!(
@@ -191,11 +189,9 @@ pub(super) fn removed(tx: &mut dyn Tx, sha256: &str, by: &str, now: Timestamp) -
     )?;
     for row in &rows {
         let task = weighing(row)?;
-        let not_it = match &task.stands {
-            Stands::NotIt { by, reason } => Some((by.clone(), reason.clone())),
-            _ => None,
-        };
-        if write(tx, &task, &Stands::Superseded { not_it }, now)? {
+        if let Some(next) = task.stands.superseded()
+            && write(tx, &task, &next, now)?
+        {
             let detail = format!("task {}, {}: its advisory was taken out", task.id, device(&task));
             audit::record(tx, now, by, Action::WeighWithdrawn, home(&task), &detail)?;
         }

@@ -14,9 +14,9 @@ use crate::store::care::named;
 use crate::store::updates::MAX_STATE;
 use crate::store::{Row, StoreError, Tx};
 
-/// Of all homes that were told, wait, are to keep what they run and have not named that yet, act, go back, are away, or confirmed after `watched`, or speak for the wave that
-/// is open, or were directed by hand since; and of those that have not begun, and
-/// that somebody depends on highly by now.
+/// Of all homes that were told, wait, are to keep what they run and have not named that yet, act, go back or are away; that
+/// confirmed after `watched`, or speak for the wave that is open, or were directed by hand since; and of those that have not begun
+/// and that somebody depends on highly by now.
 pub fn of(
     tx: &mut dyn Tx,
     name: &Name,
